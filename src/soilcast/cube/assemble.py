@@ -1,0 +1,136 @@
+"""From converted variables to a cube in memory: the one shape that every source returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube.calendar import Days
+from soilcast.cube.contract import CONTRACT_VERSION, ERA5_LAND_LAYERS, VARIABLES, thickness_name
+from soilcast.cube.grid import Grid
+
+
+def cells_of_grid(grid: Grid) -> dict[str, xr.Variable]:
+    """Coordinates and area of the cells of a grid, as `assemble` takes them."""
+    return {
+        "cell": xr.Variable("cell", grid.index, {"compress": "grid_lat grid_lon", "long_name": "index of the cell in its grid"}),
+        "lat": _latitude(grid.cell_lat, "cell"),
+        "lon": _longitude(grid.cell_lon, "cell"),
+        "grid_lat": _latitude(grid.lat, "grid_lat"),
+        "grid_lon": _longitude(grid.lon, "grid_lon"),
+        "area": xr.Variable("cell", grid.cell_area),
+    }
+
+
+def cells_of_places(
+    lat: npt.ArrayLike, lon: npt.ArrayLike, area: npt.ArrayLike, names: npt.ArrayLike
+) -> dict[str, xr.Variable]:
+    """Coordinates and area of cells without a grid (stations, basins, units), as `assemble` takes them.
+
+    Parameters
+    ----------
+    lat, lon
+        Place of each cell ``(cell,)`` [degrees north, degrees east].
+    area
+        Area of each cell ``(cell,)`` [m2]; ones where only equal weights make sense.
+    names
+        Name or number of each cell in its source, ``(cell,)``.
+    """
+    labels = np.asarray(names).astype(str)
+    return {
+        "cell": xr.Variable("cell", np.arange(len(labels), dtype=np.int64), {"long_name": "number of the cell"}),
+        "lat": _latitude(np.asarray(lat, dtype=np.float64), "cell"),
+        "lon": _longitude(np.asarray(lon, dtype=np.float64), "cell"),
+        "cell_name": xr.Variable("cell", labels, {"long_name": "name of the cell in its source", "cf_role": "timeseries_id"}),
+        "area": xr.Variable("cell", np.asarray(area, dtype=np.float64)),
+    }
+
+
+def era5_land_thickness(cells: int, layers: Mapping[str, float] = ERA5_LAND_LAYERS) -> dict[str, xr.Variable]:
+    """Thickness of ERA5-Land's soil layers as static variables, ``(cell,)`` [m]."""
+    return {
+        thickness_name(layer): xr.Variable("cell", np.full(cells, depth, dtype=np.float32))
+        for layer, depth in layers.items()
+    }
+
+
+def assemble(
+    variables: Mapping[str, Any],
+    *,
+    cells: Mapping[str, xr.Variable],
+    time: Days,
+    title: str,
+    source: str,
+    content: str,
+    origins: Mapping[str, str] | None = None,
+) -> xr.Dataset:
+    """Put converted variables together as a cube.
+
+    Parameters
+    ----------
+    variables
+        Contract name -> values in the contract's unit: ``(cell, time)`` or, for static ones, ``(cell,)``; arrays or
+        DataArrays, lazy ones stay lazy. Every soil layer ``swvlN`` comes with its thickness ``slthickN``.
+    cells
+        What `cells_of_grid` or `cells_of_places` gives.
+    time
+        The days, ``(time,)``, as `daily_axis` gives them.
+    title
+        One line for people.
+    source
+        Name of the source in the registry.
+    content
+        ``"reanalysis"``, ``"land-model output"``, ``"synthetic weather"`` or so: said wherever numbers appear.
+    origins
+        Contract name -> the file or pattern that it came from.
+
+    Returns
+    -------
+    The cube, with CF attributes, dynamic variables as ``(cell, time)`` float32 and static ones as ``(cell,)`` float32.
+
+    Raises
+    ------
+    KeyError
+        A name that is not in the contract.
+    ValueError
+        A shape that does not fit, or a soil layer without its thickness.
+    """
+    sizes = {"cell": cells["cell"].size, "time": len(time)}
+    cube = xr.Dataset(
+        coords={name: variable for name, variable in cells.items() if name != "area"}
+        | {"time": xr.Variable("time", time, {"standard_name": "time", "long_name": "day (UTC)"})},
+        attrs={
+            "Conventions": "CF-1.11",
+            "title": title,
+            "source": source,
+            "content": content,
+            "soilcast_kind": "cube",
+            "soilcast_contract": CONTRACT_VERSION,
+        },
+    )
+    for name, values in {"area": cells["area"], **variables}.items():
+        row = VARIABLES[name]
+        data = values.transpose(*row.dims).data if isinstance(values, xr.DataArray | xr.Variable) else values
+        expected = tuple(sizes[dim] for dim in row.dims)
+        if data.shape != expected:
+            raise ValueError(f"{name} has shape {data.shape}; expected {row.dims} = {expected}")
+        attributes: dict[str, Any] = dict(row.attributes)
+        if origins and name in origins:
+            attributes["origin"] = origins[name]
+        cube[name] = (row.dims, data.astype(np.float64 if name == "area" else np.float32), attributes)
+    for layer in ERA5_LAND_LAYERS:
+        if layer in cube and thickness_name(layer) not in cube:
+            raise ValueError(f"{layer} comes without its thickness {thickness_name(layer)}")
+    return cube
+
+
+def _latitude(values: npt.NDArray[np.float64], dim: str) -> xr.Variable:
+    return xr.Variable(dim, values, {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"})
+
+
+def _longitude(values: npt.NDArray[np.float64], dim: str) -> xr.Variable:
+    return xr.Variable(dim, values, {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"})

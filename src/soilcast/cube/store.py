@@ -1,0 +1,221 @@
+"""Open and save a cube: Zarr v3 (or NetCDF), streamed, checksummed, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from soilcast.cube.check import check_bounds
+from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
+from soilcast.errors import SoilcastError
+from soilcast.files import whole_or_nothing
+from soilcast.provenance import stamp
+
+CELL_CHUNK = 4096
+DAY_CHUNK = 366
+
+
+def save_cube(cube: xr.Dataset, out: Path, *, overwrite: bool = False, **inputs: Any) -> None:
+    """Write a cube variable by variable, a block of days at a time, checking bounds on the way.
+
+    Memory stays at about one block (all cells x 366 days of one variable) if the cube's arrays are lazy.
+
+    Parameters
+    ----------
+    cube
+        What `assemble` gives.
+    out
+        A folder (Zarr v3) or a file that ends in ``.nc`` (NetCDF-4).
+    overwrite
+        Replace ``out`` if it exists.
+    inputs
+        What it was made from, for the ``provenance`` attribute.
+
+    Raises
+    ------
+    SoilcastError
+        A value outside the bounds, a target that no cell has, an ``out`` that exists, a full disk.
+    """
+    with whole_or_nothing(Path(out), overwrite=overwrite) as partial:
+        store = partial if out.suffix != ".nc" else partial.with_name(partial.name + ".zarr")
+        try:
+            _write_zarr(cube, store, inputs)
+            if store != partial:
+                _zarr_to_netcdf(store, partial)
+        finally:
+            if store != partial:
+                shutil.rmtree(store, ignore_errors=True)
+
+
+def open_cube(path: str | Path) -> xr.Dataset:
+    """Open a cube as a lazy xarray view.
+
+    Parameters
+    ----------
+    path
+        A Zarr folder or NetCDF file that `save_cube` wrote.
+
+    Returns
+    -------
+    Dynamic variables ``(cell, time)``, static ones ``(cell,)``, with the coordinates ``cell``, ``lat`` and ``lon``
+    (of each cell) and ``time``; for a grid also its axes ``grid_lat`` and ``grid_lon``, for others ``cell_name``.
+
+    Raises
+    ------
+    SoilcastError
+        There is nothing, it is not a cube, it is of another contract, or parts of it are missing.
+    """
+    cube = open_artifact(Path(path), "cube")
+    version = cube.attrs.get("soilcast_contract")
+    if version != CONTRACT_VERSION:
+        raise SoilcastError(
+            f"{path}: cube contract {version}, but this soilcast reads {CONTRACT_VERSION}: prepare the cube again"
+        )
+    return cube
+
+
+def open_artifact(path: Path, kind: str) -> xr.Dataset:
+    """Open a Zarr folder or NetCDF file that soilcast wrote and that says it is of this ``kind``.
+
+    Raises
+    ------
+    SoilcastError
+        There is nothing, it cannot be read, it is something else, or chunks of it are missing.
+    """
+    if not path.exists():
+        raise SoilcastError(f"{path}: there is no such {kind}")
+    try:
+        if path.is_dir():
+            _check_complete(path)
+            opened = xr.open_zarr(path, consolidated=False, chunks=None)
+        else:
+            opened = xr.open_dataset(path, engine="h5netcdf")
+    except SoilcastError:
+        raise
+    except Exception as error:
+        raise SoilcastError(
+            f"{path}: cannot be read as a {kind} ({type(error).__name__}): it is damaged or something else; make it again"
+        ) from error
+    found = opened.attrs.get("soilcast_kind")
+    if found != kind:
+        opened.close()
+        raise SoilcastError(f"{path}: a {kind} is expected, but this is {f'a {found}' if found else 'not of soilcast'}")
+    return opened
+
+
+def read(opened: xr.Dataset, name: str, cells: slice | npt.NDArray[Any] = slice(None)) -> npt.NDArray[np.float32]:
+    """Load one variable of an opened cube or forecast, whole or for some cells.
+
+    Raises
+    ------
+    SoilcastError
+        The stored bytes are damaged.
+    """
+    try:
+        values: npt.NDArray[np.float32] = opened[name].isel(cell=cells).to_numpy()
+    except (OSError, ValueError, RuntimeError) as error:
+        path = opened.encoding.get("source", "the store")
+        raise SoilcastError(f"{path}: {name} cannot be read ({error}): the store is damaged; make it again") from error
+    return values
+
+
+def write_dataset(dataset: xr.Dataset, path: Path) -> None:
+    """Write a small in-memory dataset as Zarr v3 or, if ``path`` was asked to end in ``.nc``, as NetCDF-4."""
+    if ".nc" in path.suffixes or ".nc.partial" in path.name:
+        dataset.to_netcdf(path, engine="h5netcdf", encoding={n: {"zlib": True} for n in dataset.data_vars})
+        return
+    encoding = {
+        str(name): zarr_encoding(variable)
+        for name, variable in dataset.variables.items()
+        if variable.dims and variable.dtype.kind in "fiub"
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
+        dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
+
+
+def zarr_encoding(variable: xr.Variable) -> dict[str, Any]:
+    """Chunks and codecs of a stored variable; the checksum makes damage an error instead of wrong numbers."""
+    limit = {"cell": CELL_CHUNK, "time": DAY_CHUNK}
+    return {
+        "chunks": tuple(min(size, limit.get(str(dim), size)) or 1 for dim, size in variable.sizes.items()),
+        "compressors": (ZstdCodec(level=3), Crc32cCodec()),
+        "write_empty_chunks": True,
+    }
+
+
+def _blocks(days: int) -> Iterator[slice]:
+    return (slice(start, min(start + DAY_CHUNK, days)) for start in range(0, days, DAY_CHUNK))
+
+
+def _write_zarr(cube: xr.Dataset, store: Path, inputs: dict[str, Any]) -> None:
+    dynamic = [str(name) for name in cube.data_vars if "time" in cube[name].dims]
+    digest = hashlib.sha256()
+    skeleton = cube.drop_vars(dynamic).load()
+    for name in skeleton.data_vars:
+        where = str(skeleton[name].attrs.get("origin", cube.attrs["source"]))
+        check_bounds(str(name), skeleton[name].to_numpy(), where)
+    for name in itertools.chain(skeleton.coords, skeleton.data_vars):
+        digest.update(str(name).encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
+    for name in dynamic:
+        empty = dask.array.zeros(cube[name].shape, dtype=np.float32, chunks=-1)
+        skeleton[name] = (cube[name].dims, empty, cube[name].attrs)
+    encoding = {str(name): zarr_encoding(skeleton[name].variable) for name in skeleton.data_vars}
+    encoding["time"] = {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
+        skeleton.to_zarr(store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
+    group = zarr.open_group(store, mode="r+")
+    for name in dynamic:
+        where = str(cube[name].attrs.get("origin", cube.attrs["source"]))
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        digest.update(name.encode())
+        for days in _blocks(cube.sizes["time"]):
+            values = np.ascontiguousarray(cube[name].isel(time=days).to_numpy(), dtype=np.float32)
+            check_bounds(name, values, where)
+            digest.update(values.tobytes())
+            array[:, days] = values
+    group.attrs["content_sha256"] = digest.hexdigest()
+    group.attrs["provenance"] = stamp("soilcast prepare", **inputs)
+
+
+def _zarr_to_netcdf(store: Path, out: Path) -> None:
+    with xr.open_zarr(store, consolidated=False) as cube:
+        for name in cube.variables:
+            cube[name].encoding = {}
+        encoding = {str(name): {"zlib": True, "complevel": 3} for name in cube.data_vars}
+        cube.to_netcdf(out, engine="h5netcdf", encoding=encoding)
+
+
+def _check_complete(path: Path) -> None:
+    """Zarr reads a missing chunk as fill values; here every chunk is written, so a missing one is damage."""
+    for metadata in path.glob("*/zarr.json"):
+        described = json.loads(metadata.read_text())
+        if described.get("node_type") != "array":
+            continue
+        shape = described["shape"]
+        chunks = described["chunk_grid"]["configuration"]["chunk_shape"]
+        if not shape or metadata.parent.name not in VARIABLES:
+            continue
+        counts = [-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True)]
+        for position in itertools.product(*map(range, counts)):
+            chunk = metadata.parent.joinpath("c", *map(str, position))
+            if not chunk.exists():
+                raise SoilcastError(
+                    f"{path}: {metadata.parent.name} is incomplete (chunk {'/'.join(map(str, position))} is missing): "
+                    "the store is truncated; make it again"
+                )
