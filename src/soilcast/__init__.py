@@ -1,1 +1,63 @@
-"""soilcast."""
+"""soilcast: soil moisture forecasts with physics-guided neural networks, and an honest verdict on them.
+
+The whole path is six functions, each also a command::
+
+    prepare -> train -> forecast -> evaluate -> report
+
+and `open_cube` gives the xarray view of a cube.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soilcast.comparing import demo
+    from soilcast.cube import open_cube
+    from soilcast.errors import SoilcastError
+    from soilcast.forecasting import forecast
+    from soilcast.inspecting import inspect
+    from soilcast.report import report
+    from soilcast.sources import prepare
+    from soilcast.training import Config, load_config, open_run, train
+    from soilcast.verify import evaluate, summarise
+
+_HOME = {
+    "Config": "training",
+    "SoilcastError": "errors",
+    "demo": "comparing",
+    "evaluate": "verify",
+    "forecast": "forecasting",
+    "inspect": "inspecting",
+    "load_config": "training",
+    "open_cube": "cube",
+    "open_run": "training",
+    "prepare": "sources",
+    "report": "report",
+    "summarise": "verify",
+    "train": "training",
+}
+
+__all__ = [
+    "Config",
+    "SoilcastError",
+    "demo",
+    "evaluate",
+    "forecast",
+    "inspect",
+    "load_config",
+    "open_cube",
+    "open_run",
+    "prepare",
+    "report",
+    "summarise",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Torch and matplotlib take seconds to import; a user of cubes alone does not wait for them.
+    if name not in _HOME:
+        raise AttributeError(f"module 'soilcast' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"soilcast.{_HOME[name]}"), name)

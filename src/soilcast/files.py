@@ -12,6 +12,9 @@ from pathlib import Path
 
 from soilcast.errors import SoilcastError
 
+_MARKS = ("zarr.json", "run.json", "scores.nc")
+"""A folder that holds one of these is an artifact: a cube or a forecast, a run, scores."""
+
 
 @contextmanager
 def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
@@ -33,6 +36,7 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     refuse_existing(out, overwrite=overwrite)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
+        _remove(partial)  # left by a process that was killed and had the same number, as they do in containers
         out.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _flush_to_disk(partial)
@@ -44,9 +48,16 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Raise `SoilcastError` if ``out`` exists and must not be replaced."""
-    if out.exists() and not overwrite:
+    """Raise `SoilcastError` if ``out`` exists and must not be replaced.
+
+    Even ``overwrite`` replaces no folder but one that soilcast wrote: a slip of the hand in --out costs no data.
+    """
+    if not out.exists():
+        return
+    if not overwrite:
         raise SoilcastError(f"{out} exists already: give another --out, or --overwrite to replace it")
+    if out.is_dir() and any(out.iterdir()) and not any((out / mark).is_file() for mark in _MARKS):
+        raise SoilcastError(f"{out} is a folder that soilcast did not write, so it is not replaced: give another --out")
 
 
 def sha256_of(path: Path) -> str:
@@ -61,6 +72,10 @@ def sha256_of(path: Path) -> str:
 def _user_error(error: OSError, out: Path) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SoilcastError(f"no space left on the disk of {out}: nothing was written; free some space and run again")
+    if error.errno == errno.EFBIG:
+        return SoilcastError(
+            f"{out} grows larger than a file may be here: raise the limit (ulimit -f) or take another disk"
+        )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
         return SoilcastError(f"{out} cannot be written ({error.strerror}): give another --out")
     return error
@@ -76,11 +91,17 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _replace(partial: Path, out: Path) -> None:
-    # A folder cannot be renamed onto a folder that holds files, so the old one steps aside first.
+    # Only a file can be renamed onto another in one step; with a folder on either side the old one steps aside first.
     aside = out.with_name(f".{out.name}.replaced-{os.getpid()}")
-    if out.is_dir() and not out.is_symlink():
+    _remove(aside)
+    if out.exists() and (out.is_dir() or partial.is_dir()):
         out.rename(aside)
-    partial.rename(out)
+    try:
+        partial.rename(out)
+    except OSError:
+        if aside.exists():
+            aside.rename(out)
+        raise
     _remove(aside)
     folder = os.open(out.parent, os.O_RDONLY)
     try:

@@ -3,7 +3,14 @@
 from soilcast.cube.assemble import assemble, cells_of_grid, cells_of_places, era5_land_thickness
 from soilcast.cube.calendar import daily_axis, days_of
 from soilcast.cube.check import check_bounds, usable_target
-from soilcast.cube.contract import ERA5_LAND_LAYERS, PAPER_DYNAMIC, PAPER_STATIC, VARIABLES, Variable, thickness_name
+from soilcast.cube.contract import (
+    ERA5_LAND_LAYERS,
+    PAPER_DYNAMIC,
+    PAPER_STATIC,
+    VARIABLES,
+    Variable,
+    thickness_name,
+)
 from soilcast.cube.grid import Grid, from_grid, grid_of, spacing, to_grid, wrap_longitude
 from soilcast.cube.store import open_artifact, open_cube, read, save_cube, write_dataset
 from soilcast.cube.units import Conversion, conversion

@@ -17,7 +17,11 @@ from soilcast.cube.grid import Grid
 def cells_of_grid(grid: Grid) -> dict[str, xr.Variable]:
     """Coordinates and area of the cells of a grid, as `assemble` takes them."""
     return {
-        "cell": xr.Variable("cell", grid.index, {"compress": "grid_lat grid_lon", "long_name": "index of the cell in its grid"}),
+        "cell": xr.Variable(
+            "cell",
+            grid.index,
+            {"compress": "grid_lat grid_lon", "long_name": "index of the cell in its grid"},
+        ),
         "lat": _latitude(grid.cell_lat, "cell"),
         "lon": _longitude(grid.cell_lon, "cell"),
         "grid_lat": _latitude(grid.lat, "grid_lat"),
@@ -45,7 +49,9 @@ def cells_of_places(
         "cell": xr.Variable("cell", np.arange(len(labels), dtype=np.int64), {"long_name": "number of the cell"}),
         "lat": _latitude(np.asarray(lat, dtype=np.float64), "cell"),
         "lon": _longitude(np.asarray(lon, dtype=np.float64), "cell"),
-        "cell_name": xr.Variable("cell", labels, {"long_name": "name of the cell in its source", "cf_role": "timeseries_id"}),
+        "cell_name": xr.Variable(
+            "cell", labels, {"long_name": "name of the cell in its source", "cf_role": "timeseries_id"}
+        ),
         "area": xr.Variable("cell", np.asarray(area, dtype=np.float64)),
     }
 
@@ -121,7 +127,7 @@ def assemble(
         attributes: dict[str, Any] = dict(row.attributes)
         if origins and name in origins:
             attributes["origin"] = origins[name]
-        cube[name] = (row.dims, data.astype(np.float64 if name == "area" else np.float32), attributes)
+        cube[name] = (row.dims, data.astype(np.float64 if name == "area" else np.float32, copy=False), attributes)
     for layer in ERA5_LAND_LAYERS:
         if layer in cube and thickness_name(layer) not in cube:
             raise ValueError(f"{layer} comes without its thickness {thickness_name(layer)}")

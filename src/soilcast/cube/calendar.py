@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from soilcast.errors import SoilcastError
 
 Days = npt.NDArray[np.datetime64]
+
+_REAL_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+_DATE = re.compile(r"\d{4}(-\d{2}){0,2}", re.ASCII)
+# Days outside these overflow datetime64[ns], which wraps around in silence.
+_EARLIEST, _LATEST = np.datetime64("1678-01-01"), np.datetime64("2261-12-31")
 
 
 def daily_axis(times: Any, where: str) -> Days:
@@ -31,17 +36,28 @@ def daily_axis(times: Any, where: str) -> Days:
     ------
     SoilcastError
         No day, times that are not dates, a model calendar (360 days, no leap years), days that repeat,
-        run backwards or are missing.
+        run backwards, are missing or lie outside 1678 .. 2261.
     """
-    values = np.asarray(times)
+    values = np.atleast_1d(times)
     if values.size == 0:
         raise SoilcastError(f"{where}: the time axis is empty")
-    if values.dtype == object:
-        calendar = getattr(values.flat[0], "calendar", "unknown")
-        raise SoilcastError(f"{where}: calendar {calendar!r} is not a real calendar: give data in the standard calendar")
+    calendar = getattr(values.flat[0], "calendar", None)
+    if calendar in _REAL_CALENDARS:
+        values = np.array([moment.isoformat() for moment in values.flat], dtype="datetime64[s]")
+    elif calendar is not None:
+        raise SoilcastError(
+            f"{where}: calendar {calendar!r} is not a real calendar: give data in the standard calendar"
+        )
     if not np.issubdtype(values.dtype, np.datetime64):
         raise SoilcastError(f"{where}: the time axis holds no dates ({values.dtype}): give it CF time units")
+    if np.isnat(values).any():
+        raise SoilcastError(f"{where}: {int(np.isnat(values).sum())} time(s) are missing or no dates: give each a date")
     days: Days = values.astype("datetime64[D]")
+    if days.min() < _EARLIEST or days.max() > _LATEST:
+        raise SoilcastError(
+            f"{where}: the days run from {days.min()} to {days.max()}, outside {_EARLIEST} .. {_LATEST}: "
+            "check the units of the time axis"
+        )
     _, first, counts = np.unique(days, return_index=True, return_counts=True)
     if (counts > 1).any():
         repeated = days[first[counts > 1]]
@@ -65,18 +81,21 @@ def days_of(period: str) -> tuple[Days, Days]:
     Raises
     ------
     SoilcastError
-        The text is not such a period, or ends before it begins.
+        The text is not such a period, lies outside 1678 .. 2261, or ends before it begins.
     """
-    first_text, _, last_text = period.partition(":")
+    ends = [text.strip() for text in period.split(":")]
     try:
-        first = pd.Period(first_text.strip())
-        last = pd.Period((last_text or first_text).strip())
-        bounds = (np.datetime64(first.start_time.date(), "ns"), np.datetime64(last.end_time.date(), "ns"))
+        if len(ends) > 2 or not all(_DATE.fullmatch(text) for text in ends):
+            raise ValueError(period)
+        first = np.datetime64(ends[0]).astype("datetime64[D]")
+        last = (np.datetime64(ends[-1]) + 1).astype("datetime64[D]") - 1
     except ValueError as error:
         raise SoilcastError(f"{period!r} is not a period: write 2020, 2020-03 or 2018-01-01:2019-12-23") from error
-    if bounds[1] < bounds[0]:
+    if last < first:
         raise SoilcastError(f"period {period!r} ends before it begins")
-    return bounds  # type: ignore[return-value]
+    if first < _EARLIEST or last > _LATEST:
+        raise SoilcastError(f"period {period!r} lies outside {_EARLIEST} .. {_LATEST}: correct its years")
+    return first.astype("datetime64[ns]"), last.astype("datetime64[ns]")
 
 
 def _named(days: Days) -> str:

@@ -57,7 +57,8 @@ def spacing(axis: npt.NDArray[np.float64]) -> float:
 
 def wrap_longitude(lon: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Longitudes in -180 (included) .. 180 (excluded) [degrees east]."""
-    return (np.asarray(lon, dtype=np.float64) + 180.0) % 360.0 - 180.0
+    wrapped = (np.asarray(lon, dtype=np.float64) + 180.0) % 360.0 - 180.0
+    return np.where(wrapped < 180.0, wrapped, wrapped - 360.0)  # the remainder of a tiny negative number rounds to 360
 
 
 def grid_of(cube: xr.Dataset) -> Grid | None:

@@ -8,6 +8,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from soilcast.cube.check import check_bounds
-from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
+from soilcast.cube.contract import CONTRACT_VERSION
 from soilcast.errors import SoilcastError
 from soilcast.files import whole_or_nothing
 from soilcast.provenance import stamp
@@ -47,9 +48,10 @@ def save_cube(cube: xr.Dataset, out: Path, *, overwrite: bool = False, **inputs:
     Raises
     ------
     SoilcastError
-        A value outside the bounds, a target that no cell has, an ``out`` that exists, a full disk.
+        A value outside the bounds, an ``out`` that exists, a full disk.
     """
-    with whole_or_nothing(Path(out), overwrite=overwrite) as partial:
+    out = Path(out)
+    with whole_or_nothing(out, overwrite=overwrite) as partial:
         store = partial if out.suffix != ".nc" else partial.with_name(partial.name + ".zarr")
         try:
             _write_zarr(cube, store, inputs)
@@ -99,21 +101,24 @@ def open_artifact(path: Path, kind: str) -> xr.Dataset:
         raise SoilcastError(f"{path}: there is no such {kind}")
     try:
         if path.is_dir():
-            _check_complete(path)
-            opened = xr.open_zarr(path, consolidated=False, chunks=None)
+            opened: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
         else:
             opened = xr.open_dataset(path, engine="h5netcdf")
+        found = opened.attrs.get("soilcast_kind")
+        if found == kind:
+            if path.is_dir():
+                _check_complete(path)
+            for name in opened.coords:
+                opened.variables[name].load()
+            return opened
+        opened.close()
     except SoilcastError:
         raise
     except Exception as error:
         raise SoilcastError(
-            f"{path}: cannot be read as a {kind} ({type(error).__name__}): it is damaged or something else; make it again"
+            f"{path}: cannot be read as a {kind} ({type(error).__name__}): damaged, or something else; make it again"
         ) from error
-    found = opened.attrs.get("soilcast_kind")
-    if found != kind:
-        opened.close()
-        raise SoilcastError(f"{path}: a {kind} is expected, but this is {f'a {found}' if found else 'not of soilcast'}")
-    return opened
+    raise SoilcastError(f"{path}: a {kind} is expected, but this is {f'a {found}' if found else 'not of soilcast'}")
 
 
 def read(opened: xr.Dataset, name: str, cells: slice | npt.NDArray[Any] = slice(None)) -> npt.NDArray[np.float32]:
@@ -132,18 +137,14 @@ def read(opened: xr.Dataset, name: str, cells: slice | npt.NDArray[Any] = slice(
     return values
 
 
-def write_dataset(dataset: xr.Dataset, path: Path) -> None:
-    """Write a small in-memory dataset as Zarr v3 or, if ``path`` was asked to end in ``.nc``, as NetCDF-4."""
-    if ".nc" in path.suffixes or ".nc.partial" in path.name:
-        dataset.to_netcdf(path, engine="h5netcdf", encoding={n: {"zlib": True} for n in dataset.data_vars})
+def write_dataset(dataset: xr.Dataset, path: Path, *, netcdf: bool) -> None:
+    """Write a dataset that is in memory as NetCDF-4 or as Zarr v3."""
+    if netcdf:
+        compression = {str(name): {"zlib": True} for name, one in dataset.data_vars.items() if one.dtype.kind in "fiub"}
+        dataset.to_netcdf(path, engine="h5netcdf", encoding=compression)
         return
-    encoding = {
-        str(name): zarr_encoding(variable)
-        for name, variable in dataset.variables.items()
-        if variable.dims and variable.dtype.kind in "fiub"
-    }
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
+    encoding = {str(name): zarr_encoding(variable) for name, variable in dataset.variables.items() if variable.dims}
+    with _zarr_settings():
         dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
 
 
@@ -153,7 +154,6 @@ def zarr_encoding(variable: xr.Variable) -> dict[str, Any]:
     return {
         "chunks": tuple(min(size, limit.get(str(dim), size)) or 1 for dim, size in variable.sizes.items()),
         "compressors": (ZstdCodec(level=3), Crc32cCodec()),
-        "write_empty_chunks": True,
     }
 
 
@@ -162,35 +162,43 @@ def _blocks(days: int) -> Iterator[slice]:
 
 
 def _write_zarr(cube: xr.Dataset, store: Path, inputs: dict[str, Any]) -> None:
-    dynamic = [str(name) for name in cube.data_vars if "time" in cube[name].dims]
+    # Sorted, so that the hash depends on the content and not on the order in which a source gave it.
+    dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
     digest = hashlib.sha256()
     skeleton = cube.drop_vars(dynamic).load()
     for name in skeleton.data_vars:
         where = str(skeleton[name].attrs.get("origin", cube.attrs["source"]))
         check_bounds(str(name), skeleton[name].to_numpy(), where)
-    for name in itertools.chain(skeleton.coords, skeleton.data_vars):
-        digest.update(str(name).encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
+    for name in sorted(map(str, skeleton.variables)):
+        digest.update(name.encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
     for name in dynamic:
         empty = dask.array.zeros(cube[name].shape, dtype=np.float32, chunks=-1)
         skeleton[name] = (cube[name].dims, empty, cube[name].attrs)
-    encoding = {str(name): zarr_encoding(skeleton[name].variable) for name in skeleton.data_vars}
-    encoding["time"] = {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
+    encoding = {str(name): zarr_encoding(variable) for name, variable in skeleton.variables.items()}
+    encoding["time"] |= {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
+    with _zarr_settings():
         skeleton.to_zarr(store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
-    group = zarr.open_group(store, mode="r+")
-    for name in dynamic:
-        where = str(cube[name].attrs.get("origin", cube.attrs["source"]))
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        digest.update(name.encode())
-        for days in _blocks(cube.sizes["time"]):
-            values = np.ascontiguousarray(cube[name].isel(time=days).to_numpy(), dtype=np.float32)
-            check_bounds(name, values, where)
-            digest.update(values.tobytes())
-            array[:, days] = values
+        group = zarr.open_group(store, mode="r+")
+        for name in dynamic:
+            where = str(cube[name].attrs.get("origin", cube.attrs["source"]))
+            array = group[name]
+            assert isinstance(array, zarr.Array)
+            digest.update(name.encode())
+            for days in _blocks(cube.sizes["time"]):
+                values = np.ascontiguousarray(cube[name].isel(time=days).to_numpy(), dtype=np.float32)
+                check_bounds(name, values, where)
+                digest.update(values.tobytes())
+                array[:, days] = values
     group.attrs["content_sha256"] = digest.hexdigest()
     group.attrs["provenance"] = stamp("soilcast prepare", **inputs)
+
+
+@contextmanager
+def _zarr_settings() -> Iterator[None]:
+    """Write every chunk, also one of missing values alone, so that an absent chunk is always damage."""
+    with zarr.config.set({"array.write_empty_chunks": True}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
+        yield
 
 
 def _zarr_to_netcdf(store: Path, out: Path) -> None:
@@ -209,8 +217,6 @@ def _check_complete(path: Path) -> None:
             continue
         shape = described["shape"]
         chunks = described["chunk_grid"]["configuration"]["chunk_shape"]
-        if not shape or metadata.parent.name not in VARIABLES:
-            continue
         counts = [-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True)]
         for position in itertools.product(*map(range, counts)):
             chunk = metadata.parent.joinpath("c", *map(str, position))

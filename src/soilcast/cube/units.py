@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -63,27 +65,53 @@ def conversion(variable: str, unit: str | None, where: str) -> Conversion:
     return found
 
 
-_SPELLINGS = {"m of water equivalent": "m", "mm of water equivalent": "mm", "(0 - 1)": "1", "fraction": "1", "-": "1"}
+_SPELLINGS = {
+    "m of water equivalent": "m",
+    "mm of water equivalent": "mm",
+    "(0 - 1)": "1",
+    "fraction": "1",
+    "-": "1",
+    "Kelvin": "K",
+    "degrees C": "degC",
+    "Pascals": "Pa",
+    "mb": "mbar",
+}
+
+_DAY = registry.Quantity(SECONDS_PER_DAY, "s")
+_DENSITY = registry.Quantity(WATER_DENSITY, "kg m-3")
+_USAGES: dict[str, tuple[Any, ...]] = {
+    "m d-1": (1.0 / _DAY, 1.0 / _DENSITY, 1.0 / (_DENSITY * _DAY)),
+    "m": (1.0 / _DENSITY,),
+    "m3 m-3": (1.0 / _DENSITY,),
+    "W m-2": (1.0 / _DAY,),
+}
+"""The contract's unit -> what a file's unit may be multiplied with to reach it, beside plain arithmetic."""
+
+# A unit comes from a stranger's file, and pint computes with it: 9**9**9**9 would never end. Powers of anything
+# but a name are refused, and so is what no unit is as long as.
+_LONGEST_UNIT = 80
+_SUPERSCRIPT = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
+_HOSTILE = re.compile(rf"[^A-Za-z%°\s{_SUPERSCRIPT}]\s*(\*\*|\^|[{_SUPERSCRIPT}])|\)\s*[\d-]|squared|cubed")
 
 
 @cache
 def _conversion(unit: str, target: str) -> Conversion | None:
     unit = _SPELLINGS.get(unit, unit)
+    if len(unit) > _LONGEST_UNIT or _HOSTILE.search(unit):
+        return None
+    goal = registry.Unit(target)
     try:
         source = registry.Unit(unit)
-        goal = registry.Unit(target)
-    except (pint.errors.PintError, AssertionError, ValueError, AttributeError, TypeError):
+    except Exception:  # pint parses with Python's own tokenizer: a hostile text may raise nearly anything
         return None
-    day = registry.Quantity(SECONDS_PER_DAY, "s")
-    density = registry.Quantity(WATER_DENSITY, "kg m-3")
-    for factor in (1.0, 1.0 / day, 1.0 / density, 1.0 / (density * day)):
-        try:
-            if source.is_compatible_with(goal):
-                offset = registry.Quantity(0.0, source).to(goal).magnitude
-                one = registry.Quantity(1.0, source).to(goal).magnitude
-                return Conversion(float(one - offset), float(offset))
-            scale = (registry.Quantity(1.0, source) * factor).to(goal).magnitude
-            return Conversion(float(scale), 0.0)
-        except (pint.errors.PintError, AttributeError):
-            continue
+    # Pint counts angles as plain numbers; degrees are no slope, and "degrees X" is no temperature.
+    if "radian" in str(registry.get_base_units(source)[1]):
+        return None
+    if source.is_compatible_with(goal):
+        offset = registry.Quantity(0.0, source).to(goal).magnitude
+        one = registry.Quantity(1.0, source).to(goal).magnitude
+        return Conversion(float(one - offset), float(offset))
+    for factor in _USAGES.get(target, ()):
+        with suppress(pint.errors.PintError):
+            return Conversion(float((registry.Quantity(1.0, source) * factor).to(goal).magnitude), 0.0)
     return None

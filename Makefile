@@ -1,0 +1,34 @@
+# The two commands of the README. Each does all its own set-up: Python 3.11 and make are enough.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint check benchmark results clean
+
+demo: $(READY)
+	$(BIN)/soilcast demo --out demo
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+benchmark: $(READY)
+	$(BIN)/python -m benchmarks
+
+results: $(READY)
+	$(BIN)/python -m tools.results
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,lint]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,171 @@
+"""The command line: every command is one call of a public function."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+# Threads that spin while they wait cost many times their gain on a machine that is busy with other work too.
+# The OpenMP runtime reads this once, when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import typer
+from typer.core import TyperCommand
+
+import soilcast
+from soilcast.errors import SoilcastError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Forecast soil moisture with physics-guided neural networks, and say honestly how good the forecasts are.",
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
+Cube = Annotated[Path, typer.Option("--cube", help="The cube.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at --out.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key of the config.")]
+
+INTERRUPTED = 130
+
+
+class _CommandWithKeys(TyperCommand):
+    """A command whose help ends with every key of the config."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        # Imported here, since it brings torch along, for which the other commands' help should not wait.
+        from soilcast.training.config import describe_keys
+
+        with formatter.section("Keys of the config, their defaults and units"):
+            formatter.write_dl([(f"{key} = {default}", meaning) for key, default, meaning in describe_keys()])
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for everything; an earlier demo there is replaced.")
+    ] = Path("demo"),
+    settings: Settings = None,
+) -> None:
+    """Walk the whole path on the built-in planet (real geography and climate, synthetic weather)."""
+    soilcast.demo(out, settings=settings or (), progress=_shown(), tell=typer.echo)
+
+
+@app.command()
+def prepare(
+    source: Annotated[str, typer.Argument(help="planet, delaware, landbench, caravan or table.")],
+    out: Out,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files or folders of the source.")
+    ] = None,
+    resolution: Annotated[float | None, typer.Option(help="planet, landbench: size of a cell [degrees].")] = None,
+    years: Annotated[str | None, typer.Option(help="planet, landbench: 2019, or 2018:2020.")] = None,
+    seed: Annotated[int | None, typer.Option(help="planet: seed of the weather.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="table: YAML that says which variable is which.")] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable where its file says none or lies.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn source files into a cube: one format, known units, checked bounds."""
+    options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
+    options["units"] = _pairs(unit, "--unit") if unit else None
+    given = {name: value for name, value in options.items() if value is not None}
+    soilcast.prepare(source, paths or (), out=out, overwrite=overwrite, **given)
+    typer.echo(soilcast.inspect(out))
+
+
+@app.command()
+def inspect(path: Annotated[Path, typer.Argument(help="A cube, run, forecast or scores.")]) -> None:
+    """Say what an artifact is and what is in it."""
+    typer.echo(soilcast.inspect(path))
+
+
+@app.command(cls=_CommandWithKeys)
+def train(
+    cube: Cube,
+    out: Out,
+    model: Annotated[str | None, typer.Option(help="lstm, phy-lstm or phys-lstm; wins over the config.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML with keys of the config.")] = None,
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a model on a cube. Ctrl-C ends it with the best weights so far."""
+    from soilcast.training.train import run_summary
+
+    chosen = soilcast.load_config(config, settings or (), model=model)
+    run = soilcast.train(cube, out, chosen, overwrite=overwrite, progress=_shown())
+    typer.echo(run_summary(run.record))
+    if run.record["status"] == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def forecast(
+    run: Annotated[Path, typer.Argument(help="A run that train wrote.")],
+    cube: Cube,
+    out: Out,
+    period: Annotated[str | None, typer.Option(help="Days to forecast; by default the run's test period.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Forecast the next day's soil moisture, for every cell and day of the test period."""
+    soilcast.forecast(run, cube, out, period=period, overwrite=overwrite, progress=_shown())
+    typer.echo(soilcast.inspect(out))
+
+
+@app.command()
+def evaluate(
+    forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST...", help="Forecasts on one cube.")],
+    cube: Cube,
+    out: Out,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score forecasts against the cube, always beside persistence and climatology."""
+    soilcast.evaluate(forecasts, cube, out, overwrite=overwrite)
+    typer.echo(soilcast.inspect(out))
+
+
+@app.command()
+def report(
+    scores: Annotated[list[Path], typer.Argument(metavar="SCORES...", help="Folders that evaluate wrote.")],
+    out: Out,
+    title: Annotated[str | None, typer.Option(help="Headline of the report.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make one HTML page of scores: tables, maps, curves, series, provenance."""
+    soilcast.report(scores, out, title=title, overwrite=overwrite)
+    typer.echo(str(out))
+
+
+def main() -> None:
+    """Run the command line: faults of the input are one line and exit code 2; anything else is loud."""
+    try:
+        app(standalone_mode=True)
+    except SoilcastError as error:
+        print(f"soilcast: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("soilcast: stopped", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _shown() -> bool:
+    return sys.stderr.isatty()
+
+
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SoilcastError(f"{option} {text}: write NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Say what any of soilcast's artifacts is: a cube, a run, a forecast, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from soilcast.cube import VARIABLES, open_artifact, open_cube, read, usable_target
+from soilcast.errors import SoilcastError
+from soilcast.training.run import RECORD, open_run
+from soilcast.training.train import run_summary
+from soilcast.verify import summarise
+
+SCORES_FILE = "scores.nc"
+
+
+def inspect(path: str | Path) -> str:
+    """Describe an artifact in some lines of text.
+
+    Parameters
+    ----------
+    path
+        A cube, run, forecast or scores.
+
+    Raises
+    ------
+    SoilcastError
+        There is nothing, or nothing that soilcast wrote.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise SoilcastError(f"{path}: there is no such file or folder")
+    if (path / RECORD).is_file():
+        return "\n".join(_run_lines(path))
+    if (path / SCORES_FILE).is_file():
+        path = path / SCORES_FILE
+    return "\n".join(_DESCRIBE[_kind(path)](path))
+
+
+def _kind(path: Path) -> str:
+    for kind in _DESCRIBE:
+        try:
+            open_artifact(path, kind).close()
+        except SoilcastError as error:
+            if f"a {kind} is expected" in str(error):
+                continue
+            raise
+        return kind
+    raise SoilcastError(f"{path}: not a cube, run, forecast or scores of soilcast")
+
+
+def _cube_lines(path: Path) -> Iterator[str]:
+    cube = open_cube(path)
+    yield f"cube: {cube.attrs['title']}"
+    yield from _common_lines(cube)
+    yield f"{'variable':<20} {'unit':<9} {'lowest':>11} {'mean':>11} {'highest':>11} {'missing':>8}  what"
+    for name in cube.data_vars:
+        values = read(cube, str(name))
+        row = VARIABLES[str(name)]
+        present = values[np.isfinite(values)].astype(np.float64)
+        numbers = (present.min(), present.mean(), present.max()) if present.size else (np.nan, np.nan, np.nan)
+        shown = " ".join(f"{number:11.5g}" for number in numbers)
+        yield f"{name:<20} {row.units:<9} {shown} {1 - present.size / values.size:8.2%}  {row.long_name}"
+    for layer in (name for name in ("swvl1",) if name in cube):
+        usable = int(usable_target(read(cube, layer)).sum())
+        masked = cube.sizes["cell"] - usable
+        yield f"{layer} as target: {usable} usable cells, {masked} masked (missing or constant)"
+
+
+def _forecast_lines(path: Path) -> Iterator[str]:
+    opened = open_artifact(path, "forecast")
+    yield f"forecast: {opened.attrs['title']}"
+    yield from _common_lines(opened)
+    values = read(opened, opened.attrs["target"])
+    yield f"trained on {opened.attrs['train_period']}, validated on {opened.attrs['validation_period']}"
+    yield f"cell-days forecast: {np.isfinite(values).sum():,} of {values.size:,}"
+
+
+def _scores_lines(path: Path) -> Iterator[str]:
+    scores = open_artifact(path, "scores")
+    yield f"scores: {scores.attrs['title']}"
+    yield f"content: {scores.attrs['content']}"
+    yield f"test period: {scores.attrs['test_period']}; {scores.attrs['cells_scored']} cells scored"
+    yield summarise(scores).to_string(float_format=lambda number: f"{number:.4g}")
+
+
+def _run_lines(path: Path) -> Iterator[str]:
+    run = open_run(path)
+    yield f"run: {run_summary(run.record)}"
+    for name in ("cube_title", "content", "train_period", "validation_period", "test_period"):
+        yield f"{name.replace('_', ' ')}: {run.record[name]}"
+    count = sum(parameter.numel() for parameter in run.network.parameters())
+    yield f"inputs: {', '.join((*run.config.inputs.dynamic, *run.config.inputs.static))}"
+    yield f"network: {count:,} parameters; config in {path / 'config.yaml'}"
+
+
+def _common_lines(opened: xr.Dataset) -> Iterator[str]:
+    days = np.datetime_as_string(opened["time"].to_numpy(), "D")
+    grid = f" of a {opened.sizes['grid_lat']} x {opened.sizes['grid_lon']} grid" if "grid_lat" in opened.sizes else ""
+    yield f"content: {opened.attrs['content']}"
+    yield f"{opened.sizes['cell']:,} cells{grid}, {len(days):,} days: {days[0]} .. {days[-1]}"
+
+
+_DESCRIBE: dict[str, Callable[[Path], Iterator[str]]] = {
+    "cube": _cube_lines,
+    "forecast": _forecast_lines,
+    "scores": _scores_lines,
+}

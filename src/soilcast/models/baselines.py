@@ -1,0 +1,178 @@
+"""Forecasts that any model must beat: persistence, damped anomaly and climatology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from soilcast.cube.calendar import Days
+
+Series = npt.NDArray[np.floating]
+Forecast = npt.NDArray[np.float32]
+Learn = npt.NDArray[np.bool_]
+Matrix = npt.NDArray[np.float64]
+Baseline = Callable[[Series, Days, Learn, slice], Forecast]
+"""``(observed, days, learn, test) -> forecast``; see `persistence`."""
+
+HARMONICS = 3
+"""Waves of one year, half a year and a third of a year that the climatology holds besides its mean."""
+
+_YEAR = 365.2425
+_SHORTEST_YEAR = 365
+# Days spread evenly over the year give 0.5 here (the weight of a wave's square); a cell that is observed in one
+# season alone gives nearly 0, and waves fitted to it would swing wildly in the others.
+_LEAST_SPREAD = 0.05
+_CELLS_AT_ONCE = 2048
+
+
+def persistence(observed: Series, days: Days, learn: Learn, test: slice) -> Forecast:
+    """Forecast today's soil moisture as yesterday's: SM_{t-1}.
+
+    It knows yesterday's soil moisture, which is not among the paper's inputs: a network beats it only where the
+    weather tells more than that.
+
+    Parameters
+    ----------
+    observed
+        ``(cell, time)`` [m3 m-3], NaN where missing. Every baseline forecasts a day from the days before it alone.
+    days
+        The days, ``(time,)``, consecutive.
+    learn
+        Days that a baseline may learn its parameters from, ``(time,)``: those of training and validation, which is
+        what the networks saw. The test days are never among them.
+    test
+        Days to forecast, as positions along time.
+
+    Returns
+    -------
+    ``(cell, test day)`` [m3 m-3]; NaN where yesterday is missing.
+    """
+    return _yesterday(observed, test).astype(np.float32)
+
+
+def climatology(observed: Series, days: Days, learn: Learn, test: slice) -> Forecast:
+    """Forecast the smoothed mean of the day of the year, learnt cell by cell.
+
+    The least-squares fit of a mean and three annual harmonics to the learning days: the mean alone where these
+    span less than a year, and only as many harmonics as are determined in a cell whose observations leave out a
+    part of the year.
+
+    Parameters
+    ----------
+    observed, days, learn, test
+        See `persistence`.
+
+    Returns
+    -------
+    ``(cell, test day)`` [m3 m-3]; NaN for a cell without an observation among the learning days.
+    """
+    return _in_blocks(_climatology, observed, days, learn, test)
+
+
+def damped_anomaly(observed: Series, days: Days, learn: Learn, test: slice) -> Forecast:
+    """Forecast yesterday's departure from the climatology, damped: C_t + rho (SM_{t-1} - C_{t-1}).
+
+    C is the smoothed climatology of `climatology`, rho each cell's lag-1 autocorrelation of the departures from it
+    over the learning days; 0 where they never depart.
+
+    Parameters
+    ----------
+    observed, days, learn, test
+        See `persistence`.
+
+    Returns
+    -------
+    ``(cell, test day)`` [m3 m-3]; NaN where yesterday or the climatology is missing, or where no two consecutive
+    learning days are observed.
+    """
+    return _in_blocks(_damped_anomaly, observed, days, learn, test)
+
+
+BASELINES: dict[str, Baseline] = {
+    "persistence": persistence,
+    "damped anomaly": damped_anomaly,
+    "climatology": climatology,
+}
+"""Every baseline of the scores, by the name that tables show."""
+
+
+def _in_blocks(
+    forecast: Callable[[Series, Matrix, Learn, slice], Matrix], observed: Series, days: Days, learn: Learn, test: slice
+) -> Forecast:
+    """Forecast block by block of cells, so that the float64 copies stay small."""
+    waves = _waves(days, HARMONICS if _spans_a_year(days, learn) else 0)
+    first, last, _ = test.indices(len(days))
+    out = np.empty((len(observed), last - first), dtype=np.float32)
+    for start in range(0, len(observed), _CELLS_AT_ONCE):
+        block = slice(start, start + _CELLS_AT_ONCE)
+        out[block] = forecast(observed[block], waves, learn, test)
+    return out
+
+
+def _climatology(observed: Series, waves: Matrix, learn: Learn, test: slice) -> Matrix:
+    return _fit(observed[:, learn], waves[learn]) @ waves[test].T
+
+
+def _damped_anomaly(observed: Series, waves: Matrix, learn: Learn, test: slice) -> Matrix:
+    cycle = _fit(observed[:, learn], waves[learn]) @ waves.T
+    departure = observed - cycle
+    pairs = learn[1:] & learn[:-1]
+    rho = _correlation(departure[:, :-1][:, pairs], departure[:, 1:][:, pairs])
+    damped: Matrix = cycle[:, test] + rho[:, np.newaxis] * _yesterday(departure, test)
+    return damped
+
+
+def _yesterday(values: Series, test: slice) -> Series:
+    """Values of the days before the test days; NaN before the first day of all."""
+    first, last, _ = test.indices(values.shape[1])
+    if first > 0:
+        return values[:, first - 1 : last - 1]
+    return np.pad(values[:, : last - 1], ((0, 0), (1, 0)), constant_values=np.nan)
+
+
+def _spans_a_year(days: Days, learn: Learn) -> bool:
+    learnt = days[learn].astype("datetime64[D]")
+    return learnt.size > 0 and int((learnt.max() - learnt.min()).astype(int)) + 1 >= _SHORTEST_YEAR
+
+
+def _waves(days: Days, harmonics: int) -> Matrix:
+    """The mean and the annual harmonics as columns, ``(time, 1 + 2 harmonics)``."""
+    angle = 2 * np.pi * days.astype("datetime64[D]").astype(np.int64) / _YEAR
+    columns = [np.ones_like(angle)]
+    for order in range(1, harmonics + 1):
+        columns += [np.cos(order * angle), np.sin(order * angle)]
+    return np.stack(columns, axis=1)
+
+
+def _fit(values: Series, waves: Matrix) -> Matrix:
+    """Least-squares coefficients of as many waves as a cell's observed days determine, ``(cell, wave)``."""
+    valid = np.isfinite(values)
+    count = valid.sum(axis=1)
+    size = waves.shape[1]
+    products = (waves[:, :, np.newaxis] * waves[:, np.newaxis, :]).reshape(len(waves), -1)
+    scale = 1 / np.maximum(count, 1)[:, np.newaxis]
+    normal = (valid.astype(np.float64) @ products * scale).reshape(-1, size, size)
+    right = np.where(valid, values.astype(np.float64), 0.0) @ waves * scale
+    coefficients = np.zeros((len(values), size), dtype=np.float64)
+    coefficients[count == 0] = np.nan
+    left = count > 0
+    for used in range(size, 0, -2):
+        part = normal[:, :used, :used]
+        determined = np.zeros_like(left)
+        determined[left] = np.linalg.eigvalsh(part[left])[:, 0] >= _LEAST_SPREAD
+        solved = np.linalg.solve(part[determined], right[determined, :used, np.newaxis])
+        coefficients[determined, :used] = solved[:, :, 0]
+        left &= ~determined
+    return coefficients
+
+
+def _correlation(before: Matrix, after: Matrix) -> npt.NDArray[np.float64]:
+    """Correlation about zero over the pairs that are both there, ``(cell,)``; 0 where nothing moves."""
+    both = np.isfinite(before) & np.isfinite(after)
+    before, after = np.where(both, before, 0.0), np.where(both, after, 0.0)
+    size = np.sqrt(np.vecdot(before, before) * np.vecdot(after, after))
+    product = np.vecdot(before, after)
+    correlation = np.divide(product, size, out=np.zeros_like(size), where=size > 0)
+    return np.where(both.any(axis=1), correlation, np.nan)

@@ -1,0 +1,207 @@
+"""The configuration of a run: every key, its default (the paper's, see docs/method.md) and its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES, days_of
+from soilcast.errors import SoilcastError
+from soilcast.models import MODELS
+from soilcast.schema import dotted_keys, nearest, parse_yaml, read_yaml, validate
+from soilcast.water.config import WaterConfig
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputsConfig(_Section):
+    """What the network sees and what it forecasts."""
+
+    target: Literal["swvl1", "swvl2", "swvl3", "swvl4"] = Field("swvl1", description="soil layer to forecast")
+    dynamic: tuple[str, ...] = Field(PAPER_DYNAMIC, description="dynamic inputs, names of the cube")
+    static: tuple[str, ...] = Field(PAPER_STATIC, description="static inputs, names of the cube; may be empty: []")
+    sequence_length: int = Field(7, ge=1, le=3650, description="days that the network sees before the forecast [d]")
+
+    @field_validator("dynamic", "static")
+    @classmethod
+    def _in_the_contract(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in VARIABLES:
+                raise ValueError(f"{name} is no variable of a cube: {nearest(name, VARIABLES)}")
+        if len(set(value)) != len(value):
+            raise ValueError("a variable is named twice")
+        return value
+
+
+class NetworkConfig(_Section):
+    """The size of the network."""
+
+    hidden_size: int = Field(128, ge=1, le=8192, description="hidden units")
+    dropout: float = Field(0.15, ge=0.0, lt=1.0, description="share of hidden units dropped before the head")
+
+
+class NormaliseConfig(_Section):
+    """How inputs and target are scaled; the statistics come from the training days alone."""
+
+    scope: Literal["per_cell", "global"] = Field(
+        "per_cell", description="statistics of each cell or of all cells; static inputs always of all cells"
+    )
+    method: Literal["min_max", "z_score"] = Field("min_max", description="to 0 .. 1, or to mean 0 and deviation 1")
+
+
+class SplitConfig(_Section):
+    """Which days are for what: training, then validation, then test."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    test: str | None = Field(None, description="test period (2020, 2020-01-01:2020-12-31); the last year of the cube")
+    development: str | None = Field(None, description="training and validation period; every day before the test")
+    validation_share: float = Field(0.25, gt=0.0, lt=1.0, description="last share of the development period")
+
+    @field_validator("test", "development")
+    @classmethod
+    def _is_a_period(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                days_of(value)
+            except SoilcastError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+
+class TrainConfig(_Section):
+    """The loop."""
+
+    epochs: int = Field(1000, ge=1, description="largest number of epochs")
+    batch_size: int = Field(64, ge=1, description="cell-days a batch")
+    batches_per_epoch: int = Field(300, ge=1, description="batches an epoch")
+    learning_rate: float = Field(0.001, gt=0.0, description="learning rate of Adam")
+    validate_every: int = Field(20, ge=1, description="epochs between validations")
+    patience: int = Field(10, ge=1, description="validations without a lower loss before training stops")
+    validation_samples: int = Field(
+        100_000, ge=0, description="cell-days of the fixed, seeded validation sample; 0, or more than there are: all"
+    )
+    sampling: Literal["cell_days", "shared_day"] = Field(
+        "cell_days", description="cell_days: independent draws; shared_day: one day a batch, as in the authors' code"
+    )
+    seed: int = Field(0, ge=0, description="seed of weights, dropout and draws")
+    threads: int = Field(0, ge=0, description="threads of torch; 0: the cores at hand, at most 4")
+
+
+class LossConfig(_Section):
+    """Eq. 8."""
+
+    weights: tuple[float, float] | None = Field(
+        None, description="l1, l2 of Eq. 8; the best of the paper's Table 2: 0.5,0.5 (phy-lstm), 0.1,0.9 (phys-lstm)"
+    )
+    space: Literal["normalised", "physical"] = Field(
+        "normalised", description="errors of normalised soil moisture, or in m3 m-3"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _can_be_minimised(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and (min(value) < 0 or value[0] == 0):
+            raise ValueError("l1 must be above 0 and l2 not below 0")
+        return value
+
+
+class Config(_Section):
+    """Everything that a run depends on beside the cube."""
+
+    model: str = Field("lstm", description="one of lstm, phy-lstm, phys-lstm")
+    inputs: InputsConfig = InputsConfig()
+    network: NetworkConfig = NetworkConfig()
+    normalise: NormaliseConfig = NormaliseConfig()
+    split: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
+    loss: LossConfig = LossConfig()
+    water: WaterConfig = WaterConfig()
+
+    @field_validator("model")
+    @classmethod
+    def _is_registered(cls, value: str) -> str:
+        if value not in MODELS:
+            raise ValueError(f"there is no such model: {nearest(value, MODELS)}")
+        return value
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """(l1, l2) of Eq. 8: the config's, or the model's own."""
+        return self.loss.weights or MODELS[self.model].weights
+
+
+def load_config(
+    file: Path | None = None,
+    settings: Iterable[str] = (),
+    *,
+    model: str | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> Config:
+    """Make a config of a YAML file and of ``key=value`` settings, the later winning.
+
+    Parameters
+    ----------
+    file
+        YAML with any of the keys.
+    settings
+        ``train.epochs=200`` and the like; the value is YAML.
+    model
+        Name of the model; wins over the file.
+    base
+        Content under the file, such as a built-in experiment.
+
+    Raises
+    ------
+    SoilcastError
+        An unknown key (the nearest valid one is named), or a value that does not fit.
+    """
+    content = _merged(dict(base or {}), read_yaml(file) if file else {})
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise SoilcastError(f"--set {setting}: write key=value")
+        if key not in dotted_keys(Config):
+            raise SoilcastError(f"--set {setting}: unknown key {key}: {nearest(key, dotted_keys(Config))}")
+        *sections, name = key.split(".")
+        content = _merged(content, _nested(sections, {name: parse_yaml(value, f"--set {setting}")}))
+    if model is not None:
+        content["model"] = model
+    return validate(Config, content, str(file) if file else "config")
+
+
+def describe_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Every key of the config with its default and its meaning, for ``train --help`` and the docs."""
+    rows: list[tuple[str, str, str]] = []
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            rows += describe_keys(inner, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, _written(field.default), field.description or ""))
+    return rows
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "by rule"
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
+
+
+def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return result
+
+
+def _nested(sections: list[str], leaf: dict[str, Any]) -> dict[str, Any]:
+    for section in reversed(sections):
+        leaf = {section: leaf}
+    return leaf

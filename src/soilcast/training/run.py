@@ -1,0 +1,141 @@
+"""A run on disk: config.yaml, weights.safetensors (statistics inside), log.jsonl and run.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from soilcast.errors import SoilcastError
+from soilcast.files import sha256_of
+from soilcast.models import MODELS, NETWORKS
+from soilcast.schema import read_yaml, validate
+from soilcast.training.config import Config
+from soilcast.training.normalise import Scaling, from_arrays, to_arrays
+
+RUN_FORMAT = 1
+CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model, all that a forecast needs.
+
+    Parameters
+    ----------
+    config
+        What it was trained with.
+    network
+        The network with the best weights.
+    scalings
+        Statistics by variable.
+    lat, lon
+        Place of the cells that it was trained on ``(cell,)`` [degrees].
+    usable
+        ``(cell,)``, whether the cell took part.
+    record
+        The content of run.json: label, periods, hash of the cube, how training went, provenance.
+    log
+        The content of log.jsonl, a record an epoch.
+    """
+
+    config: Config
+    network: nn.Module
+    scalings: Mapping[str, Scaling]
+    lat: npt.NDArray[np.float64]
+    lon: npt.NDArray[np.float64]
+    usable: npt.NDArray[np.bool_]
+    record: Mapping[str, Any]
+    log: list[dict[str, Any]]
+
+
+def build_network(config: Config) -> nn.Module:
+    """Build the untrained network of a config; its weights come from torch's seed."""
+    features = len(config.inputs.dynamic) + len(config.inputs.static)
+    build = NETWORKS[MODELS[config.model].network]
+    return build(features, config.network.hidden_size, config.network.dropout)
+
+
+def save_run(folder: Path, run: Run) -> None:
+    """Write a run into an existing folder; log.jsonl is written where the epochs are."""
+    tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in run.network.state_dict().items()}
+    arrays = to_arrays(run.scalings) | {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+    # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
+    save_file(tensors, folder / WEIGHTS, metadata={"soilcast_run_format": str(RUN_FORMAT)})
+    written = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False)
+    (folder / CONFIG).write_text(written, encoding="utf-8")
+    record = {"soilcast_kind": "run", "format": RUN_FORMAT, **run.record}
+    record["weights_sha256"] = sha256_of(folder / WEIGHTS)
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises
+    ------
+    SoilcastError
+        The folder is not a run, or of another format; its weights are corrupt, or of another network.
+    """
+    path = Path(path)
+    record = _read_record(path)
+    config = validate(Config, read_yaml(path / CONFIG), str(path / CONFIG))
+    tensors = _load_weights(path / WEIGHTS, str(record.get("weights_sha256")))
+    network = build_network(config)
+    own = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    others = {name: value.numpy() for name, value in tensors.items() if not name.startswith("network.")}
+    names = (*config.inputs.dynamic, config.inputs.target, *config.inputs.static)
+    try:
+        network.load_state_dict(own)
+        scalings = from_arrays(others, names)
+        lat, lon, usable = (others[f"cells.{part}"] for part in ("lat", "lon", "usable"))
+    except (KeyError, RuntimeError) as error:
+        raise SoilcastError(
+            f"{path / WEIGHTS}: these weights do not belong to the network of {CONFIG}: train the run again"
+        ) from error
+    network.eval()
+    return Run(config, network, scalings, lat, lon, usable.astype(bool), record, _read_log(path / LOG))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not path.is_dir() or not (path / RECORD).is_file():
+        raise SoilcastError(
+            f"{path}: not a run (a folder with {RECORD}, {CONFIG} and {WEIGHTS}): give what train wrote"
+        )
+    try:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SoilcastError(f"{path / RECORD}: damaged: train the run again") from error
+    if not isinstance(record, dict) or record.get("soilcast_kind") != "run" or record.get("format") != RUN_FORMAT:
+        raise SoilcastError(f"{path / RECORD}: not a run of this soilcast (format {RUN_FORMAT}): train it again")
+    return record
+
+
+def _load_weights(path: Path, expected: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise SoilcastError(f"{path}: the weights are missing: train the run again")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise SoilcastError(f"{path}: corrupt, or not a safetensors file: train the run again") from error
+    if sha256_of(path) != expected:
+        raise SoilcastError(f"{path}: not the weights that this run wrote (SHA-256 differs): train the run again")
+    return tensors
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise SoilcastError(f"{path}: missing or damaged: train the run again") from error

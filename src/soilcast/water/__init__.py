@@ -1,0 +1,29 @@
+"""The paper's physics: the water balance (Eq. 10-13), the losses (Eq. 8, 9, 14) and the consistency (Eq. 19)."""
+
+from soilcast.water.balance import (
+    mask_observed,
+    missing_variables,
+    refuse_missing,
+    required_variables,
+    sign_of_change,
+    water_inflow,
+    water_sign,
+    water_signs,
+)
+from soilcast.water.config import TERM_SETS, Form, WaterConfig
+from soilcast.water.consistency import physical_consistency
+
+__all__ = [
+    "TERM_SETS",
+    "Form",
+    "WaterConfig",
+    "mask_observed",
+    "missing_variables",
+    "physical_consistency",
+    "refuse_missing",
+    "required_variables",
+    "sign_of_change",
+    "water_inflow",
+    "water_sign",
+    "water_signs",
+]

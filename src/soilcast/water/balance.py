@@ -1,0 +1,206 @@
+"""The water that enters the soil and the sign of its change (Eq. 10-13 of Geng et al., 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube import read, thickness_name
+from soilcast.errors import SoilcastError
+from soilcast.water.config import Form, WaterConfig
+
+Values = Mapping[str, npt.NDArray[np.floating]]
+Signs = npt.NDArray[np.int8]
+
+_CELLS_AT_ONCE = 2048
+_RUNOFF = {"surface": "sro", "total": "ro"}
+_SNOW_SIGN = {"paper": 1.0, "closing": -1.0}
+
+
+def fluxes(config: WaterConfig) -> dict[str, tuple[str, float]]:
+    """Variables of the terms that enter W as they stand, by symbol: the cube's variable and its sign."""
+    known = {"P": ("tp", 1.0), "E": ("e", -1.0), "SRO": (_RUNOFF[config.runoff], -1.0)}
+    return {symbol: known[symbol] for symbol in config.terms if symbol in known}
+
+
+def stores(form: Form, config: WaterConfig, target: str = "swvl1") -> dict[str, float]:
+    """Variables whose day-to-day change enters W, and its sign; soil layers count with their thickness."""
+    entering = {"sd": _SNOW_SIGN[config.snow]} if "dSD" in config.terms else {}
+    if form == "multi":
+        entering |= dict.fromkeys(config.deep_layers, -1.0)
+    elif config.layer == "own_layer":
+        entering[target] = -1.0
+    return entering
+
+
+def required_variables(form: Form, config: WaterConfig) -> tuple[str, ...]:
+    """Variables of a cube that W needs."""
+    changing = stores(form, config)
+    return (
+        *(name for name, _ in fluxes(config).values()),
+        *changing,
+        *(thickness_name(name) for name in changing if name.startswith("swvl")),
+    )
+
+
+def missing_variables(cube: xr.Dataset, form: Form, config: WaterConfig) -> list[str]:
+    """Those of `required_variables` that the cube lacks."""
+    return [name for name in required_variables(form, config) if name not in cube]
+
+
+def water_inflow(values: Values, form: Form, config: WaterConfig) -> npt.NDArray[np.float64]:
+    """W_t, the water that enters the soil on each day [m] (Eq. 10 for ``single``, Eq. 11 for ``multi``).
+
+    Parameters
+    ----------
+    values
+        What `required_variables` names: fluxes [m d-1], snow [m] and soil water [m3 m-3] as ``(cell, time)``,
+        thicknesses [m] as ``(cell,)``.
+    form, config
+        Which W, and how it is read.
+
+    Returns
+    -------
+    ``(cell, time)``; the first day is NaN where the change of a store enters, and so is a day with a missing term.
+    """
+    parts = [sign * values[name].astype(np.float64) for name, sign in fluxes(config).values()]
+    for name, sign in stores(form, config).items():
+        depth = values[name].astype(np.float64)
+        if name.startswith("swvl"):
+            depth = depth * values[thickness_name(name)].astype(np.float64)[:, np.newaxis]
+        parts.append(sign * np.diff(depth, axis=1, prepend=np.nan))
+    return np.asarray(sum(parts), dtype=np.float64)
+
+
+def sign_of_change(inflow: npt.NDArray[np.float64]) -> Signs:
+    """dW_t: +1, -1 or 0 as W grows, falls or stays from the day before (Eq. 12).
+
+    Parameters
+    ----------
+    inflow
+        W_t ``(cell, time)`` [m].
+
+    Returns
+    -------
+    ``(cell, time)``; 0, which counts nowhere, also where W of the day or of the day before is missing.
+    """
+    return np.nan_to_num(np.sign(np.diff(inflow, axis=1, prepend=np.nan)), nan=0.0).astype(np.int8)
+
+
+def mask_observed(signs: Signs, observed: npt.NDArray[np.floating]) -> Signs:
+    """Drop the days on which the observed soil moisture did not follow the water balance (Eq. 13).
+
+    The mask looks at the observed soil moisture of the day itself, so it belongs to training; a consistency
+    that uses it is reported beside the one that does not.
+
+    Parameters
+    ----------
+    signs
+        dW_t ``(cell, time)``.
+    observed
+        SM_t ``(cell, time)`` [m3 m-3].
+
+    Returns
+    -------
+    dW_t with 0 wherever dW_t (SM_{t-1} - SM_t) > 0, and where SM of the day or of the day before is missing.
+    """
+    against = signs * -np.diff(observed.astype(np.float64), axis=1, prepend=np.nan)
+    return np.where(np.isnan(against) | (against > 0), 0, signs).astype(np.int8)
+
+
+def water_sign(cube: xr.Dataset, form: Form, config: WaterConfig, days: slice | None = None) -> Signs:
+    """dW_t of Eq. 12 for every cell and day of a cube, or for some days of it.
+
+    Parameters
+    ----------
+    cube
+        An opened cube.
+    form, config
+        Which W, and how it is read.
+    days
+        The days wanted, as positions with a step of one; the two days before them are read as well.
+
+    Returns
+    -------
+    ``(cell, time)`` int8.
+
+    Raises
+    ------
+    SoilcastError
+        The cube lacks a variable that W needs.
+    """
+    first, last, _ = (days or slice(None)).indices(cube.sizes["time"])
+    before = min(first, 2)
+    part = cube.isel(time=slice(first - before, last))
+    return water_signs(part, {"wanted": (form, config)})["wanted"][:, before:]
+
+
+def water_signs(cube: xr.Dataset, readings: Mapping[str, tuple[Form, WaterConfig]]) -> dict[str, Signs]:
+    """dW_t for many readings in one streaming pass: each variable of each block of cells is read once.
+
+    Parameters
+    ----------
+    cube
+        An opened cube.
+    readings
+        Name of the reading -> form and configuration.
+
+    Returns
+    -------
+    Name of the reading -> ``(cell, time)`` int8.
+
+    Raises
+    ------
+    SoilcastError
+        The cube lacks a variable that a reading needs.
+    """
+    for form, config in readings.values():
+        refuse_missing(cube, form, config)
+    shape = (cube.sizes["cell"], cube.sizes["time"])
+    signs = {name: np.zeros(shape, dtype=np.int8) for name in readings}
+    wanted = {variable for form, config in readings.values() for variable in required_variables(form, config)}
+    for cells in _blocks(shape[0]):
+        values = {variable: read(cube, variable, cells) for variable in sorted(wanted)}
+        for name, (form, config) in readings.items():
+            signs[name][cells] = sign_of_change(water_inflow(values, form, config))
+    return signs
+
+
+def refuse_missing(cube: xr.Dataset, form: Form, config: WaterConfig) -> None:
+    """Raise `SoilcastError` that names what W needs, what the cube lacks, and the terms that would do."""
+    missing = missing_variables(cube, form, config)
+    if not missing:
+        return
+    source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
+    raise SoilcastError(
+        f"{source}: no {', '.join(missing)}, which {_symbol(form)} needs: {_remedy(cube, form, config)}"
+    )
+
+
+def _symbol(form: Form) -> str:
+    return {"single": "W1 of PHY-LSTM (Eq. 10)", "multi": "W2 of PHYs-LSTM (Eq. 11)"}[form]
+
+
+def _remedy(cube: xr.Dataset, form: Form, config: WaterConfig) -> str:
+    possible = [
+        symbol
+        for symbol in config.terms
+        if not missing_variables(cube, "single", config.model_copy(update={"terms": (symbol,), "layer": "none"}))
+    ]
+    remedies = []
+    if "SRO" in config.terms and config.runoff == "surface" and "sro" not in cube and "ro" in cube:
+        remedies.append("--set water.runoff=total")
+        possible = [symbol for symbol in config.terms if symbol in possible or symbol == "SRO"]
+    if list(config.terms) != possible and possible:
+        remedies.append(f"--set water.terms=[{','.join(possible)}]")
+    deep = [layer for layer in config.deep_layers if layer in cube]
+    if form == "multi" and len(deep) < len(config.deep_layers):
+        remedies.append(f"--set water.deep_layers=[{','.join(deep)}]" if deep else "--model phy-lstm")
+    return "use " + " ".join(remedies) if remedies else "prepare a cube that has them"
+
+
+def _blocks(cells: int) -> Iterator[slice]:
+    return (slice(start, min(start + _CELLS_AT_ONCE, cells)) for start in range(0, cells, _CELLS_AT_ONCE))

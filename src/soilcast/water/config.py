@@ -1,0 +1,52 @@
+"""The readings of the water balance: where the paper's text, its equations and the authors' code leave a choice."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Form = Literal["single", "multi"]
+"""``single``: W1 of Eq. 10, without deep soil water (PHY-LSTM); ``multi``: W2 of Eq. 11, with it (PHYs-LSTM)."""
+
+Symbol = Literal["P", "E", "SRO", "dSD"]
+
+TERM_SETS: dict[int, tuple[Symbol, ...]] = {
+    1: ("P",),
+    2: ("P", "E"),
+    3: ("P", "E", "SRO"),
+    4: ("P", "E", "SRO", "dSD"),
+}
+"""The term sets of the paper's Table 1: A1-A4 with the form ``multi``, B1-B4 with ``single``."""
+
+
+class WaterConfig(BaseModel):
+    """How W of Eq. 10 and 11 is read. The defaults are the paper's equations as printed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    terms: tuple[Symbol, ...] = Field(
+        TERM_SETS[4],
+        description="terms of W beside the deep soil water: P, E, SRO, dSD (Table 1: 1 to 4 of them)",
+    )
+    snow: Literal["paper", "closing"] = Field(
+        "paper", description="sign of the snow term: paper +dSD (Eq. 10), closing -dSD (conserves mass)"
+    )
+    runoff: Literal["surface", "total"] = Field(
+        "surface",
+        description="runoff that leaves: surface (sro, Eq. 10) or total (ro, all that LandBench has)",
+    )
+    layer: Literal["none", "own_layer"] = Field(
+        "none",
+        description="single form: none (Eq. 10) or own_layer (minus the target layer's change: the authors' code)",
+    )
+    deep_layers: tuple[Literal["swvl2", "swvl3", "swvl4"], ...] = Field(
+        ("swvl2", "swvl3"), description="layers of dSM2 in Eq. 11 (7-100 cm)"
+    )
+
+    @field_validator("terms", "deep_layers")
+    @classmethod
+    def _some_and_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("name at least one, each once")
+        return value

@@ -1,0 +1,86 @@
+"""The losses of the paper (Eq. 8, 9, 14), composable with any network that forecasts soil moisture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# The root has no slope at zero; this floor [squared units of the loss] keeps a perfect batch from giving NaN.
+_SMALLEST_SQUARE = 1e-16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a loss may look at, for N cell-days.
+
+    Parameters
+    ----------
+    predicted
+        SM^_t ``(N,)``.
+    observed
+        SM_t ``(N,)``, in the same units.
+    observed_before
+        SM_{t-1} ``(N,)``.
+    water_sign
+        dW_t ``(N,)``, after Eq. 13; -1, 0 or +1 as floats.
+    """
+
+    predicted: Tensor
+    observed: Tensor
+    observed_before: Tensor
+    water_sign: Tensor
+
+
+class Loss(Protocol):
+    """A loss gives the scalar to minimise and, by name, the parts that the log shows."""
+
+    def __call__(self, outcome: Outcome) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the loss and its parts."""
+        ...
+
+
+def rmse_loss(outcome: Outcome) -> Tensor:
+    """Root mean square error of the forecasts (Eq. 9)."""
+    square = torch.mean((outcome.observed - outcome.predicted) ** 2)
+    return torch.sqrt(torch.clamp_min(square, _SMALLEST_SQUARE))
+
+
+def physical_loss(outcome: Outcome) -> Tensor:
+    """Mean squared movement against the water balance (Eq. 14): ReLU(dW_t (SM_{t-1} - SM^_t))^2."""
+    against = torch.relu(outcome.water_sign * (outcome.observed_before - outcome.predicted))
+    return torch.mean(against**2)
+
+
+@dataclass(frozen=True)
+class DataLoss:
+    """Eq. 8 with l2 = 0: the plain LSTM. ``weights[0]`` scales it, which Adam does not notice."""
+
+    weights: tuple[float, float]
+
+    def __call__(self, outcome: Outcome) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the RMSE, twice."""
+        rmse = rmse_loss(outcome)
+        return rmse, {"rmse": rmse}
+
+
+@dataclass(frozen=True)
+class WaterBalanceLoss:
+    """Loss_i = l1 Loss_RMSE + l2 Loss_PHY_i (Eq. 8)."""
+
+    weights: tuple[float, float]
+
+    def __call__(self, outcome: Outcome) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the weighted sum and its two parts."""
+        rmse, physical = rmse_loss(outcome), physical_loss(outcome)
+        return self.weights[0] * rmse + self.weights[1] * physical, {"rmse": rmse, "physical": physical}
+
+
+LOSSES: dict[str, Callable[[tuple[float, float]], Loss]] = {
+    "rmse": DataLoss,
+    "water_balance": WaterBalanceLoss,
+}
+"""Every loss by name: built from the weights (l1, l2)."""

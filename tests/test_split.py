@@ -1,0 +1,57 @@
+"""Which days are for training, validation and test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soilcast.errors import SoilcastError
+from soilcast.training.config import SplitConfig
+from soilcast.training.split import split_days
+
+
+def days(first: str, last: str) -> np.ndarray:
+    return np.arange(np.datetime64(first), np.datetime64(last) + 1).astype("datetime64[ns]")
+
+
+def test_the_papers_split() -> None:
+    config = SplitConfig(test="2020", development="2018-01-01:2019-12-23")
+    split = split_days(days("2018-01-01", "2020-12-31"), config, "cube")
+    periods = split.periods(days("2018-01-01", "2020-12-31"))
+    assert split.test.stop - split.test.start == 366
+    assert periods["train_period"] == "2018-01-01:2019-06-26"
+    assert periods["validation_period"] == "2019-06-27:2019-12-23"
+    assert periods["test_period"] == "2020-01-01:2020-12-31"
+
+
+@pytest.mark.parametrize(("last", "length"), [("2020-12-31", 366), ("2019-12-31", 365), ("2020-02-29", 366)])
+def test_the_last_year_is_the_test(last: str, length: int) -> None:
+    axis = days("2017-01-01", last)
+    test = split_days(axis, SplitConfig(), "cube").test
+    assert (test.stop, test.stop - test.start) == (len(axis), length)
+
+
+@given(st.integers(420, 2000), st.floats(0.05, 0.95))
+def test_parts_follow_each_other_without_overlap(count: int, share: float) -> None:
+    axis = np.datetime64("2001-01-01", "ns") + np.arange(count) * np.timedelta64(1, "D")
+    split = split_days(axis, SplitConfig(validation_share=share), "cube")
+    assert 0 == split.train.start < split.train.stop == split.validation.start < split.validation.stop
+    assert split.validation.stop == split.test.start < split.test.stop == count
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (SplitConfig(test="2021"), "split.test 2021 is outside the cube (2018-01-01 .. 2020-12-31)"),
+        (SplitConfig(development="2017:2018"), "split.development 2017:2018 is outside the cube"),
+        (SplitConfig(test="2019", development="2018:2019"), "the test must come last"),
+        (SplitConfig(test="2018"), "too few to train"),
+    ],
+)
+def test_a_period_that_cannot_be_is_named(config: SplitConfig, expected: str) -> None:
+    with pytest.raises(SoilcastError) as caught:
+        split_days(days("2018-01-01", "2020-12-31"), config, "my.cube")
+    assert expected in str(caught.value)
+    assert "my.cube" in str(caught.value)
