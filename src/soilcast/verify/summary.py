@@ -1,0 +1,81 @@
+"""One row a model: the area-weighted mean and median of every metric."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from soilcast.verify.metrics import METRICS
+
+
+def summarise(scores: xr.Dataset) -> pd.DataFrame:
+    """Summarise scores over the cells, each weighted by its area.
+
+    Parameters
+    ----------
+    scores
+        What `evaluate` gives: metrics ``(model, cell)`` and ``area(cell)`` [m2].
+
+    Returns
+    -------
+    Index ``model``; ``is_baseline``; ``cells``, the number of cells scored; and for each metric NAME that
+    the scores hold ``NAME_mean``, ``NAME_median`` and ``NAME_cells``, the number of cells on which it is defined.
+    Cells on which a metric is NaN are left out of that metric; without any left its mean and median are NaN.
+    """
+    area = scores["area"].to_numpy()
+    columns: dict[str, object] = {
+        "is_baseline": scores["is_baseline"].to_numpy().astype(bool),
+        "cells": np.isfinite(scores["rmse"].to_numpy()).sum(axis=1),
+    }
+    for name in METRICS:
+        if name not in scores:
+            continue
+        values = scores[name].transpose("model", "cell").to_numpy()
+        columns[f"{name}_mean"] = [weighted_mean(row, area) for row in values]
+        columns[f"{name}_median"] = [weighted_median(row, area) for row in values]
+        columns[f"{name}_cells"] = np.isfinite(values).sum(axis=1)
+    return pd.DataFrame(columns, index=pd.Index(scores["model"].to_numpy().astype(str), name="model"))
+
+
+def weighted_mean(values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> float:
+    """Sum of weight times value over the sum of the weights; values that are not finite are left out.
+
+    Parameters
+    ----------
+    values, weights
+        ``(cell,)``.
+    """
+    values, weights = _finite(values, weights)
+    return float(np.sum(weights * values) / np.sum(weights)) if values.size else float("nan")
+
+
+def weighted_median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> float:
+    """Value that at most half of the weight lies below and at most half above; not finite ones are left out.
+
+    Where two neighbouring values satisfy that, their mean: with equal weights it is the ordinary median.
+
+    Parameters
+    ----------
+    values, weights
+        ``(cell,)``.
+    """
+    values, weights = _finite(values, weights)
+    if not values.size:
+        return float("nan")
+    order = np.lexsort((weights, values))
+    values, reached = values[order], np.cumsum(weights[order])
+    half = reached[-1] / 2
+    # A sum of weights may miss the half by its rounding.
+    slack = 1e-12 * reached[-1]
+    lower = int(np.searchsorted(reached, half - slack))
+    upper = min(int(np.searchsorted(reached, half + slack, side="right")), len(values) - 1)
+    return float((values[lower] + values[upper]) / 2)
+
+
+def _finite(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    finite = np.isfinite(values) & (weights > 0)
+    return values[finite], weights[finite].astype(np.float64)

@@ -1,0 +1,144 @@
+"""The baselines do what their names say, and none of them sees the future."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from soilcast.models.baselines import BASELINES, climatology, damped_anomaly, persistence
+
+DAYS = np.arange("2018-01-01", "2021-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
+LEARN = np.datetime64("2019-12-24") > DAYS
+TEST = slice(730, 1096)
+
+
+def seasonal(cells=3):
+    """Exactly what the climatology can hold: a mean and two waves."""
+    angle = 2 * np.pi * DAYS.astype("datetime64[D]").astype(int) / 365.2425
+    wave = 0.08 * np.cos(angle - 1) + 0.03 * np.sin(2 * angle)
+    return 0.3 + np.linspace(-0.5, 1, cells)[:, np.newaxis] * wave
+
+
+def anomalies(cells=3, rho=0.8, seed=0):
+    rng = np.random.default_rng(seed)
+    series = np.zeros((cells, len(DAYS)))
+    for day in range(1, len(DAYS)):
+        series[:, day] = rho * series[:, day - 1] + 0.01 * rng.standard_normal(cells)
+    return series
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_gives_float32_of_every_cell_and_test_day(name):
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    forecast = BASELINES[name](observed, DAYS, LEARN, TEST)
+    assert forecast.shape == (3, 366)
+    assert forecast.dtype == np.float32
+    assert np.isfinite(forecast).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_does_not_see_the_future(name):
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    forecast = BASELINES[name](observed, DAYS, LEARN, TEST)
+    for day in (0, 1, 200, 365):
+        altered = observed.copy()
+        altered[:, TEST.start + day :] = 0.9
+        np.testing.assert_array_equal(BASELINES[name](altered, DAYS, LEARN, TEST)[:, : day + 1], forecast[:, : day + 1])
+
+
+@pytest.mark.parametrize("name", ["climatology", "damped anomaly"])
+def test_days_that_may_not_be_learnt_from_teach_nothing(name):
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    altered = observed.copy()
+    altered[:, ~LEARN] = np.nan
+    altered[:, TEST.start - 1 : TEST.stop] = observed[:, TEST.start - 1 : TEST.stop]
+    np.testing.assert_array_equal(
+        BASELINES[name](altered, DAYS, LEARN, TEST), BASELINES[name](observed, DAYS, LEARN, TEST)
+    )
+
+
+def test_persistence_is_yesterday_and_missing_where_yesterday_is():
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    observed[1, TEST.start + 9] = np.nan
+    forecast = persistence(observed, DAYS, LEARN, TEST)
+    np.testing.assert_array_equal(forecast, observed[:, TEST.start - 1 : TEST.stop - 1])
+    assert np.isnan(forecast[1, 10])
+    first = persistence(observed, DAYS, ~LEARN, slice(0, 5))
+    assert np.isnan(first[:, 0]).all()
+    np.testing.assert_array_equal(first[:, 1:], observed[:, :4])
+
+
+def test_climatology_finds_the_season_in_spite_of_gaps():
+    truth = seasonal()
+    observed = truth.copy()
+    observed[np.random.default_rng(1).random(observed.shape) < 0.4] = np.nan
+    forecast = climatology(observed.astype(np.float32), DAYS, LEARN, TEST)
+    np.testing.assert_allclose(forecast, truth[:, TEST], atol=1e-6)
+
+
+def test_climatology_smooths():
+    truth = seasonal()
+    forecast = climatology((truth + anomalies(rho=0.0)).astype(np.float32), DAYS, LEARN, TEST)
+    assert np.abs(forecast - truth[:, TEST]).max() < 0.004
+
+
+def test_climatology_of_less_than_a_year_is_the_mean():
+    observed = seasonal().astype(np.float32)
+    learn = LEARN & (np.datetime64("2019-06-01") <= DAYS)
+    forecast = climatology(observed, DAYS, learn, TEST)
+    expected = observed[:, learn].astype(np.float64).mean(axis=1).astype(np.float32)
+    np.testing.assert_allclose(forecast, np.repeat(expected[:, np.newaxis], 366, axis=1), rtol=1e-6)
+
+
+def test_climatology_of_a_cell_seen_in_one_season_does_not_swing_in_the_others():
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    month = DAYS.astype("datetime64[M]").astype(int) % 12
+    observed[1, (month < 5) | (month > 8)] = np.nan
+    forecast = climatology(observed, DAYS, LEARN, TEST)
+    seen = observed[1][np.isfinite(observed[1]) & LEARN]
+    assert seen.min() <= forecast[1].min()
+    assert forecast[1].max() <= seen.max()
+    np.testing.assert_allclose(forecast[0], climatology(observed[:1], DAYS, LEARN, TEST)[0], rtol=1e-6)
+
+
+def test_a_cell_never_seen_while_learning_has_no_climatology():
+    observed = seasonal().astype(np.float32)
+    observed[2, LEARN] = np.nan
+    for forecast in (climatology, damped_anomaly):
+        found = forecast(observed, DAYS, LEARN, TEST)
+        assert np.isnan(found[2]).all()
+        assert np.isfinite(found[:2]).all()
+
+
+def test_damped_anomaly_learns_how_long_a_departure_lasts():
+    observed = (seasonal() + anomalies(rho=0.8)).astype(np.float32)
+    cycle = climatology(observed, DAYS, LEARN, TEST)
+    forecast = damped_anomaly(observed, DAYS, LEARN, TEST)
+    departure = observed[:, TEST.start : TEST.stop - 1] - cycle[:, :-1]
+    rho = (forecast - cycle)[:, 1:] / departure
+    large = np.abs(departure) > 5e-3
+    for cell in range(3):
+        assert np.ptp(rho[cell][large[cell]]) < 1e-3
+        assert 0.7 < np.median(rho[cell]) < 0.9
+
+
+def test_damped_anomaly_beats_persistence_and_climatology_on_what_it_assumes():
+    observed = (seasonal() + anomalies(rho=0.6)).astype(np.float32)
+    error = {
+        name: np.sqrt(np.mean((baseline(observed, DAYS, LEARN, TEST) - observed[:, TEST]) ** 2))
+        for name, baseline in BASELINES.items()
+    }
+    assert error["damped anomaly"] < min(error["persistence"], error["climatology"])
+
+
+def test_damped_anomaly_of_a_series_that_never_departs_is_its_climatology():
+    observed = np.full((1, len(DAYS)), 0.25, dtype=np.float32)
+    np.testing.assert_allclose(damped_anomaly(observed, DAYS, LEARN, TEST), 0.25, rtol=1e-6)
+
+
+def test_the_order_and_the_number_of_cells_do_not_matter():
+    observed = (seasonal(2500) + anomalies(2500)).astype(np.float32)
+    order = np.random.default_rng(0).permutation(2500)
+    for baseline in BASELINES.values():
+        forecast = baseline(observed, DAYS, LEARN, TEST)
+        np.testing.assert_allclose(baseline(observed[order], DAYS, LEARN, TEST), forecast[order], rtol=1e-6)

@@ -1,0 +1,384 @@
+"""From forecasts to scores: fair, checked, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from soilcast.cube import (
+    Grid,
+    assemble,
+    cells_of_grid,
+    era5_land_thickness,
+    open_artifact,
+    open_cube,
+    save_cube,
+    write_dataset,
+)
+from soilcast.errors import SoilcastError
+from soilcast.models.baselines import BASELINES
+from soilcast.verify import METRICS, evaluate, score_cells, summarise
+from soilcast.verify.summary import weighted_mean, weighted_median
+from soilcast.water import WaterConfig, physical_consistency, water_sign
+
+DAYS = np.arange("2019-01-01", "2020-07-01", dtype="datetime64[D]").astype("datetime64[ns]")
+PERIODS = {
+    "train_period": "2019-01-01:2019-12-31",
+    "validation_period": "2020-01-01:2020-03-31",
+    "test_period": "2020-04-01:2020-06-30",
+}
+TEST = slice(int(np.searchsorted(DAYS, np.datetime64("2020-04-01"))), len(DAYS))
+GRID = Grid(np.array([10.0, 30.0, 50.0, 70.0]), np.array([0.0, 20.0, 40.0]), np.array([0, 1, 4, 5, 7, 8, 10, 11]))
+
+
+def made_cube(path, lacking=(), seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (len(GRID.index), len(DAYS))
+    moisture = 0.3 + 0.05 * np.cumsum(rng.standard_normal(shape), axis=1) / 20
+    moisture = np.clip(moisture, 0.02, 0.6)
+    moisture[2, TEST.start + 3 : TEST.start + 6] = np.nan
+    moisture[5, TEST] = np.nan
+    variables = {
+        "swvl1": moisture,
+        "swvl2": np.clip(moisture + 0.01 * rng.standard_normal(shape), 0, 1),
+        "swvl3": np.clip(moisture + 0.01 * rng.standard_normal(shape), 0, 1),
+        "tp": rng.exponential(0.003, shape),
+        "e": rng.uniform(0, 0.004, shape),
+        "sro": rng.exponential(0.0005, shape),
+        "sd": rng.uniform(0, 0.01, shape),
+        "climate_zone": np.array([1, 2, 4, 5, 6, 14, 27, 29]),
+        **era5_land_thickness(len(GRID.index)),
+    }
+    cube = assemble(
+        {name: values for name, values in variables.items() if name not in lacking},
+        cells=cells_of_grid(GRID),
+        time=DAYS,
+        title="a made cube",
+        source="test",
+        content="random numbers",
+    )
+    save_cube(cube, path)
+    return path
+
+
+def made_forecast(path, cube_path, *, label="LSTM", model="lstm", noise=0.01, seed=1, water=None, **attributes):
+    with open_cube(cube_path) as cube:
+        observed = cube["swvl1"].to_numpy()[:, TEST]
+        noisy = observed + noise * np.random.default_rng(seed).standard_normal(observed.shape)
+        noisy = np.where(np.isnan(noisy), 0.3, noisy).astype(np.float32)
+        forecast = xr.Dataset(
+            {"swvl1": (("cell", "time"), noisy)},
+            coords={name: cube[name].load() for name in cube.coords if name != "time"} | {"time": DAYS[TEST]},
+            attrs={
+                "soilcast_kind": "forecast",
+                "title": "a made forecast",
+                "target": "swvl1",
+                "label": label,
+                "model": model,
+                "content": cube.attrs["content"],
+                "source": cube.attrs["source"],
+                "cube_sha256": cube.attrs["content_sha256"],
+                "config": json.dumps({"model": model, "water": water or {}}),
+                "training_log": json.dumps([{"epoch": 1, "train_loss": 0.1, "validation_loss": None, "seconds": 1.0}]),
+                **PERIODS,
+                **attributes,
+            },
+        )
+    write_dataset(forecast, path, netcdf=path.suffix == ".nc")
+    return path
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    return made_cube(tmp_path_factory.mktemp("cube") / "cube.zarr")
+
+
+@pytest.fixture(scope="module")
+def forecasts(tmp_path_factory, cube):
+    folder = tmp_path_factory.mktemp("forecasts")
+    return [
+        made_forecast(folder / "plain.zarr", cube),
+        made_forecast(
+            folder / "guided.nc", cube, label="PHY-LSTM", model="phy-lstm", noise=0.005, water={"snow": "closing"}
+        ),
+    ]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory, cube, forecasts):
+    folder = tmp_path_factory.mktemp("scores") / "scores"
+    evaluate(forecasts, cube, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(out):
+    with open_artifact(out / "scores.nc", "scores") as opened:
+        return opened.load()
+
+
+def test_forecasts_come_first_and_the_baselines_stand_beside_them(scores):
+    assert list(scores["model"].to_numpy()) == ["LSTM", "PHY-LSTM", *BASELINES]
+    np.testing.assert_array_equal(scores["is_baseline"], [False, False, True, True, True])
+    for name, metric in METRICS.items():
+        assert scores[name].dims == ("model", "cell")
+        assert scores[name].dtype == np.float64
+        assert scores[name].attrs["units"] == metric.units
+    for name in ("lat", "lon", "grid_lat", "grid_lon", "area", "climate_zone"):
+        assert name in scores.variables
+    for name in ("title", "content", "source", "target", "provenance", *PERIODS):
+        assert scores.attrs[name]
+    assert json.loads(scores.attrs["training_logs"])["LSTM"][0]["epoch"] == 1
+    assert json.loads(scores.attrs["configs"])["PHY-LSTM"]["model"] == "phy-lstm"
+
+
+def test_every_model_is_scored_on_the_same_cell_days(scores, cube, forecasts):
+    assert (scores["days"] == scores["days"].isel(model=0)).all()
+    with open_cube(cube) as opened, open_artifact(forecasts[0], "forecast") as forecast:
+        history = opened["swvl1"].to_numpy()
+        predicted = forecast["swvl1"].to_numpy()
+    observed = history[:, TEST]
+    both = np.isfinite(observed) & np.isfinite(history[:, TEST.start - 1 : TEST.stop - 1])
+    np.testing.assert_array_equal(scores["days"].isel(model=0), both.sum(axis=1))
+    assert 0 < scores["days"].isel(model=0, cell=2) < len(DAYS[TEST]) - 3
+    expected = score_cells(np.where(both, observed, np.nan).astype(np.float32), predicted)
+    for name in ("r", "rmse", "ubrmse", "bias", "r2", "kge", "kge_2012"):
+        np.testing.assert_allclose(scores[name].isel(model=0), expected[name], rtol=1e-12)
+
+
+def test_a_gap_in_one_forecast_is_a_gap_for_all(tmp_path, cube, forecasts):
+    with open_artifact(forecasts[0], "forecast") as opened:
+        gappy = opened.load()
+    gappy["swvl1"][0, :30] = np.nan
+    write_dataset(gappy, tmp_path / "gappy.zarr", netcdf=False)
+    scores = evaluate([forecasts[1], tmp_path / "gappy.zarr"], cube, tmp_path / "scores")
+    np.testing.assert_array_equal(scores["days"].isel(cell=0), len(DAYS[TEST]) - 30)
+
+
+def test_cells_without_an_observation_are_nan_and_counted(scores):
+    assert scores.attrs["cells_total"] == 8
+    assert scores.attrs["cells_scored"] == 7
+    for name in METRICS:
+        assert np.isnan(scores[name].isel(cell=5)).all(), name
+    assert (scores["days"].isel(cell=5) == 0).all()
+
+
+def test_persistence_has_no_skill_over_itself(scores):
+    skill = scores["skill"].sel(model="persistence").to_numpy()
+    np.testing.assert_array_equal(skill[np.isfinite(skill)], 0.0)
+    assert np.isfinite(skill).sum() == 7
+    ratio = (scores["rmse"] / scores["rmse"].sel(model="persistence")) ** 2
+    np.testing.assert_allclose(scores["skill"], 1 - ratio, rtol=1e-9, atol=1e-12)
+
+
+def test_consistency_follows_the_config_of_the_physics_guided_run(scores, cube, forecasts):
+    config = WaterConfig(snow="closing")
+    with open_cube(cube) as opened, open_artifact(forecasts[0], "forecast") as forecast:
+        history = opened["swvl1"].to_numpy()
+        signs = {name: water_sign(opened, form, config, TEST) for name, form in (("w1", "single"), ("w2", "multi"))}
+        predicted = forecast["swvl1"].to_numpy()
+    before = history[:, TEST.start - 1 : TEST.stop - 1]
+    observed = history[:, TEST]
+    scored = np.where(np.isfinite(observed), predicted, np.nan)
+    for name, days in signs.items():
+        np.testing.assert_allclose(
+            scores[f"consistency_{name}"].sel(model="LSTM"), physical_consistency(days, before, scored)
+        )
+        kept = np.where(days * (before - observed) > 0, 0, days)
+        np.testing.assert_allclose(
+            scores[f"consistency_{name}_masked"].sel(model="LSTM"), physical_consistency(kept, before, scored)
+        )
+    assert "PHY-LSTM" in scores.attrs["water"]
+    assert "snow closing" in scores.attrs["water"]
+
+
+def test_a_consistency_that_the_cube_cannot_tell_is_left_out_and_said(tmp_path):
+    cube = made_cube(tmp_path / "cube.zarr", lacking=("swvl2", "swvl3"))
+    scores = evaluate([made_forecast(tmp_path / "f.zarr", cube)], cube, tmp_path / "scores")
+    assert "consistency_w1" in scores
+    assert "consistency_w2" not in scores
+    assert "consistency_w2 is left out: the cube lacks swvl2, swvl3" in scores.attrs["water"]
+    assert "consistency_w2_mean" not in pd.read_csv(tmp_path / "scores" / "table.csv")
+
+
+def test_one_cell_of_each_climate_is_shown_as_series(scores, cube):
+    picks = scores["pick_cell"].to_numpy()
+    zones = scores["climate_zone"].to_numpy()[picks]
+    # Of the temperate climate (8 .. 16) there is one cell, and it has no observation.
+    assert zones[0] in (1, 2)
+    assert zones[1] in (4, 5, 6)
+    np.testing.assert_array_equal(zones[2:], [27, 29])
+    skill = scores["skill"].isel(model=slice(0, 2)).mean("model").to_numpy()
+    assert skill[picks[1]] == np.median(skill[[2, 3, 4]])
+    with open_cube(cube) as opened:
+        np.testing.assert_array_equal(scores["observed"], opened["swvl1"].to_numpy()[picks, TEST])
+        np.testing.assert_array_equal(scores["precipitation"], opened["tp"].to_numpy()[picks, TEST])
+    np.testing.assert_array_equal(scores["predicted"].sel(model="persistence")[:, 1:], scores["observed"][:, :-1])
+    np.testing.assert_array_equal(scores["time"], DAYS[TEST])
+
+
+def test_without_climates_cells_are_picked_by_their_error(tmp_path):
+    cube = made_cube(tmp_path / "cube.zarr", lacking=("climate_zone",))
+    scores = evaluate([made_forecast(tmp_path / "f.zarr", cube)], cube, tmp_path / "scores")
+    rmse = scores["rmse"].sel(model="LSTM").to_numpy()
+    picked = rmse[scores["pick_cell"].to_numpy()]
+    assert len(picked) == 3
+    assert picked[1] == np.nanmedian(rmse)
+    assert (np.diff(picked) > 0).all()
+
+
+def test_tables_hold_the_same_numbers_as_the_netcdf(out, scores):
+    cells = pd.read_csv(out / "cells.csv", engine="python")
+    assert len(cells) == scores.sizes["model"] * scores.sizes["cell"]
+    for (model, number), row in cells.set_index(["model", "cell"]).iterrows():
+        one = scores.sel(model=model).isel(cell=int(np.flatnonzero(scores["cell"] == number)[0]))
+        for name in (*METRICS, "days", "lat", "lon", "area"):
+            np.testing.assert_array_equal(row[name], one[name], err_msg=name)
+    table = pd.read_csv(out / "table.csv", index_col="model", engine="python")
+    pd.testing.assert_frame_equal(table, summarise(scores), check_exact=True)
+
+
+def test_the_summary_weighs_cells_by_area(scores):
+    summary = summarise(scores)
+    area, rmse = scores["area"].to_numpy(), scores["rmse"].sel(model="LSTM").to_numpy()
+    there = np.isfinite(rmse)
+    assert summary.loc["LSTM", "rmse_mean"] == pytest.approx(np.average(rmse[there], weights=area[there]), rel=1e-12)
+    equal = summarise(scores.assign(area=xr.ones_like(scores["area"])))
+    assert equal.loc["LSTM", "rmse_mean"] == pytest.approx(np.nanmean(rmse), rel=1e-12)
+    assert equal.loc["LSTM", "rmse_median"] == pytest.approx(np.nanmedian(rmse), rel=1e-12)
+    assert equal.loc["LSTM", "rmse_mean"] != pytest.approx(summary.loc["LSTM", "rmse_mean"], rel=1e-6)
+    assert (summary["cells"] == 7).all()
+    assert summary.loc["persistence", "consistency_w1_cells"] == 0
+    assert np.isnan(summary.loc["persistence", "consistency_w1_mean"])
+
+
+def test_the_order_of_cells_does_not_change_the_summary(scores):
+    order = np.random.default_rng(0).permutation(scores.sizes["cell"])
+    pd.testing.assert_frame_equal(summarise(scores.isel(cell=order)), summarise(scores), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "median"),
+    [
+        ([3.0, 1.0, 2.0], [1, 1, 1], 2.0),
+        ([4.0, 1.0, 2.0, 3.0], [1, 1, 1, 1], 2.5),
+        ([1.0, 2.0, 3.0], [1, 1, 5], 3.0),
+        ([1.0, 2.0, 3.0], [2, 1, 1], 1.5),
+        ([1.0, np.nan, 3.0], [1, 100, 2], 3.0),
+        ([7.0], [0.1], 7.0),
+        ([0.1] * 10, [0.1] * 10, 0.1),
+    ],
+)
+def test_weighted_median(values, weights, median):
+    assert weighted_median(np.array(values), np.array(weights, dtype=float)) == median
+
+
+def test_a_summary_of_nothing_is_nan():
+    nothing = np.full(3, np.nan)
+    assert np.isnan(weighted_mean(nothing, np.ones(3)))
+    assert np.isnan(weighted_median(nothing, np.ones(3)))
+
+
+def test_labels_that_repeat_are_numbered(tmp_path, cube, forecasts):
+    impostor = made_forecast(tmp_path / "f.zarr", cube, label="persistence")
+    scores = evaluate([forecasts[0], forecasts[0], impostor], cube, tmp_path / "scores")
+    assert list(scores["model"].to_numpy()[:3]) == ["LSTM", "LSTM (2)", "persistence (2)"]
+    assert set(json.loads(scores.attrs["configs"])) == {"LSTM", "LSTM (2)", "persistence (2)"}
+
+
+def test_a_long_training_log_is_kept_whole(tmp_path, cube):
+    log = [{"epoch": n, "train_loss": 0.1, "validation_loss": None, "seconds": 1.0} for n in range(5000)]
+    forecast = made_forecast(tmp_path / "f.zarr", cube, training_log=json.dumps(log))
+    evaluate([forecast], cube, tmp_path / "scores")
+    with open_artifact(tmp_path / "scores" / "scores.nc", "scores") as scores:
+        assert json.loads(scores.attrs["training_logs"])["LSTM"] == log
+
+
+def test_a_forecast_of_another_cube_is_refused(tmp_path, forecasts):
+    other = made_cube(tmp_path / "other.zarr", seed=9)
+    refused([forecasts[0]], other, tmp_path / "scores", "plain.zarr was made for another cube", "other.zarr")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train_period", "2019-02-01:2019-12-31"),
+        ("validation_period", "2020-01-01:2020-02-29"),
+        ("test_period", "2020-05-01:2020-06-30"),
+        ("target", "swvl2"),
+    ],
+)
+def test_forecasts_of_another_split_or_target_are_refused(tmp_path, cube, forecasts, name, value):
+    other = made_forecast(tmp_path / "f.zarr", cube, **{name: value})
+    refused([forecasts[0], other], cube, tmp_path / "scores", f"{name} is {value}", "plain.zarr")
+
+
+def test_the_same_period_written_otherwise_is_the_same(tmp_path, cube, forecasts):
+    other = made_forecast(tmp_path / "f.zarr", cube, train_period="2019")
+    assert evaluate([forecasts[0], other], cube, tmp_path / "scores").sizes["model"] == 5
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"train_period": "2019-01-01:2020-04-02"}, "holds days of training or validation (first 2020-04-01)"),
+        ({"train_period": "2010", "validation_period": "2011"}, "no day of its training period 2010"),
+        ({"test_period": "2020-04-01:2020-06-29"}, "its days are not those of its test period"),
+        ({"test_period": "2030"}, "outside the cube"),
+        ({"test_period": "soon"}, "is not a period"),
+        ({"target": "swvl3"}, "no swvl3 (cell, time)"),
+        ({"config": "{"}, "config is no JSON"),
+        ({"training_log": "{}"}, "training_log is no JSON list"),
+        ({"config": '{"model": "phy-lstm", "water": {"snoww": "paper"}}'}, "snoww"),
+        ({"label": 5}, "lacks the attribute(s) label"),
+    ],
+)
+def test_a_forecast_that_contradicts_itself_is_refused(tmp_path, cube, attributes, words):
+    refused([made_forecast(tmp_path / "f.zarr", cube, **attributes)], cube, tmp_path / "scores", "f.zarr", words)
+
+
+def test_inputs_that_are_something_else_are_refused(tmp_path, cube, forecasts):
+    refused([], cube, tmp_path / "scores", "no forecast is given")
+    refused([tmp_path / "none.zarr"], cube, tmp_path / "scores", "none.zarr: there is no such forecast")
+    refused([cube], cube, tmp_path / "scores", "a forecast is expected, but this is a cube")
+    refused(forecasts, forecasts[0], tmp_path / "scores", "a cube is expected, but this is a forecast")
+
+
+def test_a_forecast_without_any_value_is_named(tmp_path, cube, forecasts):
+    empty = made_forecast(tmp_path / "f.zarr", cube, label="empty", noise=np.nan)
+    with open_artifact(empty, "forecast") as opened:
+        nothing = opened.load().assign(swvl1=opened["swvl1"] * np.float32(np.nan))
+    write_dataset(nothing, tmp_path / "g.zarr", netcdf=False)
+    refused([forecasts[0], tmp_path / "g.zarr"], cube, tmp_path / "scores", "no cell-day is left to score: empty")
+
+
+def test_scores_that_stand_are_kept_unless_told_otherwise(tmp_path, cube, forecasts):
+    out = tmp_path / "scores"
+    evaluate(forecasts[:1], cube, out)
+    with pytest.raises(SoilcastError, match="exists already"):
+        evaluate(forecasts, cube, out)
+    assert evaluate(forecasts, cube, out, overwrite=True).sizes["model"] == 5
+    assert len(pd.read_csv(out / "table.csv")) == 5
+
+
+def test_a_failure_on_the_way_leaves_nothing(tmp_path, cube, forecasts, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    refused(forecasts, cube, tmp_path / "deep" / "scores", "no space left")
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def refused(forecasts, cube, out, *words):
+    with pytest.raises(SoilcastError) as caught:
+        evaluate(forecasts, cube, out)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert not out.exists()
