@@ -48,11 +48,20 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Raise `SoilcastError` if ``out`` exists and must not be replaced.
+    """Raise `SoilcastError` if ``out`` exists and must not be replaced, or its folder cannot be written.
 
     Even ``overwrite`` replaces no folder but one that soilcast wrote: a slip of the hand in --out costs no data.
     """
-    if not out.exists():
+    try:
+        exists = out.exists()
+        folder = next(parent for parent in out.absolute().parents if parent.exists())
+    except OSError as error:
+        raise _user_error(error, out) from error
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SoilcastError(
+            f"{out} cannot be written ({folder} is no folder that you may write to): give another --out"
+        )
+    if not exists:
         return
     if not overwrite:
         raise SoilcastError(f"{out} exists already: give another --out, or --overwrite to replace it")
@@ -76,7 +85,7 @@ def _user_error(error: OSError, out: Path) -> Exception:
         return SoilcastError(
             f"{out} grows larger than a file may be here: raise the limit (ulimit -f) or take another disk"
         )
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG):
         return SoilcastError(f"{out} cannot be written ({error.strerror}): give another --out")
     return error
 
@@ -113,5 +122,5 @@ def _replace(partial: Path, out: Path) -> None:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    elif os.path.lexists(path):
+        path.unlink()

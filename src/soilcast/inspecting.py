@@ -16,6 +16,8 @@ from soilcast.verify import summarise
 
 SCORES_FILE = "scores.nc"
 
+_SHOWN = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
+
 
 def inspect(path: str | Path) -> str:
     """Describe an artifact in some lines of text.
@@ -57,17 +59,16 @@ def _cube_lines(path: Path) -> Iterator[str]:
     yield f"cube: {cube.attrs['title']}"
     yield from _common_lines(cube)
     yield f"{'variable':<20} {'unit':<9} {'lowest':>11} {'mean':>11} {'highest':>11} {'missing':>8}  what"
-    for name in cube.data_vars:
-        values = read(cube, str(name))
-        row = VARIABLES[str(name)]
+    for name in (name for name in VARIABLES if name in cube):
+        values = read(cube, name)
+        row = VARIABLES[name]
         present = values[np.isfinite(values)].astype(np.float64)
         numbers = (present.min(), present.mean(), present.max()) if present.size else (np.nan, np.nan, np.nan)
         shown = " ".join(f"{number:11.5g}" for number in numbers)
         yield f"{name:<20} {row.units:<9} {shown} {1 - present.size / values.size:8.2%}  {row.long_name}"
-    for layer in (name for name in ("swvl1",) if name in cube):
-        usable = int(usable_target(read(cube, layer)).sum())
-        masked = cube.sizes["cell"] - usable
-        yield f"{layer} as target: {usable} usable cells, {masked} masked (missing or constant)"
+    if "swvl1" in cube:
+        usable = int(usable_target(read(cube, "swvl1")).sum())
+        yield f"swvl1 as target: {usable} usable cells, {cube.sizes['cell'] - usable} masked (missing or constant)"
 
 
 def _forecast_lines(path: Path) -> Iterator[str]:
@@ -84,7 +85,9 @@ def _scores_lines(path: Path) -> Iterator[str]:
     yield f"scores: {scores.attrs['title']}"
     yield f"content: {scores.attrs['content']}"
     yield f"test period: {scores.attrs['test_period']}; {scores.attrs['cells_scored']} cells scored"
-    yield summarise(scores).to_string(float_format=lambda number: f"{number:.4g}")
+    yield "median over the cells, by area:"
+    medians = summarise(scores)[[f"{name}_median" for name in _SHOWN if name in scores]]
+    yield medians.rename(columns=lambda name: name.removesuffix("_median")).to_string(float_format="{:.4f}".format)
 
 
 def _run_lines(path: Path) -> Iterator[str]:

@@ -38,7 +38,7 @@ def daily_axis(times: Any, where: str) -> Days:
         No day, times that are not dates, a model calendar (360 days, no leap years), days that repeat,
         run backwards, are missing or lie outside 1678 .. 2261.
     """
-    values = np.atleast_1d(times)
+    values = np.ravel(times)
     if values.size == 0:
         raise SoilcastError(f"{where}: the time axis is empty")
     calendar = getattr(values.flat[0], "calendar", None)

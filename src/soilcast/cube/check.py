@@ -8,6 +8,9 @@ import numpy.typing as npt
 from soilcast.cube.contract import VARIABLES
 from soilcast.errors import SoilcastError
 
+SMALLEST_SPREAD = 1e-3
+"""Soil moisture that moves less than this over its whole record [m3 m-3] counts as constant: ice, bare rock."""
+
 # Packing in the source files leaves traces such as -1e-9 m of rain; this share of the valid range is let pass.
 _TOLERANCE = 1e-6
 
@@ -41,7 +44,7 @@ def check_bounds(variable: str, values: npt.NDArray[np.floating], where: str) ->
 
 
 def usable_target(target: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Cells whose target can be learnt: some value is there and not all values are equal.
+    """Cells whose target can be learnt: some values are there and they move, by `SMALLEST_SPREAD` at least.
 
     Parameters
     ----------
@@ -54,4 +57,4 @@ def usable_target(target: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
     """
     lowest = np.nanmin(np.where(np.isnan(target), np.inf, target), axis=1)
     highest = np.nanmax(np.where(np.isnan(target), -np.inf, target), axis=1)
-    return np.asarray(highest > lowest)
+    return np.asarray(highest - lowest >= SMALLEST_SPREAD)

@@ -93,7 +93,7 @@ VARIABLES: dict[str, Variable] = _table(
     Variable("tp",   "total precipitation", "lwe_thickness_of_precipitation_amount", "m d-1", 0.0, 1.9, "flux"),
     Variable("e",    "evapotranspiration, upward positive", "lwe_water_evaporation_rate",
              "m d-1", -0.02, 0.03, "flux"),
-    Variable("pev",  "potential evaporation, upward positive", None, "m d-1", -0.02, 0.06, "flux"),
+    Variable("pev",  "potential evaporation, upward positive", None, "m d-1", -0.02, 0.15, "flux"),
     Variable("sro",  "surface runoff", "surface_runoff_flux", "m d-1", 0.0, 1.9, "flux"),
     Variable("ssro", "sub-surface runoff", "subsurface_runoff_flux", "m d-1", 0.0, 1.9, "flux"),
     Variable("ro",   "total runoff", "runoff_flux", "m d-1", 0.0, 1.9, "flux"),

@@ -51,8 +51,8 @@ class Grid:
 
 
 def spacing(axis: npt.NDArray[np.float64]) -> float:
-    """Distance of neighbouring points of a regular axis [degrees]; 1 for an axis of one point."""
-    return float(abs(axis[1] - axis[0])) if len(axis) > 1 else 1.0
+    """Distance of neighbouring points of a regular axis, across a gap too [degrees]; 1 for an axis of one point."""
+    return float(np.abs(np.diff(axis)).min()) if len(axis) > 1 else 1.0
 
 
 def wrap_longitude(lon: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

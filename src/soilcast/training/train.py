@@ -182,7 +182,7 @@ def _only(usable: npt.NDArray[np.bool_], days: slice) -> npt.NDArray[np.bool_]:
 def run_summary(record: Mapping[str, Any]) -> str:
     """Say in one line how a training went."""
     return (
-        f"{record['label']}: {record['status']} after {record['epochs']} epochs, best validation loss "
+        f"{record['label']}: {record['status']} after {record['epochs']} epoch(s), best validation loss "
         f"{record['best_validation_loss']:.5f} in epoch {record['best_epoch']}; "
         f"{record['cells_trained']} of {record['cells_total']} cells took part"
     )

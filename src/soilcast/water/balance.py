@@ -26,13 +26,13 @@ def fluxes(config: WaterConfig) -> dict[str, tuple[str, float]]:
     return {symbol: known[symbol] for symbol in config.terms if symbol in known}
 
 
-def stores(form: Form, config: WaterConfig, target: str = "swvl1") -> dict[str, float]:
+def stores(form: Form, config: WaterConfig) -> dict[str, float]:
     """Variables whose day-to-day change enters W, and its sign; soil layers count with their thickness."""
     entering = {"sd": _SNOW_SIGN[config.snow]} if "dSD" in config.terms else {}
     if form == "multi":
         entering |= dict.fromkeys(config.deep_layers, -1.0)
     elif config.layer == "own_layer":
-        entering[target] = -1.0
+        entering["swvl1"] = -1.0
     return entering
 
 

@@ -38,7 +38,7 @@ class WaterConfig(BaseModel):
     )
     layer: Literal["none", "own_layer"] = Field(
         "none",
-        description="single form: none (Eq. 10) or own_layer (minus the target layer's change: the authors' code)",
+        description="single form: none (Eq. 10) or own_layer (minus the change of layer 1: the authors' code)",
     )
     deep_layers: tuple[Literal["swvl2", "swvl3", "swvl4"], ...] = Field(
         ("swvl2", "swvl3"), description="layers of dSM2 in Eq. 11 (7-100 cm)"

@@ -1,0 +1,45 @@
+"""Humidity of air near the ground, by the formulae of the model that made ERA5-Land."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+# ECMWF, IFS Documentation CY41R2, Part IV: Physical processes, section 7.2.1(b): eq. 7.4 and 7.5, with the parameters
+# for saturation over water, as the 2 m dewpoint asks for; gas constants of its chapter 12.
+_A1 = 611.21  # Pa
+_A3 = 17.502
+_A4 = 32.19  # K
+_T0 = 273.16  # K
+_DRY_AIR = 287.0597  # J kg-1 K-1
+_WATER_VAPOUR = 461.5250  # J kg-1 K-1
+
+
+def saturation_vapour_pressure(temperature: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Saturation vapour pressure over water [Pa], Tetens' formula with the constants of the IFS (eq. 7.5).
+
+    Parameters
+    ----------
+    temperature
+        Any shape [K].
+    """
+    pressure: npt.NDArray[np.floating] = _A1 * np.exp(_A3 * (temperature - _T0) / (temperature - _A4))
+    return pressure
+
+
+def specific_humidity(
+    dewpoint: npt.NDArray[np.floating], pressure: npt.NDArray[np.floating]
+) -> npt.NDArray[np.floating]:
+    """Specific humidity [kg kg-1] of air of a dewpoint (IFS documentation, eq. 7.4).
+
+    Parameters
+    ----------
+    dewpoint
+        2 m dewpoint temperature, any shape [K].
+    pressure
+        Surface pressure, the same shape [Pa].
+    """
+    ratio = _DRY_AIR / _WATER_VAPOUR
+    vapour = saturation_vapour_pressure(dewpoint)
+    humidity: npt.NDArray[np.floating] = ratio * vapour / (pressure - (1.0 - ratio) * vapour)
+    return humidity

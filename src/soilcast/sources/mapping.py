@@ -1,0 +1,218 @@
+"""The mapping file: how the variables of someone's own files become those of the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from soilcast.cube import ERA5_LAND_LAYERS, VARIABLES
+from soilcast.errors import SoilcastError
+from soilcast.schema import nearest, read_yaml
+
+# These follow from other keys (cells.area, thickness), so they are no variables of a mapping.
+_DERIVED = {"area", *(name for name in VARIABLES if name.startswith("slthick"))}
+MAPPABLE = tuple(name for name in VARIABLES if name not in _DERIVED)
+
+
+def _as_text(given: Any) -> Any:
+    """YAML reads ``unit: 1`` and ``period: 1980`` as numbers."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return str(given)
+    return given
+
+
+def _as_term(given: Any) -> Any:
+    """Let ``tavg`` stand for ``{name: tavg}``, and ``50`` for ``{value: 50}``."""
+    if isinstance(given, str):
+        return {"name": given}
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return {"value": given}
+    return given
+
+
+def _as_terms(given: Any) -> Any:
+    return tuple(_as_term(item) for item in given) if isinstance(given, list) else (_as_term(given),)
+
+
+def _as_area(given: Any) -> Any:
+    return {"value": 1.0, "unit": "m2"} if given == "equal" else _as_term(given)
+
+
+def _as_tuple(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else (given,)
+
+
+Text = Annotated[str, BeforeValidator(_as_text), StringConstraints(min_length=1, strip_whitespace=True)]
+Terms = Annotated[tuple["Term", ...], BeforeValidator(_as_terms)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            raise ValueError(f"keys and values are expected here ({', '.join(cls.model_fields)})")
+        for key in given:
+            if key not in cls.model_fields:
+                raise ValueError(f"unknown key {key!r}: {nearest(str(key), cls.model_fields)}")
+        return given
+
+
+class Term(_Section):
+    """A variable of the files, or a number, and arithmetic on it.
+
+    ``(start + add - subtract) * multiply_by / divide_by``, in this order whatever the order in the file.
+    ``at`` takes one position along a further dimension, such as ``{depth: 0}``.
+    """
+
+    name: Text | None = None
+    value: float | None = None
+    at: dict[Text, int] = {}
+    add: Terms = ()
+    subtract: Terms = ()
+    multiply_by: Terms = ()
+    divide_by: Terms = ()
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Term:
+        if (self.name is None) == (self.value is None):
+            raise ValueError("give either name (a variable of the files) or value (a number)")
+        return self
+
+    def text(self) -> str:
+        """Say the term in one line, for messages and for the origin of a variable."""
+        said = self.name if self.name is not None else f"{self.value:g}"
+        said += "".join(f"[{dim}={position}]" for dim, position in self.at.items())
+        said += "".join(f" + {term.text()}" for term in self.add)
+        said += "".join(f" - {term.text()}" for term in self.subtract)
+        factors = [("*", term) for term in self.multiply_by] + [("/", term) for term in self.divide_by]
+        if factors and (self.add or self.subtract):
+            said = f"({said})"
+        for sign, term in factors:
+            simple = not (term.add or term.subtract or term.multiply_by or term.divide_by)
+            said += f" {sign} {term.text() if simple else f'({term.text()})'}"
+        return said
+
+
+class Quantity(Term):
+    """A term with a unit: the unit of the result, where the files do not say it."""
+
+    unit: Text | None = None
+
+
+class Mapped(Quantity):
+    """One variable of the contract: where it comes from, its unit, its sign, and a soil layer's thickness."""
+
+    sign: Literal[1, -1] = 1
+    thickness: Annotated[Quantity | None, BeforeValidator(_as_term)] = None
+
+
+class Rule(_Section):
+    """What a static variable of the files must satisfy for a cell to be kept."""
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    one_of: Numbers | None = None
+
+    @model_validator(mode="after")
+    def _some_rule(self) -> Rule:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(f"give at least one of {', '.join(Rule.model_fields)}")
+        return self
+
+
+class Cells(_Section):
+    """Where the cells are, what they are called, how large they are, and which ones are kept."""
+
+    lat: Text = "lat"
+    lon: Text = "lon"
+    name: Text | None = None
+    area: Annotated[Quantity | None, BeforeValidator(_as_area)] = None
+    select: dict[Text, Rule] = {}
+
+
+class Mapping(_Section):
+    """The whole mapping file."""
+
+    title: Text
+    content: Text
+    time: Text = "time"
+    period: Text | None = None
+    missing: Numbers = ()
+    cells: Cells = Cells()
+    variables: dict[str, Annotated[Mapped, BeforeValidator(_as_term)]]
+
+    @field_validator("variables", mode="before")
+    @classmethod
+    def _known_variables(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            raise ValueError(
+                "names of the contract are expected here, each with the variable of the files it comes from"
+            )
+        for name in given:
+            if name in _DERIVED:
+                raise ValueError(
+                    f"{name!r} is not given here: write cells.area, or the thickness beside its soil layer"
+                )
+            if name not in MAPPABLE:
+                raise ValueError(f"unknown variable {name!r} of the contract: {nearest(str(name), MAPPABLE)}")
+        return given
+
+    @model_validator(mode="after")
+    def _soil_layers(self) -> Mapping:
+        if "swvl1" not in self.variables:
+            raise ValueError("variables: swvl1, the soil moisture that is forecast, is not there: add it")
+        for name, mapped in self.variables.items():
+            if name in ERA5_LAND_LAYERS and mapped.thickness is None:
+                raise ValueError(
+                    f"variables.{name}: the thickness of this soil layer is missing: add thickness: "
+                    "{value: 70, unit: mm}, or {name: VARIABLE, unit: UNIT}"
+                )
+            if name not in ERA5_LAND_LAYERS and mapped.thickness is not None:
+                raise ValueError(f"variables.{name}: thickness belongs to soil layers only: remove it")
+        return self
+
+
+def read_mapping(path: Path) -> Mapping:
+    """Read a mapping file.
+
+    Parameters
+    ----------
+    path
+        A YAML file; its keys are described in ``docs/own-data.md``.
+
+    Raises
+    ------
+    SoilcastError
+        The file is missing, too large, not YAML or no mapping; a key or a contract name is unknown (the nearest
+        valid one is named), missing, or holds something else than it should.
+    """
+    try:
+        return Mapping.model_validate(read_yaml(Path(path)))
+    except ValidationError as error:
+        raise SoilcastError(f"{path}: {_first_fault(error)}") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors(include_url=False)
+    place = ".".join(str(part) for part in faults[0]["loc"])
+    message = faults[0]["msg"].removeprefix("Value error, ")
+    if faults[0]["type"] == "missing":
+        message = "this key is missing: add it"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{place}: {message}{more}" if place else f"{message}{more}"

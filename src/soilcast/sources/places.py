@@ -1,0 +1,136 @@
+"""Where the cells of a table's files are: a regular grid, a curvilinear one, or a list of places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.errors import SoilcastError
+from soilcast.schema import nearest
+from soilcast.sources.mapping import Cells
+from soilcast.sources.tabular import Opened
+
+Floats = npt.NDArray[np.float64]
+
+# Coordinates are stored as float32 as often as float64.
+_SAME_PLACE = 1e-4
+# Share of the spacing by which a step of a regular axis may differ, for the same reason.
+_UNEVEN = 0.02
+
+
+@dataclass(frozen=True)
+class Places:
+    """All the positions of the files, before any is dropped.
+
+    Parameters
+    ----------
+    dims
+        Dimensions of the files that make up the cells.
+    lat, lon
+        Place of each position ``(position,)`` [degrees].
+    axes
+        Latitudes and longitudes of a regular grid; None for places without one.
+    """
+
+    dims: tuple[str, ...]
+    lat: Floats
+    lon: Floats
+    axes: tuple[Floats, Floats] | None
+
+
+def open_places(files: Sequence[Opened], cells: Cells) -> Places:
+    """Find the places of the files: a regular grid, a curvilinear one, or a list.
+
+    Raises
+    ------
+    SoilcastError
+        lat or lon is not there, is no place, or differs between files.
+    """
+    lat, lon = (_place(files, name) for name in (cells.lat, cells.lon))
+    label = holders_of(files, cells.lat)[0].label
+    _check_degrees(lat, 90.0, f"{label}: {cells.lat}")
+    _check_degrees(lon, 360.0, f"{label}: {cells.lon}")
+    if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
+        rows, columns = np.meshgrid(lat.to_numpy(), lon.to_numpy(), indexing="ij")
+        axes = (_regular(lat, f"{label}: {cells.lat}"), _regular(lon, f"{label}: {cells.lon}"))
+        return Places(
+            (str(lat.dims[0]), str(lon.dims[0])), rows.ravel().astype(float), columns.ravel().astype(float), axes
+        )
+    if set(lat.dims) != set(lon.dims) or not 1 <= lat.ndim <= 2:
+        raise SoilcastError(
+            f"{label}: {cells.lat} {lat.dims} and {cells.lon} {lon.dims} are no places: "
+            "give the two axes of a grid, or both for each cell"
+        )
+    lon = lon.transpose(*lat.dims)
+    for dim in lat.dims:
+        _place(files, str(dim), required=False)
+    return Places(
+        tuple(map(str, lat.dims)), lat.to_numpy().ravel().astype(float), lon.to_numpy().ravel().astype(float), None
+    )
+
+
+def holders_of(files: Sequence[Opened], name: str) -> list[Opened]:
+    """Files that have a variable.
+
+    Raises
+    ------
+    SoilcastError
+        None has it; the nearest name is told.
+    """
+    holders = [file for file in files if name in file.data.variables]
+    if not holders:
+        known = {str(known) for file in files for known in file.data.variables}
+        label = files[0].label if len(files) == 1 else f"{files[0].label} .. {files[-1].label}"
+        raise SoilcastError(f"{label}: there is no variable {name!r}: {nearest(name, sorted(known))}")
+    return holders
+
+
+def _place(files: Sequence[Opened], name: str, *, required: bool = True) -> xr.Variable:
+    """A coordinate of the cells, the same in every file that has it."""
+    holders = [file for file in files if name in file.data.variables]
+    if not holders:
+        if required:
+            holders_of(files, name)
+        return xr.Variable((), np.nan)
+    first = holders[0].data[name].variable
+    for other in holders[1:]:
+        if not _alike(first.to_numpy(), other.data[name].to_numpy()):
+            raise SoilcastError(
+                f"{other.label}: lat/lon mismatch: {name} is not that of {holders[0].label}: "
+                "give files of one grid, in one order"
+            )
+    return first
+
+
+def _alike(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
+    if one.shape != other.shape:
+        return False
+    if one.dtype.kind in "fiu" and other.dtype.kind in "fiu":
+        return bool(np.allclose(one.astype(float), other.astype(float), rtol=0, atol=_SAME_PLACE, equal_nan=True))
+    return bool((one == other).all())
+
+
+def _check_degrees(values: xr.Variable, limit: float, where: str) -> None:
+    if values.dtype.kind not in "fiu" or bool((np.abs(values.to_numpy().astype(float)) > limit).any()):
+        raise SoilcastError(
+            f"{where}: holds no degrees within {limit:g}: name the latitude and longitude in cells.lat and cells.lon"
+        )
+
+
+def _regular(axis: xr.Variable, where: str) -> Floats:
+    values = np.asarray(axis.to_numpy(), dtype=np.float64)
+    # Modulo 360, so that longitudes may pass from 359 to 0 or from 179 to -179.
+    steps = np.diff(values) % 360
+    even = len(steps) == 0 or (
+        steps[0] != 0 and np.abs(steps - steps[0]).max() < _UNEVEN * min(steps[0], 360 - steps[0])
+    )
+    if np.isnan(values).any() or not even:
+        raise SoilcastError(
+            f"{where}: is not evenly spaced: a regular grid is expected; regrid it, or give lat and lon for each cell"
+        )
+    return values

@@ -1,0 +1,207 @@
+"""Any NetCDF, Zarr or CSV files of (cell or lat/lon, time), with a mapping file that says what is what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube import (
+    ERA5_LAND_LAYERS,
+    VARIABLES,
+    Grid,
+    assemble,
+    cells_of_grid,
+    cells_of_places,
+    conversion,
+    thickness_name,
+    wrap_longitude,
+)
+from soilcast.cube.calendar import Days
+from soilcast.errors import SoilcastError
+from soilcast.schema import nearest
+from soilcast.sources.mapping import Mapped, Quantity, read_mapping
+from soilcast.sources.places import Floats, holders_of, open_places
+from soilcast.sources.tabular import open_tables
+from soilcast.sources.terms import Tables, keep_selected, same_days
+
+
+def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | None = None) -> xr.Dataset:
+    """Read your own files with a mapping file.
+
+    Parameters
+    ----------
+    paths
+        NetCDF files, Zarr stores, CSV files, or folders of them: of one variable or many, one year or many.
+    mapping
+        A YAML file that says where the contract's variables come from (``docs/own-data.md``).
+    units
+        Contract name -> unit, where the files say none or a wrong one; stronger than the mapping.
+
+    Returns
+    -------
+    The cube; a regular grid stays one, other places become cells with names. Kept are the cells that ``cells.select``
+    lets pass and that have soil moisture on some day. What comes from NetCDF and Zarr stays lazy.
+
+    Raises
+    ------
+    SoilcastError
+        A file is missing or damaged; the mapping has a key or a name that is not known; a unit is missing, unknown or
+        wrong; days repeat or are missing; files lie on different places; no cell is left; a layer has no thickness.
+    """
+    recipe = read_mapping(Path(mapping))
+    stated = dict(units or {})
+    for name in stated:
+        known = {*recipe.variables, *map(thickness_name, recipe.variables.keys() & ERA5_LAND_LAYERS.keys()), "area"}
+        if name not in known:
+            raise SoilcastError(f"--unit {name}: {mapping} has no such variable: {nearest(name, sorted(known))}")
+    files = tuple(open_tables(paths, time=recipe.time, cells=recipe.cells))
+    places = open_places(files, recipe.cells)
+    everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
+    tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)))
+    variables, time = _variables(tables, stated)
+    return assemble(
+        variables,
+        cells=_cells(tables, grid, stated),
+        time=time,
+        title=recipe.title,
+        source="table",
+        content=recipe.content,
+        origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
+    )
+
+
+def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
+    """Drop the positions without any soil moisture, and put those of a grid in the order of their cells."""
+    target = tables.recipe.variables["swvl1"]
+    values, _ = tables.evaluate(target)
+    if not isinstance(values, xr.Variable) or "time" not in values.dims:
+        raise SoilcastError(
+            f"{tables.label(target)}: swvl1 ({target.text()}) has no time dimension {tables.recipe.time!r}"
+        )
+    found = np.asarray(np.isfinite(values.data).any(axis=0))
+    if not found.any():
+        raise SoilcastError(
+            f"{tables.label(target)}: swvl1 ({target.text()}) is missing on every day in all {len(found)} cells: "
+            "there is nothing to forecast; check the file, cells.select and missing"
+        )
+    tables = tables.at(tables.kept[found])
+    places = tables.places
+    if not np.isfinite([places.lat[tables.kept], places.lon[tables.kept]]).all():
+        raise SoilcastError(
+            f"{tables.label(target)}: some cells have soil moisture but no lat or lon: add them, or select others"
+        )
+    if places.axes is None:
+        return tables, None
+    lat, lon = places.axes
+    order = np.argsort(wrap_longitude(lon), kind="stable")
+    axis = wrap_longitude(lon)[order]
+    if (np.diff(axis) < 1e-6).any():
+        raise SoilcastError(
+            f"{tables.label(target)}: {tables.recipe.cells.lon} meets itself (0 and 360): drop one of the two columns"
+        )
+    rows, columns = np.divmod(tables.kept, len(lon))
+    index = rows * len(lon) + np.argsort(order)[columns]
+    ascending = np.argsort(index)
+    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64))
+
+
+def _cells(tables: Tables, grid: Grid | None, stated: Mapping[str, str]) -> dict[str, xr.Variable]:
+    cells = tables.recipe.cells
+    area = _quantity("area", cells.area, tables, stated) if cells.area else None
+    if grid is not None:
+        found = cells_of_grid(grid)
+        return found if area is None else found | {"area": xr.Variable("cell", area)}
+    if area is None:
+        raise SoilcastError(
+            f"{tables.files[0].label}: the area of the cells is not known: add cells.area to the mapping, "
+            "a variable with its unit, or equal where all cells weigh the same"
+        )
+    places = tables.places
+    return cells_of_places(places.lat[tables.kept], wrap_longitude(places.lon[tables.kept]), area, _names(tables))
+
+
+def _names(tables: Tables) -> npt.NDArray[np.str_]:
+    dims = tables.places.dims
+    name = tables.recipe.cells.name or (dims[0] if len(dims) == 1 else None)
+    holders = [file for file in tables.files if name in file.data.variables]
+    if not holders and len(dims) == 1:
+        # The id column of a CSV has become the coordinate of its cells.
+        holders = [file for file in tables.files if (name := dims[0]) in file.data.variables]
+    if holders and name is not None:
+        labels: npt.NDArray[np.str_] = holders[0].data[name].to_numpy().ravel().astype(str)
+        if len(labels) != len(tables.places.lat):
+            raise SoilcastError(f"{holders[0].label}: {name} does not name every cell: give another cells.name")
+        return labels[tables.kept]
+    if tables.recipe.cells.name is not None:
+        known = {str(known) for file in tables.files for known in file.data.variables}
+        raise SoilcastError(
+            f"{tables.files[0].label}: there is no variable {name!r} (cells.name): {nearest(str(name), sorted(known))}"
+        )
+    sizes = holders_of(tables.files, tables.recipe.cells.lat)[0].data[tables.recipe.cells.lat].shape
+    rows, columns = np.unravel_index(tables.kept, sizes)
+    return np.asarray([f"{dims[0]} {row}, {dims[1]} {column}" for row, column in zip(rows, columns, strict=True)])
+
+
+def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any], Days]:
+    variables: dict[str, Any] = {}
+    time: Days | None = None
+    for name, mapped in tables.recipe.variables.items():
+        if VARIABLES[name].is_static:
+            variables[name] = _quantity(name, mapped, tables, stated) * mapped.sign
+            continue
+        where = f"{tables.label(mapped)}: {mapped.text()}"
+        values, days = tables.evaluate(mapped)
+        if not isinstance(values, xr.Variable) or days is None:
+            raise SoilcastError(
+                f"{where}: {name} does not change in time; a variable with {tables.recipe.time!r} is expected"
+            )
+        if time is not None:
+            same_days(days, time, where, "the variable before it")
+        time = days
+        unit = stated.get(name, tables.unit(mapped))
+        if name in ERA5_LAND_LAYERS:
+            thickness = _thickness(name, mapped, tables, stated)
+            variables[thickness_name(name)] = thickness
+            converted = _soil_moisture(name, values, unit, thickness, where)
+        else:
+            converted = conversion(name, unit, where)(values)
+        variables[name] = (converted * mapped.sign).astype(np.float32)
+    assert time is not None
+    return variables, time
+
+
+def _quantity(name: str, quantity: Quantity, tables: Tables, stated: Mapping[str, str]) -> Floats:
+    """A static quantity in the contract's unit, ``(cell,)``; classes have none."""
+    unit = "1" if VARIABLES[name].kind == "class" else stated.get(name, tables.unit(quantity))
+    values: Floats = conversion(name, unit, f"{tables.label(quantity)}: {quantity.text()}")(tables.static(quantity))
+    return values
+
+
+def _thickness(layer: str, mapped: Mapped, tables: Tables, stated: Mapping[str, str]) -> Floats:
+    assert mapped.thickness is not None
+    thickness = _quantity(thickness_name(layer), mapped.thickness, tables, stated)
+    faulty = ~(thickness > 0)
+    if faulty.any():
+        raise SoilcastError(
+            f"{tables.label(mapped.thickness)}: the thickness of {layer} ({mapped.thickness.text()}) is missing or "
+            f"not above zero in {int(faulty.sum())} of {len(faulty)} cells: leave these out with cells.select"
+        )
+    return thickness
+
+
+def _soil_moisture(layer: str, values: xr.Variable, unit: str | None, thickness: Floats, where: str) -> xr.Variable:
+    """Soil moisture [m3 m-3], whether it is given as such or as a depth of water in the layer."""
+    try:
+        moisture: xr.Variable = conversion(layer, unit, where)(values)
+    except SoilcastError as no_share:
+        try:
+            depth = conversion("sd", unit, where)
+        except SoilcastError:
+            raise no_share from None
+        moisture = depth(values) / xr.Variable("cell", thickness)
+    return moisture
