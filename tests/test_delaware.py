@@ -14,7 +14,7 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.delaware import delaware
 from soilcast.sources.table import table
 
-SHIPPED = Path(str(files("soilcast.sources") / "data" / "delaware.nc"))
+SHIPPED = Path(str(files("soilcast.sources.delaware") / "data" / "delaware.nc"))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_takes_no_files(tmp_path):
 
 @pytest.mark.shared
 def test_is_a_part_of_the_whole_set(cube, shared):
-    mapping = Path(str(files("soilcast.sources") / "mappings" / "prms_delaware.yaml"))
+    mapping = Path(str(files("soilcast.sources.table") / "mappings" / "prms_delaware.yaml"))
     whole = table([shared / "prms_delaware" / "prms_drb_daily_1979_1980.nc"], mapping=mapping)
     part = whole.isel(cell=slice(None, None, 4)).load()
     assert part.cell_name.to_numpy().tolist() == cube.cell_name.to_numpy().tolist()

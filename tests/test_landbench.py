@@ -12,7 +12,7 @@ from landbench_plain import LATS, LEAST, LONS, Tree, everywhere, file_of, refusa
 from landbench_tree import CONSTANTS, DYNAMIC
 from soilcast.cube import grid_of, open_cube, save_cube, to_grid
 from soilcast.sources.landbench import landbench
-from soilcast.sources.landbench_files import ROWS
+from soilcast.sources.landbench.layout import ROWS
 
 pytest_plugins = ["landbench_fixtures"]
 

@@ -12,11 +12,11 @@ import xarray as xr
 
 import soilcast.sources
 from soilcast.cube import grid_of, open_cube, save_cube, to_grid
-from soilcast.sources.mapping import read_mapping
 from soilcast.sources.table import table
+from soilcast.sources.table.mapping import read_mapping
 from table_data import as_csv, gridded_data, listed, saved, write_recipe
 
-MAPPINGS = Path(soilcast.sources.__file__).parent / "mappings"
+MAPPINGS = Path(soilcast.sources.__file__).parent / "table" / "mappings"
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
-from soilcast.sources.mapping import read_mapping
 from soilcast.sources.table import table
+from soilcast.sources.table.mapping import read_mapping
 from table_data import LAT, as_csv, gridded_data, listed, saved, write_recipe
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -272,4 +271,4 @@ def test_an_existing_run_is_not_overwritten_unless_asked(cube: Path, good_run: P
     with pytest.raises(SoilcastError, match="exists already"):
         train(cube, good_run, quick())
     assert (good_run / "run.json").read_bytes() == before
-    assert not any(name.startswith(".") for name in os.listdir(good_run.parent))
+    assert [path.name for path in good_run.parent.iterdir()] == ["run"]

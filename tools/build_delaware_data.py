@@ -1,7 +1,7 @@
 """Cut the part of the Delaware set that soilcast ships out of the whole set.
 
     python tools/build_delaware_data.py ../shared/data/prms_delaware/prms_drb_daily_1979_1980.nc \
-        src/soilcast/sources/data/delaware.nc
+        src/soilcast/sources/delaware/data/delaware.nc
 
 Kept are the variables that the mapping names, the remaining stores of water, and every fourth of the units that the
 mapping selects. Depths of water are
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from soilcast.sources.mapping import Mapping, Term, read_mapping
-from soilcast.sources.terms import RULES
+from soilcast.sources.table.mapping import Mapping, Term, read_mapping
+from soilcast.sources.table.terms import RULES
 
-MAPPING = Path(__file__).parents[1] / "src/soilcast/sources/mappings/prms_delaware.yaml"
+MAPPING = Path(__file__).parents[1] / "src/soilcast/sources/table/mappings/prms_delaware.yaml"
 EVERY = 4
 # Stores that no variable of the contract takes, so that the balance of the whole column can be checked.
 BALANCE = ("sm_total", "st_canopy", "st_imperv", "st_dprst")

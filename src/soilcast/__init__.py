@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from soilcast.errors import SoilcastError
     from soilcast.forecasting import forecast
     from soilcast.inspecting import inspect
-    from soilcast.report import report
+    from soilcast.reporting import report
     from soilcast.sources import prepare
     from soilcast.training import Config, load_config, open_run, train
     from soilcast.verify import evaluate, summarise
@@ -34,7 +34,7 @@ _HOME = {
     "open_cube": "cube",
     "open_run": "training",
     "prepare": "sources",
-    "report": "report",
+    "report": "reporting",
     "summarise": "verify",
     "train": "training",
 }

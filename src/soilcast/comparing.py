@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 from soilcast.cube import open_cube
 from soilcast.forecasting import forecast
 from soilcast.models import MODELS
-from soilcast.report import report
-from soilcast.schema import parse_yaml
+from soilcast.reporting import report
+from soilcast.schema import read_yaml
 from soilcast.sources import prepare
 from soilcast.training.config import load_config
 from soilcast.training.train import run_summary, train
@@ -27,32 +27,39 @@ class Experiment:
 
     Parameters
     ----------
-    source, options
-        For `prepare`.
+    about
+        The data in a sentence: what is observed, modelled or synthetic.
+    source, paths, options
+        For `prepare`; paths are relative to a folder of data, the option ``mapping`` to the experiment's file.
     models
         Names in `MODELS`.
     config
         Keys of the config that differ from the defaults, for all models.
     """
 
+    about: str
     source: str
-    options: Mapping[str, Any]
     models: Sequence[str]
-    config: Mapping[str, Any]
+    paths: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def builtin_experiment(name: str) -> Experiment:
     """Read ``experiments/NAME.yaml`` of the package."""
-    text = resources.files("soilcast.experiments").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    content = parse_yaml(text, name)
-    return Experiment(content["source"], content.get("options", {}), content["models"], content.get("config", {}))
+    file = Path(str(resources.files("soilcast.experiments"))) / f"{name}.yaml"
+    experiment = Experiment(**read_yaml(file))
+    options = dict(experiment.options)
+    if "mapping" in options:
+        options["mapping"] = (file.parent / options["mapping"]).resolve()
+    return replace(experiment, options=options)
 
 
 def compare(
     experiment: Experiment,
     out: Path,
     *,
-    paths: Sequence[Path] = (),
+    data: Path = Path(),
     settings: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = False,
@@ -66,8 +73,8 @@ def compare(
         What to do.
     out
         Folder for everything: ``cube``, ``runs/``, ``forecasts/``, ``scores`` and ``report.html``.
-    paths
-        Files of the source.
+    data
+        Folder that the experiment's paths are in.
     settings
         ``key=value`` settings over those of the experiment.
     overwrite
@@ -87,6 +94,7 @@ def compare(
         What any of the steps raises.
     """
     cube = out / "cube"
+    paths = [data / path for path in experiment.paths]
     prepare(experiment.source, paths, out=cube, overwrite=overwrite, **experiment.options)
     opened = open_cube(cube)
     tell(f"{cube}: {opened.attrs['title']}; {opened.sizes['cell']} cells, {opened.sizes['time']} days")

@@ -16,8 +16,8 @@ import xarray as xr
 from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import open_netcdf
-from soilcast.sources.mapping import Cells
-from soilcast.sources.zarr_stores import open_zarr
+from soilcast.sources.table.mapping import Cells
+from soilcast.sources.table.zarr_stores import open_zarr
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 _SUFFIXES = (".nc", ".nc4", ".cdf", ".csv")

@@ -15,9 +15,9 @@ from soilcast.cube import daily_axis, days_of
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import unit_of
-from soilcast.sources.mapping import Mapping, Quantity, Term
-from soilcast.sources.places import Floats, Places, holders_of
-from soilcast.sources.tabular import Opened
+from soilcast.sources.table.mapping import Mapping, Quantity, Term
+from soilcast.sources.table.places import Floats, Places, holders_of
+from soilcast.sources.table.tabular import Opened
 
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,

@@ -37,8 +37,9 @@ def delaware(paths: Sequence[Path] = ()) -> xr.Dataset:
             f"source delaware is built in and reads no files, but {paths[0]} is given: "
             "leave it out, or use source table with --mapping"
         )
-    here = files("soilcast.sources")
-    with as_file(here / "data" / "delaware.nc") as data, as_file(here / "mappings" / "prms_delaware.yaml") as mapping:
+    sources = files("soilcast.sources")
+    shipped, recipe = sources / "delaware/data/delaware.nc", sources / "table/mappings/prms_delaware.yaml"
+    with as_file(shipped) as data, as_file(recipe) as mapping:
         cube = table([data], mapping=mapping).load()
     cube.attrs["source"] = "delaware"
     return cube

@@ -35,7 +35,7 @@ from soilcast.sources.gridded import (
     same_days,
     series,
 )
-from soilcast.sources.landbench_files import (
+from soilcast.sources.landbench.layout import (
     ROWS,
     TARGET,
     TEXTURE,

@@ -24,10 +24,10 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
-from soilcast.sources.mapping import Mapped, Quantity, read_mapping
-from soilcast.sources.places import Floats, holders_of, open_places
-from soilcast.sources.tabular import open_tables
-from soilcast.sources.terms import Tables, keep_selected, same_days
+from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
+from soilcast.sources.table.places import Floats, holders_of, open_places
+from soilcast.sources.table.tabular import open_tables
+from soilcast.sources.table.terms import Tables, keep_selected, same_days
 
 
 def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | None = None) -> xr.Dataset:

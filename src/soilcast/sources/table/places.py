@@ -12,8 +12,8 @@ import xarray as xr
 
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
-from soilcast.sources.mapping import Cells
-from soilcast.sources.tabular import Opened
+from soilcast.sources.table.mapping import Cells
+from soilcast.sources.table.tabular import Opened
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,8 @@
+"""The report: tables, figures, maps and the one HTML page that holds them."""
+
+from soilcast.reporting.page import report
+from soilcast.reporting.scores import open_scores
+from soilcast.reporting.tables import markdown_table
+from soilcast.reporting.verdict import verdict
+
+__all__ = ["markdown_table", "open_scores", "report", "verdict"]

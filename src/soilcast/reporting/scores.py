@@ -1,0 +1,127 @@
+"""Open the Scores that a report is made of, and read the texts they carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from soilcast.cube import open_artifact
+from soilcast.errors import SoilcastError
+
+PERSISTENCE = "persistence"
+FILE = "scores.nc"
+
+_REQUIRED = {
+    "is_baseline": ("model",),
+    "area": ("cell",),
+    "lat": ("cell",),
+    "lon": ("cell",),
+    "days": ("model", "cell"),
+    "r": ("model", "cell"),
+    "rmse": ("model", "cell"),
+    "skill": ("model", "cell"),
+}
+
+_JSON = ("training_logs", "configs", "provenance")
+
+
+def open_scores(path: Path) -> xr.Dataset:
+    """Load Scores into memory and check that a report can be made of them.
+
+    Parameters
+    ----------
+    path
+        The folder that `evaluate` wrote, or the ``scores.nc`` in it.
+
+    Returns
+    -------
+    Metrics ``(model, cell)``, the coordinates of the cells and the attributes, with the labels of the models as texts.
+
+    Raises
+    ------
+    SoilcastError
+        There is nothing, it is something else, it is damaged, or persistence is not among its models.
+    """
+    path = Path(path)
+    file = path / FILE if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise SoilcastError(f"{path}: there is no {FILE} in this folder: give a folder that soilcast evaluate wrote")
+    opened = open_artifact(file, "scores")
+    try:
+        scores = opened.load()
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise SoilcastError(f"{file}: cannot be read ({error}): the file is damaged; evaluate again") from error
+    finally:
+        opened.close()
+    _check(scores, file)
+    return scores.assign_coords(model=[str(label) for label in scores["model"].to_numpy()])
+
+
+def json_attribute(scores: xr.Dataset, name: str) -> dict[str, Any]:
+    """Read an attribute that holds a JSON object; empty where there is none.
+
+    Raises
+    ------
+    SoilcastError
+        The text is no JSON object.
+    """
+    text = scores.attrs.get(name, "{}")
+    try:
+        found = json.loads(text)
+        json.dumps(found, indent=2)  # finds nesting too deep to be walked, while the fault can still be named
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SoilcastError(
+            f"{place_of(scores)}: attribute {name} is not JSON: the file is damaged; evaluate again"
+        ) from error
+    if not isinstance(found, dict):
+        raise SoilcastError(
+            f"{place_of(scores)}: attribute {name} is not a JSON object: the file is damaged; evaluate again"
+        )
+    return found
+
+
+def place_of(scores: xr.Dataset) -> str:
+    """Give the file that scores were opened from, for messages."""
+    return str(scores.encoding.get("source", "scores"))
+
+
+def networks(scores: xr.Dataset) -> list[str]:
+    """Labels of the models that are no baselines."""
+    return [str(label) for label in scores["model"].to_numpy()[~scores["is_baseline"].to_numpy().astype(bool)]]
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested JSON as ``a.b.c`` -> text, for a table of keys and values."""
+    rows: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            rows |= flat(value, f"{prefix}{key}.")
+        else:
+            rows[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return rows
+
+
+def _check(scores: xr.Dataset, file: Path) -> None:
+    for name, dims in _REQUIRED.items():
+        if name not in scores.variables or scores[name].dims != dims:
+            raise SoilcastError(
+                f"{file}: {name} {dims} is missing: the file is damaged or of another soilcast; evaluate again"
+            )
+    labels = [str(label) for label in scores["model"].to_numpy()]
+    if PERSISTENCE not in labels:
+        raise SoilcastError(
+            f"{file}: persistence is not among the models, and no score is shown without it: evaluate again"
+        )
+    if len(set(labels)) < len(labels):
+        raise SoilcastError(
+            f"{file}: two models have the same label: give each forecast its own label and evaluate again"
+        )
+    if scores.sizes["cell"] == 0 or not np.isfinite(scores["lat"]).all() or not np.isfinite(scores["lon"]).all():
+        raise SoilcastError(f"{file}: it has no cells, or cells without a place: evaluate again")
+    for name in _JSON:
+        json_attribute(scores, name)

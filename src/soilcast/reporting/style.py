@@ -1,0 +1,77 @@
+"""One look for every model and every metric, the same in all figures and maps of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import xarray as xr
+
+from soilcast.reporting.scores import PERSISTENCE
+
+# Okabe and Ito (2008): told apart under every common form of colour blindness.
+_NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BASELINES = ("#6b7280", "#9aa1ab", "#c3c8cf")
+OBSERVED = "#111827"
+RAIN = "#7aa6c9"
+
+
+@dataclass(frozen=True)
+class MapStyle:
+    """How a metric is drawn on a map.
+
+    Parameters
+    ----------
+    colours
+        Name of a matplotlib colour map that survives colour blindness.
+    centred
+        Whether 0 is the middle of the scale.
+    low, high
+        What the ends of the scale mean, in a word or two.
+    reach
+        Colours end at this distance from 0 at the latest: a metric without a lower bound would else be all one colour.
+    """
+
+    colours: str
+    centred: bool
+    low: str
+    high: str
+    reach: float = float("inf")
+
+
+MAPS: dict[str, MapStyle] = {
+    "rmse": MapStyle("viridis", False, "small error", "large error"),
+    "skill": MapStyle("RdBu", True, "worse than persistence", "better than persistence", reach=1.0),
+    "r": MapStyle("cividis", False, "weak", "strong", reach=1.0),
+    "kge": MapStyle("cividis", False, "poor", "good", reach=1.0),
+    "bias": MapStyle("BrBG", True, "forecast too dry", "forecast too wet"),
+}
+"""The metrics that are mapped, in the order of the page."""
+
+DIFFERENCE = MapStyle("PuOr", True, "less consistent", "more consistent")
+"""For the change of consistency against the plain network."""
+
+
+def colours(scores: xr.Dataset) -> dict[str, str]:
+    """Colour of every model: hues for networks, greys for baselines, persistence the darkest of them."""
+    labels = [str(label) for label in scores["model"].to_numpy()]
+    flags = scores["is_baseline"].to_numpy().astype(bool)
+    found = _cycle([label for label, flag in zip(labels, flags, strict=True) if not flag], _NETWORKS)
+    others = [label for label, flag in zip(labels, flags, strict=True) if flag and label != PERSISTENCE]
+    return found | _cycle([PERSISTENCE, *others], _BASELINES)
+
+
+def pretty_units(units: str) -> str:
+    """Units as people write them: ``m3 m-3`` becomes m³ m⁻³ without a line break; empty for a pure number."""
+    if units in ("", "1"):
+        return ""
+    raised = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+    words = []
+    for word in units.split():
+        stem = word.rstrip("0123456789-")
+        words.append(stem + word[len(stem) :].translate(raised))
+    return "\N{NO-BREAK SPACE}".join(words)
+
+
+def _cycle(labels: Sequence[str], palette: Sequence[str]) -> dict[str, str]:
+    return {label: palette[position % len(palette)] for position, label in enumerate(labels)}

@@ -1,0 +1,159 @@
+"""Rewrite the parts of the docs that follow from the code, between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
+
+    python -m tools.document
+
+tests/test_docs.py fails when one of them is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from soilcast.cube.contract import VARIABLES
+from soilcast.models import MODELS
+from soilcast.training.config import describe_keys
+from soilcast.verify import METRICS
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "soilcast"
+
+PUBLIC = "the public functions"
+
+
+def contract_table() -> str:
+    """Every variable of a cube, from `soilcast.cube.contract.VARIABLES`."""
+    return _table(
+        ("name", "what", "CF standard name", "unit", "lowest", "highest", "kind", "dimensions"),
+        [
+            (
+                f"`{row.name}`",
+                row.long_name,
+                f"`{row.standard_name}`" if row.standard_name else "",
+                row.units,
+                f"{row.valid_min:g}",
+                f"{row.valid_max:g}",
+                row.kind,
+                ", ".join(row.dims),
+            )
+            for row in VARIABLES.values()
+        ],
+    )
+
+
+def key_table() -> str:
+    """Every key of the config, from `soilcast.training.config.describe_keys`."""
+    rows = [(f"`{key}`", f"`{default}`", meaning) for key, default, meaning in describe_keys()]
+    return _table(("key", "default", "meaning [unit]"), rows)
+
+
+def model_table() -> str:
+    """Every model, from `soilcast.models.MODELS`."""
+    forms = {None: "none", "single": "W1 (Eq. 10)", "multi": "W2 (Eq. 11)"}
+    rows = [
+        (f"`{name}`", model.label, f"`{model.network}`", f"`{model.loss}`", forms[model.form], f"{l1:g}, {l2:g}")
+        for name, model in MODELS.items()
+        for l1, l2 in [model.weights]
+    ]
+    return _table(("`--model`", "label", "network", "loss", "water balance", "l1, l2"), rows)
+
+
+def metric_table() -> str:
+    """Every metric of the scores, from `soilcast.verify.METRICS`."""
+    rows = [(f"`{row.name}`", row.symbol, row.long_name, row.units, row.best) for row in METRICS.values()]
+    return _table(("name", "symbol", "what", "unit", "better"), rows)
+
+
+def import_table() -> str:
+    """What each room of the package imports, ground floor first.
+
+    Raises
+    ------
+    graphlib.CycleError
+        Rooms import each other.
+    """
+    rooms: dict[str, set[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if not room.startswith("__"):
+            rooms.setdefault(room, set()).update(_imported(path))
+    graph = {room: imported - {room, PUBLIC} for room, imported in rooms.items()}
+    upper = {room for room, imported in rooms.items() if PUBLIC in imported}
+    order = _floor_by_floor(
+        {room: needed | (graph.keys() - upper if room in upper else set()) for room, needed in graph.items()}
+    )
+    position = {room: number for number, room in enumerate(order)}
+    rows = []
+    for room in order:
+        imported = [f"`{name}`" for name in sorted(graph[room], key=position.__getitem__)]
+        rows.append((f"`{room}`", ", ".join(imported + [PUBLIC] * (PUBLIC in rooms[room])) or "nothing"))
+    return _table(("room", "imports"), rows)
+
+
+REGIONS: dict[tuple[str, str], Callable[[], str]] = {
+    ("docs/architecture.md", "imports"): import_table,
+    ("docs/configuration.md", "keys"): key_table,
+    ("docs/cube.md", "contract"): contract_table,
+    ("docs/method.md", "metrics"): metric_table,
+    ("docs/method.md", "models"): model_table,
+}
+"""File and name of each region -> the function that writes it."""
+
+
+def rewritten(text: str, region: str, content: str) -> str:
+    """Put the content between the marks of a region.
+
+    Raises
+    ------
+    ValueError
+        The text does not have each mark of the region exactly once, in order.
+    """
+    begin, end = f"<!-- {region}:begin -->", f"<!-- {region}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"expected {begin} and {end} once each, in this order")
+    return f"{text[: text.index(begin)]}{begin}\n{content}\n{text[text.index(end) :]}"
+
+
+def main() -> None:
+    """Rewrite every region."""
+    for (file, region), make in REGIONS.items():
+        path = ROOT / file
+        path.write_text(rewritten(path.read_text(encoding="utf-8"), region, make()), encoding="utf-8")
+        print(f"{file}: {region}")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "soilcast":
+            names = [f"soilcast.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "soilcast":
+                yield rest.partition(".")[0] or PUBLIC
+
+
+def _floor_by_floor(graph: dict[str, set[str]]) -> list[str]:
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    order: list[str] = []
+    while sorter.is_active():
+        floor = sorted(sorter.get_ready())
+        order += floor
+        sorter.done(*floor)
+    return order
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Run the experiments on real data and write docs/results.md from their scores; copy the demo's table to the README.
+
+    python -m tools.results --data ../shared/data --out results [--only caravan]
+
+Each experiment is a file of src/soilcast/experiments/. What has been run already is not run again, unless its folder
+in --out is removed. Nothing in the written page is typed by hand but the sentences around the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import xarray as xr
+
+from soilcast.comparing import Experiment, builtin_experiment, compare
+from soilcast.cube import open_artifact
+from soilcast.provenance import versions
+from soilcast.reporting import markdown_table, verdict
+from soilcast.training import open_run
+from tools.document import rewritten
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = ("demo", "caravan", "prms_delaware", "mhm_moselle")
+
+_HEAD = """# Results
+
+Written by `make results` (`tools/results.py`) from the scores of the experiments in `src/soilcast/experiments/`; no
+number here is typed by hand. Every table shows the median over the cells, by area, on a test year that no choice has
+seen, beside three baselines. Persistence says "tomorrow as today". It and the damped anomaly are given yesterday's soil
+moisture, which the paper's networks are not: these see the weather of the seven days before alone.
+
+Each model was trained once, with one seed, so small differences between the networks are no evidence of anything.
+Nothing here reproduces the paper's own figures, which are of other data (global ERA5-Land at 0.5 degrees).
+"""
+
+
+def main() -> None:
+    """Run what is missing and write the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the real data")
+    parser.add_argument("--out", type=Path, default=ROOT / "results", help="folder for runs and scores")
+    parser.add_argument("--only", choices=EXPERIMENTS, help="run this one and write nothing")
+    options = parser.parse_args()
+    for name in (options.only,) if options.only else EXPERIMENTS:
+        if not (options.out / name / "report.html").is_file():
+            compare(builtin_experiment(name), options.out / name, data=options.data, overwrite=True)
+    if options.only:
+        return
+    sections = [_HEAD, *(section for name in EXPERIMENTS for section in _section(name, options.out / name))]
+    made = ", ".join(f"{package} {version}" for package, version in versions().items())
+    sections.append(f"\nMade with {made} on {os.cpu_count()} processors ({platform.machine()}).\n")
+    (ROOT / "docs/results.md").write_text("\n".join(sections), encoding="utf-8")
+    readme = ROOT / "README.md"
+    demo = _scores(options.out / "demo")
+    table = f"{_caption(builtin_experiment('demo'), demo)}\n\n{markdown_table(demo)}"
+    readme.write_text(rewritten(readme.read_text(encoding="utf-8"), "results", table), encoding="utf-8")
+
+
+def _section(name: str, folder: Path) -> Iterator[str]:
+    experiment, scores = builtin_experiment(name), _scores(folder)
+    yield f"## {name}\n"
+    yield f"{_caption(experiment, scores)}\n"
+    learnt, chosen = scores.attrs["train_period"], scores.attrs["validation_period"]
+    yield f"Trained on {learnt}, validated on {chosen}. {_inputs(folder)}\n"
+    yield markdown_table(scores) + "\n"
+    yield from (f"{sentence}" for sentence in verdict(scores))
+    yield f"\nConsistency: {scores.attrs['water']}\n"
+    yield from (f"- {_training(folder / 'runs' / model)}" for model in experiment.models)
+    yield ""
+
+
+def _caption(experiment: Experiment, scores: xr.Dataset) -> str:
+    return (
+        f"{experiment.about.strip()} Next-day soil moisture of layer 1 at {scores.attrs['cells_scored']} cells, "
+        f"{scores.attrs['test_period'].replace(':', ' to ')}."
+    )
+
+
+def _inputs(folder: Path) -> str:
+    inputs = open_run(folder / "runs" / "lstm").config.inputs
+    return f"Inputs: {', '.join((*inputs.dynamic, *inputs.static))}."
+
+
+def _training(run: Path) -> str:
+    record = open_run(run).record
+    kept = record["water_sign_share"]
+    followed = f"; Eq. 13 keeps {kept:.0%} of the training cell-days" if kept is not None else ""
+    return (
+        f"{record['label']}: {record['epochs']} epochs ({record['status']}), best in epoch {record['best_epoch']}, "
+        f"seed {open_run(run).config.train.seed}, l1:l2 = {_weights(run)}{followed}"
+    )
+
+
+def _weights(run: Path) -> str:
+    return ":".join(f"{weight:g}" for weight in open_run(run).config.weights)
+
+
+def _scores(folder: Path) -> xr.Dataset:
+    scores = open_artifact(folder / "scores" / "scores.nc", "scores").load()
+    assert json.loads(scores.attrs["provenance"])
+    return scores
+
+
+if __name__ == "__main__":
+    main()
