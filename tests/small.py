@@ -93,6 +93,12 @@ def small_cube(
     )
 
 
+def few(cells: int = 5, days: int = 400, **options: Any) -> xr.Dataset:
+    """A small cube of only tp, swvl1, slthick1, elevation and area, in two blocks of days."""
+    kept = ("tp", "swvl1", "slthick1", "elevation", "area")
+    return small_cube(cells, days, drop=[name for name in VARIABLES if name not in kept], **options)
+
+
 def _weather(rng: np.random.Generator, lat: Array, time: npt.NDArray[np.datetime64]) -> dict[str, Array]:
     cells, days = lat.size, time.size
     year_day = (time - time.astype("datetime64[Y]")) / np.timedelta64(1, "D")
