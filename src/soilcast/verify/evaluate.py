@@ -146,7 +146,7 @@ def _dataset(
         attrs={
             "Conventions": "CF-1.11",
             "soilcast_kind": "scores",
-            "title": f"Scores of {', '.join(entry.label for entry in entries)} on {cube.attrs.get('title', 'a cube')}",
+            "title": str(cube.attrs.get("title", "a cube")),
             **{name: first[name] for name in _CARRIED},
             "source": str(cube.attrs.get("source", "")),
             "cube_sha256": first["cube_sha256"],
