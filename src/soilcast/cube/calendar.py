@@ -75,6 +75,22 @@ def daily_axis(times: Any, where: str) -> Days:
     return days.astype("datetime64[ns]")
 
 
+def refuse_other_days(days: Days, expected: Days, where: str, reference: str) -> None:
+    """Raise `SoilcastError` unless a file or variable has the days ``(time,)`` of another.
+
+    Parameters
+    ----------
+    days, expected
+        What it has, and what the other has.
+    where, reference
+        The two, for the message.
+    """
+    if not np.array_equal(days, expected):
+        raise SoilcastError(
+            f"{where} has the days {period_of(days)}, but {reference} {period_of(expected)}: give files of equal days"
+        )
+
+
 def days_of(period: str) -> tuple[Days, Days]:
     """First and last day of a period written ``2020``, ``2020-03`` or ``2018-01-01:2019-12-23``.
 
@@ -101,3 +117,8 @@ def days_of(period: str) -> tuple[Days, Days]:
 def _named(days: Days) -> str:
     shown = ", ".join(str(day) for day in days[:5])
     return shown if len(days) <= 5 else f"{shown}, ..."
+
+
+def period_of(days: Days) -> str:
+    """First and last day and the number of days, in words."""
+    return f"{days[0].astype('datetime64[D]')} .. {days[-1].astype('datetime64[D]')} ({len(days)} days)"

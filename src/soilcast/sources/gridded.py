@@ -13,7 +13,6 @@ import xarray as xr
 from dask.delayed import delayed
 
 from soilcast.cube import Conversion, Grid, check_bounds, spacing, wrap_longitude
-from soilcast.cube.calendar import Days
 from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import naming_damage, open_netcdf
@@ -242,17 +241,3 @@ def _order(
 
 def _span(axis: npt.NDArray[np.float64]) -> str:
     return f"{axis.min():g} .. {axis.max():g} ({len(axis)} values)"
-
-
-def same_days(days: Days, expected: Days, where: str, reference: str) -> None:
-    """Raise `SoilcastError` unless a file has the days of another."""
-    if not np.array_equal(days, expected):
-        raise SoilcastError(
-            f"{where}: its days {_period(days)} differ from those of {reference}, {_period(expected)}: "
-            "one of the two lacks days or lies in the wrong folder"
-        )
-
-
-def _period(days: Days) -> str:
-    first, last = days[[0, -1]].astype("datetime64[D]")
-    return f"{first} .. {last} ({len(days)} days)"

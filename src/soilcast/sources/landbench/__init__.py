@@ -21,7 +21,7 @@ from soilcast.cube import (
     daily_axis,
     era5_land_thickness,
 )
-from soilcast.cube.calendar import Days
+from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import open_netcdf, unit_of
 from soilcast.sources.gridded import (
@@ -32,7 +32,6 @@ from soilcast.sources.gridded import (
     dims_of,
     ever_finite,
     order_on,
-    same_days,
     series,
 )
 from soilcast.sources.landbench.layout import (
@@ -195,7 +194,7 @@ class _Scan:
 
     def _check_days(self, days: Days, path: Path, year: int | None) -> None:
         if year is not None:
-            same_days(days, self.days[year], str(path), f"{ROWS[TARGET].files[0]}.nc of that year")
+            refuse_other_days(days, self.days[year], str(path), f"{ROWS[TARGET].files[0]}.nc of that year")
             return
         found = np.unique(days.astype("datetime64[Y]"))
         if [str(number) for number in found] != [path.parent.name]:

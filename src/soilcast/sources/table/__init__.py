@@ -21,13 +21,13 @@ from soilcast.cube import (
     thickness_name,
     wrap_longitude,
 )
-from soilcast.cube.calendar import Days
+from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
 from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
 from soilcast.sources.table.places import Floats, holders_of, open_places
 from soilcast.sources.table.tabular import open_tables
-from soilcast.sources.table.terms import Tables, keep_selected, same_days
+from soilcast.sources.table.terms import Tables, keep_selected
 
 
 def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | None = None) -> xr.Dataset:
@@ -161,7 +161,7 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
                 f"{where}: {name} does not change in time; a variable with {tables.recipe.time!r} is expected"
             )
         if time is not None:
-            same_days(days, time, where, "the variable before it")
+            refuse_other_days(days, time, where, "the variable before it")
         time = days
         unit = stated.get(name, tables.unit(mapped))
         if name in ERA5_LAND_LAYERS:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import daily_axis, days_of
-from soilcast.cube.calendar import Days
+from soilcast.cube.calendar import Days, period_of, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import unit_of
 from soilcast.sources.table.mapping import Mapping, Quantity, Term
@@ -84,7 +84,7 @@ class Tables:
             for operand in getattr(term, name):
                 other, other_days = self.evaluate(operand)
                 if days is not None and other_days is not None:
-                    same_days(other_days, days, operand.text(), term.text())
+                    refuse_other_days(other_days, days, operand.text(), term.text())
                 days = days if days is not None else other_days
                 value = operation(value, other)
         if isinstance(value, xr.Variable):
@@ -211,19 +211,6 @@ def keep_selected(tables: Tables) -> npt.NDArray[np.int64]:
     return tables.kept[passing]
 
 
-def same_days(days: Days, expected: Days, what: str, reference: str) -> None:
-    """Raise `SoilcastError` unless two variables have the same days."""
-    if not np.array_equal(days, expected):
-        raise SoilcastError(
-            f"{what} has the days {_span(days)}, but {reference} {_span(expected)}: "
-            "give files of the same days, or a period of the mapping that both have"
-        )
-
-
-def _span(days: Days) -> str:
-    return f"{days[0].astype('datetime64[D]')} .. {days[-1].astype('datetime64[D]')}"
-
-
 def _added(term: Term) -> list[str]:
     """Names that are added as they are; those with arithmetic of their own may have been brought to the unit."""
     operands = [*term.add, *term.subtract]
@@ -244,6 +231,8 @@ def _during(period: str | None, array: xr.Variable, days: Days, label: str) -> t
     first, last = days_of(period)
     inside = np.flatnonzero((days >= first) & (days <= last))
     if len(inside) == 0:
-        raise SoilcastError(f"{label}: no day lies in the period {period} of the mapping: the file has {_span(days)}")
+        raise SoilcastError(
+            f"{label}: no day lies in the period {period} asked for: the file has {period_of(days)}"
+        )
     chosen = slice(int(inside[0]), int(inside[-1]) + 1)
     return array.isel(time=chosen), days[chosen]
