@@ -253,3 +253,11 @@ def test_specific_humidity_by_hand() -> None:
     # Air of nothing but vapour has a specific humidity of one.
     boiling = np.array([373.15])
     assert specific_humidity(boiling, saturation_vapour_pressure(boiling)) == pytest.approx(1.0)
+
+
+def test_a_netcdf_without_a_variable_of_caravan_is_named(tmp_path: Path) -> None:
+    days = pd.date_range("2001-01-01", periods=3)
+    foreign = xr.Dataset({"discharge": ("date", np.ones(3))}, coords={"date": days})
+    foreign.to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
+    with pytest.raises(SoilcastError, match=r"foreign\.nc: no variable of Caravan along date"):
+        caravan([tmp_path])

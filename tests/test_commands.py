@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,11 @@ import xarray as xr
 import yaml
 
 import soilcast
+from small import small_cube
+from soilcast import cli
+from soilcast.cube import save_cube
+from soilcast.errors import SoilcastError
+from soilcast.files import whole_or_nothing
 
 QUICK = [
     "--set", "train.epochs=2", "--set", "train.validate_every=1",
@@ -176,3 +186,130 @@ def test_a_config_file_and_the_librarys_functions_do_the_same(walked: Path, tmp_
     soilcast.train(walked / "cube", tmp_path / "run", config)
     written = (walked / "run-phy-lstm" / "weights.safetensors").read_bytes()
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == written
+
+
+def test_a_wrong_word_on_the_command_line_is_one_line(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert "valid number" in refusal("prepare", "planet", "--resolution", "fine", "--out", out)
+    assert "Missing option '--out'" in refusal("prepare", "planet")
+    assert "name too long" in refusal("inspect", tmp_path / ("long" * 100))
+    assert "no option --unit;" in refusal("prepare", "planet", "--unit", "tp=m", "--out", out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_out_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    cube, pipe = tmp_path / "cube", tmp_path / "pipe"
+    save_cube(small_cube(cells=2, days=3), cube)
+    os.mkfifo(pipe)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for out, told in (
+        (Path("/"), "names no file"),
+        (tmp_path / "..", "names no file"),
+        (pipe, "is a device"),
+        (tmp_path / "loop" / "new", "cannot be written"),
+        (cube / "new", "lies inside"),
+        (cube / "swvl1" / "new", "lies inside"),
+    ):
+        with pytest.raises(SoilcastError, match=told):
+            soilcast.prepare("planet", out=out, overwrite=True, resolution=8.0, years="2019")
+    assert pipe.is_fifo()
+    assert not (cube / "new").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_of_two_commands_with_one_out_the_later_is_refused(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+
+    def write(path: Path, text: str) -> None:
+        if kind == "folder":
+            path.mkdir()
+            path = path / "inside"
+        path.write_text(text)
+
+    with pytest.raises(SoilcastError, match="exists already"), whole_or_nothing(out) as partial:  # noqa: PT012
+        write(partial, "later")
+        write(out, "first")
+    assert (out / "inside" if kind == "folder" else out).read_text() == "first"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_leaves_nothing(tmp_path: Path, told: signal.Signals) -> None:
+    command = [sys.executable, "-m", "soilcast", "prepare", "planet", "--resolution", "1", "--out", tmp_path / "cube"]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(5)
+        process.send_signal(told)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "soilcast: stopped\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_whatever_is_written(walked: Path, tmp_path: Path) -> None:
+    """The limit on the size of a file stands for the full disk: the system tells both in the middle of a write."""
+    cube, out = walked / "cube", tmp_path / "out"
+    commands = {
+        "train": (["train", "--cube", cube, "--out", out], 8),
+        "forecast to NetCDF": (["forecast", walked / "run-lstm", "--cube", cube, "--out", tmp_path / "f.nc"], 40),
+        "forecast to Zarr": (["forecast", walked / "run-lstm", "--cube", cube, "--out", out], 40),
+        "evaluate": (["evaluate", walked / "lstm.nc", "--cube", cube, "--out", out], 40),
+        "report": (["report", walked / "scores", "--out", tmp_path / "r.html"], 40),
+    }
+    for name, (words, blocks) in commands.items():
+        settings = QUICK if name == "train" else []
+        line = " ".join(map(shlex.quote, [sys.executable, "-m", "soilcast", *map(str, words), *settings]))
+        done = subprocess.run(
+            ["bash", "-c", f"ulimit -f {blocks}; exec {line}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2, f"{name}: {done.stderr}"
+        assert "larger than a file may be" in done.stderr
+        assert done.stderr.count("\n") == 1, f"{name}: {done.stderr}"
+        assert list(tmp_path.iterdir()) == [], name
+
+
+def test_what_cannot_be_said_is_one_line(tmp_path: Path) -> None:
+    save_cube(small_cube(cells=2, days=3), tmp_path / "cube")
+    command = [sys.executable, "-m", "soilcast", "inspect", str(tmp_path / "cube")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "standard output cannot be written" in done.stderr
+
+
+def test_an_artifact_that_lacks_what_it_promises_is_one_line(tmp_path: Path) -> None:
+    for kind in ("cube", "forecast", "scores"):
+        bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_contract": 1})
+        bare.to_netcdf(tmp_path / f"{kind}.nc", engine="h5netcdf")
+        with pytest.raises(SoilcastError, match=rf"{kind}\.nc: title, content.* is missing"):
+            soilcast.inspect(tmp_path / f"{kind}.nc")
+    with pytest.raises(SoilcastError, match=r"cube\.nc: title, .*time is missing.*prepare the cube again"):
+        soilcast.train(tmp_path / "cube.nc", tmp_path / "run")
+    turned = small_cube(cells=2, days=3).drop_vars("clay").assign(clay=("time", np.zeros(3, np.float32)))
+    turned.attrs["content_sha256"] = "0"
+    turned.to_netcdf(tmp_path / "turned.nc", engine="h5netcdf")
+    with pytest.raises(SoilcastError, match="clay is missing or not as a cube has it"):
+        soilcast.open_cube(tmp_path / "turned.nc")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "zarr.json").write_text("{}")
+    (tmp_path / "other" / "beside").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SoilcastError, match="not of soilcast"):
+            soilcast.open_cube(tmp_path / "other")
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def too_large(path: Path) -> str:
+        raise MemoryError("Unable to allocate 1.46 TiB")
+
+    monkeypatch.setattr(soilcast, "inspect", too_large, raising=False)
+    monkeypatch.setattr(sys, "argv", ["soilcast", "inspect", "cube"])
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    signal.signal(signal.SIGTERM, before)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("soilcast: not enough memory (Unable to allocate 1.46 TiB)")

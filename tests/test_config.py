@@ -57,6 +57,12 @@ def test_periods_stay_as_written(value: str) -> None:
         ("model=lsmt", "did you mean lstm?"),
         ("loss.weights=[0, 1]", "loss.weights"),
         ("train.epochs=[", "not valid YAML"),
+        ("inputs.dynamic=[t2m, clay]", "clay is static: name it in inputs.static"),
+        ("inputs.static=[t2m]", "t2m is dynamic: name it in inputs.dynamic"),
+        ("inputs.dynamic=[]", "inputs.dynamic: name at least one"),
+        ("loss.weights=[.nan, 1]", "loss.weights: l1 must be above 0"),
+        ("loss.weights=[1, .inf]", "loss.weights: l1 must be above 0"),
+        ("train.learning_rate=.inf", "train.learning_rate"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, expected: str) -> None:
@@ -73,6 +79,23 @@ def test_an_unknown_key_of_a_file_is_named_with_the_nearest(tmp_path: Path) -> N
         SoilcastError, match=r"mine\.yaml: unknown key train\.batchsize: did you mean train\.batch_size"
     ):
         load_config(file)
+
+
+def test_a_value_where_keys_belong_is_refused_whatever_is_set_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("train: 3\n")
+    with pytest.raises(SoilcastError, match=r"mine\.yaml: train: .*but it is 3"):
+        load_config(file, ["train.epochs=5"])
+    file.write_text("train:\n")
+    assert load_config(file, ["train.epochs=5"]).train.epochs == 5
+
+
+def test_the_target_is_no_deep_layer_of_its_own_balance() -> None:
+    target = "inputs.target=swvl2"
+    with pytest.raises(SoilcastError, match=r"swvl2 is among water\.deep_layers.*set water\.deep_layers=\[swvl3\]"):
+        load_config(settings=[target], model="phys-lstm")
+    assert load_config(settings=[target, "water.deep_layers=[swvl3]"], model="phys-lstm").inputs.target == "swvl2"
+    assert load_config(settings=[target], model="phy-lstm").inputs.target == "swvl2"
 
 
 def test_every_key_is_described() -> None:

@@ -281,3 +281,19 @@ def test_what_stands_is_kept_unless_overwrite_is_said(tmp_path: Path) -> None:
 def test_no_scores_at_all(tmp_path: Path) -> None:
     with pytest.raises(SoilcastError, match="no scores are given"):
         report([], tmp_path / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [("axis", "one axis of its grid"), ("pick", "pick_cell names cells"), ("area", "area is not a")]
+)
+def test_scores_that_do_not_fit_together_are_refused(tmp_path: Path, fault: str, told: str) -> None:
+    scores = make_scores()
+    if fault == "axis":
+        scores = scores.drop_vars("grid_lon")
+    elif fault == "pick":
+        scores["pick_cell"] = scores["pick_cell"] + 10**6
+    else:
+        scores["area"] = scores["area"] * np.inf
+    with pytest.raises(SoilcastError, match=told):
+        report([save_scores(scores, tmp_path / "scores")], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()

@@ -272,3 +272,9 @@ def test_an_existing_run_is_not_overwritten_unless_asked(cube: Path, good_run: P
         train(cube, good_run, quick())
     assert (good_run / "run.json").read_bytes() == before
     assert [path.name for path in good_run.parent.iterdir()] == ["run"]
+
+
+def test_windows_longer_than_the_days_there_are_named(cube: Path, tmp_path: Path) -> None:
+    with pytest.raises(SoilcastError, match=r"inputs\.sequence_length 500 leaves no day of the training period"):
+        train(cube, tmp_path / "run", quick("lstm", "inputs.sequence_length=500"))
+    assert list(tmp_path.iterdir()) == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 # Threads that spin while they wait cost many times their gain on a machine that is busy with other work too.
 # The OpenMP runtime reads this once, when torch is first imported.
@@ -13,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
 import soilcast
 from soilcast.errors import SoilcastError
@@ -59,9 +62,7 @@ def demo(
 def prepare(
     source: Annotated[str, typer.Argument(help="planet, delaware, landbench, caravan or table.")],
     out: Out,
-    paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files or folders of the source.")
-    ] = None,
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Files or folders of the source.")] = None,
     resolution: Annotated[float | None, typer.Option(help="planet, landbench: size of a cell [degrees].")] = None,
     years: Annotated[str | None, typer.Option(help="planet, landbench: 2019, or 2018:2020.")] = None,
     seed: Annotated[int | None, typer.Option(help="planet: seed of the weather.")] = None,
@@ -119,7 +120,7 @@ def forecast(
 
 @app.command()
 def evaluate(
-    forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST...", help="Forecasts on one cube.")],
+    forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST", help="Forecasts on one cube.")],
     cube: Cube,
     out: Out,
     overwrite: Overwrite = False,
@@ -131,7 +132,7 @@ def evaluate(
 
 @app.command()
 def report(
-    scores: Annotated[list[Path], typer.Argument(metavar="SCORES...", help="Folders that evaluate wrote.")],
+    scores: Annotated[list[Path], typer.Argument(metavar="SCORES", help="Folders that evaluate wrote.")],
     out: Out,
     title: Annotated[str | None, typer.Option(help="Headline of the report.")] = None,
     overwrite: Overwrite = False,
@@ -143,14 +144,33 @@ def report(
 
 def main() -> None:
     """Run the command line: faults of the input are one line and exit code 2; anything else is loud."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as queues send it, and it too is to leave no halves
     try:
-        app(standalone_mode=True)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except SoilcastError as error:
-        print(f"soilcast: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except TyperException as error:
+        _refuse(f"{' '.join(error.format_message().split())} (see soilcast --help)")
+    except MemoryError as error:
+        _refuse(f"not enough memory ({error}): take fewer cells or days, or a smaller train.batch_size")
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _refuse(f"{error.filename}: {error.strerror}: give another path")
+        # Files are written with faults of their own; what is left is what the command says of them.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        sys.stdout = None  # else Python tries once more, and says so, as it ends
+        _refuse(f"standard output cannot be written ({error.strerror}); what the command made stands")
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         print("soilcast: stopped", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    sys.exit(code)
+
+
+def _refuse(line: str) -> NoReturn:
+    print(f"soilcast: {line}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _shown() -> bool:

@@ -12,8 +12,15 @@ from pathlib import Path
 
 from soilcast.errors import SoilcastError
 
-_MARKS = ("zarr.json", "run.json", "scores.nc")
+_STORE = "zarr.json"
+_MARKS = (_STORE, "run.json", "scores.nc")
 """A folder that holds one of these is an artifact: a cube or a forecast, a run, scores."""
+
+
+_NOT_THERE = (
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL
+)  # fmt: skip
+"""What the system says of a place where nothing can be written."""
 
 
 @contextmanager
@@ -40,6 +47,7 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _flush_to_disk(partial)
+        refuse_existing(out, overwrite=overwrite)  # another command may have written it meanwhile
         _replace(partial, out)
     except OSError as error:
         raise _user_error(error, out) from error
@@ -50,8 +58,11 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 def refuse_existing(out: Path, *, overwrite: bool) -> None:
     """Raise `SoilcastError` if ``out`` exists and must not be replaced, or its folder cannot be written.
 
-    Even ``overwrite`` replaces no folder but one that soilcast wrote: a slip of the hand in --out costs no data.
+    Even ``overwrite`` replaces no folder but one that soilcast wrote, and no device: a slip of the hand in --out
+    costs no data.
     """
+    if out.name in ("", ".."):
+        raise SoilcastError(f"{out} names no file or folder to write: give another --out")
     try:
         exists = out.exists()
         folder = next(parent for parent in out.absolute().parents if parent.exists())
@@ -61,10 +72,15 @@ def refuse_existing(out: Path, *, overwrite: bool) -> None:
         raise SoilcastError(
             f"{out} cannot be written ({folder} is no folder that you may write to): give another --out"
         )
+    store = next((parent for parent in out.absolute().parents if (parent / _STORE).is_file()), None)
+    if store:
+        raise SoilcastError(f"{out} lies inside {store}, which it would damage: give another --out")
     if not exists:
         return
     if not overwrite:
         raise SoilcastError(f"{out} exists already: give another --out, or --overwrite to replace it")
+    if not out.is_dir() and not out.is_file():
+        raise SoilcastError(f"{out} is a device, not a file, so it is not replaced: give another --out")
     if out.is_dir() and any(out.iterdir()) and not any((out / mark).is_file() for mark in _MARKS):
         raise SoilcastError(f"{out} is a folder that soilcast did not write, so it is not replaced: give another --out")
 
@@ -85,7 +101,7 @@ def _user_error(error: OSError, out: Path) -> Exception:
         return SoilcastError(
             f"{out} grows larger than a file may be here: raise the limit (ulimit -f) or take another disk"
         )
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG):
+    if error.errno in _NOT_THERE:
         return SoilcastError(f"{out} cannot be written ({error.strerror}): give another --out")
     return error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,8 @@ def _cube_lines(path: Path) -> Iterator[str]:
 
 def _forecast_lines(path: Path) -> Iterator[str]:
     opened = open_artifact(path, "forecast")
+    _refuse_lacking(opened, path, ("title", "content", "target", "train_period", "validation_period"), ("cell", "time"))
+    _refuse_lacking(opened, path, (), (opened.attrs["target"],))
     yield f"forecast: {opened.attrs['title']}"
     yield from _common_lines(opened)
     values = read(opened, opened.attrs["target"])
@@ -82,9 +84,10 @@ def _forecast_lines(path: Path) -> Iterator[str]:
 
 def _scores_lines(path: Path) -> Iterator[str]:
     scores = open_artifact(path, "scores")
+    _refuse_lacking(scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "rmse"))
     yield f"scores: {scores.attrs['title']}"
     yield f"content: {scores.attrs['content']}"
-    yield f"test period: {scores.attrs['test_period']}; {scores.attrs['cells_scored']} cells scored"
+    yield f"test period: {scores.attrs['test_period']}; {np.isfinite(scores['rmse'][0]).sum():d} cells scored"
     yield "median over the cells, by area:"
     medians = summarise(scores)[[f"{name}_median" for name in _SHOWN if name in scores]]
     yield medians.rename(columns=lambda name: name.removesuffix("_median")).to_string(float_format="{:.4f}".format)
@@ -98,6 +101,13 @@ def _run_lines(path: Path) -> Iterator[str]:
     count = sum(parameter.numel() for parameter in run.network.parameters())
     yield f"inputs: {', '.join((*run.config.inputs.dynamic, *run.config.inputs.static))}"
     yield f"network: {count:,} parameters; config in {path / 'config.yaml'}"
+
+
+def _refuse_lacking(opened: xr.Dataset, path: Path, attributes: Sequence[str], variables: Sequence[str]) -> None:
+    lacking = [name for name in attributes if not isinstance(opened.attrs.get(name), str)]
+    lacking += [name for name in variables if name not in opened.variables]
+    if lacking:
+        raise SoilcastError(f"{path}: {', '.join(lacking)} is missing: damaged, or made by other software")
 
 
 def _common_lines(opened: xr.Dataset) -> Iterator[str]:

@@ -111,7 +111,8 @@ def _first_fault(error: ValidationError, model: type[BaseModel]) -> str:
         return f"unknown key {key}: {nearest(key, dotted_keys(model))}"
     if fault["type"] == "missing":
         return f"key {key} is missing"
-    return f"{key}: {fault['msg']}, but it is {fault['input']!r}"
+    what = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {what}, but it is {fault['input']!r}" if key else what
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -20,13 +20,16 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from soilcast.cube.check import check_bounds
-from soilcast.cube.contract import CONTRACT_VERSION
+from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
+from soilcast.cube.netcdf import write_netcdf
 from soilcast.errors import SoilcastError
 from soilcast.files import whole_or_nothing
 from soilcast.provenance import stamp
 
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
+
+_PROMISED = ("title", "content", "source", "content_sha256")
 
 
 def save_cube(cube: xr.Dataset, out: Path, *, overwrite: bool = False, **inputs: Any) -> None:
@@ -86,6 +89,7 @@ def open_cube(path: str | Path) -> xr.Dataset:
         raise SoilcastError(
             f"{path}: cube contract {version}, but this soilcast reads {CONTRACT_VERSION}: prepare the cube again"
         )
+    _check_promised(cube, path)
     return cube
 
 
@@ -101,7 +105,9 @@ def open_artifact(path: Path, kind: str) -> xr.Dataset:
         raise SoilcastError(f"{path}: there is no such {kind}")
     try:
         if path.is_dir():
-            opened: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # of things beside the arrays
+                opened: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
         else:
             opened = xr.open_dataset(path, engine="h5netcdf")
         found = opened.attrs.get("soilcast_kind")
@@ -119,6 +125,21 @@ def open_artifact(path: Path, kind: str) -> xr.Dataset:
             f"{path}: cannot be read as a {kind} ({type(error).__name__}): damaged, or something else; make it again"
         ) from error
     raise SoilcastError(f"{path}: a {kind} is expected, but this is {f'a {found}' if found else 'not of soilcast'}")
+
+
+def _check_promised(cube: xr.Dataset, path: str | Path) -> None:
+    """What every step relies on: the attributes that artifacts carry on, cells with a place, days, the dimensions."""
+    lacking = [name for name in _PROMISED if not isinstance(cube.attrs.get(name), str)]
+    dims: dict[str, tuple[str, ...]] = {"lat": ("cell",), "lon": ("cell",), "area": ("cell",), "time": ("time",)}
+    dims |= {name: row.dims for name, row in VARIABLES.items() if name in cube}
+    lacking += [name for name, expected in dims.items() if name not in cube or cube[name].dims != expected]
+    if "time" in cube and cube["time"].dtype.kind != "M":
+        lacking.append("time (as dates)")
+    if lacking or not cube.sizes["cell"] or not cube.sizes["time"]:
+        raise SoilcastError(
+            f"{path}: {', '.join(lacking) or 'every cell or day'} is missing or not as a cube has it: damaged, or made "
+            "by other software; prepare the cube again"
+        )
 
 
 def read(opened: xr.Dataset, name: str, cells: slice | npt.NDArray[Any] = slice(None)) -> npt.NDArray[np.float32]:
@@ -141,7 +162,7 @@ def write_dataset(dataset: xr.Dataset, path: Path, *, netcdf: bool) -> None:
     """Write a dataset that is in memory as NetCDF-4 or as Zarr v3."""
     if netcdf:
         compression = {str(name): {"zlib": True} for name, one in dataset.data_vars.items() if one.dtype.kind in "fiub"}
-        dataset.to_netcdf(path, engine="h5netcdf", encoding=compression)
+        write_netcdf(dataset, path, compression)
         return
     encoding = {str(name): zarr_encoding(variable) for name, variable in dataset.variables.items() if variable.dims}
     with _zarr_settings():
@@ -206,7 +227,7 @@ def _zarr_to_netcdf(store: Path, out: Path) -> None:
         for name in cube.variables:
             cube[name].encoding = {}
         encoding = {str(name): {"zlib": True, "complevel": 3} for name in cube.data_vars}
-        cube.to_netcdf(out, engine="h5netcdf", encoding=encoding)
+        write_netcdf(cube, out, encoding)
 
 
 def _check_complete(path: Path) -> None:

@@ -123,5 +123,11 @@ def _check(scores: xr.Dataset, file: Path) -> None:
         )
     if scores.sizes["cell"] == 0 or not np.isfinite(scores["lat"]).all() or not np.isfinite(scores["lon"]).all():
         raise SoilcastError(f"{file}: it has no cells, or cells without a place: evaluate again")
+    if not np.isfinite(scores["area"]).all():
+        raise SoilcastError(f"{file}: area is not a number in some cells: the file is damaged; evaluate again")
+    if ("grid_lat" in scores.coords) != ("grid_lon" in scores.coords):
+        raise SoilcastError(f"{file}: one axis of its grid is missing: the file is damaged; evaluate again")
+    if "pick_cell" in scores and not np.isin(scores["pick_cell"], np.arange(scores.sizes["cell"])).all():
+        raise SoilcastError(f"{file}: pick_cell names cells that are not there: the file is damaged; evaluate again")
     for name in _JSON:
         json_attribute(scores, name)

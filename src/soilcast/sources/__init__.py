@@ -66,10 +66,10 @@ def prepare(
     if source not in SOURCES:
         raise SoilcastError(f"there is no source {source}: {nearest(source, SOURCES)}")
     known = {name: one for name, one in introspection.signature(SOURCES[source]).parameters.items() if name != "paths"}
-    takes = ", ".join(f"--{'unit' if name == 'units' else name}" for name in known) or "no options"
+    takes = ", ".join(map(_as_typed, known)) or "no options"
     for name in options:
         if name not in known:
-            raise SoilcastError(f"source {source} has no option --{name}; it takes {takes}")
+            raise SoilcastError(f"source {source} has no option {_as_typed(name)}; it takes {takes}")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in options:
             raise SoilcastError(f"source {source} needs --{name}; it takes {takes}")
@@ -78,3 +78,8 @@ def prepare(
     cube = SOURCES[source]([Path(path) for path in paths], **options)
     save_cube(cube, out, overwrite=overwrite, source=source, paths=[str(path) for path in paths], options=options)
     return open_cube(out)
+
+
+def _as_typed(option: str) -> str:
+    """Name of an option on the command line, where a unit is given one at a time."""
+    return "--unit" if option == "units" else f"--{option}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES, days_of
 from soilcast.errors import SoilcastError
@@ -29,10 +30,15 @@ class InputsConfig(_Section):
 
     @field_validator("dynamic", "static")
     @classmethod
-    def _in_the_contract(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _in_the_contract(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for name in value:
             if name not in VARIABLES:
                 raise ValueError(f"{name} is no variable of a cube: {nearest(name, VARIABLES)}")
+            kind = "static" if VARIABLES[name].is_static else "dynamic"
+            if kind != info.field_name:
+                raise ValueError(f"{name} is {kind}: name it in inputs.{kind}")
+        if not value and info.field_name == "dynamic":
+            raise ValueError("name at least one: without weather there is nothing to forecast from")
         if len(set(value)) != len(value):
             raise ValueError("a variable is named twice")
         return value
@@ -80,7 +86,7 @@ class TrainConfig(_Section):
     epochs: int = Field(1000, ge=1, description="largest number of epochs")
     batch_size: int = Field(64, ge=1, description="cell-days a batch")
     batches_per_epoch: int = Field(300, ge=1, description="batches an epoch")
-    learning_rate: float = Field(0.001, gt=0.0, description="learning rate of Adam")
+    learning_rate: float = Field(0.001, gt=0.0, allow_inf_nan=False, description="learning rate of Adam")
     validate_every: int = Field(20, ge=1, description="epochs between validations")
     patience: int = Field(10, ge=1, description="validations without a lower loss before training stops")
     validation_samples: int = Field(
@@ -106,8 +112,8 @@ class LossConfig(_Section):
     @field_validator("weights")
     @classmethod
     def _can_be_minimised(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and (min(value) < 0 or value[0] == 0):
-            raise ValueError("l1 must be above 0 and l2 not below 0")
+        if value is not None and not (0 < value[0] < math.inf and 0 <= value[1] < math.inf):
+            raise ValueError("l1 must be above 0 and l2 not below 0, and both finite")
         return value
 
 
@@ -129,6 +135,15 @@ class Config(_Section):
         if value not in MODELS:
             raise ValueError(f"there is no such model: {nearest(value, MODELS)}")
         return value
+
+    @model_validator(mode="after")
+    def _target_is_no_deep_layer(self) -> Self:
+        layers, target = self.water.deep_layers, self.inputs.target
+        if MODELS[self.model].form == "multi" and target in layers:
+            others = ",".join(layer for layer in layers if layer != target)
+            remedy = f"set water.deep_layers=[{others}]" if others else "use model phy-lstm"
+            raise ValueError(f"inputs.target {target} is among water.deep_layers, which Eq. 11 takes from it: {remedy}")
+        return self
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -197,7 +212,11 @@ def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(under)
     for key, value in over.items():
         inner = result.get(key)
-        result[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+        if isinstance(inner, dict) and isinstance(value, Mapping):
+            result[key] = _merged(inner, value)
+        elif inner is None or not isinstance(value, Mapping):
+            result[key] = value
+        # Else the file has a value where keys belong, which is kept for `validate` to refuse.
     return result
 
 

@@ -44,9 +44,10 @@ def refuse_missing_inputs(cube: xr.Dataset, config: InputsConfig) -> None:
         if missing:
             there = ",".join(name for name in wanted if name in cube)
             source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
+            remedy = f"use --set inputs.{kind}=[{there}], or" if there or kind == "static" else "name"
             raise SoilcastError(
-                f"{source}: no {', '.join(missing)}, which inputs.{kind} asks for: use --set inputs.{kind}=[{there}], "
-                "or other variables that soilcast inspect shows"
+                f"{source}: no {', '.join(missing)}, which inputs.{kind} asks for: {remedy} other variables that "
+                "soilcast inspect shows"
             )
     if config.target not in cube:
         raise SoilcastError(f"{cube.encoding.get('source', 'the cube')}: no target {config.target}: set inputs.target")

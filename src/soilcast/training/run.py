@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from soilcast.errors import SoilcastError
@@ -72,7 +72,8 @@ def save_run(folder: Path, run: Run) -> None:
     arrays = to_arrays(run.scalings) | {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
     # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
-    save_file(tensors, folder / WEIGHTS, metadata={"soilcast_run_format": str(RUN_FORMAT)})
+    # As bytes, since a full disk is a fault of its own in save_file, not the system's.
+    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"soilcast_run_format": str(RUN_FORMAT)}))
     written = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False)
     (folder / CONFIG).write_text(written, encoding="utf-8")
     record = {"soilcast_kind": "run", "format": RUN_FORMAT, **run.record}

@@ -62,8 +62,9 @@ def split_days(days: Days, config: SplitConfig, where: str) -> Split:
     boundary = development.stop - round(config.validation_share * length)
     if boundary <= development.start or boundary >= development.stop:
         raise SoilcastError(
-            f"{where}: only {length} day(s) before the test period: too few to train and validate on; "
-            "set split.test to a later period"
+            f"{where}: only {length} day(s) for training and validation, of which split.validation_share "
+            f"{config.validation_share:g} leaves one without any: set split.test to a later or "
+            "split.development to a longer period"
         )
     return Split(slice(development.start, boundary), slice(boundary, development.stop), test)
 

@@ -97,6 +97,11 @@ def _fit(cube: xr.Dataset, config: Config, split: Split, write: Callable[[Record
     to_train = _only(usable, _shift(split.train, first))
     to_validate = _only(usable, _shift(split.validation, first))
     for part, days in (("training", to_train), ("validation", to_validate)):
+        if not days.any() and config.inputs.sequence_length >= _shift(split.validation, first).stop - 1:
+            raise SoilcastError(
+                f"{cube.encoding.get('source', 'the cube')}: inputs.sequence_length {config.inputs.sequence_length} "
+                f"leaves no day of the {part} period to learn from: shorten it, or set a longer split.development"
+            )
         if not days.any():
             raise SoilcastError(
                 f"{cube.encoding.get('source', 'the cube')}: no usable cell-day in the {part} period: inputs or target "

@@ -154,6 +154,8 @@ def _basins_in_netcdf(path: Path, columns: Mapping[str, str]) -> list[Basin]:
         wanted = [name for name, one in opened.data_vars.items() if name in columns or time_name not in one.dims]
         with naming_damage(path):
             loaded = opened[wanted].load()
+    if time_name not in loaded.dims:
+        raise SoilcastError(f"{path}: no variable of Caravan along {time_name}: leave it out or name other files")
     time = daily_axis(loaded[time_name].to_numpy(), str(path))
     found = {ours: name for name, ours in columns.items() if name in loaded and time_name in loaded[name].dims}
     units = {ours: unit for ours, name in found.items() if (unit := _said(loaded[name].attrs))}

@@ -231,8 +231,6 @@ def _during(period: str | None, array: xr.Variable, days: Days, label: str) -> t
     first, last = days_of(period)
     inside = np.flatnonzero((days >= first) & (days <= last))
     if len(inside) == 0:
-        raise SoilcastError(
-            f"{label}: no day lies in the period {period} asked for: the file has {period_of(days)}"
-        )
+        raise SoilcastError(f"{label}: no day lies in the period {period} asked for: the file has {period_of(days)}")
     chosen = slice(int(inside[0]), int(inside[-1]) + 1)
     return array.isel(time=chosen), days[chosen]
