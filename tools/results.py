@@ -30,10 +30,10 @@ EXPERIMENTS = ("demo", "caravan", "prms_delaware", "mhm_moselle")
 _HEAD = """# Results
 
 Written by `make results` (`tools/results.py`) from the scores of the experiments in `src/soilcast/experiments/`; no
-number here is typed by hand. Every table shows the median over the cells, and in brackets the mean, weighted by area, on
-a test year that no choice has seen, beside three baselines. Persistence says "tomorrow as today". It and the damped
-anomaly are given yesterday's soil moisture, which the paper's networks are not: these see the weather of the seven days
-before alone.
+number here is typed by hand. Every table shows the median over the cells, and in brackets the mean, weighted by area,
+on a test year that no choice has seen, beside three baselines. Persistence says "tomorrow as today". It and the damped
+anomaly are given yesterday's soil moisture, which the paper's networks are not: these see the weather of the seven
+days before alone.
 
 Each model was trained once, with one seed, so small differences between the networks are no evidence of anything.
 Nothing here reproduces the paper's own figures, which are of other data (global ERA5-Land at 0.5 degrees).
