@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-# Threads that spin while they wait cost many times their gain on a machine that is busy with other work too.
-# The OpenMP runtime reads this once, when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that spin long while they wait cost many times their gain on a machine that is busy with other work, threads
+# that never spin cost more than they gain on one that is not: a step of training is made of many short pieces. The
+# OpenMP runtime of torch's Linux builds reads this once, when torch is first imported (docs/performance.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import typer
 from typer.core import TyperCommand
