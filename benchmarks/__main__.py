@@ -28,7 +28,7 @@ def main() -> None:
         done = subprocess.run([sys.executable, "-m", module], check=True, stdout=subprocess.PIPE, text=True)
         print(done.stdout, flush=True)
         parts.append(f"## {name}\n\n`python -m {module}`\n\n```text\n{done.stdout.strip()}\n```\n")
-    PAGE.write_text("\n".join(parts), encoding="utf-8")
+        PAGE.write_text("\n".join(parts), encoding="utf-8")
 
 
 def _processor() -> str:
