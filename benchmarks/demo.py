@@ -17,7 +17,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         out = Path(folder) / "demo"
-        subprocess.run([sys.executable, "-m", "soilcast", "demo", "--out", str(out)], check=True)
+        command = [sys.executable, "-m", "soilcast", "demo", "--out", str(out)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     verdict = "met" if seconds <= TARGET_SECONDS else "missed"
