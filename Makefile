@@ -25,7 +25,7 @@ benchmark: $(READY)
 results: $(READY)
 	$(BIN)/python -m tools.results
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt src/soilcast/models/cell.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,lint]"
 	touch $(READY)

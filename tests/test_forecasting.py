@@ -52,7 +52,7 @@ def test_a_forecast_is_what_the_network_says_of_the_seven_days_before(folder: Pa
     fixed = [run.scalings[name].normalise(cube[name].to_numpy())[cell] for name in inputs.static]
     window = np.stack([np.concatenate([[one[0, step] for one in seen], fixed]) for step in range(day - 7, day)])
     with torch.inference_mode():
-        said = run.network(torch.tensor(window[None], dtype=torch.float32)).item()
+        said = run.networks[0](torch.tensor(window[None], dtype=torch.float32)).item()
     scaling = run.scalings["swvl1"]
     expected = said * scaling.scale[cell] + scaling.offset[cell]
     position = int(np.flatnonzero(result["time"].to_numpy() == cube["time"].to_numpy()[day])[0])

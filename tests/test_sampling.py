@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from small import small_cube
 from soilcast.training.config import Config, InputsConfig, NormaliseConfig
 from soilcast.training.inputs import fit_scalings, load_inputs
-from soilcast.training.samples import SAMPLERS, draw_cell_days, draw_shared_days, fixed_sample, gather_windows
+from soilcast.training.samples import SAMPLERS, CellDays, draw_cell_days, draw_shared_days, fixed_sample, gather_windows
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_only_usable_cell_days_are_drawn(name: str) -> None:
     usable = np.random.default_rng(0).random((20, 50)) < 0.1
-    draw = SAMPLERS[name](usable, 40, 16, np.random.default_rng(1))
+    draw = SAMPLERS[name](CellDays(usable), 40, 16, np.random.default_rng(1))
     assert draw.cells.shape == draw.days.shape == (40, 16)
     assert usable[draw.cells, draw.days].all()
 
@@ -25,7 +25,7 @@ def test_only_usable_cell_days_are_drawn(name: str) -> None:
 def test_cell_days_are_drawn_uniformly() -> None:
     usable = np.ones((5, 8), dtype=bool)
     usable[2] = False
-    draw = draw_cell_days(usable, 100, 320, np.random.default_rng(2))
+    draw = draw_cell_days(CellDays(usable), 100, 320, np.random.default_rng(2))
     counts = np.zeros((5, 8))
     np.add.at(counts, (draw.cells.ravel(), draw.days.ravel()), 1)
     assert counts[2].sum() == 0
@@ -34,7 +34,7 @@ def test_cell_days_are_drawn_uniformly() -> None:
 
 
 def test_a_shared_day_is_one_day_a_batch() -> None:
-    draw = draw_shared_days(np.ones((30, 40), dtype=bool), 25, 16, np.random.default_rng(3))
+    draw = draw_shared_days(CellDays(np.ones((30, 40), dtype=bool)), 25, 16, np.random.default_rng(3))
     assert (draw.days == draw.days[:, :1]).all()
     assert len(np.unique(draw.days)) > 5
 
@@ -42,12 +42,12 @@ def test_a_shared_day_is_one_day_a_batch() -> None:
 @given(st.integers(0, 60), st.integers(0, 5))
 def test_the_fixed_sample_is_complete_or_without_repetition(largest: int, seed: int) -> None:
     usable = np.random.default_rng(4).random((6, 8)) < 0.7
-    draw = fixed_sample(usable, largest, seed)
+    draw = fixed_sample(CellDays(usable), largest, seed)
     pairs = set(zip(draw.cells.tolist(), draw.days.tolist(), strict=True))
     total = int(usable.sum())
     assert len(pairs) == len(draw.cells) == (largest if 0 < largest < total else total)
     assert usable[draw.cells, draw.days].all()
-    again = fixed_sample(usable, largest, seed)
+    again = fixed_sample(CellDays(usable), largest, seed)
     np.testing.assert_array_equal(draw.cells, again.cells)
 
 
@@ -60,10 +60,10 @@ def test_windows_hold_the_days_before_the_forecast(length: int, data: st.DataObj
     cell = data.draw(st.integers(0, cells - 1))
     day = data.draw(st.integers(length, days))
     windows = gather_windows(dynamic, static, torch.tensor([cell]), torch.tensor([day]), length)
-    assert windows.shape == (1, length, 5)
+    assert windows.shape == (length, 1, 5)
     for step in range(length):
         expected = torch.cat((dynamic[cell, day - length + step], static[cell]))
-        assert torch.equal(windows[0, step], expected)
+        assert torch.equal(windows[step, 0], expected)
 
 
 def test_a_missing_input_makes_the_days_after_it_unready() -> None:

@@ -19,9 +19,10 @@ from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.training import load_config, open_run, train
 from soilcast.training.config import Config, TrainConfig
-from soilcast.training.loop import predict, train_network
-from soilcast.training.progress import progress_bar
-from soilcast.training.samples import Draw, Samples
+from soilcast.training.learner import Learner
+from soilcast.training.loop import Watch, train_networks
+from soilcast.training.ranks import Ranks
+from soilcast.training.samples import CellDays, Draw, Samples
 from soilcast.water.losses import LOSSES
 
 QUICK = ["train.epochs=4", "train.validate_every=2", "train.batches_per_epoch=10", "network.hidden_size=8"]
@@ -51,7 +52,7 @@ def test_a_run_can_be_opened_and_gives_what_was_trained(cube: Path, tmp_path: Pa
         "run.json",
     }
     inputs = torch.randn(5, 7, 14)
-    assert torch.equal(opened.network(inputs), trained.network(inputs))
+    assert torch.equal(opened.networks[0](inputs), trained.networks[0](inputs))
     assert [record["epoch"] for record in opened.log] == [1, 2, 3, 4]
     assert [record["validation_loss"] is not None for record in opened.log] == [False, True, False, True]
     if model == "lstm":
@@ -144,15 +145,14 @@ def test_early_stopping_keeps_the_best_weights() -> None:
         epochs=100, batches_per_epoch=5, batch_size=4, learning_rate=0.01, validate_every=1, patience=3
     )
     records: list[dict[str, object]] = []
-    with progress_bar("", 100, shown=False) as advance:
-        training = train_network(
-            network, LOSSES["rmse"]((1, 0)), samples, usable, validation, config, record=records.append, advance=advance
-        )
+    learner = Learner([network], LOSSES["rmse"]((1, 0)), config, Ranks())
+    watch = Watch(records.append, lambda words: None)
+    training = train_networks(learner, samples, CellDays(usable), validation, config, watch)
     losses = [record["validation_loss"] for record in records]
     assert training.status == "stopped early"
-    assert training.best_epoch == losses.index(min(losses)) + 1
-    assert len(records) == training.best_epoch + 3
-    assert network.weight.item() == pytest.approx(0.35, abs=0.03)
+    assert training.members[0].best_epoch == losses.index(min(losses)) + 1
+    assert len(records) == training.members[0].best_epoch + 3
+    assert training.weights["0.weight"].item() == pytest.approx(0.35, abs=0.03)
 
 
 def test_validation_is_without_dropout() -> None:
@@ -160,9 +160,9 @@ def test_validation_is_without_dropout() -> None:
     network = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(21, 1), torch.nn.Flatten(0)
     )
-    windows = samples.windows(validation)
-    first = predict(network, lambda part: windows[part], len(windows))
-    assert torch.equal(first, predict(network, lambda part: windows[part], len(windows)))
+    learner = Learner([network], LOSSES["rmse"]((1, 0)), TrainConfig(), Ranks())
+    first = learner.judge(samples, validation)
+    assert torch.equal(first, learner.judge(samples, validation))
     assert network.training
 
 
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_with_the_best_weights_so_far(cube: Path, tmp_path: Path) ->
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        logs = list(tmp_path.glob(".run.partial-*/log.jsonl"))
+        logs = list(tmp_path.glob("run.unfinished/log.jsonl"))
         if logs and logs[0].read_text().count("\n") > 4:
             break
         time.sleep(0.05)
@@ -196,7 +196,7 @@ def test_ctrl_c_ends_with_the_best_weights_so_far(cube: Path, tmp_path: Path) ->
     run = open_run(tmp_path / "run")
     assert run.record["status"] == "interrupted"
     assert run.record["best_epoch"] >= 2
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run.unfinished"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from typer.exceptions import TyperException
 
 import soilcast
 from soilcast.errors import SoilcastError
+from soilcast.files import FULL_DISK
 
 app = typer.Typer(
     add_completion=False,
@@ -32,6 +33,10 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
 Cube = Annotated[Path, typer.Option("--cube", help="The cube.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier, unfinished start left off.")]
+Memory = Annotated[
+    str | None, typer.Option("--memory", metavar="AMOUNT", help="Hold no more memory than this, such as 2GiB.")
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key of the config.")]
 
 INTERRUPTED = 130
@@ -94,14 +99,19 @@ def train(
     model: Annotated[str | None, typer.Option(help="lstm, phy-lstm or phys-lstm; wins over the config.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with keys of the config.")] = None,
     settings: Settings = None,
+    memory: Memory = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a model on a cube. Ctrl-C ends it with the best weights so far."""
+    """Train a model on a cube. Ctrl-C ends it with the best weights so far; --resume goes on, to the same bits."""
+    from soilcast.training.arrays import parse_bytes
     from soilcast.training.train import run_summary
 
     chosen = soilcast.load_config(config, settings or (), model=model)
-    run = soilcast.train(cube, out, chosen, overwrite=overwrite, progress=_shown())
-    typer.echo(run_summary(run.record))
+    limit = parse_bytes(memory) if memory else None
+    run = soilcast.train(cube, out, chosen, overwrite=overwrite, resume=resume, memory=limit, progress=_shown())
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(run_summary(run.record))
     if run.record["status"] == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
@@ -158,7 +168,7 @@ def main() -> None:
         if error.errno == errno.ENAMETOOLONG:
             _refuse(f"{error.filename}: {error.strerror}: give another path")
         # Files are written with faults of their own; what is left is what the command says of them.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in (*FULL_DISK, errno.EFBIG):
             raise
         sys.stdout = None  # else Python tries once more, and says so, as it ends
         _refuse(f"standard output cannot be written ({error.strerror}); what the command made stands")

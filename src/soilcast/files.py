@@ -17,6 +17,9 @@ _MARKS = (_STORE, "run.json", "scores.nc")
 """A folder that holds one of these is an artifact: a cube or a forecast, a run, scores."""
 
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk is full."""
+
 _NOT_THERE = (
     errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL
 )  # fmt: skip
@@ -95,7 +98,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _user_error(error: OSError, out: Path) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL_DISK:
         return SoilcastError(f"no space left on the disk of {out}: nothing was written; free some space and run again")
     if error.errno == errno.EFBIG:
         return SoilcastError(

@@ -16,13 +16,14 @@ from soilcast.cube import open_cube, write_dataset
 from soilcast.cube.contract import VARIABLES
 from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing, whole_or_nothing
+from soilcast.models.members import Members
+from soilcast.models.passes import make_pass
 from soilcast.provenance import stamp
+from soilcast.training.devices import torch_threads
 from soilcast.training.inputs import load_inputs, refuse_missing_inputs
-from soilcast.training.loop import predict, torch_threads
 from soilcast.training.normalise import Scaling
 from soilcast.training.progress import progress_bar
 from soilcast.training.run import Run, open_run
-from soilcast.training.samples import gather_windows
 from soilcast.training.split import period_slice
 
 CELLS_AT_ONCE = 512
@@ -153,17 +154,18 @@ def _forecast_block(
     known: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float32]:
     inputs = load_inputs(seen, run.config.inputs, scalings, cells)
-    ready = inputs.ready[:, ahead] & known[:, np.newaxis]
-    cell, day = (torch.from_numpy(positions) for positions in np.nonzero(ready))
-    dynamic, static = torch.from_numpy(inputs.dynamic), torch.from_numpy(inputs.static)
     length = run.config.inputs.sequence_length
-
-    def windows(part: slice) -> torch.Tensor:
-        return gather_windows(dynamic, static, cell[part], day[part] + ahead.start, length)
-
+    ready = inputs.ready[:, ahead] & known[:, np.newaxis]
+    passing = make_pass(Members(run.networks))
+    dynamic = torch.from_numpy(inputs.dynamic)[:, : ahead.stop - 1]
+    static = torch.from_numpy(inputs.static).unsqueeze(1).expand(-1, dynamic.shape[1], -1)
     normalised = np.full(ready.shape, np.nan, dtype=np.float32)
-    normalised[ready] = predict(run.network, windows, len(cell)).numpy()
-    return scalings[run.config.inputs.target].restore(normalised)
+    with torch.inference_mode():
+        for cell in range(len(ready)):
+            sequence = torch.cat((dynamic[cell : cell + 1], static[cell : cell + 1]), dim=2)
+            said = passing.sweep(sequence, length).mean(dim=0)[0]
+            normalised[cell, len(ready[0]) - len(said) :] = said.numpy()
+    return np.where(ready, scalings[run.config.inputs.target].restore(normalised), np.float32(np.nan))
 
 
 def _match_cells(

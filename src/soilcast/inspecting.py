@@ -98,9 +98,10 @@ def _run_lines(path: Path) -> Iterator[str]:
     yield f"run: {run_summary(run.record)}"
     for name in ("cube_title", "content", "train_period", "validation_period", "test_period"):
         yield f"{name.replace('_', ' ')}: {run.record[name]}"
-    count = sum(parameter.numel() for parameter in run.network.parameters())
+    count = sum(parameter.numel() for parameter in run.networks[0].parameters())
     yield f"inputs: {', '.join((*run.config.inputs.dynamic, *run.config.inputs.static))}"
-    yield f"network: {count:,} parameters; config in {path / 'config.yaml'}"
+    members = f"{len(run.networks)} members of " if len(run.networks) > 1 else ""
+    yield f"network: {members}{count:,} parameters; config in {path / 'config.yaml'}"
 
 
 def _refuse_lacking(opened: xr.Dataset, path: Path, attributes: Sequence[str], variables: Sequence[str]) -> None:

@@ -96,6 +96,11 @@ class TrainConfig(_Section):
         "cell_days", description="cell_days: independent draws; shared_day: one day a batch, as in the authors' code"
     )
     seed: int = Field(0, ge=0, description="seed of weights, dropout and draws")
+    ensemble: int = Field(1, ge=1, le=1024, description="members trained side by side, of seeds seed, seed + 1, ...")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="matrix products; bfloat16 is mixed precision: weights and sums stay float32"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if torch finds one, else the CPU")
     threads: int = Field(0, ge=0, description="threads of torch; 0: the cores at hand, at most 4")
 
 

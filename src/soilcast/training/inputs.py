@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import read
+from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.training.config import InputsConfig, NormaliseConfig
-from soilcast.training.normalise import Scaling, fit_scaling
+from soilcast.training.normalise import Scaling, fit_scaling, join_cells, make_scaling, take_statistics
 
 Floats = npt.NDArray[np.float32]
+
+_BLOCK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,21 @@ def refuse_missing_inputs(cube: xr.Dataset, config: InputsConfig) -> None:
         raise SoilcastError(f"{cube.encoding.get('source', 'the cube')}: no target {config.target}: set inputs.target")
 
 
+def cell_blocks(cells: int, days: int, features: int) -> Iterator[slice]:
+    """Split cells into blocks that are read and worked on at once: 64 MiB of inputs at most, unless one cell has more.
+
+    The blocks depend on the sizes alone, and are parts or wholes of the chunks of a stored cube.
+    """
+    each = CELL_CHUNK
+    while each > 1 and each * days * features * 4 > _BLOCK_BYTES:
+        each //= 2
+    return (slice(start, min(start + each, cells)) for start in range(0, cells, each))
+
+
 def fit_scalings(
     cube: xr.Dataset, inputs: InputsConfig, normalise: NormaliseConfig, train: slice
 ) -> dict[str, Scaling]:
-    """Take the statistics of every input and of the target from the training days alone.
+    """Take the statistics of every input and of the target from the training days alone, block by block.
 
     Parameters
     ----------
@@ -70,8 +84,11 @@ def fit_scalings(
     Name -> statistics, of each cell ``(cell,)`` or of all ``(1,)``.
     """
     learnt = cube.isel(time=train)
-    names = dict.fromkeys((*inputs.dynamic, inputs.target))
-    scalings = {name: fit_scaling(read(learnt, name), normalise) for name in names}
+    sizes = cube.sizes["cell"], learnt.sizes["time"], 1
+    scalings = {}
+    for name in dict.fromkeys((*inputs.dynamic, inputs.target)):
+        statistics = join_cells([take_statistics(read(learnt, name, cells)) for cells in cell_blocks(*sizes)])
+        scalings[name] = make_scaling(statistics, normalise)
     return scalings | {name: fit_scaling(read(cube, name), normalise, static=True) for name in inputs.static}
 
 

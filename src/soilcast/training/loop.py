@@ -1,86 +1,140 @@
-"""The training loop: draws, Adam, validation in evaluation mode, early stopping, best weights kept."""
+"""The training loop: epochs, validation without dropout, early stopping, best weights kept; exact when gone on with."""
 
 from __future__ import annotations
 
-import copy
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from soilcast.errors import SoilcastError
+from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.config import TrainConfig
+from soilcast.training.learner import KeptUnits, Learner, Losses
 from soilcast.training.progress import Advance
-from soilcast.training.samples import SAMPLERS, Draw, Samples
-from soilcast.water.losses import Loss
-
-INFERENCE_BATCH = 1024
-"""Windows that go through the network at once without gradients: more fall out of the cache (benchmarks/)."""
+from soilcast.training.run import seed_of
+from soilcast.training.samples import SAMPLERS, Batch, CellDays, Draw, Samples
 
 _GATHERED_SAMPLES = 32_768
+"""Samples that are gathered together: cheaper than batch by batch, yet never more than fit well in memory."""
 
 Record = dict[str, Any]
 
 
 @dataclass
+class MemberStanding:
+    """How one member stands: early stopping."""
+
+    best_epoch: int = 0
+    best_loss: float | None = None
+    without_gain: int = 0
+
+
+@dataclass
 class Training:
-    """How a training went.
+    """How a training stands, or went.
 
     Parameters
     ----------
+    members
+        One a member.
     weights
-        State of the network at the lowest validation loss.
-    best_epoch, best_loss
-        When that was, and the loss.
+        State of each member's network at its lowest validation loss, as ``MEMBER.NAME``.
     status
         ``"finished"`` (all epochs), ``"stopped early"`` or ``"interrupted"``.
     log
         One record an epoch: epoch, train_loss, validation_loss (None between validations), parts of the
-        loss, seconds, samples_per_second.
+        loss, seconds, samples_per_second; losses are means over the members.
     """
 
+    members: list[MemberStanding]
     weights: dict[str, Tensor] = field(default_factory=dict)
-    best_epoch: int = 0
-    best_loss: float = math.inf
     status: str = "finished"
     log: list[Record] = field(default_factory=list)
 
+    @property
+    def best_loss(self) -> float:
+        """Mean of the members' lowest validation losses; infinite before the first validation."""
+        known = [member.best_loss for member in self.members if member.best_loss is not None]
+        return float(np.mean(known)) if known else math.inf
 
-def train_network(
-    network: nn.Module,
-    loss: Loss,
-    samples: Samples,
-    usable: npt.NDArray[np.bool_],
-    validation: Draw,
-    config: TrainConfig,
-    *,
-    record: Callable[[Record], None],
-    advance: Advance,
-) -> Training:
-    """Train a network in place.
+    def weights_of(self, member: int) -> dict[str, Tensor]:
+        """State of one member's network at its lowest validation loss."""
+        begin = f"{member}."
+        return {name.removeprefix(begin): value for name, value in self.weights.items() if name.startswith(begin)}
 
-    Every epoch's draws and dropout come from the seed and the epoch's number alone.
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a training goes.
 
     Parameters
     ----------
-    network
-        Takes ``(sample, day, feature)`` and gives ``(sample,)``.
-    usable
-        ``(cell, time)``, the cell-days to draw from.
-    validation
-        The cell-days of the validation ``(sample,)``.
     record
         Called with each epoch's record.
     advance
         Called after each epoch with its standing in words.
+    keep
+        Called at the end of an epoch with where it stands, and with whether that must be kept.
+    """
+
+    record: Callable[[Record], None]
+    advance: Advance
+    keep: Callable[[Checkpoint, bool], None] = lambda point, must: None
+
+
+class DivergedError(Exception):
+    """The loss of a batch, or what it made of the weights, is no finite number.
+
+    Parameters
+    ----------
+    epoch, batch
+        When.
+    draw
+        The cell-days of the batch, ``(member, sample)``.
+    training
+        How the training stood at the end of the epoch before.
+    """
+
+    def __init__(self, epoch: int, batch: int, draw: Draw, training: Training) -> None:
+        super().__init__(f"epoch {epoch}, batch {batch}")
+        self.epoch, self.batch, self.draw, self.training = epoch, batch, draw, training
+
+
+def train_networks(
+    learner: Learner,
+    samples: Samples,
+    usable: CellDays,
+    validation: Draw,
+    config: TrainConfig,
+    watch: Watch,
+    *,
+    dropout: float = 0.0,
+    start: Checkpoint | None = None,
+) -> Training:
+    """Train networks in place.
+
+    Every epoch's draws and dropout come from the seed and the epoch's number alone, so that a training that goes on
+    from a checkpoint ends with the same bits as one that was never stopped.
+
+    Parameters
+    ----------
+    learner
+        The networks, which end with the weights of the last epoch.
+    usable
+        The cell-days to draw from.
+    validation
+        The cell-days of the validation ``(sample,)``.
+    watch
+        Who is told how it goes.
+    dropout
+        Share of hidden units to drop.
+    start
+        Where to go on.
 
     Returns
     -------
@@ -88,135 +142,152 @@ def train_network(
 
     Raises
     ------
-    SoilcastError
-        The loss is no longer a finite number.
+    DivergedError
+        A loss is no longer a finite number.
     """
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-    training = Training()
-    without_gain = 0
+    training = Training([MemberStanding() for _ in range(config.ensemble)])
+    if start is not None:
+        training = _standing_of(start)
+        learner.restore(_part(start.tensors, "learner."))
+    # All of an epoch's end is one object, so that an interruption finds either this epoch's or the one's before.
+    point = _checkpoint(training, learner)
     try:
-        for epoch in range(1, config.epochs + 1):
-            began = time.perf_counter()
-            standing = _train_epoch(network, loss, samples, usable, config, optimiser, epoch)
-            _refuse_divergence(standing["train_loss"], epoch)
-            seconds = time.perf_counter() - began
-            validated = epoch % config.validate_every == 0 or epoch == config.epochs
-            validation_loss = _validate(network, loss, samples, validation) if validated else None
-            training.log.append(
-                {"epoch": epoch, **standing}
-                | {"validation_loss": validation_loss, "seconds": round(time.perf_counter() - began, 4)}
-                | {"samples_per_second": round(config.batches_per_epoch * config.batch_size / seconds)}
-            )
-            record(training.log[-1])
-            advance(_in_words(training.log[-1], training.best_loss))
-            if validation_loss is None:
-                continue
-            _refuse_divergence(validation_loss, epoch)
-            if validation_loss < training.best_loss:
-                without_gain = 0
-                _keep(network, training, epoch, validation_loss)
-            else:
-                without_gain += 1
-            if without_gain >= config.patience:
-                training.status = "stopped early"
-                break
+        while len(training.log) < config.epochs and not _all_stopped(training, config):
+            _run_epoch(learner, samples, usable, validation, config, dropout, training, point)
+            point = _checkpoint(training, learner)
+            watch.record(training.log[-1])
+            watch.advance(_in_words(training.log[-1], training.best_loss))
+            watch.keep(point, False)
+        training.status = "stopped early" if _all_stopped(training, config) else "finished"
     except KeyboardInterrupt:
+        training = _standing_of(point)
         training.status = "interrupted"
-        if not training.weights:
-            _keep(network, training, len(training.log), _validate(network, loss, samples, validation))
-    network.load_state_dict(training.weights)
+        watch.keep(point, True)
+        # Processes that are interrupted one by one can't judge together.
+        if learner.ranks.size == 1:
+            _judge_once(learner, samples, validation, training, point)
+    except DivergedError as error:
+        error.training.status = f"diverged in epoch {error.epoch}"
+        _judge_once(learner, samples, validation, error.training, point)
+        raise
     return training
 
 
-def predict(network: nn.Module, windows: Callable[[slice], Tensor], count: int) -> Tensor:
-    """Run a network without gradients and without dropout.
-
-    Parameters
-    ----------
-    windows
-        Gives ``(sample, day, feature)`` of a slice of the samples.
-    count
-        Number of samples.
-
-    Returns
-    -------
-    ``(count,)``.
-    """
-    was_training = network.training
-    network.eval()
-    starts = range(0, count, INFERENCE_BATCH)
-    with torch.inference_mode():
-        parts = [network(windows(slice(start, min(start + INFERENCE_BATCH, count)))) for start in starts]
-    network.train(was_training)
-    return torch.cat(parts) if parts else torch.empty(0)
+def _judge_once(learner: Learner, samples: Samples, validation: Draw, training: Training, point: Checkpoint) -> None:
+    """Give a training that ended before its first validation the weights that it had come to."""
+    if training.log and not training.weights:
+        learner.restore(_part(point.tensors, "learner."))
+        _validate(learner, samples, validation, training)
 
 
-@contextmanager
-def torch_threads(threads: int) -> Iterator[int]:
-    """Use this number of threads (0: the cores at hand, at most 4, where a batch of 64 stops to gain), then go back."""
-    before = torch.get_num_threads()
-    chosen = threads or min(len(os.sched_getaffinity(0)), 4)
-    torch.set_num_threads(chosen)
-    try:
-        yield chosen
-    finally:
-        torch.set_num_threads(before)
-
-
-def seed_of(*parts: int) -> int:
-    """Mix numbers into one seed for torch."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
-
-
-def _train_epoch(
-    network: nn.Module,
-    loss: Loss,
+def _run_epoch(
+    learner: Learner,
     samples: Samples,
-    usable: npt.NDArray[np.bool_],
+    usable: CellDays,
+    validation: Draw,
     config: TrainConfig,
-    optimiser: torch.optim.Optimizer,
-    epoch: int,
+    dropout: float,
+    training: Training,
+    before: Checkpoint,
+) -> None:
+    epoch = len(training.log) + 1
+    began = time.perf_counter()
+    draws = _draws(usable, config, epoch)
+    try:
+        losses = _take_steps(learner, samples, draws, config, epoch, dropout)
+    except _NotFiniteError as error:
+        raise DivergedError(epoch, error.batch + 1, draws[error.batch], _standing_of(before)) from error
+    seconds = time.perf_counter() - began
+    record: Record = {"epoch": epoch, **losses, "validation_loss": None}
+    training.log.append(record)
+    if epoch % config.validate_every == 0 or epoch == config.epochs:
+        record["validation_loss"] = _validate(learner, samples, validation, training)
+    record["seconds"] = round(time.perf_counter() - began, 4)
+    record["samples_per_second"] = round(draws.cells.size / seconds)
+
+
+def _draws(usable: CellDays, config: TrainConfig, epoch: int) -> Draw:
+    """Draw an epoch's cell-days ``(batch, member, sample)``, each member's from its own seed."""
+    sampler = SAMPLERS[config.sampling]
+    parts = [
+        sampler(
+            usable, config.batches_per_epoch, config.batch_size, np.random.default_rng([config.seed + member, epoch])
+        )
+        for member in range(config.ensemble)
+    ]
+    return Draw(np.stack([part.cells for part in parts], axis=1), np.stack([part.days for part in parts], axis=1))
+
+
+class _NotFiniteError(Exception):
+    def __init__(self, batch: int) -> None:
+        super().__init__(batch)
+        self.batch = batch
+
+
+def _take_steps(
+    learner: Learner, samples: Samples, draws: Draw, config: TrainConfig, epoch: int, dropout: float
 ) -> dict[str, float]:
-    network.train()
-    torch.manual_seed(seed_of(config.seed, epoch))
-    random = np.random.default_rng([config.seed, epoch])
-    draws = SAMPLERS[config.sampling](usable, config.batches_per_epoch, config.batch_size, random)
-    sums: dict[str, Tensor] = {}
-    for batch, windows in _batches(samples, draws):
-        outcome = samples.outcome(batch, network(windows))
-        total, parts = loss(outcome)
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        for name, value in {"train_loss": total, **{f"train_{part}": one for part, one in parts.items()}}.items():
-            sums[name] = sums.get(name, torch.zeros(())) + value.detach()
-    return {name: float(value) / config.batches_per_epoch for name, value in sums.items()}
+    """Take an epoch's steps and give the mean losses."""
+    seeds = [config.seed + member for member in range(config.ensemble)]
+    kept = KeptUnits(dropout, learner.passing.hidden_size, seeds, epoch)
+    torch.manual_seed(seed_of(config.seed, epoch))  # for networks that drop by themselves
+    learner.members.train(True)
+    device = learner.members.weights.device
+    every: list[Losses] = []
+    for batch in _batches(samples, draws, device):
+        drawn = kept.draw(config.batch_size)
+        every.append(learner.learn(batch, None if drawn is None else drawn.to(device)))
+    totals = torch.stack([losses["loss"] for losses in every])
+    finite = torch.isfinite(totals).all(dim=1)
+    if not bool(finite.all()):
+        raise _NotFiniteError(int((~finite).nonzero()[0]))
+    if not bool(torch.isfinite(learner.members.weights).all()):
+        raise _NotFiniteError(len(every) - 1)
+    means = {
+        name: float(torch.stack([losses[name] for losses in every]).mean(dtype=torch.float64)) for name in every[0]
+    }
+    return {"train_loss": means.pop("loss"), **{f"train_{name}": value for name, value in means.items()}}
 
 
-def _batches(samples: Samples, draws: Draw) -> Iterator[tuple[Draw, Tensor]]:
-    """Gather many batches at once, which is cheaper than one by one, yet never more than fit well in memory."""
-    batches, size = draws.cells.shape
-    together = max(1, _GATHERED_SAMPLES // size)
-    for start in range(0, batches, together):
-        group = Draw(draws.cells[start : start + together], draws.days[start : start + together])
-        for position, windows in enumerate(samples.windows(group)):
-            yield Draw(group.cells[position], group.days[position]), windows
+def _batches(samples: Samples, draws: Draw, device: torch.device) -> Iterator[Batch]:
+    together = max(1, _GATHERED_SAMPLES // draws.cells[0].size)
+    for start in range(0, len(draws.cells), together):
+        gathered = samples.gather(draws[start : start + together]).to(device)
+        for position in range(len(gathered.windows)):
+            yield gathered[position]
 
 
-def _validate(network: nn.Module, loss: Loss, samples: Samples, draw: Draw) -> float:
-    predicted = predict(network, lambda part: samples.windows(Draw(draw.cells[part], draw.days[part])), len(draw.cells))
-    total, _ = loss(samples.outcome(draw, predicted))
-    return float(total)
+def _validate(learner: Learner, samples: Samples, validation: Draw, training: Training) -> float:
+    """Judge all members, keep the weights of those that are better than before, and give the mean loss."""
+    losses = learner.judge(samples, validation).tolist()
+    for number, (member, loss) in enumerate(zip(training.members, losses, strict=True)):
+        # A loss that is not finite is no gain; the next epoch's batches tell what is wrong.
+        if math.isfinite(loss) and (member.best_loss is None or loss < member.best_loss):
+            member.best_epoch, member.best_loss, member.without_gain = len(training.log), loss, 0
+            state = learner.members.networks[number].state_dict()
+            training.weights |= {f"{number}.{name}": value.clone() for name, value in state.items()}
+        else:
+            member.without_gain += 1
+    return float(np.mean(losses))
 
 
-def _keep(network: nn.Module, training: Training, epoch: int, loss: float) -> None:
-    training.weights = copy.deepcopy(network.state_dict())
-    training.best_epoch, training.best_loss = epoch, loss
+def _all_stopped(training: Training, config: TrainConfig) -> bool:
+    return all(member.without_gain >= config.patience for member in training.members)
 
 
-def _refuse_divergence(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
-        raise SoilcastError(f"training diverged in epoch {epoch} (loss {loss}): lower train.learning_rate")
+def _checkpoint(training: Training, learner: Learner) -> Checkpoint:
+    tensors = {f"learner.{name}": value for name, value in learner.state().items()}
+    tensors |= {f"best.{name}": value for name, value in training.weights.items()}
+    return Checkpoint(tensors, {"members": [asdict(one) for one in training.members], "log": list(training.log)})
+
+
+def _standing_of(point: Checkpoint) -> Training:
+    members = [MemberStanding(**one) for one in point.standing["members"]]
+    return Training(members, _part(point.tensors, "best."), log=list(point.standing["log"]))
+
+
+def _part(tensors: Mapping[str, Tensor], begin: str) -> dict[str, Tensor]:
+    return {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
 
 
 def _in_words(record: Record, best: float) -> str:

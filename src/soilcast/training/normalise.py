@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,47 +47,86 @@ class Scaling:
         return self.offset.reshape(shape), self.scale.reshape(shape)
 
 
-def _min_max(values: npt.NDArray[np.floating], axis: int | None) -> tuple[Array, Array]:
-    missing = np.isnan(values)
-    lowest = np.min(np.where(missing, np.inf, values), axis=axis)
-    highest = np.max(np.where(missing, -np.inf, values), axis=axis)
-    return np.atleast_1d(lowest).astype(np.float64), np.atleast_1d(highest).astype(np.float64) - np.atleast_1d(lowest)
-
-
-def _z_score(values: npt.NDArray[np.floating], axis: int | None) -> tuple[Array, Array]:
-    present = ~np.isnan(values)
-    count = np.maximum(np.sum(present, axis=axis, keepdims=True), 1)
-    mean = np.sum(values, axis=axis, keepdims=True, where=present, dtype=np.float64) / count
-    variance = np.sum((values - mean) ** 2, axis=axis, keepdims=True, where=present, dtype=np.float64) / count
-    return mean.reshape(-1), np.sqrt(variance).reshape(-1)
-
-
-METHODS: dict[str, Callable[[npt.NDArray[np.floating], int | None], tuple[Array, Array]]] = {
-    "min_max": _min_max,
-    "z_score": _z_score,
-}
-
-
-def fit_scaling(values: npt.NDArray[np.floating], config: NormaliseConfig, *, static: bool = False) -> Scaling:
-    """Take the statistics of the values.
+@dataclass(frozen=True)
+class Statistics:
+    """What is known of a variable's values, by cell; merging cells gives the same whatever block each was read in.
 
     Parameters
     ----------
-    values
-        The training days ``(cell, time)``, or ``(cell,)`` of a static variable; NaN is left out.
+    count, mean, squares
+        Number of values, their mean, and the sum of their squared deviations from it ``(cell,)`` float64.
+    lowest, highest
+        ``(cell,)`` float64; infinite where there is no value.
+    """
+
+    count: Array
+    mean: Array
+    squares: Array
+    lowest: Array
+    highest: Array
+
+    def merged(self) -> Statistics:
+        """Statistics of all cells together, ``(1,)``."""
+        count = np.sum(self.count, keepdims=True)
+        mean = np.sum(self.count * self.mean, keepdims=True) / np.maximum(count, 1)
+        squares = np.asarray(
+            np.sum(self.squares + self.count * (self.mean - mean) ** 2, keepdims=True), dtype=np.float64
+        )
+        lowest, highest = np.min(self.lowest, keepdims=True), np.max(self.highest, keepdims=True)
+        return Statistics(*(np.asarray(one, dtype=np.float64) for one in (count, mean, squares, lowest, highest)))
+
+
+def take_statistics(values: npt.NDArray[np.floating]) -> Statistics:
+    """Take the statistics of each cell from ``(cell, time)``; NaN is left out."""
+    present = ~np.isnan(values)
+    count = np.sum(present, axis=1).astype(np.float64)
+    mean = np.sum(values, axis=1, where=present, dtype=np.float64) / np.maximum(count, 1)
+    away = (values - mean[:, np.newaxis]) ** 2
+    squares = np.asarray(np.sum(away, axis=1, where=present, dtype=np.float64), dtype=np.float64)
+    lowest = np.min(values, axis=1, where=present, initial=np.inf).astype(np.float64)
+    highest = np.max(values, axis=1, where=present, initial=-np.inf).astype(np.float64)
+    return Statistics(count, mean, squares, lowest, highest)
+
+
+def join_cells(parts: Sequence[Statistics]) -> Statistics:
+    """Put statistics of consecutive blocks of cells together."""
+    names = ("count", "mean", "squares", "lowest", "highest")
+    return Statistics(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+METHODS: dict[str, Callable[[Statistics], tuple[Array, Array]]] = {
+    "min_max": lambda known: (known.lowest, known.highest - known.lowest),
+    "z_score": lambda known: (known.mean, np.sqrt(known.squares / np.maximum(known.count, 1))),
+}
+"""What a method takes for offset and scale."""
+
+
+def make_scaling(statistics: Statistics, config: NormaliseConfig, *, static: bool = False) -> Scaling:
+    """Make the scaling of a variable.
+
+    Parameters
+    ----------
+    statistics
+        Of the training days.
     config
         Method and scope.
     static
-        The variable does not change in time, so the statistics are those of all cells.
+        The variable does not change in time, so the scaling is that of all cells.
 
     Returns
     -------
     Where a variable never changes (a cell without snow) the scale is 1; where it has no value, offset 0 and scale 1.
     """
-    axis = 1 if config.scope == "per_cell" and not static else None
-    offset, scale = METHODS[config.method](values, axis)
-    known = np.isfinite(offset) & np.isfinite(scale)
+    by_cell = config.scope == "per_cell" and not static
+    with np.errstate(invalid="ignore"):  # of a cell without a value, infinity less infinity
+        offset, scale = METHODS[config.method](statistics if by_cell else statistics.merged())
+    known = np.isfinite(offset) & np.isfinite(scale) & (statistics.count > 0 if by_cell else True)
     return Scaling(np.where(known, offset, 0.0), np.where(known & (scale > 0), scale, 1.0))
+
+
+def fit_scaling(values: npt.NDArray[np.floating], config: NormaliseConfig, *, static: bool = False) -> Scaling:
+    """Make the scaling of values that are in memory: ``(cell, time)``, or ``(cell,)`` of a static variable."""
+    return make_scaling(take_statistics(values.reshape(len(values), -1)), config, static=static)
 
 
 def to_arrays(scalings: Mapping[str, Scaling]) -> dict[str, Array]:

@@ -13,7 +13,7 @@ Advance = Callable[[str], None]
 
 
 @contextmanager
-def progress_bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
+def progress_bar(title: str, total: int, *, shown: bool, done: int = 0) -> Iterator[Advance]:
     """Show a bar on standard error, or nothing.
 
     Parameters
@@ -24,6 +24,8 @@ def progress_bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
         Units of work.
     shown
         False in library use; the command line shows it.
+    done
+        Units that an earlier, interrupted work has done.
     """
     if not shown:
         yield lambda status: None
@@ -36,5 +38,5 @@ def progress_bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, status="")
+        task = bar.add_task(title, total=total, completed=done, status="")
         yield lambda status: bar.update(task, advance=1, status=status)

@@ -23,7 +23,7 @@ from soilcast.schema import read_yaml, validate
 from soilcast.training.config import Config
 from soilcast.training.normalise import Scaling, from_arrays, to_arrays
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
 
 
@@ -35,8 +35,8 @@ class Run:
     ----------
     config
         What it was trained with.
-    network
-        The network with the best weights.
+    networks
+        The network with the best weights; of an ensemble one a member, whose forecasts are averaged.
     scalings
         Statistics by variable.
     lat, lon
@@ -50,7 +50,7 @@ class Run:
     """
 
     config: Config
-    network: nn.Module
+    networks: list[nn.Module]
     scalings: Mapping[str, Scaling]
     lat: npt.NDArray[np.float64]
     lon: npt.NDArray[np.float64]
@@ -59,16 +59,30 @@ class Run:
     log: list[dict[str, Any]]
 
 
-def build_network(config: Config) -> nn.Module:
-    """Build the untrained network of a config; its weights come from torch's seed."""
+def build_networks(config: Config) -> list[nn.Module]:
+    """Build the untrained networks of a config, in evaluation mode; each member's weights come from its own seed."""
     features = len(config.inputs.dynamic) + len(config.inputs.static)
     build = NETWORKS[MODELS[config.model].network]
-    return build(features, config.network.hidden_size, config.network.dropout)
+    networks = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(config.train.seed, config.train.seed + config.train.ensemble):
+            torch.manual_seed(seed_of(seed))
+            networks.append(build(features, config.network.hidden_size, config.network.dropout).eval())
+    return networks
+
+
+def seed_of(*parts: int) -> int:
+    """Mix numbers into one seed for torch."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
 
 
 def save_run(folder: Path, run: Run) -> None:
-    """Write a run into an existing folder; log.jsonl is written where the epochs are."""
-    tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in run.network.state_dict().items()}
+    """Write a run into an existing folder."""
+    tensors: dict[str, Tensor] = {
+        f"network.{member}.{name}": value
+        for member, network in enumerate(run.networks)
+        for name, value in network.state_dict().items()
+    }
     arrays = to_arrays(run.scalings) | {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
     # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
@@ -78,6 +92,7 @@ def save_run(folder: Path, run: Run) -> None:
     (folder / CONFIG).write_text(written, encoding="utf-8")
     record = {"soilcast_kind": "run", "format": RUN_FORMAT, **run.record}
     record["weights_sha256"] = sha256_of(folder / WEIGHTS)
+    (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in run.log), encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -93,20 +108,21 @@ def open_run(path: str | Path) -> Run:
     record = _read_record(path)
     config = validate(Config, read_yaml(path / CONFIG), str(path / CONFIG))
     tensors = _load_weights(path / WEIGHTS, str(record.get("weights_sha256")))
-    network = build_network(config)
-    own = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    networks = build_networks(config)
     others = {name: value.numpy() for name, value in tensors.items() if not name.startswith("network.")}
     names = (*config.inputs.dynamic, config.inputs.target, *config.inputs.static)
     try:
-        network.load_state_dict(own)
+        for member, network in enumerate(networks):
+            begin = f"network.{member}."
+            own = {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
+            network.load_state_dict(own)
         scalings = from_arrays(others, names)
         lat, lon, usable = (others[f"cells.{part}"] for part in ("lat", "lon", "usable"))
     except (KeyError, RuntimeError) as error:
         raise SoilcastError(
             f"{path / WEIGHTS}: these weights do not belong to the network of {CONFIG}: train the run again"
         ) from error
-    network.eval()
-    return Run(config, network, scalings, lat, lon, usable.astype(bool), record, _read_log(path / LOG))
+    return Run(config, networks, scalings, lat, lon, usable.astype(bool), record, _read_log(path / LOG))
 
 
 def _read_record(path: Path) -> dict[str, Any]:

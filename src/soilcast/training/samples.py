@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from soilcast.training.inputs import Inputs
-from soilcast.water.balance import Signs
+from soilcast.training.arrays import forget_pages
 from soilcast.water.losses import Outcome
 
 Indices = npt.NDArray[np.int64]
@@ -19,15 +18,79 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Draw:
-    """Cell-days by position: the day is the one to forecast. Both of one shape, such as ``(batch, sample)``."""
+    """Cell-days by position: the day is the one to forecast. Both of one shape, such as ``(batch, member, sample)``."""
 
     cells: Indices
     days: Indices
 
+    def __getitem__(self, part: int | slice) -> Draw:
+        """Take some of the first axis."""
+        return Draw(self.cells[part], self.days[part])
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a loss compares forecasts with, each ``(..., member, sample)`` float32.
+
+    Parameters
+    ----------
+    observed, observed_before
+        SM_t and SM_{t-1} in the space of the loss; 0 where missing.
+    water_sign
+        dW_t of Eq. 12 after Eq. 13.
+    scale, offset
+        Take a normalised forecast to the space of the loss.
+    """
+
+    observed: Tensor
+    observed_before: Tensor
+    water_sign: Tensor
+    scale: Tensor
+    offset: Tensor
+
+    def outcome(self, predicted: Tensor) -> Outcome:
+        """Lay normalised forecasts ``(member, sample)`` beside what was observed, in the space of the loss."""
+        said = predicted * self.scale + self.offset
+        return Outcome(said, self.observed, self.observed_before, self.water_sign)
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        """Do the same to all parts."""
+        return Targets(*(change(getattr(self, field.name)) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step of training sees; leading axes ``...`` are batches that were gathered together.
+
+    Parameters
+    ----------
+    windows
+        ``(..., member, day, sample, feature)`` float32, normalised, the static features repeated every day.
+    targets
+        Of the same samples.
+    """
+
+    windows: Tensor
+    targets: Targets
+
+    def __getitem__(self, part: int) -> Batch:
+        """Take one of the batches."""
+        return Batch(self.windows[part], self.targets.changed(lambda one: one[part]))
+
+    def to(self, device: torch.device) -> Batch:
+        """Move to a device."""
+        return Batch(self.windows.to(device), self.targets.changed(lambda one: one.to(device)))
+
+
+def join_targets(parts: Sequence[Targets]) -> Targets:
+    """Put samples together, ``(..., member, sample)`` along the last axis."""
+    names = [field.name for field in fields(Targets)]
+    return Targets(*(torch.cat([getattr(part, name) for part in parts], dim=-1) for name in names))
+
 
 @dataclass(frozen=True)
 class Samples:
-    """All cell-days of the development period, land cells only, contiguous in memory.
+    """All cell-days of the development period, land cells only, contiguous: in memory, mapped from a file, on a GPU.
 
     Parameters
     ----------
@@ -43,6 +106,8 @@ class Samples:
         ``(cell, 2)`` float32, scale and offset that take a normalised forecast to the space of the loss.
     length
         Days that the network sees.
+    mapped
+        Arrays that are mapped from files; `gather` lets their pages go, so that memory stays free.
     """
 
     dynamic: Tensor
@@ -51,40 +116,26 @@ class Samples:
     water_sign: Tensor
     to_loss_space: Tensor
     length: int
+    mapped: Sequence[npt.NDArray[np.generic]] = ()
 
-    def windows(self, draw: Draw) -> Tensor:
-        """Gather the inputs of a draw, ``(..., day, feature)``: one gather, no Python per sample."""
-        cells, days = torch.from_numpy(draw.cells), torch.from_numpy(draw.days)
-        return gather_windows(self.dynamic, self.static, cells, days, self.length)
+    def to(self, device: torch.device) -> Samples:
+        """Move to a device; what is mapped from files stays there, and its batches are moved."""
+        if device.type == "cpu" or self.mapped:
+            return self
+        names = ("dynamic", "static", "target", "water_sign", "to_loss_space")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
-    def outcome(self, draw: Draw, predicted: Tensor) -> Outcome:
-        """Lay normalised forecasts ``(...)`` of a draw beside what was observed, in the space of the loss."""
-        cells, days = torch.from_numpy(draw.cells), torch.from_numpy(draw.days)
+    def gather(self, draw: Draw) -> Batch:
+        """Gather the samples of a draw ``(..., member, sample)``: one gather an array, no Python per sample."""
+        device = self.dynamic.device
+        cells, days = torch.from_numpy(draw.cells).to(device), torch.from_numpy(draw.days).to(device)
+        windows = gather_windows(self.dynamic, self.static, cells, days, self.length)
+        at = cells * self.target.shape[1] + days
+        observed, before = self.target.view(-1)[at], self.target.view(-1)[at - 1]
+        sign = self.water_sign.view(-1)[at].to(torch.float32)
         scale, offset = self.to_loss_space[cells].unbind(-1)
-        return Outcome(
-            predicted=predicted * scale + offset,
-            observed=self.target[cells, days],
-            observed_before=self.target[cells, days - 1],
-            water_sign=self.water_sign[cells, days].to(torch.float32),
-        )
-
-
-def make_samples(
-    inputs: Inputs,
-    target: npt.NDArray[np.float32],
-    signs: Signs,
-    to_loss_space: npt.NDArray[np.float32],
-    length: int,
-) -> Samples:
-    """Move arrays to tensors; shapes as in `Samples`. Missing targets become 0: draws avoid them."""
-    return Samples(
-        dynamic=torch.from_numpy(inputs.dynamic),
-        static=torch.from_numpy(inputs.static),
-        target=torch.from_numpy(np.nan_to_num(target)),
-        water_sign=torch.from_numpy(signs),
-        to_loss_space=torch.from_numpy(to_loss_space),
-        length=length,
-    )
+        forget_pages(self.mapped)
+        return Batch(windows, Targets(observed, before, sign, scale, offset))
 
 
 def gather_windows(dynamic: Tensor, static: Tensor, cells: Tensor, days: Tensor, length: int) -> Tensor:
@@ -95,54 +146,73 @@ def gather_windows(dynamic: Tensor, static: Tensor, cells: Tensor, days: Tensor,
     dynamic, static
         ``(cell, time, feature)`` and ``(cell, feature)``.
     cells, days
-        Positions of one shape ``(...)``.
+        Positions of one shape ``(..., sample)``.
 
     Returns
     -------
-    ``(..., length, feature)``, dynamic features first.
+    ``(..., length, sample, feature)``, dynamic features first.
     """
-    steps = days.unsqueeze(-1) + torch.arange(-length, 0)
-    seen = dynamic[cells.unsqueeze(-1), steps]
-    repeated = static[cells].unsqueeze(-2).expand(*steps.shape, static.shape[1])
+    first = cells * dynamic.shape[1] + days
+    steps = torch.arange(-length, 0, device=days.device).unsqueeze(-1)
+    seen = dynamic.view(-1, dynamic.shape[2])[first.unsqueeze(-2) + steps]
+    repeated = static[cells].unsqueeze(-3).expand(*seen.shape[:-1], static.shape[1])
     return torch.cat((seen, repeated), dim=-1)
 
 
-def draw_cell_days(usable: npt.NDArray[np.bool_], batches: int, size: int, random: np.random.Generator) -> Draw:
-    """Draw independent cell-days, uniformly among the usable ones, with replacement.
+class CellDays:
+    """The usable cell-days of a period, numbered in the order of cells and days.
 
     Parameters
     ----------
     usable
         ``(cell, time)``.
-
-    Returns
-    -------
-    ``(batches, size)``.
+    period
+        Positions of the days that count.
     """
-    flat = np.flatnonzero(usable)
-    return _unravel(flat[random.integers(len(flat), size=(batches, size))], usable.shape[1])
+
+    def __init__(self, usable: npt.NDArray[np.bool_], period: slice = slice(None)) -> None:
+        self.first = period.indices(usable.shape[1])[0]
+        self.usable = usable[:, period]
+        self.by_cell = np.count_nonzero(self.usable, axis=1)
+        self._ends = np.cumsum(self.by_cell)
+        # As small as they can be: a globe at half a degree has tens of millions of them.
+        self._days = np.empty(int(self._ends[-1]), dtype=np.min_scalar_type(usable.shape[1]))
+        for row, end, count in zip(self.usable, self._ends, self.by_cell, strict=True):
+            self._days[end - count : end] = np.flatnonzero(row) + self.first
+
+    def __len__(self) -> int:
+        return len(self._days)
+
+    def at(self, numbers: Indices) -> Draw:
+        """Cells and days of some numbers of any shape."""
+        return Draw(np.searchsorted(self._ends, numbers, side="right"), self._days[numbers].astype(np.int64))
 
 
-def draw_shared_days(usable: npt.NDArray[np.bool_], batches: int, size: int, random: np.random.Generator) -> Draw:
+def draw_cell_days(usable: CellDays, batches: int, size: int, random: np.random.Generator) -> Draw:
+    """Draw independent cell-days ``(batches, size)``, uniformly among the usable ones, with replacement."""
+    return usable.at(random.integers(len(usable), size=(batches, size)))
+
+
+def draw_shared_days(usable: CellDays, batches: int, size: int, random: np.random.Generator) -> Draw:
     """Draw one day for each batch, and cells that are usable on it, as the authors' code does."""
-    days = random.choice(np.flatnonzero(usable.any(axis=0)), size=batches)
-    cells = np.stack([random.choice(np.flatnonzero(usable[:, day]), size=size) for day in days])
-    return Draw(cells, np.repeat(days[:, np.newaxis], size, axis=1))
+    days = random.choice(np.flatnonzero(usable.usable.any(axis=0)), size=batches)
+    cells = np.stack([random.choice(np.flatnonzero(usable.usable[:, day]), size=size) for day in days])
+    return Draw(cells, np.repeat(days[:, np.newaxis] + usable.first, size, axis=1))
 
 
-SAMPLERS: dict[str, Callable[[npt.NDArray[np.bool_], int, int, np.random.Generator], Draw]] = {
+SAMPLERS: dict[str, Callable[[CellDays, int, int, np.random.Generator], Draw]] = {
     "cell_days": draw_cell_days,
     "shared_day": draw_shared_days,
 }
 
 
-def fixed_sample(usable: npt.NDArray[np.bool_], largest: int, seed: int) -> Draw:
+def fixed_sample(usable: CellDays, largest: int, seed: int) -> Draw:
     """Take the validation sample: all usable cell-days, or a seeded choice without repetition if there are more.
 
     Parameters
     ----------
     usable
-        ``(cell, time)``.
+        The cell-days to choose from.
     largest
         Most cell-days to take; 0 for all.
 
@@ -150,11 +220,8 @@ def fixed_sample(usable: npt.NDArray[np.bool_], largest: int, seed: int) -> Draw
     -------
     ``(sample,)``, in the order of cells and days.
     """
-    flat = np.flatnonzero(usable)
-    if 0 < largest < len(flat):
-        flat = np.sort(np.random.default_rng([seed, len(flat)]).choice(flat, size=largest, replace=False))
-    return _unravel(flat, usable.shape[1])
-
-
-def _unravel(flat: Indices, days: int) -> Draw:
-    return Draw(flat // days, flat % days)
+    count = len(usable)
+    if 0 < largest < count:
+        numbers = np.sort(np.random.default_rng([seed, count]).choice(count, size=largest, replace=False))
+        return usable.at(numbers)
+    return usable.at(np.arange(count))

@@ -3,38 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import xarray as xr
 
-from soilcast.cube import open_cube, read, usable_target
+from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
-from soilcast.files import whole_or_nothing
+from soilcast.files import FULL_DISK, refuse_existing, whole_or_nothing
 from soilcast.models import MODELS
-from soilcast.provenance import stamp
+from soilcast.provenance import stamp, versions
+from soilcast.schema import flatten
+from soilcast.training.arrays import peak_memory
+from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
-from soilcast.training.inputs import Inputs, fit_scalings, load_inputs, refuse_missing_inputs
-from soilcast.training.loop import Record, seed_of, torch_threads, train_network
-from soilcast.training.normalise import Scaling
+from soilcast.training.dataset import Dataset, choose_folder, make_dataset
+from soilcast.training.devices import choose_device, torch_threads
+from soilcast.training.inputs import refuse_missing_inputs
+from soilcast.training.learner import Learner
+from soilcast.training.loop import DivergedError, Record, Training, Watch, train_networks
+from soilcast.training.outcome import describe_divergence, make_run
 from soilcast.training.progress import progress_bar
-from soilcast.training.run import LOG, Run, build_network, save_run
-from soilcast.training.samples import Samples, fixed_sample, make_samples
+from soilcast.training.ranks import Ranks, joined_ranks
+from soilcast.training.run import LOG, RECORD, Run, build_networks, open_run, save_run
+from soilcast.training.samples import fixed_sample
 from soilcast.training.split import Split, split_days
-from soilcast.water import mask_observed, refuse_missing, water_sign
-from soilcast.water.balance import Signs
+from soilcast.training.workplace import locked_workplace, workplace_of
+from soilcast.water import refuse_missing
 from soilcast.water.losses import LOSSES
+
+_SAMPLES = "samples"
 
 
 def train(
-    cube: str | Path, out: str | Path, config: Config | None = None, *, overwrite: bool = False, progress: bool = False
+    cube: str | Path,
+    out: str | Path,
+    config: Config | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    memory: int | None = None,
+    samples: str | Path | None = None,
+    progress: bool = False,
 ) -> Run:
     """Train a model on a cube and write the run.
+
+    While it trains, ``OUT.unfinished`` beside ``out`` holds the log and a checkpoint that at most 1 % of the time goes
+    into. Whatever ends the training, ``resume`` goes on from there and ends with the same bits as if it had not ended.
+    Started by ``torchrun``, all processes train one run together.
 
     Parameters
     ----------
@@ -45,7 +66,13 @@ def train(
     config
         What to train and how; by default the plain LSTM with the paper's settings.
     overwrite
-        Replace ``out`` if it exists.
+        Replace ``out`` if it exists, and start anew.
+    resume
+        Go on from the checkpoint; start if there is none; do nothing if ``out`` is the finished run.
+    memory
+        Hold no more than this [bytes]: samples that do not fit are mapped from files, with the same result.
+    samples
+        Folder to keep mapped samples in, which runs that are trained on the same cube share.
     progress
         Show a bar.
 
@@ -57,137 +84,180 @@ def train(
     Raises
     ------
     SoilcastError
-        A fault of the cube or of the config; nothing is written.
+        A fault of the cube or of the config; a checkpoint of another training; a loss that is no finite number (the
+        best weights until then are written); a full disk (the last checkpoint stands).
     """
-    config = config or Config()
-    opened = open_cube(cube)
-    split = split_days(opened["time"].to_numpy(), config.split, str(cube))
-    refuse_missing_inputs(opened, config.inputs)
-    model = MODELS[config.model]
-    if model.form:
-        refuse_missing(opened, model.form, config.water)
-    with whole_or_nothing(Path(out), overwrite=overwrite) as folder:
-        folder.mkdir()
-        with (folder / LOG).open("w", encoding="utf-8") as log, torch_threads(config.train.threads) as threads:
+    out, config = Path(out), config or Config()
+    device = choose_device(config.train.device)
+    with joined_ranks(device) as ranks, torch_threads(config.train.threads) as threads:
+        opened = open_cube(cube)
+        finished = _finished(out, opened, config) if resume else None
+        if finished is not None:
+            return finished
+        split = split_days(opened["time"].to_numpy(), config.split, str(cube))
+        _refuse_lacking(opened, config)
+        with _workplace(out, ranks, overwrite=overwrite, resume=resume) as place:
+            folder = Path(samples) if samples else choose_folder(opened, config, split, memory, place / _SAMPLES)
+            dataset = _dataset(opened, config, split, folder, ranks)
+            checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks))
+            learner = _learner(config, device, ranks)
+            stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
-            def write(record: Record) -> None:
-                log.write(json.dumps(record) + "\n")
-                log.flush()
+            def write(training: Training) -> Run:
+                run = make_run(opened, config, split, dataset, training)
+                memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
+                provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
+                run = replace(run, record={**run.record, **memory_held, "provenance": provenance})
+                if ranks.leads:
+                    with whole_or_nothing(out, overwrite=overwrite or resume) as partial:
+                        partial.mkdir()
+                        save_run(partial, run)
+                return run
 
-            run = _fit(opened, config, split, write, shown=progress)
-        provenance = stamp(
-            "soilcast train", cube=str(cube), cube_sha256=opened.attrs["content_sha256"], threads=threads
-        )
-        run = replace(run, record={**run.record, "provenance": provenance})
-        save_run(folder, run)
+            try:
+                training = _train(learner, dataset, config, checkpoints, ranks, resume=resume, shown=progress)
+            except DivergedError as error:
+                if error.training.weights:
+                    write(error.training)
+                checkpoints.discard()
+                raise SoilcastError(describe_divergence(error, opened, dataset.first, out)) from error
+            if not training.weights:
+                raise KeyboardInterrupt
+            run = write(training)
+            if training.status != "interrupted":
+                checkpoints.discard()
     return run
 
 
-def _fit(cube: xr.Dataset, config: Config, split: Split, write: Callable[[Record], None], *, shown: bool) -> Run:
-    scalings = fit_scalings(cube, config.inputs, config.normalise, split.train)
-    # The days before the development period are the inputs of its first days.
-    first = max(0, split.train.start - config.inputs.sequence_length)
-    inputs = load_inputs(cube.isel(time=slice(first, split.validation.stop)), config.inputs, scalings)
-    target = read(cube.isel(time=slice(first, split.validation.stop)), config.inputs.target)
-    learnable = usable_target(target[:, _shift(split.train, first)])
-    refuse_no_cell(learnable, cube, config.inputs.target)
-    signs = _water_signs(cube, config, slice(first, split.validation.stop), target)
-    samples = _samples(inputs, target, signs, scalings[config.inputs.target], config)
-    usable = inputs.ready & np.isfinite(target) & learnable[:, np.newaxis]
-    to_train = _only(usable, _shift(split.train, first))
-    to_validate = _only(usable, _shift(split.validation, first))
-    for part, days in (("training", to_train), ("validation", to_validate)):
-        if not days.any() and config.inputs.sequence_length >= _shift(split.validation, first).stop - 1:
-            raise SoilcastError(
-                f"{cube.encoding.get('source', 'the cube')}: inputs.sequence_length {config.inputs.sequence_length} "
-                f"leaves no day of the {part} period to learn from: shorten it, or set a longer split.development"
-            )
-        if not days.any():
-            raise SoilcastError(
-                f"{cube.encoding.get('source', 'the cube')}: no usable cell-day in the {part} period: inputs or target "
-                "are missing there; see soilcast inspect, or choose other inputs or periods"
-            )
-    validation = fixed_sample(to_validate, config.train.validation_samples, config.train.seed)
-    model = MODELS[config.model]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(config.train.seed))
-        network = build_network(config)
-        loss = LOSSES[model.loss](config.weights)
-        with progress_bar(model.label, config.train.epochs, shown=shown) as advance:
-            training = train_network(
-                network, loss, samples, to_train, validation, config.train, record=write, advance=advance
-            )
-    cells = np.asarray(to_train.any(axis=1))
-    record = {
-        "label": model.label,
-        "model": config.model,
-        "status": training.status,
-        "best_epoch": training.best_epoch,
-        "best_validation_loss": training.best_loss,
-        "epochs": len(training.log),
-        "cells_total": len(cells),
-        "cells_trained": int(cells.sum()),
-        "cells_masked": int((~learnable).sum()),
-        "training_samples": int(to_train.sum()),
-        "validation_samples": len(validation.cells),
-        "water_sign_share": _share_kept(samples, to_train) if model.form else None,
-        "cube_sha256": cube.attrs["content_sha256"],
-        "cube_title": cube.attrs["title"],
-        "content": cube.attrs["content"],
-        **split.periods(cube["time"].to_numpy()),
-    }
-    lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
-    return Run(config, network.eval(), scalings, lat, lon, cells, record, training.log)
+def _train(
+    learner: Learner,
+    dataset: Dataset,
+    config: Config,
+    checkpoints: Checkpoints,
+    ranks: Ranks,
+    *,
+    resume: bool,
+    shown: bool,
+) -> Training:
+    validation = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
+    start = checkpoints.read() if resume else None
+    ranks.wait()  # until all have read it, before one writes the next
+    done = start.standing["log"] if start else []
+    log = checkpoints.path.with_name(LOG)
 
+    def keep(point: Checkpoint, must: bool) -> None:
+        if ranks.leads and point.standing["log"] and (must or checkpoints.is_due()):
+            with _full_disk_told(checkpoints):
+                checkpoints.write(point)
 
-def refuse_no_cell(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, target: str) -> None:
-    """Raise `SoilcastError` if no cell has a target that varies."""
-    if not learnable.any():
-        source = cube.encoding.get("source", "the cube")
-        raise SoilcastError(
-            f"{source}: {target} is missing or constant in every cell over the training period: there is nothing to "
-            "learn; check the source files, or set split.development"
+    def record(line: Record) -> None:
+        if ranks.leads:
+            with _full_disk_told(checkpoints), log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+
+    if ranks.leads:
+        log.write_text("".join(json.dumps(line) + "\n" for line in done), encoding="utf-8")
+    shown = shown and ranks.leads
+    label = MODELS[config.model].label
+    with (
+        torch.random.fork_rng(devices=[]),
+        progress_bar(label, config.train.epochs, shown=shown, done=len(done)) as advance,
+    ):
+        return train_networks(
+            learner,
+            dataset.samples.to(learner.members.weights.device),
+            dataset.training,
+            validation,
+            config.train,
+            Watch(record, advance, keep),
+            dropout=config.network.dropout,
+            start=start,
         )
 
 
-def _water_signs(cube: xr.Dataset, config: Config, days: slice, target: npt.NDArray[np.float32]) -> Signs:
+def _learner(config: Config, device: torch.device, ranks: Ranks) -> Learner:
+    model = MODELS[config.model]
+    networks = [network.to(device) for network in build_networks(config)]
+    return Learner(networks, LOSSES[model.loss](config.weights), config.train, ranks)
+
+
+def _dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | None, ranks: Ranks) -> Dataset:
+    if folder is not None and not ranks.leads:
+        ranks.wait()
+    dataset = make_dataset(cube, config, split, folder)
+    if folder is not None and ranks.leads:
+        ranks.wait()  # the others open what the first has written
+    return dataset
+
+
+def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
+    refuse_missing_inputs(cube, config.inputs)
     form = MODELS[config.model].form
-    if form is None:
-        return np.zeros(target.shape, dtype=np.int8)
-    return mask_observed(water_sign(cube, form, config.water, days), target)
+    if form:
+        refuse_missing(cube, form, config.water)
 
 
-def _samples(
-    inputs: Inputs, target: npt.NDArray[np.float32], signs: Signs, scaling: Scaling, config: Config
-) -> Samples:
-    ones, zeros = np.ones_like(scaling.scale), np.zeros_like(scaling.scale)
-    spaces = {
-        "normalised": (scaling.normalise(target), ones, zeros),
-        "physical": (target, scaling.scale, scaling.offset),
+def _finished(out: Path, cube: xr.Dataset, config: Config) -> Run | None:
+    """Open ``out`` if it is the very run that is asked for, and finished."""
+    if not (out / RECORD).is_file():
+        return None
+    run = open_run(out)
+    if run.record["status"] == "interrupted" and (workplace_of(out) / CHECKPOINT).exists():
+        return None
+    found, wanted = flatten(run.config.model_dump(mode="json")), flatten(config.model_dump(mode="json"))
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    if differing or run.record["cube_sha256"] != cube.attrs["content_sha256"]:
+        what = f"{differing[0]} {json.dumps(found.get(differing[0]))}" if differing else "another cube"
+        raise SoilcastError(f"{out} is a run of {what}: give another --out, or --overwrite to replace it")
+    shutil.rmtree(workplace_of(out), ignore_errors=True)
+    return run
+
+
+def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks) -> dict[str, Any]:
+    """All that the bits of the weights depend on."""
+    found = versions()
+    return {
+        "cube": cube.attrs["content_sha256"],
+        **{f"version of {package}": found.get(package) for package in ("soilcast", "torch", "numpy")},
+        "threads": threads,
+        "processes": ranks.size,
+        **flatten(config.model_dump(mode="json")),
     }
-    values, scale, offset = spaces[config.loss.space]
-    pairs = np.broadcast_to(np.stack((scale, offset), axis=1), (len(target), 2)).astype(np.float32)
-    return make_samples(inputs, values, signs, pairs, config.inputs.sequence_length)
 
 
-def _share_kept(samples: Samples, usable: npt.NDArray[np.bool_]) -> float:
-    return float(np.count_nonzero(samples.water_sign.numpy()[usable]) / np.count_nonzero(usable))
+@contextmanager
+def _workplace(out: Path, ranks: Ranks, *, overwrite: bool, resume: bool) -> Iterator[Path]:
+    """The folder to train in, locked by the process that writes."""
+    if not ranks.leads:
+        ranks.wait()
+        yield workplace_of(out)
+        return
+    interrupted = resume and (workplace_of(out) / CHECKPOINT).exists()
+    refuse_existing(out, overwrite=overwrite or interrupted)
+    with locked_workplace(out, overwrite=overwrite, resume=resume, keep=CHECKPOINT) as place:
+        ranks.wait()
+        yield place
 
 
-def _shift(part: slice, first: int) -> slice:
-    return slice(part.start - first, part.stop - first)
-
-
-def _only(usable: npt.NDArray[np.bool_], days: slice) -> npt.NDArray[np.bool_]:
-    kept = np.zeros_like(usable)
-    kept[:, days] = usable[:, days]
-    return kept
+@contextmanager
+def _full_disk_told(checkpoints: Checkpoints) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        stands = "the last checkpoint stands" if checkpoints.path.exists() else "there is no checkpoint yet"
+        raise SoilcastError(
+            f"no space left on the disk of {checkpoints.path}: {stands}; free some space and go on with --resume"
+        ) from error
 
 
 def run_summary(record: Mapping[str, Any]) -> str:
     """Say in one line how a training went."""
+    members = f" of {record['members']} members" if record["members"] > 1 else ""
     return (
-        f"{record['label']}: {record['status']} after {record['epochs']} epoch(s), best validation loss "
+        f"{record['label']}{members}: {record['status']} after {record['epochs']} epoch(s), best validation loss "
         f"{record['best_validation_loss']:.5f} in epoch {record['best_epoch']}; "
-        f"{record['cells_trained']} of {record['cells_total']} cells took part"
+        f"{record['cells_trained']} of {record['cells_total']} cells took part; "
+        f"peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )

@@ -15,18 +15,18 @@ _SMALLEST_SQUARE = 1e-16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a loss may look at, for N cell-days.
+    """What a loss may look at, for N cell-days of each member of an ensemble.
 
     Parameters
     ----------
     predicted
-        SM^_t ``(N,)``.
+        SM^_t ``(..., N)``.
     observed
-        SM_t ``(N,)``, in the same units.
+        SM_t ``(..., N)``, in the same units.
     observed_before
-        SM_{t-1} ``(N,)``.
+        SM_{t-1} ``(..., N)``.
     water_sign
-        dW_t ``(N,)``, after Eq. 13; -1, 0 or +1 as floats.
+        dW_t ``(..., N)``, after Eq. 13; -1, 0 or +1 as floats.
     """
 
     predicted: Tensor
@@ -36,7 +36,7 @@ class Outcome:
 
 
 class Loss(Protocol):
-    """A loss gives the scalar to minimise and, by name, the parts that the log shows."""
+    """A loss gives what to minimise and, by name, the parts that the log shows: each ``(...)``, a number a member."""
 
     def __call__(self, outcome: Outcome) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss and its parts."""
@@ -45,14 +45,14 @@ class Loss(Protocol):
 
 def rmse_loss(outcome: Outcome) -> Tensor:
     """Root mean square error of the forecasts (Eq. 9)."""
-    square = torch.mean((outcome.observed - outcome.predicted) ** 2)
+    square = torch.mean((outcome.observed - outcome.predicted) ** 2, dim=-1)
     return torch.sqrt(torch.clamp_min(square, _SMALLEST_SQUARE))
 
 
 def physical_loss(outcome: Outcome) -> Tensor:
     """Mean squared movement against the water balance (Eq. 14): ReLU(dW_t (SM_{t-1} - SM^_t))^2."""
     against = torch.relu(outcome.water_sign * (outcome.observed_before - outcome.predicted))
-    return torch.mean(against**2)
+    return torch.mean(against**2, dim=-1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""Networks of one shape side by side: the members of an ensemble, or the one network of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_ALIGNED = 16
+"""Parameters begin at multiples of this many floats: the widest vector that a processor loads."""
+
+
+class Members:
+    """Networks whose parameters are views of one tensor, so that an optimiser and a checkpoint see one thing.
+
+    Parameters
+    ----------
+    networks
+        Of one shape, on one device; their parameters are moved into `weights`.
+
+    Attributes
+    ----------
+    weights, slopes
+        ``(member, parameter)`` float32: all parameters, and the slopes of the loss by them.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        self.networks = list(networks)
+        self._places: dict[str, tuple[slice, torch.Size]] = {}
+        end = 0
+        for name, parameter in self.networks[0].named_parameters():
+            self._places[name] = (slice(end, end + parameter.numel()), parameter.shape)
+            end += -(-parameter.numel() // _ALIGNED) * _ALIGNED
+        device = next(self.networks[0].parameters()).device
+        self.weights = torch.zeros(len(self.networks), end, device=device)
+        self.slopes = torch.zeros_like(self.weights)
+        for member, network in enumerate(self.networks):
+            for name, parameter in network.named_parameters():
+                place = self.of(self.weights, name)[member]
+                place.copy_(parameter.detach())
+                parameter.data = place
+                parameter.grad = self.of(self.slopes, name)[member]
+
+    def of(self, stacked: Tensor, name: str) -> Tensor:
+        """View one parameter of all members, ``(member, ...)``, in `weights`, `slopes` or what is like them."""
+        place, shape = self._places[name]
+        return stacked[:, place].view(len(stacked), *shape)
+
+    def train(self, training: bool) -> None:
+        """Set all networks to training or to evaluation."""
+        for network in self.networks:
+            network.train(training)

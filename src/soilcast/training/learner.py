@@ -1,0 +1,161 @@
+"""One step of training: forecasts, loss, slopes, Adam; for all members and all processes of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soilcast.errors import SoilcastError
+from soilcast.models.members import Members
+from soilcast.models.passes import PRODUCTS, make_pass
+from soilcast.training.config import TrainConfig
+from soilcast.training.ranks import Ranks
+from soilcast.training.samples import Batch, Draw, Samples, join_targets
+from soilcast.water.losses import Loss
+
+INFERENCE_BATCH = 512
+"""Windows that go through a network at once without slopes: more fall out of the cache (benchmarks/)."""
+
+State = dict[str, Tensor]
+Losses = dict[str, Tensor]
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_BITS = 2**16
+
+
+class Learner:
+    """Networks that learn together, and the optimiser's memory of them.
+
+    Parameters
+    ----------
+    networks
+        The members, of one shape.
+    loss
+        What to minimise.
+    config
+        Learning rate and precision.
+    ranks
+        The processes that train together.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], loss: Loss, config: TrainConfig, ranks: Ranks) -> None:
+        self.members = Members(networks)
+        self.passing = make_pass(self.members, PRODUCTS[config.precision])
+        self._loss, self.ranks = loss, ranks
+        self._parameter = nn.Parameter(self.members.weights)
+        self._parameter.grad = self.members.slopes
+        on_gpu = self.members.weights.device.type == "cuda"
+        self._optimiser = torch.optim.Adam([self._parameter], lr=config.learning_rate, fused=True, capturable=on_gpu)
+
+    def learn(self, batch: Batch, kept: Tensor | None) -> Losses:
+        """Take one step.
+
+        Parameters
+        ----------
+        batch
+            The same for every process, which takes its share of it.
+        kept
+            See `soilcast.models.passes.Pass.forward`.
+
+        Returns
+        -------
+        The loss (``loss``) and its parts, each ``(member,)``.
+        """
+        count = batch.windows.shape[2]
+        own = self.ranks.share(count)
+        windows, kept = batch.windows[:, :, own].contiguous(), None if kept is None else kept[:, own]
+        predicted = self.ranks.gather(self.passing.forward(windows, kept), count)
+        slope, losses = self._slope(batch, predicted)
+        self.passing.backward(slope[:, own])
+        self.ranks.add(self.members.slopes)
+        self._optimiser.step()
+        return losses
+
+    def judge(self, samples: Samples, draw: Draw) -> Tensor:
+        """Give the loss ``(member,)`` on a draw ``(sample,)``, without dropout."""
+        members, device = len(self.members.networks), self.members.weights.device
+        predicted: list[Tensor] = []
+        targets = []
+        self.members.train(False)
+        for start in range(0, len(draw.cells), INFERENCE_BATCH):
+            part = draw[start : start + INFERENCE_BATCH]
+            batch = samples.gather(Draw(part.cells[np.newaxis], part.days[np.newaxis])).to(device)
+            # Each process forecasts some of the batches, and all of them get all forecasts.
+            if len(predicted) % self.ranks.size == self.ranks.rank:
+                predicted.append(self.passing.infer(batch.windows.expand(members, -1, -1, -1)))
+            else:
+                predicted.append(torch.zeros(members, len(part.cells), device=device))
+            targets.append(batch.targets)
+        self.members.train(True)
+        together = self.ranks.add(torch.cat(predicted, dim=1))
+        with torch.no_grad():
+            total, _ = self._loss(join_targets(targets).changed(lambda one: one.expand(members, -1)).outcome(together))
+        return self._by_member(total)
+
+    def state(self) -> State:
+        """Copy all that the next step depends on."""
+        found = {"weights": self.members.weights}
+        found |= {name: self._optimiser.state[self._parameter].get(name, torch.zeros(())) for name in _MOMENTS}
+        for member, network in enumerate(self.members.networks):
+            found |= {f"buffer.{member}.{name}": value for name, value in network.named_buffers()}
+        return {name: value.detach().clone() for name, value in found.items()}
+
+    def restore(self, state: State) -> None:
+        """Go back to what `state` gave."""
+        self.members.weights.copy_(state["weights"])
+        if state["step"] > 0:
+            self._optimiser.state[self._parameter] = {
+                name: state[name].clone().to(self.members.weights.device if name != "step" else state[name].device)
+                for name in _MOMENTS
+            }
+        for member, network in enumerate(self.members.networks):
+            for name, value in network.named_buffers():
+                value.copy_(state[f"buffer.{member}.{name}"])
+
+    def _slope(self, batch: Batch, predicted: Tensor) -> tuple[Tensor, Losses]:
+        leaf = predicted.detach().requires_grad_(True)
+        total, parts = self._loss(batch.targets.outcome(leaf))
+        total = self._by_member(total)
+        (slope,) = torch.autograd.grad(total.sum(), leaf)
+        return slope, {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}}
+
+    def _by_member(self, total: Tensor) -> Tensor:
+        members = len(self.members.networks)
+        if total.numel() != members:
+            raise SoilcastError(
+                f"the loss gives {total.numel()} number(s) for train.ensemble={members}: it must average over the last "
+                "axis alone (docs/own-loss.md)"
+            )
+        return total.reshape(members)
+
+
+class KeptUnits:
+    """Which hidden units dropout keeps, drawn from the seeds and the epoch's number alone.
+
+    Parameters
+    ----------
+    rate
+        Share of units that are dropped.
+    hidden_size
+        Units.
+    seeds
+        One a member.
+    epoch
+        Number of the epoch.
+    """
+
+    def __init__(self, rate: float, hidden_size: int, seeds: Sequence[int], epoch: int) -> None:
+        self._below = round(rate * _BITS)
+        self._hidden_size = hidden_size
+        self._random = [np.random.default_rng([seed, epoch, 1]) for seed in seeds]
+
+    def draw(self, samples: int) -> Tensor | None:
+        """Draw for the next batch: ``(member, sample, hidden)``, 0 or what makes up for the dropped; None for all."""
+        if not self._below or not self._hidden_size:
+            return None
+        size = (samples, self._hidden_size)
+        kept = [random.integers(0, _BITS, size, dtype=np.uint16) >= self._below for random in self._random]
+        return torch.from_numpy(np.stack(kept)).to(torch.float32).mul_(_BITS / (_BITS - self._below))
