@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 import torch
 import xarray as xr
 
+from networks import register_gru
 from small import small_cube
 from soilcast.cube import open_artifact, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
+from soilcast.forecasting.stream import ForecastStream
 from soilcast.training import load_config, open_run, train
+from soilcast.training.run import save_run
 
 QUICK = ["train.epochs=2", "train.validate_every=1", "train.batches_per_epoch=10", "network.hidden_size=8"]
 
@@ -25,7 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_cube(small_cube(cells=10, days=800), path / "cube")
     train(path / "cube", path / "run", load_config(settings=QUICK))
     train(path / "cube", path / "global", load_config(settings=[*QUICK, "normalise.scope=global"]))
+    train(path / "cube", path / "ensemble", load_config(settings=[*QUICK, "train.ensemble=3"]))
+    with pytest.MonkeyPatch.context() as patch:
+        register_gru(patch)
+        train(path / "cube", path / "gru", load_config(settings=QUICK, model="gru"))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _gru(monkeypatch: pytest.MonkeyPatch) -> None:
+    register_gru(monkeypatch)
 
 
 def test_every_cell_and_day_of_the_test_year_is_forecast(folder: Path, tmp_path: Path) -> None:
@@ -72,11 +85,20 @@ def test_the_day_itself_and_the_days_after_do_not_matter(folder: Path, tmp_path:
     assert not np.array_equal(before[:, 167:], after[:, 167:])
 
 
-def test_any_block_of_cells_gives_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = forecast(folder / "run", folder / "cube", tmp_path / "whole")["swvl1"]
-    monkeypatch.setattr("soilcast.forecasting.CELLS_AT_ONCE", 3)
-    parts = forecast(folder / "run", folder / "cube", tmp_path / "parts")["swvl1"]
-    np.testing.assert_allclose(parts, whole, atol=1e-6)
+@pytest.mark.parametrize("model", ["run", "gru", "ensemble"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_any_block_of_cells_gives_the_same_bits(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, precision: str
+) -> None:
+    # Ten cells of ten days in groups of two, in blocks of 2, 4 and 8 cells and in one.
+    monkeypatch.setattr("soilcast.forecasting.blocks._WINDOWS_AT_ONCE", {"cpu": 20})
+    made = []
+    for size in (2, 4, 8, 4096):
+        monkeypatch.setattr("soilcast.forecasting.produce.block_size", lambda *_, size=size: size)
+        options = {"period": "2019-05-01:2019-05-10", "precision": precision}
+        made.append(forecast(folder / model, folder / "cube", tmp_path / f"{size}", **options)["swvl1"].to_numpy())
+    for other in made[1:]:
+        np.testing.assert_array_equal(made[0], other)
 
 
 def test_any_order_of_cells_gives_the_same(folder: Path, tmp_path: Path) -> None:
@@ -121,3 +143,72 @@ def test_what_cannot_be_forecast_is_named(
     with pytest.raises(SoilcastError, match=expected):
         forecast(folder / "run", tmp_path / "cube", tmp_path / "out", period=period)
     assert [path.name for path in tmp_path.iterdir()] == ["cube"]
+
+
+def test_an_ensemble_forecasts_the_mean_of_its_members(folder: Path, tmp_path: Path) -> None:
+    whole = forecast(folder / "ensemble", folder / "cube", tmp_path / "whole")["swvl1"].to_numpy()
+    run = open_run(folder / "ensemble")
+    members = []
+    for number, network in enumerate(run.networks):
+        alone = replace(run, networks=[network], config=load_config(settings=QUICK))
+        (tmp_path / str(number)).mkdir()
+        save_run(tmp_path / str(number), alone)
+        members.append(forecast(tmp_path / str(number), folder / "cube", tmp_path / f"f{number}")["swvl1"].to_numpy())
+    np.testing.assert_allclose(whole, np.mean(members, axis=0), atol=1e-6)
+    assert np.abs(members[0] - members[1]).max() > 1e-4
+
+
+def test_what_bfloat16_costs_is_measured(folder: Path, tmp_path: Path) -> None:
+    exact = forecast(folder / "run", folder / "cube", tmp_path / "exact")
+    rounded = forecast(folder / "run", folder / "cube", tmp_path / "rounded", precision="bfloat16")
+    away = rounded["swvl1"].to_numpy().astype(float) - exact["swvl1"].to_numpy()
+    assert "bfloat16_rmse" not in exact.attrs
+    assert 0 < rounded.attrs["bfloat16_rmse"] == pytest.approx(np.sqrt(np.mean(away**2)))
+    assert rounded.attrs["bfloat16_largest_error"] == pytest.approx(np.abs(away).max())
+    assert rounded.attrs["bfloat16_largest_error"] < 0.01
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.mark.parametrize("name", ["forecast", "forecast.nc"])
+def test_an_unfinished_forecast_is_gone_on_with(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole = forecast(folder / "run", folder / "cube", tmp_path / "whole")["swvl1"].to_numpy()
+    monkeypatch.setattr("soilcast.forecasting.produce.block_size", lambda *_: 4)
+    calls = []
+    genuine = ForecastStream.write
+
+    def write(self: ForecastStream, number: int, values: np.ndarray) -> None:
+        if len(calls) == 2:
+            raise StoppedError
+        calls.append(number)
+        genuine(self, number, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ForecastStream, "write", write)
+        with pytest.raises(StoppedError):
+            forecast(folder / "run", folder / "cube", tmp_path / name)
+    assert calls == [0, 1]
+    with pytest.raises(SoilcastError, match="--resume"):
+        forecast(folder / "run", folder / "cube", tmp_path / name)
+    with pytest.raises(SoilcastError, match="precision float32"):
+        forecast(folder / "run", folder / "cube", tmp_path / name, precision="bfloat16", resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(ForecastStream, "write", lambda self, *given: (calls.append(given[0]), genuine(self, *given)))
+        found = forecast(folder / "run", folder / "cube", tmp_path / name, resume=True)["swvl1"].to_numpy()
+    assert calls == [0, 1, 2]
+    np.testing.assert_array_equal(found, whole)
+    again = forecast(folder / "run", folder / "cube", tmp_path / name, resume=True)["swvl1"].to_numpy()
+    np.testing.assert_array_equal(again, whole)
+    with pytest.raises(SoilcastError, match="is a forecast of"):
+        forecast(folder / "gru", folder / "cube", tmp_path / name, resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["whole", name])
+
+
+def test_too_little_memory_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SoilcastError, match=r"--memory 1 MiB is too little.* at least \d+ MiB"):
+        forecast(folder / "run", folder / "cube", tmp_path / "out", memory=2**20)
+    assert list(tmp_path.iterdir()) == []

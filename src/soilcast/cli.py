@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -37,9 +38,19 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier, 
 Memory = Annotated[
     str | None, typer.Option("--memory", metavar="AMOUNT", help="Hold no more memory than this, such as 2GiB.")
 ]
+Dask = Annotated[
+    str | None, typer.Option("--dask", metavar="ADDRESS", help="Scheduler of a dask cluster that does the work.")
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key of the config.")]
 
 INTERRUPTED = 130
+
+
+class Precision(StrEnum):
+    """Types of matrix products."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
 
 
 class _CommandWithKeys(TyperCommand):
@@ -122,10 +133,20 @@ def forecast(
     cube: Cube,
     out: Out,
     period: Annotated[str | None, typer.Option(help="Days to forecast; by default the run's test period.")] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Of matrix products; bfloat16 is faster, and says how much less exact.")
+    ] = Precision.float32,
+    memory: Memory = None,
+    dask: Dask = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Forecast the next day's soil moisture, for every cell and day of the test period."""
-    soilcast.forecast(run, cube, out, period=period, overwrite=overwrite, progress=_shown())
+    from soilcast.training.arrays import parse_bytes
+
+    limit = parse_bytes(memory) if memory else None
+    chosen: dict[str, Any] = {"period": period, "precision": precision.value, "memory": limit, "dask": dask}
+    soilcast.forecast(run, cube, out, **chosen, overwrite=overwrite, resume=resume, progress=_shown())
     typer.echo(soilcast.inspect(out))
 
 

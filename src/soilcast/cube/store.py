@@ -59,7 +59,7 @@ def save_cube(cube: xr.Dataset, out: Path, *, overwrite: bool = False, **inputs:
         try:
             _write_zarr(cube, store, inputs)
             if store != partial:
-                _zarr_to_netcdf(store, partial)
+                zarr_to_netcdf(store, partial)
         finally:
             if store != partial:
                 shutil.rmtree(store, ignore_errors=True)
@@ -165,7 +165,7 @@ def write_dataset(dataset: xr.Dataset, path: Path, *, netcdf: bool) -> None:
         write_netcdf(dataset, path, compression)
         return
     encoding = {str(name): zarr_encoding(variable) for name, variable in dataset.variables.items() if variable.dims}
-    with _zarr_settings():
+    with zarr_settings():
         dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
 
 
@@ -197,7 +197,7 @@ def _write_zarr(cube: xr.Dataset, store: Path, inputs: dict[str, Any]) -> None:
         skeleton[name] = (cube[name].dims, empty, cube[name].attrs)
     encoding = {str(name): zarr_encoding(variable) for name, variable in skeleton.variables.items()}
     encoding["time"] |= {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
-    with _zarr_settings():
+    with zarr_settings():
         skeleton.to_zarr(store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
         group = zarr.open_group(store, mode="r+")
         for name in dynamic:
@@ -215,14 +215,15 @@ def _write_zarr(cube: xr.Dataset, store: Path, inputs: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _zarr_settings() -> Iterator[None]:
+def zarr_settings() -> Iterator[None]:
     """Write every chunk, also one of missing values alone, so that an absent chunk is always damage."""
     with zarr.config.set({"array.write_empty_chunks": True}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
         yield
 
 
-def _zarr_to_netcdf(store: Path, out: Path) -> None:
+def zarr_to_netcdf(store: Path, out: Path) -> None:
+    """Copy a Zarr store that soilcast wrote to NetCDF-4, a chunk at a time."""
     with xr.open_zarr(store, consolidated=False) as cube:
         for name in cube.variables:
             cube[name].encoding = {}

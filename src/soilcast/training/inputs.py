@@ -17,7 +17,7 @@ from soilcast.training.normalise import Scaling, fit_scaling, join_cells, make_s
 
 Floats = npt.NDArray[np.float32]
 
-_BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,20 @@ def refuse_missing_inputs(cube: xr.Dataset, config: InputsConfig) -> None:
         raise SoilcastError(f"{cube.encoding.get('source', 'the cube')}: no target {config.target}: set inputs.target")
 
 
-def cell_blocks(cells: int, days: int, features: int) -> Iterator[slice]:
-    """Split cells into blocks that are read and worked on at once: 64 MiB of inputs at most, unless one cell has more.
+def block_size(days: int, features: int, most: int | None = None) -> int:
+    """Cells that are read and worked on at once: those whose inputs take 64 MiB, or ``most`` bytes, at most.
 
-    The blocks depend on the sizes alone, and are parts or wholes of the chunks of a stored cube.
+    It depends on the sizes alone; blocks are parts or wholes of the chunks of a stored cube.
     """
-    each = CELL_CHUNK
-    while each > 1 and each * days * features * 4 > _BLOCK_BYTES:
-        each //= 2
+    cells = CELL_CHUNK
+    while cells > 1 and cells * days * features * 4 > (most or BLOCK_BYTES):
+        cells //= 2
+    return cells
+
+
+def cell_blocks(cells: int, days: int, features: int) -> Iterator[slice]:
+    """Split cells into blocks of `block_size`."""
+    each = block_size(days, features)
     return (slice(start, min(start + each, cells)) for start in range(0, cells, each))
 
 
