@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soilcast.water.losses import LOSSES, Outcome, physical_loss, rmse_loss
+from soilcast.water.losses import LOSSES, LossWithSlope, Outcome, physical_loss, rmse_loss
 
 
 def outcome(predicted: list[float], observed: list[float], before: list[float], sign: list[float]) -> Outcome:
@@ -65,3 +65,31 @@ def test_the_physical_loss_pushes_with_the_water() -> None:
     physical_loss(Outcome(predicted, before, before, torch.tensor([1.0, -1.0]))).backward()
     assert predicted.grad is not None
     assert predicted.grad[0] < 0 < predicted.grad[1]
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+@given(numbers)
+def test_slopes_in_closed_form_are_those_of_autograd(name: str, rows: list[tuple[float, float, float, float]]) -> None:
+    one = outcome(*(list(column) for column in zip(*rows, strict=True)))
+    loss = LOSSES[name]((0.3, 0.7))
+    assert isinstance(loss, LossWithSlope)
+    leaf = one.predicted.clone().requires_grad_(True)
+    expected, _ = loss(Outcome(leaf, one.observed, one.observed_before, one.water_sign))
+    (by_autograd,) = torch.autograd.grad(expected, leaf)
+    total, parts, slope = loss.with_slope(one)
+    assert total.item() == expected.item()
+    assert set(parts) == set(loss(one)[1])
+    if rmse_loss(one) > 1e-7:  # below, the root's slope is cut off
+        torch.testing.assert_close(slope, by_autograd, atol=1e-12, rtol=1e-9)
+
+
+def test_a_loss_is_a_number_for_each_member() -> None:
+    rows = [([0.15, 0.30], [0.2, 0.2], [0.2, 0.2], [1.0, 1.0]), ([0.1, 0.4], [0.2, 0.3], [0.0, 0.5], [-1.0, 0.0])]
+    apart = [outcome(*row) for row in rows]
+    together = Outcome(*(torch.stack([getattr(one, field) for one in apart]) for field in vars(apart[0])))
+    loss = LOSSES["water_balance"]((0.3, 0.7))
+    total, _, slope = loss.with_slope(together)
+    for member, one in enumerate(apart):
+        alone, _, its_slope = loss.with_slope(one)
+        assert total[member] == alone
+        assert torch.equal(slope[member], its_slope)

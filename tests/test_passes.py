@@ -24,7 +24,7 @@ def _way(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.skip("soilcast was installed without a compiler")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "torch":
-            patch.setattr(cell, "_library", lambda: None)
+            patch.setattr(cell, "library", lambda: None)
         yield
 
 

@@ -4,8 +4,10 @@
    Gates lie as (row, 4 * hidden) in torch's order: input, forget, candidate, output. Rows are samples. NaN stays NaN.
    Plain loops over plain arrays: the compiler turns them into the widest vectors that the processor has. */
 
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -150,3 +152,22 @@ void soilcast_cell_backward(int64_t rows, int64_t hidden, float *restrict gates,
 #define AS_IT_IS(value) (value)
 INFER(soilcast_cell_infer_float32, float, AS_IT_IS, AS_IT_IS)
 INFER(soilcast_cell_infer_bfloat16, uint16_t, from_bfloat16, to_bfloat16)
+
+/* Two threads that work on halves of a batch meet twice a step, some hundred microseconds apart. Waking a thread through
+   the system takes as long as half of that, so they watch a number instead: closely at first, then ever more at ease. */
+void soilcast_wait_for(const int64_t *number, int64_t value) {
+    for (int64_t looks = 0; __atomic_load_n(number, __ATOMIC_ACQUIRE) != value; looks++) {
+        if (looks < 4096) {
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+        } else if (looks < 8192)
+            sched_yield();
+        else {
+            const struct timespec moment = {0, 50000};
+            nanosleep(&moment, 0);
+        }
+    }
+}
+
+void soilcast_set(int64_t *number, int64_t value) { __atomic_store_n(number, value, __ATOMIC_RELEASE); }

@@ -111,33 +111,34 @@ def infer(from_inputs: Tensor, from_output: Tensor | None, cell: Tensor, output:
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
-    """What cell.c was compiled to when soilcast was installed, if there was a compiler."""
+def library() -> ctypes.CDLL | None:
+    """Load what cell.c was compiled to when soilcast was installed, if there was a compiler."""
     found = importlib.util.find_spec("soilcast.models._cell")
     if found is None or found.origin is None:
         return None
-    library = ctypes.CDLL(found.origin)
-    library.soilcast_cell_forward.argtypes = [_COUNT, _COUNT, *[_POINTER] * 5]
-    library.soilcast_cell_backward.argtypes = [_COUNT, _COUNT, *[_POINTER] * 5, ctypes.c_int32]
+    compiled = ctypes.CDLL(found.origin)
+    compiled.soilcast_cell_forward.argtypes = [_COUNT, _COUNT, *[_POINTER] * 5]
+    compiled.soilcast_cell_backward.argtypes = [_COUNT, _COUNT, *[_POINTER] * 5, ctypes.c_int32]
     for name in ("float32", "bfloat16"):
-        getattr(library, f"soilcast_cell_infer_{name}").argtypes = [_COUNT, _COUNT, *[_POINTER] * 4]
-    for name in ("forward", "backward", "infer_float32", "infer_bfloat16"):
-        getattr(library, f"soilcast_cell_{name}").restype = None
-    return library
+        getattr(compiled, f"soilcast_cell_infer_{name}").argtypes = [_COUNT, _COUNT, *[_POINTER] * 4]
+    compiled.soilcast_wait_for.argtypes = compiled.soilcast_set.argtypes = [_POINTER, _COUNT]
+    for name in ("cell_forward", "cell_backward", "cell_infer_float32", "cell_infer_bfloat16", "wait_for", "set"):
+        getattr(compiled, f"soilcast_{name}").restype = None
+    return compiled
 
 
 def is_compiled() -> bool:
     """Whether the compiled step is there; without it the networks are the same, and slower."""
-    return _library() is not None
+    return library() is not None
 
 
 def _compiled(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and _library() is not None
+    return tensor.device.type == "cpu" and library() is not None
 
 
 def _bound(name: str, tensors: Sequence[Tensor | None], *more: int) -> Step:
     """Bind the compiled step to where the tensors lie, member by member: those of one lie together, of all need not."""
-    function = getattr(_library(), name)
+    function = getattr(library(), name)
     gates = tensors[0]
     assert gates is not None
     if gates.dim() == 2:

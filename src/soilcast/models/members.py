@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -41,6 +42,12 @@ class Members:
                 place.copy_(parameter.detach())
                 parameter.data = place
                 parameter.grad = self.of(self.slopes, name)[member]
+
+    def alongside(self) -> Members:
+        """The same networks and weights, with slopes of their own."""
+        other = copy.copy(self)
+        other.slopes = torch.zeros_like(self.slopes)
+        return other
 
     def of(self, stacked: Tensor, name: str) -> Tensor:
         """View one parameter of all members, ``(member, ...)``, in `weights`, `slopes` or what is like them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from soilcast.errors import SoilcastError
+from soilcast.models.cell import is_compiled
 from soilcast.models.members import Members
-from soilcast.models.passes import PRODUCTS, make_pass
+from soilcast.models.passes import PRODUCTS, Pass, make_pass
+from soilcast.models.team import SplitPass, Team
 from soilcast.training.config import TrainConfig
 from soilcast.training.ranks import Ranks
-from soilcast.training.samples import Batch, Draw, Samples, join_targets
-from soilcast.water.losses import Loss
+from soilcast.training.samples import Batch, Draw, Samples, Targets, join_targets
+from soilcast.water.losses import Loss, LossWithSlope
 
 INFERENCE_BATCH = 512
 """Windows that go through a network at once without slopes: more fall out of the cache (benchmarks/)."""
@@ -39,16 +42,32 @@ class Learner:
         Learning rate and precision.
     ranks
         The processes that train together.
+    threads
+        Threads to split a batch over, on a CPU.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], loss: Loss, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(
+        self, networks: Sequence[nn.Module], loss: Loss, config: TrainConfig, ranks: Ranks, threads: int = 1
+    ) -> None:
         self.members = Members(networks)
-        self.passing = make_pass(self.members, PRODUCTS[config.precision])
+        product = PRODUCTS[config.precision]
+        self.passing: Pass = make_pass(self.members, product)
+        self._team: Team | None = None
+        if threads > 1 and self.members.weights.device.type == "cpu" and self.passing.hidden_size and is_compiled():
+            torch.set_num_threads(1)  # for the products; the team has the others
+            self._team = Team(threads)
+            make = functools.partial(make_pass, product=product)
+            self.passing = SplitPass(self.members, make, self._team, threads)
         self._loss, self.ranks = loss, ranks
         self._parameter = nn.Parameter(self.members.weights)
         self._parameter.grad = self.members.slopes
         on_gpu = self.members.weights.device.type == "cuda"
         self._optimiser = torch.optim.Adam([self._parameter], lr=config.learning_rate, fused=True, capturable=on_gpu)
+
+    def close(self) -> None:
+        """Send the threads home."""
+        if self._team is not None:
+            self._team.close()
 
     def learn(self, batch: Batch, kept: Tensor | None) -> Losses:
         """Take one step.
@@ -68,7 +87,7 @@ class Learner:
         own = self.ranks.share(count)
         windows, kept = batch.windows[:, :, own].contiguous(), None if kept is None else kept[:, own]
         predicted = self.ranks.gather(self.passing.forward(windows, kept), count)
-        slope, losses = self._slope(batch, predicted)
+        slope, losses = self._slope(batch.targets, predicted)
         self.passing.backward(slope[:, own])
         self.ranks.add(self.members.slopes)
         self._optimiser.step()
@@ -106,21 +125,26 @@ class Learner:
     def restore(self, state: State) -> None:
         """Go back to what `state` gave."""
         self.members.weights.copy_(state["weights"])
-        if state["step"] > 0:
-            self._optimiser.state[self._parameter] = {
-                name: state[name].clone().to(self.members.weights.device if name != "step" else state[name].device)
-                for name in _MOMENTS
-            }
+        memory = self._optimiser.state[self._parameter]
+        for name in _MOMENTS:
+            # In place where it can be: a captured step knows only where they lie.
+            if name in memory:
+                memory[name].copy_(state[name])
+            elif state["step"] > 0:
+                memory[name] = state[name].clone().to(self.members.weights.device)
         for member, network in enumerate(self.members.networks):
             for name, value in network.named_buffers():
                 value.copy_(state[f"buffer.{member}.{name}"])
 
-    def _slope(self, batch: Batch, predicted: Tensor) -> tuple[Tensor, Losses]:
-        leaf = predicted.detach().requires_grad_(True)
-        total, parts = self._loss(batch.targets.outcome(leaf))
-        total = self._by_member(total)
-        (slope,) = torch.autograd.grad(total.sum(), leaf)
-        return slope, {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}}
+    def _slope(self, targets: Targets, predicted: Tensor) -> tuple[Tensor, Losses]:
+        if isinstance(self._loss, LossWithSlope):
+            total, parts, of_outcome = self._loss.with_slope(targets.outcome(predicted))
+            slope = of_outcome * targets.scale
+        else:
+            leaf = predicted.detach().requires_grad_(True)
+            total, parts = self._loss(targets.outcome(leaf))
+            (slope,) = torch.autograd.grad(self._by_member(total).sum(), leaf)
+        return slope, {"loss": self._by_member(total).detach(), **{name: part.detach() for name, part in parts.items()}}
 
     def _by_member(self, total: Tensor) -> Tensor:
         members = len(self.members.networks)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from soilcast.training.captured import Step, make_step
 from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.config import TrainConfig
 from soilcast.training.learner import KeptUnits, Learner, Losses
@@ -151,9 +153,10 @@ def train_networks(
         learner.restore(_part(start.tensors, "learner."))
     # All of an epoch's end is one object, so that an interruption finds either this epoch's or the one's before.
     point = _checkpoint(training, learner)
+    step = make_step(learner)
     try:
         while len(training.log) < config.epochs and not _all_stopped(training, config):
-            _run_epoch(learner, samples, usable, validation, config, dropout, training, point)
+            _run_epoch(learner, step, samples, usable, validation, config, dropout, training, point)
             point = _checkpoint(training, learner)
             watch.record(training.log[-1])
             watch.advance(_in_words(training.log[-1], training.best_loss))
@@ -182,6 +185,7 @@ def _judge_once(learner: Learner, samples: Samples, validation: Draw, training: 
 
 def _run_epoch(
     learner: Learner,
+    step: Step,
     samples: Samples,
     usable: CellDays,
     validation: Draw,
@@ -194,7 +198,7 @@ def _run_epoch(
     began = time.perf_counter()
     draws = _draws(usable, config, epoch)
     try:
-        losses = _take_steps(learner, samples, draws, config, epoch, dropout)
+        losses = _take_steps(learner, step, samples, draws, config, epoch, dropout)
     except _NotFiniteError as error:
         raise DivergedError(epoch, error.batch + 1, draws[error.batch], _standing_of(before)) from error
     seconds = time.perf_counter() - began
@@ -225,7 +229,7 @@ class _NotFiniteError(Exception):
 
 
 def _take_steps(
-    learner: Learner, samples: Samples, draws: Draw, config: TrainConfig, epoch: int, dropout: float
+    learner: Learner, step: Step, samples: Samples, draws: Draw, config: TrainConfig, epoch: int, dropout: float
 ) -> dict[str, float]:
     """Take an epoch's steps and give the mean losses."""
     seeds = [config.seed + member for member in range(config.ensemble)]
@@ -236,7 +240,7 @@ def _take_steps(
     every: list[Losses] = []
     for batch in _batches(samples, draws, device):
         drawn = kept.draw(config.batch_size)
-        every.append(learner.learn(batch, None if drawn is None else drawn.to(device)))
+        every.append(step(batch, None if drawn is None else drawn.to(device)))
     totals = torch.stack([losses["loss"] for losses in every])
     finite = torch.isfinite(totals).all(dim=1)
     if not bool(finite.all()):
@@ -251,10 +255,24 @@ def _take_steps(
 
 def _batches(samples: Samples, draws: Draw, device: torch.device) -> Iterator[Batch]:
     together = max(1, _GATHERED_SAMPLES // draws.cells[0].size)
-    for start in range(0, len(draws.cells), together):
-        gathered = samples.gather(draws[start : start + together]).to(device)
+    groups = [draws[start : start + together] for start in range(0, len(draws.cells), together)]
+    for gathered in _gathered(samples, groups, device):
         for position in range(len(gathered.windows)):
             yield gathered[position]
+
+
+def _gathered(samples: Samples, groups: Sequence[Draw], device: torch.device) -> Iterator[Batch]:
+    if samples.dynamic.device == device:
+        yield from map(samples.gather, groups)
+        return
+    # A GPU's next batches are gathered while it works.
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(samples.gather, group) for group in groups[:1]]
+        for following in (*groups[1:], None):
+            gathered = ahead.pop().result()
+            if following is not None:
+                ahead.append(pool.submit(samples.gather, following))
+            yield gathered.to(device)
 
 
 def _validate(learner: Learner, samples: Samples, validation: Draw, training: Training) -> float:

@@ -15,6 +15,9 @@ from soilcast.water.losses import Outcome
 
 Indices = npt.NDArray[np.int64]
 
+_SHARE_OF_GPU = 0.8
+"""Of a GPU's free memory, samples may take this share."""
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -81,6 +84,16 @@ class Batch:
         """Move to a device."""
         return Batch(self.windows.to(device), self.targets.changed(lambda one: one.to(device)))
 
+    def copy(self) -> Batch:
+        """Copy to memory of its own."""
+        return Batch(self.windows.clone(), self.targets.changed(torch.clone))
+
+    def copy_(self, other: Batch) -> None:
+        """Take over the content of another batch of the same shape."""
+        self.windows.copy_(other.windows)
+        for field in fields(Targets):
+            getattr(self.targets, field.name).copy_(getattr(other.targets, field.name))
+
 
 def join_targets(parts: Sequence[Targets]) -> Targets:
     """Put samples together, ``(..., member, sample)`` along the last axis."""
@@ -119,10 +132,12 @@ class Samples:
     mapped: Sequence[npt.NDArray[np.generic]] = ()
 
     def to(self, device: torch.device) -> Samples:
-        """Move to a device; what is mapped from files stays there, and its batches are moved."""
+        """Move to a device; what is mapped from files or does not fit stays where it is, and its batches are moved."""
+        names = ("dynamic", "static", "target", "water_sign", "to_loss_space")
         if device.type == "cpu" or self.mapped:
             return self
-        names = ("dynamic", "static", "target", "water_sign", "to_loss_space")
+        if sum(getattr(self, name).nbytes for name in names) > _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
+            return self
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def gather(self, draw: Draw) -> Batch:
