@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check benchmark results clean
+.PHONY: demo test lint check bench results clean
 
 demo: $(READY)
 	$(BIN)/soilcast demo --out demo
@@ -19,7 +19,7 @@ lint: $(READY)
 
 check: lint test
 
-benchmark: $(READY)
+bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 results: $(READY)

@@ -1,104 +1,109 @@
-"""A training step of soilcast beside a bare loop: nn.LSTM, fused Adam, batches built beforehand."""
+"""Training samples a second of one run, beside nn.LSTM in a tuned loop and in a DataLoader over windows."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import resource
-import time
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
-from torch import nn
 
+from benchmarks.measuring import in_turns, machine, median_ratio, show, verdict
+from benchmarks.plain import BATCHES, DYNAMIC, LENGTH, SIZE, STATIC, loader_epoch, made_samples, one_draw, tuned_epoch
 from soilcast.models import LSTM
+from soilcast.training.checkpoint import Checkpoint, Checkpoints
 from soilcast.training.config import TrainConfig
-from soilcast.training.loop import torch_threads, train_network
-from soilcast.training.samples import Draw, Samples
+from soilcast.training.devices import torch_threads
+from soilcast.training.learner import Learner
+from soilcast.training.loop import Watch, train_networks
+from soilcast.training.ranks import Ranks
+from soilcast.training.samples import CellDays, Samples
 from soilcast.water.losses import LOSSES
 
-CELLS, DAYS, DYNAMIC, STATIC, LENGTH = 1000, 540, 8, 6, 7
-BATCHES, SIZE = 300, 64
+TUNED, LOADER, OURS = "nn.LSTM, tuned loop", "nn.LSTM, DataLoader", "soilcast, LSTM"
 
 
-def made_samples() -> Samples:
-    random = torch.Generator().manual_seed(0)
-    return Samples(
-        dynamic=torch.rand(CELLS, DAYS, DYNAMIC, generator=random),
-        static=torch.rand(CELLS, STATIC, generator=random),
-        target=torch.rand(CELLS, DAYS, generator=random),
-        water_sign=torch.randint(-1, 2, (CELLS, DAYS), generator=random, dtype=torch.int8),
-        to_loss_space=torch.tensor([[1.0, 0.0]]).repeat(CELLS, 1),
-        length=LENGTH,
-    )
+def soilcasts_epoch(
+    samples: Samples,
+    usable: CellDays,
+    threads: int,
+    loss: str = "rmse",
+    keep: Checkpoints | None = None,
+    **options: object,
+) -> Callable[[], None]:
+    """An epoch of soilcast's own loop, draws, dropout and log included."""
+    config = TrainConfig.model_validate({"epochs": 1, "batch_size": SIZE, "batches_per_epoch": BATCHES, **options})
+    networks = [LSTM(DYNAMIC + STATIC) for _ in range(config.ensemble)]
+    learner = Learner(networks, LOSSES[loss]((0.5, 0.5)), config, Ranks(), threads)
 
-
-def soilcasts_epoch(samples: Samples, loss: str, config: TrainConfig) -> Callable[[], None]:
-    usable = np.zeros((CELLS, DAYS), dtype=bool)
-    usable[:, LENGTH:] = True
-    network = LSTM(DYNAMIC + STATIC)
-    one = Draw(np.zeros(1, dtype=np.int64), np.full(1, LENGTH, dtype=np.int64))
-    built = LOSSES[loss]((0.5, 0.5))
+    def kept(point: Checkpoint, must: bool) -> None:
+        if keep is not None and (must or keep.is_due()):
+            keep.write(point)
 
     def epoch() -> None:
-        train_network(network, built, samples, usable, one, config, record=lambda _: None, advance=lambda _: None)
-
-    return epoch
-
-
-def bare_epoch() -> Callable[[], None]:
-    network, dropout, head = nn.LSTM(DYNAMIC + STATIC, 128, batch_first=True), nn.Dropout(0.15), nn.Linear(128, 1)
-    optimiser = torch.optim.Adam([*network.parameters(), *head.parameters()], lr=0.001, fused=True)
-    batches = [(torch.rand(SIZE, LENGTH, DYNAMIC + STATIC), torch.rand(SIZE)) for _ in range(BATCHES)]
-
-    def epoch() -> None:
-        for inputs, observed in batches:
-            hidden, _ = network(inputs)
-            predicted = head(dropout(hidden[:, -1])).squeeze(-1)
-            loss = torch.sqrt(torch.mean((observed - predicted) ** 2))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+        torch.set_num_threads(1 if threads > 1 else threads)
+        watch = Watch(lambda record: None, lambda words: None, kept)
+        train_networks(learner, samples, usable, one_draw(), config, watch, dropout=0.15)
+        torch.set_num_threads(threads)
 
     return epoch
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=11, help="epochs of each, in turns")
+    parser.add_argument("--rounds", type=int, default=9, help="epochs of each, in turns")
     parser.add_argument("--threads", type=int, default=0, help="0: soilcast's own choice")
+    parser.add_argument("--peers", action="store_true", help="NeuralHydrology beside, where it is installed")
     options = parser.parse_args()
-    samples = made_samples()
-    config = TrainConfig(epochs=1, batch_size=SIZE, batches_per_epoch=BATCHES)
-    with torch_threads(options.threads) as threads:
+    samples, usable = made_samples()
+    with torch_threads(options.threads) as threads, tempfile.TemporaryDirectory() as folder:
         contenders = {
-            "bare loop, batches built beforehand": bare_epoch(),
-            "soilcast, LSTM": soilcasts_epoch(samples, "rmse", config),
-            "soilcast, PHY-LSTM": soilcasts_epoch(samples, "water_balance", config),
+            TUNED: tuned_epoch(),
+            LOADER: loader_epoch(samples),
+            OURS: soilcasts_epoch(samples, usable, threads),
+            "soilcast, LSTM, with checkpoints": soilcasts_epoch(
+                samples, usable, threads, keep=Checkpoints(Path(folder), {})
+            ),
+            "soilcast, PHY-LSTM": soilcasts_epoch(samples, usable, threads, "water_balance"),
+            "soilcast, LSTM, bfloat16": soilcasts_epoch(samples, usable, threads, precision="bfloat16"),
+            "soilcast, LSTM, ensemble of 4": soilcasts_epoch(samples, usable, threads, ensemble=4),
         }
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(options.rounds + 1):
-            for name, epoch in contenders.items():
-                start = time.perf_counter()
-                epoch()
-                taken[name].append(time.perf_counter() - start)
-    steps = {name: 1000 * np.array(seconds[1:]) / BATCHES for name, seconds in taken.items()}
-    bare = steps["bare loop, batches built beforehand"]
-    table = Table(title=f"Training step: {SIZE} windows x {LENGTH} days x {DYNAMIC + STATIC} inputs x 128 units")
-    for column in ("what", "threads", "median [ms]", "least [ms]", "median ratio", "windows a second"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    for name, one in steps.items():
-        # The ratio is taken round by round, so that a busy moment of the machine weighs on both sides.
-        row = (np.median(one), one.min(), np.median(one / bare), SIZE / np.median(one) * 1000)
-        table.add_row(name, str(threads), *(f"{value:.2f}" for value in row[:3]), f"{row[3]:,.0f}")
-    Console(width=120).print(table)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{options.rounds} rounds; peak memory {peak:.0f} MiB; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    )
+        if options.peers:
+            from benchmarks.peers import neuralhydrology_epoch
+
+            contenders["NeuralHydrology, CudaLSTM"] = neuralhydrology_epoch(samples)
+        seconds = in_turns(contenders, options.rounds)
+        growth = _growth(threads)
+    members = {"soilcast, LSTM, ensemble of 4": 4}
+    steps = {name: 1000 * taken / BATCHES / members.get(name, 1) for name, taken in seconds.items()}
+    rows = [
+        (
+            name,
+            f"{np.median(one):.2f}",
+            f"{one.min():.2f}",
+            f"{SIZE / np.median(one):,.1f}",
+            *(f"{median_ratio(steps[other], one):.2f}" for other in (TUNED, LOADER)),
+        )
+        for name, one in steps.items()
+    ]
+    head = ("what", "median [ms]", "least [ms]", "1000 samples/s", "x tuned loop", "x DataLoader")
+    shape = f"{SIZE} windows x {LENGTH} days x {DYNAMIC + STATIC} inputs x 128 units"
+    show(f"A step of training and a member: {shape}, {threads} threads, {options.rounds} rounds", head, rows)
+    print(verdict("one run beside a tuned loop", median_ratio(steps[TUNED], steps[OURS]), 1.5))
+    print(verdict("one run beside a DataLoader over windows", median_ratio(steps[LOADER], steps[OURS]), 5))
+    show("How a step grows with the samples that are drawn from", ("cells x days", "median [ms]"), growth)
+    print(machine())
+
+
+def _growth(threads: int) -> list[tuple[str, str]]:
+    sizes = [(100, 540), (1000, 540), (10_000, 540), (1000, 5400)]
+    contenders = {
+        f"{cells:,} x {days:,}": soilcasts_epoch(*made_samples(cells, days), threads) for cells, days in sizes
+    }
+    seconds = in_turns(contenders, 3)
+    return [(name, f"{1000 * np.median(taken) / BATCHES:.2f}") for name, taken in seconds.items()]
 
 
 if __name__ == "__main__":

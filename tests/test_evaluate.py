@@ -9,14 +9,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from forecast_factory import DAYS, PERIODS, TEST, made_cube, made_forecast, refused
 from soilcast.cube import (
-    Grid,
-    assemble,
-    cells_of_grid,
-    era5_land_thickness,
     open_artifact,
     open_cube,
-    save_cube,
     write_dataset,
 )
 from soilcast.errors import SoilcastError
@@ -24,72 +20,6 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify import METRICS, evaluate, score_cells, summarise
 from soilcast.verify.summary import weighted_mean, weighted_median
 from soilcast.water import WaterConfig, physical_consistency, water_sign
-
-DAYS = np.arange("2019-01-01", "2020-07-01", dtype="datetime64[D]").astype("datetime64[ns]")
-PERIODS = {
-    "train_period": "2019-01-01:2019-12-31",
-    "validation_period": "2020-01-01:2020-03-31",
-    "test_period": "2020-04-01:2020-06-30",
-}
-TEST = slice(int(np.searchsorted(DAYS, np.datetime64("2020-04-01"))), len(DAYS))
-GRID = Grid(np.array([10.0, 30.0, 50.0, 70.0]), np.array([0.0, 20.0, 40.0]), np.array([0, 1, 4, 5, 7, 8, 10, 11]))
-
-
-def made_cube(path, lacking=(), seed=0):
-    rng = np.random.default_rng(seed)
-    shape = (len(GRID.index), len(DAYS))
-    moisture = 0.3 + 0.05 * np.cumsum(rng.standard_normal(shape), axis=1) / 20
-    moisture = np.clip(moisture, 0.02, 0.6)
-    moisture[2, TEST.start + 3 : TEST.start + 6] = np.nan
-    moisture[5, TEST] = np.nan
-    variables = {
-        "swvl1": moisture,
-        "swvl2": np.clip(moisture + 0.01 * rng.standard_normal(shape), 0, 1),
-        "swvl3": np.clip(moisture + 0.01 * rng.standard_normal(shape), 0, 1),
-        "tp": rng.exponential(0.003, shape),
-        "e": rng.uniform(0, 0.004, shape),
-        "sro": rng.exponential(0.0005, shape),
-        "sd": rng.uniform(0, 0.01, shape),
-        "climate_zone": np.array([1, 2, 4, 5, 6, 14, 27, 29]),
-        **era5_land_thickness(len(GRID.index)),
-    }
-    cube = assemble(
-        {name: values for name, values in variables.items() if name not in lacking},
-        cells=cells_of_grid(GRID),
-        time=DAYS,
-        title="a made cube",
-        source="test",
-        content="random numbers",
-    )
-    save_cube(cube, path)
-    return path
-
-
-def made_forecast(path, cube_path, *, label="LSTM", model="lstm", noise=0.01, seed=1, water=None, **attributes):
-    with open_cube(cube_path) as cube:
-        observed = cube["swvl1"].to_numpy()[:, TEST]
-        noisy = observed + noise * np.random.default_rng(seed).standard_normal(observed.shape)
-        noisy = np.where(np.isnan(noisy), 0.3, noisy).astype(np.float32)
-        forecast = xr.Dataset(
-            {"swvl1": (("cell", "time"), noisy)},
-            coords={name: cube[name].load() for name in cube.coords if name != "time"} | {"time": DAYS[TEST]},
-            attrs={
-                "soilcast_kind": "forecast",
-                "title": "a made forecast",
-                "target": "swvl1",
-                "label": label,
-                "model": model,
-                "content": cube.attrs["content"],
-                "source": cube.attrs["source"],
-                "cube_sha256": cube.attrs["content_sha256"],
-                "config": json.dumps({"model": model, "water": water or {}}),
-                "training_log": json.dumps([{"epoch": 1, "train_loss": 0.1, "validation_loss": None, "seconds": 1.0}]),
-                **PERIODS,
-                **attributes,
-            },
-        )
-    write_dataset(forecast, path, netcdf=path.suffix == ".nc")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +133,20 @@ def test_a_consistency_that_the_cube_cannot_tell_is_left_out_and_said(tmp_path):
     assert "consistency_w2" not in scores
     assert "consistency_w2 is left out: the cube lacks swvl2, swvl3" in scores.attrs["water"]
     assert "consistency_w2_mean" not in pd.read_csv(tmp_path / "scores" / "table.csv")
+
+
+@pytest.mark.parametrize("deep", [["swvl2", "swvl3"], ["swvl3"]])
+def test_a_target_is_not_judged_by_a_balance_that_holds_it(tmp_path, cube, deep):
+    forecast = made_forecast(tmp_path / "f", cube, target="swvl2", water={"deep_layers": deep})
+    with open_artifact(forecast, "forecast") as opened:
+        other = opened.load().rename(swvl1="swvl2")
+    write_dataset(other, tmp_path / "g", netcdf=False)
+    scores = evaluate([tmp_path / "g"], cube, tmp_path / "scores")
+    assert "consistency_w1" in scores
+    left_out = "swvl2" in deep
+    assert ("consistency_w2" in scores) is not left_out
+    assert ("consistency_w2_masked" in scores) is not left_out
+    assert ("consistency_w2 is left out: its water balance holds the target swvl2" in scores.attrs["water"]) is left_out
 
 
 def test_one_cell_of_each_climate_is_shown_as_series(scores, cube):
@@ -353,7 +297,9 @@ def test_a_forecast_without_any_value_is_named(tmp_path, cube, forecasts):
     with open_artifact(empty, "forecast") as opened:
         nothing = opened.load().assign(swvl1=opened["swvl1"] * np.float32(np.nan))
     write_dataset(nothing, tmp_path / "g.zarr", netcdf=False)
-    refused([forecasts[0], tmp_path / "g.zarr"], cube, tmp_path / "scores", "no cell-day is left to score: empty")
+    refused(
+        [forecasts[0], tmp_path / "g.zarr"], cube, tmp_path / "scores", "g.zarr: no cell-day is left to score: empty"
+    )
 
 
 def test_scores_that_stand_are_kept_unless_told_otherwise(tmp_path, cube, forecasts):
@@ -372,13 +318,3 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, cube, forecasts, monkeypa
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     refused(forecasts, cube, tmp_path / "deep" / "scores", "no space left")
     assert list((tmp_path / "deep").iterdir()) == []
-
-
-def refused(forecasts, cube, out, *words):
-    with pytest.raises(SoilcastError) as caught:
-        evaluate(forecasts, cube, out)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    assert not out.exists()

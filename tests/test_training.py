@@ -23,7 +23,7 @@ from soilcast.training.learner import Learner
 from soilcast.training.loop import Watch, train_networks
 from soilcast.training.ranks import Ranks
 from soilcast.training.samples import CellDays, Draw, Samples
-from soilcast.water.losses import LOSSES
+from soilcast.water.losses import LOSSES, Outcome
 
 QUICK = ["train.epochs=4", "train.validate_every=2", "train.batches_per_epoch=10", "network.hidden_size=8"]
 
@@ -278,3 +278,37 @@ def test_windows_longer_than_the_days_there_are_named(cube: Path, tmp_path: Path
     with pytest.raises(SoilcastError, match=r"inputs\.sequence_length 500 leaves no day of the training period"):
         train(cube, tmp_path / "run", quick("lstm", "inputs.sequence_length=500"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gpu_that_is_not_there_is_said_and_the_cpu_goes_on(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = train(cube, tmp_path / "run", quick("lstm", "train.device=cuda"))
+    assert "torch finds no GPU (train.device=cuda): going on with the CPU" in capsys.readouterr().err
+    assert json.loads(run.record["provenance"])["device"] == "cpu"
+    train(cube, tmp_path / "other", quick("lstm", "train.device=auto"))
+    assert capsys.readouterr().err == ""
+
+
+def test_mixed_precision_stays_near_float32(cube: Path, tmp_path: Path) -> None:
+    exact = train(cube, tmp_path / "exact", quick())
+    mixed = train(cube, tmp_path / "mixed", quick("lstm", "train.precision=bfloat16"))
+    losses = [[record["train_loss"] for record in run.log] for run in (exact, mixed)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+    assert losses[0] != losses[1]
+    assert mixed.networks[0].state_dict()["lstm.weight_hh_l0"].dtype == torch.float32
+
+
+def test_a_loss_of_all_members_together_is_refused(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Together:
+        def __call__(self, outcome: Outcome) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            error = torch.mean((outcome.observed - outcome.predicted) ** 2)
+            return error, {"mse": error}
+
+    monkeypatch.setitem(LOSSES, "rmse", lambda weights: Together())
+    run = train(cube, tmp_path / "one", quick())
+    assert run.log[0]["train_mse"] == run.log[0]["train_loss"]
+    with pytest.raises(SoilcastError, match=r"1 number\(s\) for train.ensemble=2.*last axis"):
+        train(cube, tmp_path / "two", quick("lstm", "train.ensemble=2"))
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]

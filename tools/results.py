@@ -49,7 +49,8 @@ def main() -> None:
     options = parser.parse_args()
     for name in (options.only,) if options.only else EXPERIMENTS:
         if not (options.out / name / "report.html").is_file():
-            compare(builtin_experiment(name), options.out / name, data=options.data, overwrite=True)
+            jobs = len(os.sched_getaffinity(0))
+            compare(builtin_experiment(name), options.out / name, data=options.data, jobs=jobs, overwrite=True)
     if options.only:
         return
     sections = [_HEAD, *(section for name in EXPERIMENTS for section in _section(name, options.out / name))]

@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from soilcast.comparing import demo
+    from soilcast.comparing import compare, demo
     from soilcast.cube import open_cube
     from soilcast.errors import SoilcastError
     from soilcast.forecasting import forecast
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Config": "training",
     "SoilcastError": "errors",
+    "compare": "comparing",
     "demo": "comparing",
     "evaluate": "verify",
     "forecast": "forecasting",
@@ -42,6 +43,7 @@ _HOME = {
 __all__ = [
     "Config",
     "SoilcastError",
+    "compare",
     "demo",
     "evaluate",
     "forecast",

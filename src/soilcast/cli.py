@@ -42,6 +42,7 @@ Dask = Annotated[
     str | None, typer.Option("--dask", metavar="ADDRESS", help="Scheduler of a dask cluster that does the work.")
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key of the config.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Train so many runs at once, each in a process.")]
 
 INTERRUPTED = 130
 
@@ -70,9 +71,38 @@ def demo(
         Path, typer.Option("--out", help="Folder for everything; an earlier demo there is replaced.")
     ] = Path("demo"),
     settings: Settings = None,
+    jobs: Jobs = 1,
 ) -> None:
     """Walk the whole path on the built-in planet (real geography and climate, synthetic weather)."""
-    soilcast.demo(out, settings=settings or (), progress=_shown(), tell=typer.echo)
+    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), tell=typer.echo)
+
+
+@app.command()
+def compare(
+    experiment: Annotated[str, typer.Argument(help="A YAML file, or a built-in one: demo, paper_design.")],
+    out: Out,
+    data: Annotated[Path, typer.Option("--data", help="Folder that the experiment's paths are in.")] = Path(),
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    memory: Memory = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train and judge all runs of an experiment. Ctrl-C stops it; --resume keeps what has been done and goes on."""
+    from soilcast.training.arrays import parse_bytes
+
+    soilcast.compare(
+        experiment,
+        out,
+        data=data,
+        settings=settings or (),
+        jobs=jobs,
+        overwrite=overwrite,
+        resume=resume,
+        memory=parse_bytes(memory) if memory else None,
+        progress=_shown(),
+        tell=typer.echo,
+    )
 
 
 @app.command()
@@ -155,10 +185,11 @@ def evaluate(
     forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST", help="Forecasts on one cube.")],
     cube: Cube,
     out: Out,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score forecasts against the cube, always beside persistence and climatology."""
-    soilcast.evaluate(forecasts, cube, out, overwrite=overwrite)
+    soilcast.evaluate(forecasts, cube, out, dask=dask, overwrite=overwrite, progress=_shown())
     typer.echo(soilcast.inspect(out))
 
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from soilcast.errors import SoilcastError
 
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
 Result = TypeVar("Result")
 
-_WAIT = "30s"
+ANSWER_SECONDS = 10.0
+"""How long a scheduler may take to answer."""
+
+RETURN_SECONDS = 60.0
+"""How long a cluster may be without any worker in the middle of the work: nannies start those that died again."""
+
+_LOOK_SECONDS = 2.0
 _AHEAD = 2
 """Pieces that are out for each thread of the workers: enough that none waits, few enough to hold their results."""
 
@@ -19,13 +36,15 @@ def work_on_cluster(
 ) -> Iterator[tuple[int, Result]]:
     """Do some work on each piece on a cluster's workers, and give the results as they come.
 
+    A piece whose worker died goes to another one.
+
     Parameters
     ----------
     address
         Of the scheduler, such as ``tcp://host:8786``.
     work
         Called on a worker with the cells of a piece; it and what it gives travel between the processes, so the paths
-        in it must be those of the workers too.
+        in it must be whole ones, and those of the workers too.
     pieces
         Number of a piece -> its cells.
 
@@ -36,41 +55,131 @@ def work_on_cluster(
     Raises
     ------
     SoilcastError
-        Without the extra ``cluster``; an address at which no scheduler or no worker answers; workers that died of a
-        piece; whatever the work raises.
+        Without the extra ``cluster``; an address at which no scheduler or no worker answers; a scheduler or workers
+        that are lost, workers that died of a piece; another soilcast on the
+        cluster; whatever the work raises.
     """
-    try:
-        from distributed import Client, KilledWorker, as_completed
-    except ImportError as error:
-        raise SoilcastError("--dask needs an extra: install it with pip install 'soilcast[cluster]'") from error
-    try:
-        client = Client(address, timeout=_WAIT, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise SoilcastError(
-            f"--dask {address}: no scheduler answers ({error}): give the address that it shows"
-        ) from error
-    with client:
+    with _connected(address) as client:
         threads = sum(client.nthreads().values())
         if not threads:
             raise SoilcastError(f"--dask {address}: the cluster has no workers: start some with dask worker {address}")
+        _refuse_other_soilcast(client, address)
         waiting = list(pieces.items())
-        numbers = {}
-        out = as_completed()
-        for number, cells in waiting[: _AHEAD * threads]:
-            future = client.submit(work, cells, pure=False)
-            numbers[future.key] = number
-            out.add(future)
-        del waiting[: _AHEAD * threads]
-        for future in out:
-            try:
-                result = future.result()
-            except KilledWorker as error:
-                raise SoilcastError(
-                    f"--dask {address}: workers died of a piece ({error}): see their logs, give them more memory"
-                ) from error
-            if waiting:
+        out: dict[Future[Result], int] = {}
+        finished: SimpleQueue[Future[Result]] = SimpleQueue()
+        while waiting or out:
+            while waiting and len(out) < _AHEAD * threads:
                 number, cells = waiting.pop(0)
-                following = client.submit(work, cells, pure=False)
-                numbers[following.key] = number
-                out.add(following)
-            yield numbers.pop(future.key), result
+                future = client.submit(work, cells, pure=False)
+                out[future] = number
+                future.add_done_callback(finished.put)
+            future = _next(finished, client, address)
+            yield out.pop(future), _result(future, address)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        from distributed import Client, Security
+    except ImportError as error:
+        raise SoilcastError("--dask needs an extra: install it with pip install 'soilcast[cluster]'") from error
+    scheme, place = _parsed(address)
+    arguments = Security().get_connection_args("client")
+    if scheme == "tls" and arguments["ssl_context"] is None:
+        raise SoilcastError(
+            f"--dask {address}: dask has no certificate for it: set distributed.comm.tls in its settings"
+        )
+    try:
+        # A client knocks again and again where nothing listens, and waits for ever where no scheduler does.
+        socket.create_connection(place, timeout=ANSWER_SECONDS).close()
+        with ThreadPoolExecutor(1) as pool:  # a notebook's own thread has a loop already
+            pool.submit(asyncio.run, _greet(address, arguments)).result()
+        client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+    except (OSError, UnicodeError) as error:
+        said = str(error) or "what listens there is something else"
+        raise SoilcastError(
+            f"--dask {address}: no scheduler answers ({said}): give the address that it shows"
+        ) from error
+    # It logs tracebacks of a scheduler that is lost, which is told in one line here.
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield client
+    finally:
+        client.close()
+        log.setLevel(level)
+
+
+async def _greet(address: str, arguments: dict[str, Any]) -> None:
+    from distributed.comm.core import connect
+
+    comm = await asyncio.wait_for(connect(address, **arguments), ANSWER_SECONDS)
+    await comm.close()
+
+
+def _parsed(address: str) -> tuple[str, tuple[str, int]]:
+    """Scheme, and host and port, of a scheduler's address."""
+    try:
+        parts = urlsplit(address if "://" in address else f"tcp://{address}")
+        if parts.scheme in ("tcp", "tls") and parts.hostname and parts.port:
+            return parts.scheme, (parts.hostname, parts.port)
+    except ValueError:
+        pass
+    raise SoilcastError(f"--dask {address}: that is no address of a scheduler: write it as tcp://HOST:PORT")
+
+
+def _refuse_other_soilcast(client: Client, address: str) -> None:
+    versions: Any = client.get_versions(packages=["soilcast"])
+    mine = versions["client"]["packages"]["soilcast"]
+    others = {"scheduler": versions["scheduler"]} | {f"worker {at}": of for at, of in versions["workers"].items()}
+    for other, known in others.items():
+        theirs = known["packages"].get("soilcast")
+        if theirs != mine:
+            raise SoilcastError(
+                f"--dask {address}: its {other} has {f'soilcast {theirs}' if theirs else 'no soilcast'}: install "
+                f"soilcast {mine} there, as here"
+            )
+
+
+def _next(finished: SimpleQueue[Future[Result]], client: Client, address: str) -> Future[Result]:
+    """Wait until a piece is done, for as long as there are workers."""
+    seen = time.monotonic()
+    while True:
+        try:
+            return finished.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            pass
+        try:
+            threads = client.nthreads()
+        except OSError as error:
+            raise _lost(address) from error
+        if threads:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > RETURN_SECONDS:
+            raise SoilcastError(
+                f"--dask {address}: all workers are gone: see their logs, start some with dask worker {address} and "
+                "the command again"
+            )
+
+
+def _result(future: Future[Result], address: str) -> Result:
+    from distributed import KilledWorker
+
+    try:
+        result: Result = future.result()
+        return result
+    except CancelledError as error:
+        raise _lost(address) from error
+    except KilledWorker as error:
+        raise SoilcastError(
+            f"--dask {address}: {error.allowed_failures + 1} workers died of one piece of the work, the last "
+            f"{error.last_worker.address}: see their logs, give them more memory"
+        ) from error
+
+
+def _lost(address: str) -> SoilcastError:
+    return SoilcastError(
+        f"--dask {address}: the scheduler was lost in the middle of the work: see its log, start it and the command "
+        "again"
+    )

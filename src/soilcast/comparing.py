@@ -1,67 +1,43 @@
-"""The whole path on built-in data, as an example of how the public functions go together."""
+"""Whole experiments: from source files to a report on many models, which are trained side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import resources
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from soilcast.cube import open_cube
+from soilcast.cube import open_artifact, open_cube
+from soilcast.errors import SoilcastError
+from soilcast.experiments import Experiment, Plan, builtin_experiment, load_experiment, plan_runs
+from soilcast.files import refuse_existing, whole_or_nothing
 from soilcast.forecasting import forecast
-from soilcast.models import MODELS
 from soilcast.reporting import report
-from soilcast.schema import read_yaml
 from soilcast.sources import prepare
-from soilcast.training.config import load_config
-from soilcast.training.train import run_summary, train
+from soilcast.training.checkpoint import CHECKPOINT
+from soilcast.training.jobs import train_runs
+from soilcast.training.run import RECORD, Run, open_run
+from soilcast.training.train import run_summary
+from soilcast.training.workplace import workplace_of
 from soilcast.verify import evaluate
+from soilcast.workers import refuse_unguarded
+
+__all__ = ["Experiment", "builtin_experiment", "compare", "demo"]
 
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A source, the models to compare on it, and their settings: what a file in ``experiments/`` says.
-
-    Parameters
-    ----------
-    about
-        The data in a sentence: what is observed, modelled or synthetic.
-    source, paths, options
-        For `prepare`; paths are relative to a folder of data, the option ``mapping`` to the experiment's file.
-    models
-        Names in `MODELS`.
-    config
-        Keys of the config that differ from the defaults, for all models.
-    """
-
-    about: str
-    source: str
-    models: Sequence[str]
-    paths: Sequence[str] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-def builtin_experiment(name: str) -> Experiment:
-    """Read ``experiments/NAME.yaml`` of the package."""
-    file = Path(str(resources.files("soilcast.experiments"))) / f"{name}.yaml"
-    experiment = Experiment(**read_yaml(file))
-    options = dict(experiment.options)
-    if "mapping" in options:
-        options["mapping"] = (file.parent / options["mapping"]).resolve()
-    return replace(experiment, options=options)
-
-
 def compare(
-    experiment: Experiment,
-    out: Path,
+    experiment: Experiment | str | Path,
+    out: str | Path,
     *,
-    data: Path = Path(),
+    data: str | Path = Path(),
     settings: Sequence[str] = (),
+    jobs: int = 1,
     overwrite: bool = False,
+    resume: bool = False,
+    memory: int | None = None,
     progress: bool = False,
     tell: Tell = print,
 ) -> Path:
@@ -70,15 +46,21 @@ def compare(
     Parameters
     ----------
     experiment
-        What to do.
+        What to do: an experiment, the name of a built-in one, or a YAML file.
     out
         Folder for everything: ``cube``, ``runs/``, ``forecasts/``, ``scores`` and ``report.html``.
     data
         Folder that the experiment's paths are in.
     settings
         ``key=value`` settings over those of the experiment.
+    jobs
+        How many runs to train and to forecast at once: see `soilcast.training.jobs.train_runs`.
     overwrite
         Replace what an earlier walk left in ``out``.
+    resume
+        Go on with an earlier walk of the same experiment: what it has finished is kept.
+    memory
+        Hold no more than this in training and forecasting, all processes together [bytes].
     progress
         Show bars.
     tell
@@ -86,35 +68,55 @@ def compare(
 
     Returns
     -------
-    The path of the report.
+    The path of the report. A run that fails is told, and left out of it.
 
     Raises
     ------
     SoilcastError
-        What any of the steps raises.
+        What any of the steps raises; all runs failed.
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM; ``resume`` goes on.
     """
-    cube = out / "cube"
-    paths = [data / path for path in experiment.paths]
-    prepare(experiment.source, paths, out=cube, overwrite=overwrite, **experiment.options)
-    opened = open_cube(cube)
-    tell(f"{cube}: {opened.attrs['title']}; {opened.sizes['cell']} cells, {opened.sizes['time']} days")
-    forecasts = []
-    for name in experiment.models:
-        config = load_config(settings=settings, model=name, base=experiment.config)
-        run, ahead = out / "runs" / name, out / "forecasts" / name
-        record = train(cube, run, config, overwrite=overwrite, progress=progress).record
-        tell(f"{run}: {run_summary(record)}")
-        forecast(run, cube, ahead, overwrite=overwrite, progress=progress)
-        forecasts.append(ahead)
-        if record["status"] == "interrupted":
-            raise KeyboardInterrupt
-    evaluate(forecasts, cube, out / "scores", overwrite=overwrite)
-    report([out / "scores"], out / "report.html", overwrite=overwrite)
-    tell(f"{out / 'report.html'}: the report of {', '.join(MODELS[name].label for name in experiment.models)}")
+    refuse_unguarded()
+    out = Path(out)
+    if not isinstance(experiment, Experiment):
+        experiment = load_experiment(experiment)
+    plans = plan_runs(experiment, settings)
+    _refuse_taken(out, plans, overwrite=overwrite, resume=resume)
+    cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, tell=tell)
+
+    def say(run: Path, outcome: Run | SoilcastError) -> None:
+        if isinstance(outcome, Run):
+            tell(f"{run}: {run_summary(outcome.record)}")
+
+    configs = {out / "runs" / name: plan.config for name, plan in plans.items()}
+    options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
+    labels = {name: plan.label for name, plan in plans.items()}
+    then = functools.partial(_label_and_forecast, cube, out / "forecasts", labels, overwrite or resume, resume)
+    outcomes = train_runs(cube, configs, jobs=jobs, **options, progress=progress, then=then, ended=say)
+    failed = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
+    for run, failure in failed.items():
+        tell(f"{run} failed: {failure}")
+    good = [out / "forecasts" / run.name for run in outcomes if run not in failed]
+    if not good:
+        reason = next(iter(failed.values()))
+        raise SoilcastError(f"no run came to a forecast ({reason}): mend this, and go on with --resume")
+    replaced = overwrite or resume
+    evaluate(good, cube, out / "scores", overwrite=replaced)
+    report([out / "scores"], out / "report.html", overwrite=replaced)
+    left_out = f"; {len(failed)} that failed left out" if failed else ""
+    tell(f"{out / 'report.html'}: the report of {', '.join(plans[path.name].label for path in good)}{left_out}")
     return out / "report.html"
 
 
-def demo(out: str | Path = "demo", *, settings: Sequence[str] = (), progress: bool = False, tell: Tell = print) -> Path:
+def demo(
+    out: str | Path = "demo",
+    *,
+    settings: Sequence[str] = (),
+    jobs: int = 1,
+    progress: bool = False,
+    tell: Tell = print,
+) -> Path:
     """Train, forecast and judge LSTM, PHY-LSTM and PHYs-LSTM on the built-in planet (synthetic weather).
 
     Parameters
@@ -123,11 +125,82 @@ def demo(out: str | Path = "demo", *, settings: Sequence[str] = (), progress: bo
         Folder for everything; what an earlier demo left there is replaced.
     settings
         ``key=value`` settings over those of ``experiments/demo.yaml``.
+    jobs, progress, tell
+        See `compare`.
 
     Returns
     -------
     The path of the report.
     """
-    return compare(
-        builtin_experiment("demo"), Path(out), settings=settings, overwrite=True, progress=progress, tell=tell
-    )
+    return compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, tell=tell)
+
+
+def _refuse_taken(out: Path, plans: Mapping[str, Plan], *, overwrite: bool, resume: bool) -> None:
+    """See, before hours of training, that all outputs can be written."""
+    for path in _outputs(out, plans):
+        if path.exists() and not (overwrite or resume):
+            raise SoilcastError(
+                f"{path} exists already: go on with --resume, give another --out, or --overwrite to replace it"
+            )
+        if path.name != CHECKPOINT:
+            refuse_existing(path, overwrite=True)
+
+
+def _outputs(out: Path, plans: Mapping[str, Plan]) -> Iterator[Path]:
+    yield from (out / "cube", out / "scores", out / "report.html")
+    for name in plans:
+        yield from (out / "runs" / name, workplace_of(out / "runs" / name) / CHECKPOINT, out / "forecasts" / name)
+
+
+def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool, resume: bool, tell: Tell) -> Path:
+    if resume and cube.exists():
+        with open_cube(cube) as opened:
+            made = _parsed(opened.attrs.get("provenance"))
+        wanted = json.loads(json.dumps({"source": experiment.source, "options": experiment.options}, default=str))
+        if {name: made.get(name) for name in wanted} != wanted:
+            raise SoilcastError(
+                f"{cube} is of another experiment than the one to go on with: give another --out, or --overwrite"
+            )
+    else:
+        paths = [data / path for path in experiment.paths]
+        prepare(experiment.source, paths, out=cube, overwrite=overwrite, **experiment.options)
+    with open_cube(cube) as opened:
+        tell(f"{cube}: {opened.attrs['title']}; {opened.sizes['cell']} cells, {opened.sizes['time']} days")
+    return cube
+
+
+def _parsed(provenance: object) -> dict[str, Any]:
+    try:
+        parsed = json.loads(str(provenance))
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _label_and_forecast(
+    cube: Path, folder: Path, labels: Mapping[str, str], overwrite: bool, resume: bool, run: Path, memory: int | None
+) -> None:
+    _label(run, labels[run.name])
+    path = folder / run.name
+    if resume and _stands(path, run):
+        return
+    forecast(run, cube, path, memory=memory, overwrite=overwrite, resume=resume and not path.exists())
+
+
+def _label(run: Path, label: str) -> None:
+    """Call a run by its name in the experiment, and so its forecast, the scores and the report."""
+    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    if record["label"] != label:
+        with whole_or_nothing(run / RECORD, overwrite=True) as partial:
+            partial.write_text(json.dumps(record | {"label": label}, indent=2) + "\n", encoding="utf-8")
+
+
+def _stands(path: Path, run: Path) -> bool:
+    """Whether the forecast there is the very one that the run would make."""
+    record = open_run(run).record
+    wanted = {name: record[name] for name in ("label", "weights_sha256", "cube_sha256", "test_period")}
+    try:
+        with open_artifact(path, "forecast") as opened:
+            return {name: opened.attrs.get(name) for name in wanted} == wanted
+    except SoilcastError:
+        return False

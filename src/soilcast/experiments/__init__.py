@@ -1,1 +1,146 @@
-"""The experiments that come with soilcast, as YAML."""
+"""The experiments: a source, runs on it, and their settings, as YAML; some come with soilcast."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from soilcast.errors import SoilcastError
+from soilcast.models import MODELS
+from soilcast.schema import nearest, read_yaml, validate
+from soilcast.training.config import Config, load_config
+
+_HERE = Path(str(resources.files("soilcast.experiments")))
+
+
+class Experiment(BaseModel):
+    """A source, the models to compare on it, and their settings: what a YAML file of an experiment says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str = Field(description="the data in a sentence: what is observed, modelled or synthetic")
+    source: str = Field(description="for `prepare`")
+    paths: tuple[str, ...] = Field((), description="for `prepare`, relative to a folder of data")
+    options: dict[str, Any] = Field({}, description="for `prepare`; `mapping` is relative to the experiment's file")
+    config: dict[str, Any] = Field({}, description="keys of the config that differ from the defaults, for all runs")
+    models: tuple[str, ...] = Field((), description="names in `MODELS`: a run of each, of the same name")
+    runs: dict[str, dict[str, Any]] = Field({}, description="name of a run -> keys of its own, over those for all")
+    seeds: int = Field(1, ge=1, le=1024, description="each run is trained with so many seeds: NAME-s0, NAME-s1, ...")
+
+    @field_validator("models")
+    @classmethod
+    def _are_registered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in MODELS:
+                raise ValueError(f"there is no model {name}: {nearest(name, MODELS)}")
+        return value
+
+    @field_validator("runs")
+    @classmethod
+    def _name_folders(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9]([\w.=,+-]*[\w=,+-])?", name, re.ASCII):
+                raise ValueError(f"the run {name!r} cannot name a folder: use letters, digits and _ . = , + -")
+        return value
+
+    @model_validator(mode="after")
+    def _are_some_and_once(self) -> Self:
+        names = [*self.models, *self.runs]
+        if not names:
+            raise ValueError("name at least one model under models, or one run under runs")
+        # As some file systems see them.
+        if len({name.casefold() for name in names}) < len(names):
+            raise ValueError("two runs of one name")
+        return self
+
+
+def builtin_experiment(name: str) -> Experiment:
+    """Read ``experiments/NAME.yaml`` of the package."""
+    return _read(_HERE / f"{name}.yaml")
+
+
+def load_experiment(name: str | Path) -> Experiment:
+    """Read an experiment.
+
+    Parameters
+    ----------
+    name
+        Name of a built-in one, or a YAML file.
+
+    Raises
+    ------
+    SoilcastError
+        There is none of this name, or its file has an unknown key or a value that does not fit.
+    """
+    built_in = sorted(file.stem for file in _HERE.glob("*.yaml"))
+    if str(name) in built_in:
+        return builtin_experiment(str(name))
+    if not Path(name).is_file():
+        raise SoilcastError(f"{name}: no experiment of this name, and no file: {nearest(str(name), built_in)}")
+    return _read(Path(name))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run of an experiment.
+
+    Parameters
+    ----------
+    label
+        How scores and report call it.
+    config
+        What it is trained with.
+    """
+
+    label: str
+    config: Config
+
+
+def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str, Plan]:
+    """Name the runs of an experiment, and make the config of each.
+
+    Parameters
+    ----------
+    settings
+        ``key=value`` settings over those of the experiment, for all runs.
+
+    Raises
+    ------
+    SoilcastError
+        A key or a value of a config that does not fit, with the run that it is of.
+    """
+    named = {name: (MODELS[name].label, {"model": name}) for name in experiment.models}
+    named |= {name: (name, dict(keys)) for name, keys in experiment.runs.items()}
+    plans = {}
+    for name, (label, keys) in named.items():
+        try:
+            config = load_config(settings=settings, base=_merged(experiment.config, keys))
+        except SoilcastError as error:
+            raise SoilcastError(f"run {name}: {error}") from error
+        for seed in range(experiment.seeds):
+            end = f"-s{config.train.seed + seed}" if experiment.seeds > 1 else ""
+            train = config.train.model_copy(update={"seed": config.train.seed + seed})
+            plans[name + end] = Plan(label + end, config.model_copy(update={"train": train}))
+    return plans
+
+
+def _read(file: Path) -> Experiment:
+    experiment = validate(Experiment, read_yaml(file), str(file))
+    options = dict(experiment.options)
+    if "mapping" in options:
+        options["mapping"] = (file.parent / str(options["mapping"])).resolve()
+    return experiment.model_copy(update={"options": options})
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result

@@ -156,20 +156,32 @@ def _values(
 ) -> Iterator[tuple[int, Floats]]:
     missing = {number: stream.blocks[number] for number in stream.missing}
     if dask is not None:
-        yield from work_on_cluster(dask, functools.partial(_on_worker, run, cube, wanted, precision), missing)
+        # Workers have a working folder of their own, and may have seen other files at these paths before.
+        paths = str(Path(run).absolute()), str(Path(cube).absolute())
+        work = functools.partial(_on_worker, *paths, stream.identity["run"], stream.identity["cube"], wanted, precision)
+        yield from work_on_cluster(dask, work, missing)
         return
     for number, cells in missing.items():
         yield number, forecaster(cells)
 
 
-def _on_worker(run: str, cube: str, wanted: slice, precision: str, cells: slice) -> Floats:
+def _on_worker(run: str, cube: str, weights: str, content: str, wanted: slice, precision: str, cells: slice) -> Floats:
     with torch_threads(1):
-        return _worker_forecaster(run, cube, wanted.start, wanted.stop, precision)(cells)
+        return _worker_forecaster(run, cube, weights, content, wanted.start, wanted.stop, precision)(cells)
 
 
 @functools.lru_cache(maxsize=1)
-def _worker_forecaster(run: str, cube: str, first: int, stop: int, precision: str) -> BlockForecaster:
-    return BlockForecaster(open_run(run), open_cube(cube), slice(first, stop), precision, 1, choose_device("cpu"))
+def _worker_forecaster(
+    run: str, cube: str, weights: str, content: str, first: int, stop: int, precision: str
+) -> BlockForecaster:
+    trained, opened = open_run(run), open_cube(cube)
+    for path, meant, found in (
+        (run, weights, trained.record["weights_sha256"]),
+        (cube, content, opened.attrs["content_sha256"]),
+    ):
+        if meant != found:
+            raise SoilcastError(f"{path}: a worker finds another one there: give the workers the same files")
+    return BlockForecaster(trained, opened, slice(first, stop), precision, 1, choose_device("cpu"))
 
 
 def _cells_a_block(run: Run, cube: xr.Dataset, wanted: slice, memory: int | None) -> int:

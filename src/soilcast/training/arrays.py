@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import mmap
@@ -9,7 +10,8 @@ import os
 import re
 import resource
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from soilcast.errors import SoilcastError
+from soilcast.files import FULL_DISK
 
 Array = npt.NDArray[Any]
 Allocate = Callable[[str, tuple[int, ...], npt.DTypeLike], Array]
 
 _UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _COMPLETE = "complete.json"
+_PARTIAL = ".partial"
+_DIGITS = 16
+"""Of the hash of what arrays depend on, which names their folder."""
 
 
 def parse_bytes(text: str) -> int:
@@ -76,51 +82,94 @@ def make_arrays(folder: Path | None, identity: Mapping[str, Any], fill: Callable
         fill(in_memory)
         return made
     text = json.dumps(identity, sort_keys=True)
-    place = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+    place = folder / hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
     if not (place / _COMPLETE).is_file():
-        partial = folder / f".{place.name}.partial-{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-
-            def allocate(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-                made[name] = np.lib.format.open_memmap(partial / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-                return made[name]
-
-            fill(allocate)
-            forget_pages(made.values(), write=True)
-            sizes = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
-            (partial / _COMPLETE).write_text(json.dumps({"identity": identity, "sizes": sizes}), encoding="utf-8")
-            if place.exists():
-                shutil.rmtree(place)
-            partial.rename(place)
-        except OSError:
+        with _alone_in(folder):
             if not (place / _COMPLETE).is_file():  # else another process has made the same meanwhile
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                _fill_files(place, identity, fill)
     return _open(place)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process fills files here, and remove what those left that were killed while they did."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in folder.glob(f".{'[0-9a-f]' * _DIGITS}{_PARTIAL}"):
+            shutil.rmtree(left)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _fill_files(place: Path, identity: Mapping[str, Any], fill: Callable[[Allocate], Any]) -> None:
+    partial = place.with_name(f".{place.name}{_PARTIAL}")
+    partial.mkdir()
+    made: list[Array] = []
+
+    def allocate(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        file = partial / f"{name}.npy"
+        made.append(_page_by_page(np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)))
+        # Taken from the disk now: one that is full when a page is written ends the process without a word.
+        if hasattr(os, "posix_fallocate"):
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        return made[-1]
+
+    try:
+        fill(allocate)
+        forget_pages(made, write=True)
+        sizes = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
+        (partial / _COMPLETE).write_text(json.dumps({"identity": identity, "sizes": sizes}), encoding="utf-8")
+        if place.exists():
+            shutil.rmtree(place)
+        partial.rename(place)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        raise SoilcastError(
+            f"no space left on the disk of {place.parent} for the samples that do not fit in memory: free some space, "
+            "or give more --memory"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _open(place: Path) -> dict[str, Array]:
     try:
         sizes = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))["sizes"]
         # A file that is too short would end the process when its missing part is read.
-        if any((place / name).stat().st_size != size for name, size in sizes.items()):
+        if any(Path(name).name != name or (place / name).stat().st_size != size for name, size in sizes.items()):
             raise ValueError("a file has another size")
         # Mapped for this process alone: torch knows no arrays that cannot be written, and nothing here writes to them.
-        return {Path(name).stem: np.load(place / name, mmap_mode="c", allow_pickle=False) for name in sizes}
-    except (OSError, ValueError, KeyError) as error:
+        mapped = {Path(name).stem: np.load(place / name, mmap_mode="c", allow_pickle=False) for name in sizes}
+        return {name: _page_by_page(array) for name, array in mapped.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SoilcastError(f"{place}: damaged ({error}): remove it and start again") from error
 
 
 def forget_pages(arrays: Iterable[npt.NDArray[np.generic]], *, write: bool = False) -> None:
     """Let go of the memory that mapped arrays were read or written through; the files keep what it held."""
     for array in arrays:
-        base: Any = array
-        while base is not None and not isinstance(base, mmap.mmap):
-            base = base.base if isinstance(base, np.ndarray) else getattr(base, "obj", None)
-        if base is not None:
+        mapping = _mapping_of(array)
+        if mapping is not None:
             if write:
-                base.flush()
-            base.madvise(mmap.MADV_DONTNEED)
+                mapping.flush()
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _page_by_page(array: Array) -> Array:
+    """Have the system read and write a mapped array in small pieces: else one value may bring 2 MiB around it along."""
+    mapping = _mapping_of(array)
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_RANDOM)
+    return array
+
+
+def _mapping_of(array: npt.NDArray[np.generic]) -> mmap.mmap | None:
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = base.base if isinstance(base, np.ndarray) else getattr(base, "obj", None)
+    return base

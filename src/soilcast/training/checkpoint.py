@@ -104,7 +104,10 @@ class Checkpoints:
             return None
         try:
             with safe_open(self.path, framework="pt") as opened:
-                entry = json.loads(opened.metadata()[_ENTRY])
+                described = opened.metadata() or {}
+                if _ENTRY not in described:
+                    raise ValueError("it is no checkpoint")
+                entry = json.loads(described[_ENTRY])
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
             if _digest(entry["content"], tensors) != entry["sha256"]:
                 raise ValueError("its checksum differs")
@@ -112,7 +115,7 @@ class Checkpoints:
             if content["format"] != _FORMAT:
                 raise ValueError("another version of soilcast wrote it")
             found, standing = dict(content["identity"]), dict(content["standing"])
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SoilcastError(
                 f"{self.path}: cannot be gone on from ({error}): start anew with --overwrite"
             ) from error

@@ -22,7 +22,7 @@ from soilcast.training.split import Split
 from soilcast.water import mask_observed, water_sign
 
 _FORMAT = 1
-_WORKING_BYTES = 320 * 2**20
+_WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
 
 
@@ -110,7 +110,8 @@ def make_dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | 
     samples = Samples(
         **tensors, water_sign=torch.from_numpy(signs), length=config.inputs.sequence_length, mapped=mapped
     )
-    scalings = from_arrays({name: np.array(value) for name, value in arrays.items()}, names)
+    statistics = {name: np.array(value) for name, value in arrays.items() if name.startswith("scaling.")}
+    scalings = from_arrays(statistics, names)
     return Dataset(samples, first, scalings, train, validation, learnable)
 
 

@@ -24,6 +24,10 @@ from soilcast.training.samples import SAMPLERS, Batch, CellDays, Draw, Samples
 _GATHERED_SAMPLES = 32_768
 """Samples that are gathered together: cheaper than batch by batch, yet never more than fit well in memory."""
 
+_GATHERED_MAPPED = 1024
+"""The same where samples are mapped from files: a sample of 224 bytes brings 64 KiB around it into memory, until its
+pages are let go."""
+
 Record = dict[str, Any]
 
 
@@ -254,7 +258,8 @@ def _take_steps(
 
 
 def _batches(samples: Samples, draws: Draw, device: torch.device) -> Iterator[Batch]:
-    together = max(1, _GATHERED_SAMPLES // draws.cells[0].size)
+    most = _GATHERED_MAPPED if samples.mapped else _GATHERED_SAMPLES
+    together = max(1, most // draws.cells[0].size)
     groups = [draws[start : start + together] for start in range(0, len(draws.cells), together)]
     for gathered in _gathered(samples, groups, device):
         for position in range(len(gathered.windows)):

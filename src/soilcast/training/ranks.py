@@ -62,6 +62,10 @@ class Ranks:
                 raise self._gone() from error
         return tensor
 
+    def any(self, own: bool, device: torch.device) -> bool:
+        """Whether any process says so."""
+        return (self.size > 1 and bool(self.add(torch.tensor(float(own), device=device)) > 0)) or own
+
     def wait(self) -> None:
         """Wait until every process has come here."""
         if self.size > 1:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ from soilcast.training.ranks import Ranks, joined_ranks
 from soilcast.training.run import LOG, RECORD, Run, build_networks, open_run, save_run
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import Split, split_days
-from soilcast.training.workplace import locked_workplace, workplace_of
+from soilcast.training.workplace import clear_workplace, locked_workplace, workplace_of
 from soilcast.water import refuse_missing
 from soilcast.water.losses import LOSSES
 
 _SAMPLES = "samples"
+_DONE = ("finished", "stopped early")
+"""How a training ended that --resume has nothing to add to."""
 
 
 def train(
@@ -91,16 +93,17 @@ def train(
     device = choose_device(config.train.device)
     with joined_ranks(device) as ranks, torch_threads(config.train.threads) as threads:
         opened = open_cube(cube)
-        finished = _finished(out, opened, config) if resume else None
+        finished = _finished(out, opened, config, ranks) if resume else None
         if finished is not None:
             return finished
         split = split_days(opened["time"].to_numpy(), config.split, str(cube))
         _refuse_lacking(opened, config)
-        with _workplace(out, ranks, overwrite=overwrite, resume=resume) as place:
+        with _full_disk_told(out), _workplace(out, ranks, overwrite=overwrite, resume=resume) as place:
             folder = Path(samples) if samples else choose_folder(opened, config, split, memory, place / _SAMPLES)
+            if ranks.any(folder is not None, device):
+                folder = folder or place / _SAMPLES
             dataset = _dataset(opened, config, split, folder, ranks)
             checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks))
-            learner = _learner(config, device, ranks)
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training) -> Run:
@@ -109,13 +112,14 @@ def train(
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
                 run = replace(run, record={**run.record, **memory_held, "provenance": provenance})
                 if ranks.leads:
-                    with whole_or_nothing(out, overwrite=overwrite or resume) as partial:
+                    with whole_or_nothing(out, overwrite=overwrite or resume) as partial, _full_disk_told(out):
                         partial.mkdir()
                         save_run(partial, run)
                 return run
 
             try:
-                training = _train(learner, dataset, config, checkpoints, ranks, resume=resume, shown=progress)
+                with closing(_learner(config, device, ranks, threads)) as learner:
+                    training = _train(learner, dataset, config, checkpoints, ranks, resume=resume, shown=progress)
             except DivergedError as error:
                 if error.training.weights:
                     write(error.training)
@@ -147,12 +151,11 @@ def _train(
 
     def keep(point: Checkpoint, must: bool) -> None:
         if ranks.leads and point.standing["log"] and (must or checkpoints.is_due()):
-            with _full_disk_told(checkpoints):
-                checkpoints.write(point)
+            checkpoints.write(point)
 
     def record(line: Record) -> None:
         if ranks.leads:
-            with _full_disk_told(checkpoints), log.open("a", encoding="utf-8") as stream:
+            with log.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
 
     if ranks.leads:
@@ -175,10 +178,10 @@ def _train(
         )
 
 
-def _learner(config: Config, device: torch.device, ranks: Ranks) -> Learner:
+def _learner(config: Config, device: torch.device, ranks: Ranks, threads: int) -> Learner:
     model = MODELS[config.model]
     networks = [network.to(device) for network in build_networks(config)]
-    return Learner(networks, LOSSES[model.loss](config.weights), config.train, ranks)
+    return Learner(networks, LOSSES[model.loss](config.weights), config.train, ranks, threads)
 
 
 def _dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | None, ranks: Ranks) -> Dataset:
@@ -197,19 +200,26 @@ def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
         refuse_missing(cube, form, config.water)
 
 
-def _finished(out: Path, cube: xr.Dataset, config: Config) -> Run | None:
+def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks) -> Run | None:
     """Open ``out`` if it is the very run that is asked for, and finished."""
     if not (out / RECORD).is_file():
         return None
     run = open_run(out)
-    if run.record["status"] == "interrupted" and (workplace_of(out) / CHECKPOINT).exists():
+    status = run.record["status"]
+    if status == "interrupted" and (workplace_of(out) / CHECKPOINT).exists():
         return None
     found, wanted = flatten(run.config.model_dump(mode="json")), flatten(config.model_dump(mode="json"))
     differing = [key for key in wanted if found.get(key) != wanted[key]]
     if differing or run.record["cube_sha256"] != cube.attrs["content_sha256"]:
         what = f"{differing[0]} {json.dumps(found.get(differing[0]))}" if differing else "another cube"
         raise SoilcastError(f"{out} is a run of {what}: give another --out, or --overwrite to replace it")
-    shutil.rmtree(workplace_of(out), ignore_errors=True)
+    if status not in _DONE:
+        raise SoilcastError(
+            f"{out} is an unfinished run ({status}), and there is no checkpoint to go on from: start anew with "
+            "--overwrite"
+        )
+    if ranks.leads:
+        clear_workplace(out)
     return run
 
 
@@ -240,15 +250,16 @@ def _workplace(out: Path, ranks: Ranks, *, overwrite: bool, resume: bool) -> Ite
 
 
 @contextmanager
-def _full_disk_told(checkpoints: Checkpoints) -> Iterator[None]:
+def _full_disk_told(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL_DISK:
+        if error.errno not in (*FULL_DISK, errno.EFBIG):
             raise
-        stands = "the last checkpoint stands" if checkpoints.path.exists() else "there is no checkpoint yet"
+        kept = (workplace_of(out) / CHECKPOINT).exists()
+        stands = "the last checkpoint stands" if kept else "there is no checkpoint yet"
         raise SoilcastError(
-            f"no space left on the disk of {checkpoints.path}: {stands}; free some space and go on with --resume"
+            f"no space left on the disk of {out} ({error.strerror}): {stands}; free some space and go on with --resume"
         ) from error
 
 

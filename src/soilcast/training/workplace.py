@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,26 +44,51 @@ def locked_workplace(out: Path, *, overwrite: bool, resume: bool, keep: str) -> 
     place = workplace_of(out)
     refuse_existing(place, overwrite=True) if not place.exists() else _refuse_foreign(place)
     place.mkdir(parents=True, exist_ok=True)
-    lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SoilcastError(
-                f"{out}: another soilcast is at work on it: wait until that has ended, or give another --out"
-            ) from error
+    with _locked(place, out):
         if (place / keep).exists() and not resume and not overwrite:
             raise SoilcastError(
                 f"{place}: an earlier, unfinished work on {out} is there: go on with --resume, or start anew with "
                 "--overwrite"
             )
+        _remove_halves(out)
         if not resume:
             _empty(place)
         try:
             yield place
         finally:
             if not (place / keep).exists():
-                shutil.rmtree(place, ignore_errors=True)
+                _remove_workplace(place)
+
+
+def clear_workplace(out: Path) -> None:
+    """Remove what a process left that was killed when ``out`` was done already.
+
+    Raises
+    ------
+    SoilcastError
+        Another process is making it anew.
+    """
+    place = workplace_of(out)
+    if (place / _LOCK).is_file():
+        with _locked(place, out):
+            _remove_halves(out)
+            _remove_workplace(place)
+    elif place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
+
+
+@contextmanager
+def _locked(place: Path, out: Path) -> Iterator[None]:
+    lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (place / _LOCK).stat()  # who held it until now may have removed it in the meantime
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise SoilcastError(
+                f"{out}: another soilcast is at work on it: wait until that has ended, or give another --out"
+            ) from error
+        yield
     finally:
         os.close(lock)
 
@@ -73,12 +98,28 @@ def _refuse_foreign(place: Path) -> None:
         raise SoilcastError(f"{place} is needed for work on this --out, but is not soilcast's: give another --out")
 
 
+def _remove_halves(out: Path) -> None:
+    """Remove what processes that were killed while they wrote ``out`` left beside it; who has the lock alone writes."""
+    half = re.compile(rf"\.{re.escape(out.name)}\.(partial|replaced)-\d+")
+    for found in out.parent.iterdir():
+        if half.fullmatch(found.name):
+            _remove(found)
+
+
+def _remove_workplace(place: Path) -> None:
+    # The lock last: without it, what a process leaves that is killed here would look like somebody else's folder.
+    _empty(place)
+    shutil.rmtree(place, ignore_errors=True)
+
+
 def _empty(place: Path) -> None:
     for found in place.iterdir():
-        if found.name == _LOCK:
-            continue
-        if found.is_dir() and not found.is_symlink():
-            shutil.rmtree(found)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                found.unlink()
+        if found.name != _LOCK:
+            _remove(found)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,22 +11,38 @@ import xarray as xr
 
 from soilcast.schema import validate
 from soilcast.verify.entries import Entry
-from soilcast.water import Form, WaterConfig, mask_observed, missing_variables, physical_consistency, water_sign
+from soilcast.water import Form, WaterConfig, mask_observed, missing_variables, water_signs
 
-_FORMS: dict[str, Form] = {"w1": "single", "w2": "multi"}
+_FORMS: dict[str, Form] = {"consistency_w1": "single", "consistency_w2": "multi"}
 _PLAIN = "lstm"
 
+Signs = npt.NDArray[np.int8]
 
-def consistencies(
-    entries: Sequence[Entry],
-    cube: xr.Dataset,
-    observed: npt.NDArray[np.float32],
-    test: slice,
-    scored: Sequence[npt.NDArray[np.float32]],
-) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
-    """Score the physical consistency of forecasts and baselines with W1 and W2.
 
-    The water balance is read as in the config of the first physics-guided run, or else of the first run.
+@dataclass(frozen=True)
+class Balance:
+    """Which water balance forecasts are judged by.
+
+    Parameters
+    ----------
+    config
+        How W is read.
+    forms
+        Metric -> W, for those that the cube and the target allow.
+    note
+        How the balance was read, and what was left out and why.
+    """
+
+    config: WaterConfig
+    forms: dict[str, Form]
+    note: str
+
+
+def choose_balance(entries: Sequence[Entry], cube: xr.Dataset) -> Balance:
+    """Choose what to judge by: the config of the first physics-guided run, or else of the first run.
+
+    W1 and W2 are left out where the cube lacks their variables, and W2 where the target is one of the layers that it
+    holds: a forecast would be judged by what was observed of it on the very day.
 
     Parameters
     ----------
@@ -33,17 +50,6 @@ def consistencies(
         The forecasts, for their configs.
     cube
         The opened cube.
-    observed
-        Target of all days, ``(cell, time)`` [m3 m-3].
-    test
-        The test days, as positions along time.
-    scored
-        For each model ``(cell, test day)`` [m3 m-3], NaN on days that are not scored.
-
-    Returns
-    -------
-    Metric name -> ``(model, cell)`` share 0 .. 1, without those whose variables the cube lacks; and a text that says
-    how the water balance was read and what was left out.
 
     Raises
     ------
@@ -52,25 +58,57 @@ def consistencies(
     """
     leading = next((entry for entry in entries if entry.config.get("model") != _PLAIN), entries[0])
     config = validate(WaterConfig, leading.config.get("water", {}), f"{leading.path}: config, water")
+    target = leading.attributes["target"]
     notes = [_described(config, leading.label)]
-    shares: dict[str, npt.NDArray[np.float64]] = {}
-    # One day more in front: the mask of the first test day needs the observation before it.
-    first = max(test.start - 1, 0)
-    ahead = test.start - first
-    before = _day_before(observed, test)
-    for name, form in _FORMS.items():
+    forms: dict[str, Form] = {}
+    for metric, form in _FORMS.items():
         missing = missing_variables(cube, form, config)
-        if missing:
-            notes.append(f"consistency_{name} is left out: the cube lacks {', '.join(missing)}.")
-            continue
-        signs = water_sign(cube, form, config, slice(first, test.stop))
-        masked = mask_observed(signs, observed[:, first : test.stop])
-        for metric, days in ((f"consistency_{name}", signs), (f"consistency_{name}_masked", masked)):
-            shares[metric] = np.stack([physical_consistency(days[:, ahead:], before, one) for one in scored])
-    return shares, " ".join(notes)
+        if form == "multi" and target in config.deep_layers:
+            notes.append(f"{metric} is left out: its water balance holds the target {target} itself.")
+        elif missing:
+            notes.append(f"{metric} is left out: the cube lacks {', '.join(missing)}.")
+        else:
+            forms[metric] = form
+    return Balance(config, forms, " ".join(notes))
 
 
-def _day_before(observed: npt.NDArray[np.float32], test: slice) -> npt.NDArray[np.float32]:
+def balance_signs(
+    balance: Balance, cube: xr.Dataset, cells: slice, observed: npt.NDArray[np.float32], test: slice
+) -> dict[str, Signs]:
+    """Which way the water balance moves on the test days.
+
+    Parameters
+    ----------
+    balance
+        What `choose_balance` gives.
+    cube
+        The opened cube.
+    cells
+        The cells wanted.
+    observed
+        Target of these cells on all days, ``(cell, time)`` [m3 m-3].
+    test
+        The test days, as positions along time.
+
+    Returns
+    -------
+    Metric name -> dW_t ``(cell, test day)``; under ``NAME_masked`` without the days of Eq. 13.
+    """
+    # The mask of the first test day needs the day before it, whose dW needs the two before that.
+    ahead = min(test.start, 1)
+    first = max(test.start - 3, 0)
+    part = cube.isel(cell=cells, time=slice(first, test.stop))
+    known = water_signs(part, {metric: (form, balance.config) for metric, form in balance.forms.items()})
+    signs: dict[str, Signs] = {}
+    for metric, days in known.items():
+        wanted = days[:, test.start - ahead - first :]
+        masked = mask_observed(wanted, observed[:, test.start - ahead : test.stop])
+        signs[metric], signs[f"{metric}_masked"] = wanted[:, ahead:], masked[:, ahead:]
+    return signs
+
+
+def day_before(observed: npt.NDArray[np.float32], test: slice) -> npt.NDArray[np.float32]:
+    """Give the target of the day before each test day, ``(cell, test day)``; NaN before the first day of all."""
     if test.start > 0:
         return observed[:, test.start - 1 : test.stop - 1]
     return np.pad(observed[:, : test.stop - 1], ((0, 0), (1, 0)), constant_values=np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import days_of, open_artifact, read
+from soilcast.cube import days_of, open_artifact
 from soilcast.errors import SoilcastError
 from soilcast.training.split import period_slice
 
@@ -46,8 +47,8 @@ class Entry:
         What it says of itself: the texts that every forecast carries.
     config, training_log
         Its run's configuration and log.
-    predicted
-        ``(cell, test day)`` float32 [m3 m-3].
+    mark
+        What `mark_of` gives for it.
     """
 
     label: str
@@ -55,11 +56,17 @@ class Entry:
     attributes: dict[str, str]
     config: dict[str, Any]
     training_log: list[Any]
-    predicted: npt.NDArray[np.float32]
+    mark: str
+
+
+def mark_of(opened: xr.Dataset) -> str:
+    """Tell artifacts apart by what they say of themselves, hashes and the time of making included."""
+    said = sorted((str(name), str(text)) for name, text in opened.attrs.items())
+    return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
 def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reserved: Sequence[str]) -> list[Entry]:
-    """Open forecasts and check that they can be judged together on this cube.
+    """Look at forecasts and check that they can be judged together on this cube; their values are not read.
 
     Parameters
     ----------
@@ -95,9 +102,10 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
                     attributes=attributes,
                     config=_parsed(attributes, "config", dict, path),
                     training_log=_parsed(attributes, "training_log", list, path),
-                    predicted=_predicted(forecast, attributes, path, cube),
+                    mark=mark_of(forecast),
                 )
             )
+            _check_axes(forecast, attributes, path, cube)
     return entries
 
 
@@ -186,9 +194,7 @@ def _unique(label: str, taken: set[str]) -> str:
     return unique
 
 
-def _predicted(
-    forecast: xr.Dataset, attributes: dict[str, str], path: Path, cube: xr.Dataset
-) -> npt.NDArray[np.float32]:
+def _check_axes(forecast: xr.Dataset, attributes: dict[str, str], path: Path, cube: xr.Dataset) -> None:
     target = attributes["target"]
     there = target in cube and target in forecast and forecast[target].dims == ("cell", "time")
     if not there or forecast[target].dtype.kind != "f":
@@ -202,4 +208,3 @@ def _predicted(
             f"{path}: its days are not those of its test period {attributes['test_period']}: it is damaged; forecast "
             "again"
         )
-    return read(forecast, target).astype(np.float32, copy=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +12,52 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube, read, write_dataset
 from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing, whole_or_nothing
 from soilcast.models.baselines import BASELINES
 from soilcast.provenance import stamp
-from soilcast.verify.consistency import consistencies
-from soilcast.verify.entries import Entry, days_judged, open_entries
-from soilcast.verify.metrics import METRICS, score_cells
-from soilcast.verify.series import pick_cells, picked_series
+from soilcast.training.inputs import block_size
+from soilcast.training.progress import progress_bar
+from soilcast.verify.blocks import (
+    GROUP,
+    BlockScores,
+    Case,
+    Floats,
+    join_blocks,
+    load_models,
+    open_files,
+    score_block,
+    score_on_worker,
+)
+from soilcast.verify.consistency import choose_balance
+from soilcast.verify.entries import Entry, days_judged, mark_of, open_entries
+from soilcast.verify.metrics import METRICS
+from soilcast.verify.series import Positions, pick_cells, picked_series
 from soilcast.verify.summary import summarise
 
 _ABOUT_CELLS = ("area", "climate_zone")
 _SCORED_ON = "cell-days on which the observation, every forecast and every baseline are there"
 _CARRIED = ("target", "content", "train_period", "validation_period", "test_period")
 
-Models = dict[str, npt.NDArray[np.float32]]
+_SIGNS = 8
+"""What a block holds beside its observations and models, in test days of float32: of the water balance and of masks."""
 
 
 def evaluate(
-    forecasts: Sequence[str | Path], cube: str | Path, out: str | Path, *, overwrite: bool = False
+    forecasts: Sequence[str | Path],
+    cube: str | Path,
+    out: str | Path,
+    *,
+    dask: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Score forecasts against the cube that they were made for, with the baselines beside them.
+
+    Blocks of cells are scored one after the other, or side by side on a cluster; the scores do not depend on the
+    blocks.
 
     Parameters
     ----------
@@ -42,8 +67,12 @@ def evaluate(
         The cube that they were made for.
     out
         Folder to write: ``scores.nc``, ``table.csv`` (one row a model) and ``cells.csv`` (one row a model and cell).
+    dask
+        Address of a dask scheduler whose workers, which see the same paths, score the blocks.
     overwrite
         Replace ``out`` if it exists.
+    progress
+        Show a bar.
 
     Returns
     -------
@@ -54,13 +83,17 @@ def evaluate(
     Raises
     ------
     SoilcastError
-        Forecasts that do not belong to this cube or to each other, no cell-day to score, an ``out`` that exists.
+        Forecasts that do not belong to this cube or to each other, no cell-day to score, damaged files, an
+        ``out`` that exists, a cluster that does not answer.
     """
     out, cube_path = Path(out), Path(cube)
     refuse_existing(out, overwrite=overwrite)
     with open_cube(cube_path) as opened:
         entries = open_entries([Path(path) for path in forecasts], opened, cube_path, reserved=tuple(BASELINES))
-        scores = _score(entries, opened)
+        case = _case(entries, opened, cube_path)
+        joined = join_blocks(_scored_blocks(case, len(entries), opened, dask, progress=progress))
+        _refuse_unscored(entries, cube_path, joined.left)
+        scores = _scores(case, entries, opened, joined.metrics)
     scores.attrs["provenance"] = stamp(
         "soilcast evaluate",
         cube=str(cube_path),
@@ -87,40 +120,89 @@ def cell_table(scores: xr.Dataset) -> pd.DataFrame:
     )
 
 
-def _score(entries: Sequence[Entry], cube: xr.Dataset) -> xr.Dataset:
+def _case(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Case:
     learn, test = days_judged(entries[0], cube)
-    history = read(cube, entries[0].attributes["target"])
-    days = cube["time"].to_numpy()
-    models: Models = {entry.label: entry.predicted for entry in entries}
-    models |= {name: baseline(history, days, learn, test) for name, baseline in BASELINES.items()}
-    observed = history[:, test]
-    usable = _usable_days(observed, models)
-    scored = [np.where(usable, values, np.float32(np.nan)) for values in models.values()]
-    measured = [score_cells(observed, values) for values in scored]
-    metrics = {name: np.stack([one[name] for one in measured]) for name in measured[0]}
-    metrics["skill"] = _skill(metrics["rmse"], list(models).index("persistence"))
-    shares, water = consistencies(entries, cube, history, test, scored)
-    scores = _dataset(models, metrics | shares, entries, cube)
-    scores.attrs |= {"water": water, "cells_scored": int(np.isfinite(metrics["rmse"][0]).sum())}
-    if not scores.attrs["cells_scored"]:
-        raise SoilcastError(f"{entries[0].path}: no cell has two days to score: choose a longer test period")
-    return scores.assign(picked_series(pick_cells(scores), cube, test, observed, models)).assign_coords(
-        time=cube["time"][test].drop_encoding()
+    # Workers have a working folder of their own.
+    paths = {entry.label: entry.path.absolute() for entry in entries}
+    marks = {entry.path.absolute(): entry.mark for entry in entries} | {cube_path.absolute(): mark_of(cube)}
+    return Case(
+        cube=cube_path.absolute(),
+        forecasts=paths,
+        marks=marks,
+        target=entries[0].attributes["target"],
+        learn=learn,
+        test=test,
+        balance=choose_balance(entries, cube),
     )
 
 
-def _usable_days(observed: npt.NDArray[np.float32], models: Models) -> npt.NDArray[np.bool_]:
-    usable = np.isfinite(observed)
-    if not usable.any():
-        raise SoilcastError("the cube holds no observation in the test period: choose another with split.test")
-    for label, values in models.items():
-        usable &= np.isfinite(values)
-        if not usable.any():
+def _scored_blocks(
+    case: Case, forecasts: int, cube: xr.Dataset, dask: str | None, *, progress: bool
+) -> list[BlockScores]:
+    """Score all blocks, and give them in the order of their cells."""
+    cells, days = cube.sizes["cell"], cube.sizes["time"]
+    tested = (case.test.stop - case.test.start) * (forecasts + len(BASELINES) + _SIGNS)
+    size = max(GROUP, block_size(days + tested, 1))
+    blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
+    scored: dict[int, BlockScores] = {}
+    with progress_bar("scores", len(blocks), shown=progress) as advance:
+        for start, block in _worked(case, blocks, dask):
+            scored[start] = block
+            advance("")
+    return [scored[start] for start in blocks]
+
+
+def _worked(case: Case, blocks: Mapping[int, slice], dask: str | None) -> Iterator[tuple[int, BlockScores]]:
+    if dask is not None:
+        yield from work_on_cluster(dask, functools.partial(score_on_worker, case), blocks)
+        return
+    with open_files(case) as opened:
+        for start, cells in blocks.items():
+            yield start, score_block(case, opened, cells)
+
+
+def _refuse_unscored(entries: Sequence[Entry], cube_path: Path, left: npt.NDArray[np.int64]) -> None:
+    if not left[0]:
+        raise SoilcastError(
+            f"{cube_path}: the cube holds no observation of {entries[0].attributes['target']} in the test period of "
+            f"{entries[0].path}: choose another with split.test"
+        )
+    models = [*((entry.label, entry.path) for entry in entries), *((name, cube_path) for name in BASELINES)]
+    for (label, path), days in zip(models, left[1:], strict=True):
+        if not days:
             raise SoilcastError(
-                f"no cell-day is left to score: {label} has no value where the observation and the models before it "
-                "have one; see that the cube holds the inputs and the target of the test period and of the day before"
+                f"{path}: no cell-day is left to score: {label} has no value where the observation and the models "
+                "before it have one; see that the cube holds the inputs and the target of the test period and of the "
+                "day before"
             )
-    return usable
+
+
+def _scores(
+    case: Case, entries: Sequence[Entry], cube: xr.Dataset, metrics: dict[str, npt.NDArray[np.float64]]
+) -> xr.Dataset:
+    models = [*case.forecasts, *BASELINES]
+    metrics["skill"] = _skill(metrics["rmse"], models.index("persistence"))
+    scores = _dataset(models, metrics, entries, cube)
+    scores.attrs |= {"water": case.balance.note, "cells_scored": int(np.isfinite(metrics["rmse"][0]).sum())}
+    if not scores.attrs["cells_scored"]:
+        raise SoilcastError(f"{entries[0].path}: no cell has two days to score: choose a longer test period")
+    picks = pick_cells(scores)
+    observed, predicted = _series_of(case, picks, cube.sizes["cell"])
+    return scores.assign(picked_series(picks, cube, case.test, observed, predicted)).assign_coords(
+        time=cube["time"][case.test].drop_encoding()
+    )
+
+
+def _series_of(case: Case, picks: Positions, cells: int) -> tuple[Floats, Floats]:
+    """Observations ``(pick, test day)`` and what the models say of them ``(model, pick, test day)``."""
+    observed, predicted = [], []
+    with open_files(case) as opened:
+        for pick in picks:
+            first = int(pick) // GROUP * GROUP
+            history, models = load_models(case, opened, slice(first, min(first + GROUP, cells)))
+            observed.append(history[pick - first, case.test])
+            predicted.append(np.stack([values[pick - first] for values in models.values()]))
+    return np.stack(observed), np.stack(predicted, axis=1)
 
 
 def _skill(rmse: npt.NDArray[np.float64], reference: int) -> npt.NDArray[np.float64]:
@@ -130,10 +212,9 @@ def _skill(rmse: npt.NDArray[np.float64], reference: int) -> npt.NDArray[np.floa
 
 
 def _dataset(
-    models: Models, metrics: dict[str, npt.NDArray[np.float64]], entries: Sequence[Entry], cube: xr.Dataset
+    labels: Sequence[str], metrics: Mapping[str, npt.NDArray[np.float64]], entries: Sequence[Entry], cube: xr.Dataset
 ) -> xr.Dataset:
     first = entries[0].attributes
-    labels = list(models)
     days = {"long_name": "number of days scored", "units": "1"}
     scores = xr.Dataset(
         {

@@ -16,6 +16,8 @@ import xarray as xr
 # step lasts long enough that the threads seldom wait for one another's hold on the interpreter.
 _BLOCK = 131072
 _MOST_THREADS = 8
+# Linear algebra shares longer sums among its threads, and the last bits then depend on how many there are.
+_DAYS_AT_ONCE = 8192
 
 Cells = npt.NDArray[np.float64]
 
@@ -215,10 +217,16 @@ def _measure(
     out.mean_observed[...] = mean_y + shifts[0]
     out.mean_predicted[...] = mean_f + shifts[1]
     out.bias[...] = mean_error + (shifts[1] - shifts[0])
-    out.observed[...] = np.vecdot(y, y) - n * mean_y**2
-    out.predicted[...] = np.vecdot(f, f) - n * mean_f**2
-    out.product[...] = np.vecdot(y, f) - n * mean_y * mean_f
-    out.error[...] = np.vecdot(error, error) - n * mean_error**2
+    out.observed[...] = _dot(y, y) - n * mean_y**2
+    out.predicted[...] = _dot(f, f) - n * mean_f**2
+    out.product[...] = _dot(y, f) - n * mean_y * mean_f
+    out.error[...] = _dot(error, error) - n * mean_error**2
+
+
+def _dot(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> Cells:
+    """Sum of products over the days, ``(cell,)``."""
+    parts = [np.vecdot(one[:, days], other[:, days]) for days in _slices(one.shape[1], _DAYS_AT_ONCE)]
+    return np.asarray(sum(parts, start=np.zeros(len(one), dtype=np.float64)), dtype=np.float64)
 
 
 def _from_moments(m: _Moments) -> dict[str, Cells]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -52,7 +50,7 @@ def picked_series(
     cube: xr.Dataset,
     test: slice,
     observed: npt.NDArray[np.float32],
-    predicted: Mapping[str, npt.NDArray[np.float32]],
+    predicted: npt.NDArray[np.float32],
 ) -> dict[str, xr.Variable]:
     """Series of the picked cells.
 
@@ -63,9 +61,9 @@ def picked_series(
     cube, test
         The opened cube and the test days as positions along time, for the precipitation.
     observed
-        ``(cell, test day)`` [m3 m-3].
+        ``(pick, test day)`` [m3 m-3].
     predicted
-        Label -> ``(cell, test day)`` [m3 m-3].
+        ``(model, pick, test day)`` [m3 m-3].
 
     Returns
     -------
@@ -75,12 +73,8 @@ def picked_series(
     moisture = {"units": "m3 m-3"}
     series = {
         "pick_cell": xr.Variable("pick", picks, {"long_name": "position along cell of a cell that is shown"}),
-        "observed": xr.Variable(("pick", "time"), observed[picks], {"long_name": "observed", **moisture}),
-        "predicted": xr.Variable(
-            ("model", "pick", "time"),
-            np.stack([values[picks] for values in predicted.values()]),
-            {"long_name": "forecast", **moisture},
-        ),
+        "observed": xr.Variable(("pick", "time"), observed, {"long_name": "observed", **moisture}),
+        "predicted": xr.Variable(("model", "pick", "time"), predicted, {"long_name": "forecast", **moisture}),
     }
     if "tp" in cube:
         rain = np.concatenate([read(cube.isel(time=test), "tp", slice(pick, pick + 1)) for pick in picks])

@@ -1,0 +1,86 @@
+"""Forecast cell-days a second, beside a loop over cells, and how they grow with cells and days."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+import xarray as xr
+
+from benchmarks.measuring import in_turns, machine, median_ratio, show, verdict
+from benchmarks.plain import DYNAMIC, HIDDEN, LENGTH, STATIC, PlainLSTM, forecast_cell_by_cell
+from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC
+from soilcast.forecasting.blocks import BlockForecaster
+from soilcast.training import Config
+from soilcast.training.devices import torch_threads
+from soilcast.training.normalise import Scaling
+from soilcast.training.run import Run, build_networks
+
+PLAIN = "nn.LSTM, cell after cell"
+
+
+def made(cells: int, days: int) -> tuple[Run, xr.Dataset]:
+    """A run and a cube of random numbers, in memory."""
+    random = np.random.default_rng(0)
+    dynamic = {name: (("cell", "time"), random.random((cells, days), dtype=np.float32)) for name in PAPER_DYNAMIC}
+    static = {name: (("cell",), random.random(cells, dtype=np.float32)) for name in PAPER_STATIC}
+    lat, lon = random.uniform(-60, 70, cells), random.uniform(-180, 180, cells)
+    cube = xr.Dataset({**dynamic, **static}, coords={"lat": ("cell", lat), "lon": ("cell", lon)})
+    config = Config()
+    scalings = {
+        name: Scaling(np.zeros(cells), np.ones(cells)) for name in (*PAPER_DYNAMIC, config.inputs.target, *PAPER_STATIC)
+    }
+    return Run(config, build_networks(config), scalings, lat, lon, np.ones(cells, dtype=bool), {}, []), cube
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cells", type=int, default=512)
+    options = parser.parse_args()
+    assert (len(PAPER_DYNAMIC), len(PAPER_STATIC)) == (DYNAMIC, STATIC)
+    network = PlainLSTM().eval()
+    days, few = 365 + LENGTH, 64
+    dynamic, static = torch.rand(few, days, DYNAMIC), torch.rand(few, STATIC)
+    with torch_threads(0) as threads:
+        wanted, whole = slice(LENGTH, days), slice(0, options.cells)
+        run, cube = made(options.cells, days)
+        ours = {precision: _forecaster(run, cube, wanted, precision, threads) for precision in ("float32", "bfloat16")}
+        contenders = {
+            PLAIN: lambda: forecast_cell_by_cell(network, dynamic, static),
+            **{f"soilcast, {name}": (lambda one=one: one(whole)) for name, one in ours.items()},
+        }
+        seconds = in_turns(contenders, options.rounds)
+        rates = {name: (few if name == PLAIN else options.cells) * 365 / taken / 1e6 for name, taken in seconds.items()}
+        growth = {}
+        for cells, length in ((128, 365), (1024, 365), (512, 30), (512, 1460)):
+            run, cube = made(cells, length + LENGTH)
+            one = _forecaster(run, cube, slice(LENGTH, length + LENGTH), "float32", threads)
+            taken = in_turns({"": lambda one=one, cells=cells: one(slice(0, cells))}, 3)[""]
+            growth[f"{cells:,} x {length:,}"] = cells * length / np.median(taken) / 1e6
+    rows = [
+        (name, f"{np.median(one):.3f}", f"{one.max():.3f}", f"{median_ratio(1 / rates[PLAIN], 1 / one):.2f}")
+        for name, one in rates.items()
+    ]
+    title = (
+        f"Million cell-days a second, a year of {options.cells} cells, {HIDDEN} units, {threads} threads, reading and"
+    )
+    show(f"{title} normalising included", ("what", "median", "most", "x the loop"), rows)
+    for precision, target in (("float32", 0.17), ("bfloat16", 0.30)):
+        found = float(np.median(rates[f"soilcast, {precision}"]))
+        print(verdict(f"forecast, {precision}", found, target, " million cell-days/s"))
+    show(
+        "How it grows (float32)",
+        ("cells x days", "million cell-days/s"),
+        [(name, f"{value:.3f}") for name, value in growth.items()],
+    )
+    print(machine())
+
+
+def _forecaster(run: Run, cube: xr.Dataset, wanted: slice, precision: str, threads: int) -> BlockForecaster:
+    return BlockForecaster(run, cube, wanted, precision, threads, torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""How the benchmarks measure: in turns, so that a busy moment of the machine weighs on all sides."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+
+def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Wall times ``(round,)`` [s] of each, after one round that does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds + 1):
+        for name, work in contenders.items():
+            start = time.perf_counter()
+            work()
+            taken[name].append(time.perf_counter() - start)
+    return {name: np.array(seconds[1:]) for name, seconds in taken.items()}
+
+
+def median_ratio(reference: np.ndarray, other: np.ndarray) -> float:
+    """How many times faster the other is, taken round by round."""
+    return float(np.median(reference / other))
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: the first column to the left, numbers to the right."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=120).print(table)
+
+
+def verdict(what: str, found: float, target: float, unit: str = "x", *, below: bool = False) -> str:
+    """Say whether a target is met."""
+    met = found <= target if below else found >= target
+    return f"{what}: {found:.3g}{unit}, target {'at most' if below else 'at least'} {target:g}{unit}: {_WORDS[met]}"
+
+
+_WORDS = {True: "met", False: "NOT met"}
+
+
+def machine() -> str:
+    """Load and peak memory, children included."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    own, children = (resource.getrusage(kind).ru_maxrss / 1024 for kind in kinds)
+    within = f", largest child {children:.0f} MiB" if children else ""
+    return f"peak memory {own:.0f} MiB{within}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"

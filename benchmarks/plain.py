@@ -1,0 +1,107 @@
+"""What a user would write without soilcast: the references that the benchmarks stand beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from soilcast.training.samples import CellDays, Draw, Samples
+
+DYNAMIC, STATIC, LENGTH, HIDDEN, SIZE, BATCHES = 8, 6, 7, 128, 64, 300
+
+Epoch = Callable[[], None]
+
+
+def made_samples(cells: int = 1000, days: int = 540) -> tuple[Samples, CellDays]:
+    """Random numbers in the place of data: the work is the same."""
+    random = torch.Generator().manual_seed(0)
+    samples = Samples(
+        dynamic=torch.rand(cells, days, DYNAMIC, generator=random),
+        static=torch.rand(cells, STATIC, generator=random),
+        target=torch.rand(cells, days, generator=random),
+        water_sign=torch.randint(-1, 2, (cells, days), generator=random, dtype=torch.int8),
+        to_loss_space=torch.tensor([[1.0, 0.0]]).repeat(cells, 1),
+        length=LENGTH,
+    )
+    usable = np.zeros((cells, days), dtype=bool)
+    usable[:, LENGTH:] = True
+    return samples, CellDays(usable)
+
+
+class PlainLSTM(nn.Module):
+    """The network of the paper as torch has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(DYNAMIC + STATIC, HIDDEN, batch_first=True)
+        self.dropout, self.head = nn.Dropout(0.15), nn.Linear(HIDDEN, 1)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        hidden, _ = self.lstm(windows)
+        return self.head(self.dropout(hidden[:, -1])).squeeze(-1)
+
+
+def tuned_epoch() -> Epoch:
+    """Train nn.LSTM with fused Adam on batches that lie ready in memory: the loop at its best."""
+    batches = [(torch.rand(SIZE, LENGTH, DYNAMIC + STATIC), torch.rand(SIZE)) for _ in range(BATCHES)]
+    return _epoch(lambda: iter(batches))
+
+
+def loader_epoch(samples: Samples) -> Epoch:
+    """Train the same loop on a DataLoader over windows, one sample at a time, shuffled."""
+    loader = DataLoader(_Windows(samples), batch_size=SIZE, shuffle=True)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for _, batch in zip(range(BATCHES), loader, strict=False):
+            yield batch
+
+    return _epoch(batches)
+
+
+def _epoch(batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> Epoch:
+    network = PlainLSTM()
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
+
+    def epoch() -> None:
+        network.train()
+        for windows, observed in batches():
+            loss = torch.sqrt(torch.mean((observed - network(windows)) ** 2))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+
+    return epoch
+
+
+class _Windows(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, samples: Samples) -> None:
+        self._samples, self._days = samples, samples.target.shape[1] - LENGTH
+
+    def __len__(self) -> int:
+        return len(self._samples.target) * self._days
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        cell, day = number // self._days, number % self._days + LENGTH
+        seen = self._samples.dynamic[cell, day - LENGTH : day]
+        static = self._samples.static[cell].expand(LENGTH, -1)
+        return torch.cat((seen, static), dim=1), self._samples.target[cell, day]
+
+
+def forecast_cell_by_cell(network: nn.Module, dynamic: Tensor, static: Tensor) -> Tensor:
+    """Forecast cell after cell, each cell's windows ``(day, 7, feature)`` at once; ``dynamic (cell, day, feature)``."""
+    forecasts = []
+    with torch.inference_mode():
+        for seen, fixed in zip(dynamic, static, strict=True):
+            sequence = torch.cat((seen, fixed.expand(len(seen), -1)), dim=1)
+            windows = torch.stack([sequence[day - LENGTH : day] for day in range(LENGTH, len(sequence))])
+            forecasts.append(network(windows))
+    return torch.stack(forecasts)
+
+
+def one_draw() -> Draw:
+    """A validation of one sample, for trainings that are timed without one."""
+    return Draw(np.zeros(1, dtype=np.int64), np.full(1, LENGTH, dtype=np.int64))

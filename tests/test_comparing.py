@@ -1,0 +1,240 @@
+"""Whole experiments: named runs, seeds, faults before any work, and going on where an earlier walk ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+import yaml
+
+import soilcast
+from small import small_cube
+from soilcast import comparing
+from soilcast.comparing import compare
+from soilcast.cube import open_artifact
+from soilcast.errors import SoilcastError
+from soilcast.experiments import Experiment, load_experiment, plan_runs
+from soilcast.sources import SOURCES
+from soilcast.training import open_run
+from soilcast.water.config import TERM_SETS
+
+QUICK = {
+    "train": {"epochs": 2, "validate_every": 1, "batches_per_epoch": 5},
+    "network": {"hidden_size": 4},
+}
+LEFT = ["cube", "forecasts", "report.html", "runs", "scores"]
+
+
+@pytest.fixture(autouse=True)
+def small_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that takes no time."""
+
+    def small(paths: list[Path], seed: int = 0) -> xr.Dataset:
+        return small_cube(cells=6, days=800, seed=seed)
+
+    monkeypatch.setitem(SOURCES, "small", small)
+
+
+@pytest.fixture
+def bare_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report without figures, which take seconds; tests/test_report.py is about those."""
+    monkeypatch.setattr(comparing, "report", lambda scores, out, **options: out.write_text("a report"))
+
+
+def experiment(**keys: Any) -> Experiment:
+    return Experiment(**{"about": "a small world", "source": "small", "config": QUICK} | keys)
+
+
+def models_of(out: Path) -> list[str]:
+    scores = open_artifact(out / "scores" / "scores.nc", "scores")
+    return [str(name) for name in scores["model"].to_numpy() if not scores["is_baseline"].sel(model=name)]
+
+
+def test_runs_are_called_by_their_names(tmp_path: Path) -> None:
+    runs = {
+        "A1": {"model": "phys-lstm", "water": {"terms": ["P"]}},
+        "wide": {"network": {"hidden_size": 6}, "train": {"epochs": 3}},
+    }
+    told: list[str] = []
+    page = compare(experiment(models=["phy-lstm"], runs=runs), tmp_path, tell=told.append)
+    assert page == tmp_path / "report.html"
+    assert sorted(path.name for path in tmp_path.iterdir()) == LEFT
+    assert models_of(tmp_path) == ["PHY-LSTM", "A1", "wide"]
+    assert open_run(tmp_path / "runs" / "A1").record["label"] == "A1"
+    config = open_run(tmp_path / "runs" / "wide").config
+    assert (config.model, config.network.hidden_size, config.train.epochs) == ("lstm", 6, 3)
+    assert config.train.batches_per_epoch == 5
+    assert all(name in page.read_text(encoding="utf-8") for name in ("PHY-LSTM", "A1", "wide"))
+    assert told[2].startswith(f"{tmp_path / 'runs' / 'A1'}: A1: finished after 2 epoch(s)")
+
+
+@pytest.mark.usefixtures("bare_report")
+def test_every_seed_is_a_run(tmp_path: Path) -> None:
+    keys = QUICK | {"train": QUICK["train"] | {"seed": 5}}
+    compare(experiment(models=["lstm"], config=keys, seeds=2), tmp_path, tell=lambda line: None)
+    assert models_of(tmp_path) == ["LSTM-s5", "LSTM-s6"]
+    assert [open_run(tmp_path / "runs" / f"lstm-s{seed}").config.train.seed for seed in (5, 6)] == [5, 6]
+
+
+@pytest.mark.usefixtures("bare_report")
+def test_a_run_that_fails_is_told_and_left_out_and_mended(tmp_path: Path) -> None:
+    wild, told = {"wild": {"train": {"learning_rate": 1e38}}}, []
+    compare(experiment(models=["lstm"], runs=wild), tmp_path, tell=told.append)
+    assert models_of(tmp_path) == ["LSTM"]
+    assert [line for line in told if "wild" in line and "diverged" in line]
+    assert told[-1].endswith("the report of LSTM; 1 that failed left out")
+    with pytest.raises(SoilcastError, match=r"no run came to a forecast \(training diverged"):
+        compare(experiment(runs=wild), tmp_path / "none", tell=lambda line: None)
+    mended = {"wild": {"train": {"learning_rate": 0.001}}}
+    compare(experiment(models=["lstm"], runs=mended), tmp_path, resume=True, tell=lambda line: None)
+    assert models_of(tmp_path) == ["LSTM", "wild"]
+
+
+@pytest.mark.usefixtures("bare_report")
+def test_what_is_finished_is_kept(tmp_path: Path) -> None:
+    both = experiment(models=["lstm", "phy-lstm"])
+    compare(both, tmp_path, tell=lambda line: None)
+    kept = [tmp_path / "cube/zarr.json", tmp_path / "runs/lstm/run.json", tmp_path / "forecasts/lstm/zarr.json"]
+    before = [file.stat().st_mtime_ns for file in kept]
+    shutil.rmtree(tmp_path / "runs" / "phy-lstm")
+    compare(both, tmp_path, resume=True, tell=lambda line: None)
+    assert [file.stat().st_mtime_ns for file in kept] == before
+    assert models_of(tmp_path) == ["LSTM", "PHY-LSTM"]
+    with pytest.raises(SoilcastError, match="another experiment"):
+        compare(experiment(models=["lstm"], options={"seed": 1}), tmp_path, resume=True)
+    compare(experiment(models=["lstm"], options={"seed": 1}), tmp_path, overwrite=True, tell=lambda line: None)
+    assert [file.stat().st_mtime_ns for file in kept] > before
+    # A forecast of other weights is not taken for that of the run.
+    shutil.rmtree(tmp_path / "runs" / "lstm")
+    told: list[str] = []
+    compare(
+        experiment(models=["lstm"], options={"seed": 1}),
+        tmp_path,
+        settings=["train.epochs=3"],
+        resume=True,
+        tell=told.append,
+    )
+    assert "finished after 3 epoch(s)" in told[1]
+    made_of = open_artifact(tmp_path / "forecasts" / "lstm", "forecast").attrs["weights_sha256"]
+    assert made_of == open_run(tmp_path / "runs" / "lstm").record["weights_sha256"]
+
+
+def test_outputs_are_checked_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "prepare", lambda *words, **options: pytest.fail("work has begun"))
+    forecast = tmp_path / "forecasts" / "lstm"
+    forecast.mkdir(parents=True)
+    with pytest.raises(SoilcastError, match=r"forecasts/lstm exists already: go on with --resume, .*--overwrite"):
+        compare(experiment(models=["lstm"]), tmp_path)
+    (forecast / "thesis.tex").write_text("years of work")
+    with pytest.raises(SoilcastError, match="did not write"):
+        compare(experiment(models=["lstm"]), tmp_path, overwrite=True)
+    shutil.rmtree(forecast)
+    begun = tmp_path / "runs" / "lstm.unfinished"
+    begun.mkdir(parents=True)
+    (begun / "checkpoint.safetensors").touch()
+    with pytest.raises(SoilcastError, match=r"checkpoint\.safetensors exists already: go on with --resume"):
+        compare(experiment(models=["lstm"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("model: [lstm]", "unknown key model: did you mean models?"),
+        ("models: [lstn]", "models: there is no model lstn: did you mean lstm?"),
+        ("seeds: 2", "name at least one model under models, or one run under runs"),
+        ("runs: {../up: {}}", "cannot name a folder"),
+        ("runs: {a.: {}}", "cannot name a folder"),
+        ("runs: {LSTM: {}}\nmodels: [lstm]", "two runs of one name"),
+        ("models: [lstm]\nseeds: 0", "seeds: Input should be greater than or equal to 1"),
+        ("runs: [A1]", "runs: Input should be a valid dictionary"),
+        ("runs: {A1: {train: {epoch: 3}}}", "run A1: config: unknown key train.epoch: did you mean train.epochs?"),
+        ("models: [lstm]\nsource: plant", "there is no source plant"),
+    ],
+)
+def test_a_fault_of_an_experiment_is_one_line(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"about: mine\n{text}\n" + ("" if "source" in text else "source: small\n"))
+    with pytest.raises(SoilcastError) as caught:
+        compare(file, tmp_path / "out")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_an_experiment_is_found_by_name_or_file(tmp_path: Path) -> None:
+    assert load_experiment("demo").source == "planet"
+    with pytest.raises(SoilcastError, match="no experiment of this name, and no file: did you mean demo"):
+        load_experiment("demoo")
+    (tmp_path / "mine.yaml").write_text(
+        "about: mine\nsource: table\nmodels: [lstm]\npaths: [a.nc]\noptions: {mapping: mapping.yaml}\n"
+    )
+    assert load_experiment(tmp_path / "mine.yaml").options == {"mapping": tmp_path / "mapping.yaml"}
+
+
+def test_every_built_in_experiment_can_be_planned() -> None:
+    folder = Path(comparing.__file__).with_name("experiments")
+    for file in folder.glob("*.yaml"):
+        found = load_experiment(file.stem)
+        assert plan_runs(found)
+        if "mapping" in found.options:
+            assert found.options["mapping"].is_file()
+
+
+def test_the_papers_design_has_its_19_runs() -> None:
+    plans = plan_runs(load_experiment("paper_design"))
+    names = ["LSTM", *(group + str(number) for group in "AB" for number in range(1, 5))]
+    names += [group + str(number) for group in "CD" for number in range(1, 6)]
+    assert [plan.label for plan in plans.values()] == list(plans) == names
+    for name, plan in plans.items():
+        model = {"L": "lstm", "A": "phys-lstm", "C": "phys-lstm", "B": "phy-lstm", "D": "phy-lstm"}[name[0]]
+        assert plan.config.model == model
+        if name[0] in "AB":
+            assert plan.config.water.terms == TERM_SETS[int(name[1])]
+        if name[0] in "CD":
+            assert plan.config.water.terms == TERM_SETS[4]
+            share = (2 * int(name[1]) - 1) / 10
+            assert plan.config.weights == pytest.approx((share, 1 - share))
+        assert plan.config.train.epochs == 1000
+
+
+@pytest.mark.slow
+def test_the_command_trains_side_by_side(tmp_path: Path) -> None:
+    content = {
+        "about": "the built-in planet",
+        "source": "planet",
+        "options": {"resolution": 8, "years": "2019:2020"},
+        "models": ["lstm"],
+        "runs": {"B1": {"model": "phy-lstm", "water": {"terms": ["P"]}}},
+        "config": QUICK,
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "soilcast", "compare", "mine.yaml", "--out", "out", "--jobs", "2"]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert models_of(tmp_path / "out") == ["LSTM", "B1"]
+    assert {open_run(tmp_path / "out/runs" / name).config.train.threads for name in ("lstm", "B1")} == {1}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == LEFT
+    refused = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "exists already: go on with --resume" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_the_demo_is_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def note(experiment: str, out: Path, **options: Any) -> Path:
+        asked.update(options, experiment=experiment)
+        return out
+
+    monkeypatch.setattr(comparing, "compare", note)
+    soilcast.demo(tmp_path, jobs=2, settings=["train.epochs=1"])
+    assert (asked["experiment"], asked["jobs"], asked["overwrite"]) == ("demo", 2, True)
