@@ -61,9 +61,9 @@ def test_mapped_samples_give_the_same_bits(
     train(cube, tmp_path / "in memory, in twos", chosen)
     train(cube, tmp_path / "mapped", chosen, samples=tmp_path / "samples")
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "samples").rglob("*")}
-    train(cube, tmp_path / "mapped once more", chosen, samples=tmp_path / "samples")
+    train(cube, tmp_path / "mapped, let go", chosen, samples=tmp_path / "samples", memory=2**40)
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "samples").rglob("*")} == kept
-    for name in ("in memory, in twos", "mapped", "mapped once more"):
+    for name in ("in memory, in twos", "mapped", "mapped, let go"):
         assert bits(tmp_path / name) == bits(tmp_path / "in memory")
 
 
@@ -72,9 +72,9 @@ def test_what_is_drawn_does_not_depend_on_where_samples_are(cube: Path, tmp_path
     opened, chosen = open_cube(cube), config()
     split = split_days(opened["time"].to_numpy(), chosen.split, "cube")
     drawn = []
-    for folder in (None, tmp_path):
-        dataset = make_dataset(opened, chosen, split, folder)
-        assert bool(dataset.samples.mapped) == (folder is not None)
+    for folder, frugal in ((None, False), (tmp_path, True)):
+        dataset = make_dataset(opened, chosen, split, folder, frugal=frugal)
+        assert bool(dataset.samples.mapped) == frugal
         draw = SAMPLERS[sampling](dataset.training, 50, 64, np.random.default_rng(3))
         drawn.append((draw, dataset.samples.gather(Draw(draw.cells[:, np.newaxis], draw.days[:, np.newaxis]))))
     (expected, windows), (found, mapped) = drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def forecast(
             with progress_bar(
                 f"{trained.record['label']} forecast", len(stream.blocks), shown=progress, done=len(stream.done)
             ) as advance:
-                for number, values in _values(forecaster, stream, dask, str(run), str(cube), wanted, precision):
+                for number, values in _values(forecaster, stream, dask, str(run), str(cube), wanted, identity):
                     stream.write(number, values)
                     advance("")
             _finish(stream, out, overwrite=overwrite, more=_costs(forecaster, precision, opened.sizes["cell"]))
@@ -152,13 +152,14 @@ def _values(
     run: str,
     cube: str,
     wanted: slice,
-    precision: str,
+    identity: Mapping[str, str],
 ) -> Iterator[tuple[int, Floats]]:
     missing = {number: stream.blocks[number] for number in stream.missing}
     if dask is not None:
         # Workers have a working folder of their own, and may have seen other files at these paths before.
         paths = str(Path(run).absolute()), str(Path(cube).absolute())
-        work = functools.partial(_on_worker, *paths, stream.identity["run"], stream.identity["cube"], wanted, precision)
+        hashes = identity["run"], identity["cube"]
+        work = functools.partial(_on_worker, *paths, *hashes, wanted, identity["precision"])
         yield from work_on_cluster(dask, work, missing)
         return
     for number, cells in missing.items():

@@ -49,7 +49,7 @@ class ForecastStream:
     ) -> None:
         self.store, self._progress = place / _STORE, place / PROGRESS
         self._target, self._block = target[0], block
-        self.identity = json.loads(json.dumps({**identity, "cells a block": block}))
+        self._identity = json.loads(json.dumps({**identity, "cells a block": block}))
         cells = skeleton.sizes["cell"]
         self.blocks = [slice(start, min(start + block, cells)) for start in range(0, cells, block)]
         self.done: set[int] = set()
@@ -97,7 +97,7 @@ class ForecastStream:
 
     def _note(self) -> None:
         partial = self._progress.with_name(f".{self._progress.name}.partial")
-        partial.write_text(json.dumps({"identity": self.identity, "done": sorted(self.done)}), encoding="utf-8")
+        partial.write_text(json.dumps({"identity": self._identity, "done": sorted(self.done)}), encoding="utf-8")
         _flush(partial)
         partial.replace(self._progress)
 
@@ -107,11 +107,11 @@ class ForecastStream:
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SoilcastError(f"{self._progress}: damaged: start anew with --overwrite") from error
-        for name in sorted({*self.identity, *found}):
-            if self.identity.get(name) != found.get(name):
+        for name in sorted({*self._identity, *found}):
+            if self._identity.get(name) != found.get(name):
                 raise SoilcastError(
                     f"{self._progress}: is of {name} {found.get(name)}, but this forecast is of "
-                    f"{self.identity.get(name)}: go on with the former, or start anew with --overwrite"
+                    f"{self._identity.get(name)}: go on with the former, or start anew with --overwrite"
                 )
         return done
 

@@ -63,7 +63,9 @@ class Dataset:
         return float(kept / len(self.training))
 
 
-def make_dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | None) -> Dataset:
+def make_dataset(
+    cube: xr.Dataset, config: Config, split: Split, folder: Path | None, *, frugal: bool = False
+) -> Dataset:
     """Read, normalise and lay out the development period of a cube.
 
     Parameters
@@ -73,6 +75,8 @@ def make_dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | 
     folder
         Where to keep what does not fit in memory, mapped; processes that train on the same share it. None for memory.
         The samples are the same to the bit.
+    frugal
+        Keep no more of what is mapped in memory than a batch takes.
 
     Raises
     ------
@@ -90,10 +94,13 @@ def make_dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | 
         "space": config.loss.space,
         "days": [first, split.train.start, split.train.stop, split.validation.stop],
     }
-    arrays = make_arrays(folder, identity, lambda allocate: _fill(allocate, cube, config, split, days))
+    arrays = make_arrays(folder, identity, lambda allocate: _fill(allocate, cube, config, split, days), frugal=frugal)
     model = MODELS[config.model]
     water = {"form": model.form, "water": config.water.model_dump(mode="json") if model.form else None}
-    signs = make_arrays(folder, identity | water, lambda allocate: _fill_signs(allocate, cube, config, days))["sign"]
+    signed = identity | water
+    signs = make_arrays(folder, signed, lambda allocate: _fill_signs(allocate, cube, config, days), frugal=frugal)[
+        "sign"
+    ]
     learnable = np.array(arrays["learnable"])
     if not learnable.any():
         raise SoilcastError(
@@ -106,7 +113,7 @@ def make_dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | 
     )
     _refuse_empty({"training": train, "validation": validation}, cube, config, split.validation.stop - first)
     tensors = {name: torch.from_numpy(arrays[name]) for name in ("dynamic", "static", "target", "to_loss_space")}
-    mapped = (arrays["dynamic"], arrays["target"], signs) if folder else ()
+    mapped = (arrays["dynamic"], arrays["target"], signs) if folder and frugal else ()
     samples = Samples(
         **tensors, water_sign=torch.from_numpy(signs), length=config.inputs.sequence_length, mapped=mapped
     )

@@ -120,7 +120,7 @@ class Samples:
     length
         Days that the network sees.
     mapped
-        Arrays that are mapped from files; `gather` lets their pages go, so that memory stays free.
+        Arrays that are mapped from files and whose pages `gather` lets go, so that memory stays free.
     """
 
     dynamic: Tensor

@@ -102,7 +102,7 @@ def train(
             folder = Path(samples) if samples else choose_folder(opened, config, split, memory, place / _SAMPLES)
             if ranks.any(folder is not None, device):
                 folder = folder or place / _SAMPLES
-            dataset = _dataset(opened, config, split, folder, ranks)
+            dataset = _dataset(opened, config, split, folder, ranks, frugal=memory is not None)
             checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
@@ -184,10 +184,12 @@ def _learner(config: Config, device: torch.device, ranks: Ranks, threads: int) -
     return Learner(networks, LOSSES[model.loss](config.weights), config.train, ranks, threads)
 
 
-def _dataset(cube: xr.Dataset, config: Config, split: Split, folder: Path | None, ranks: Ranks) -> Dataset:
+def _dataset(
+    cube: xr.Dataset, config: Config, split: Split, folder: Path | None, ranks: Ranks, *, frugal: bool
+) -> Dataset:
     if folder is not None and not ranks.leads:
         ranks.wait()
-    dataset = make_dataset(cube, config, split, folder)
+    dataset = make_dataset(cube, config, split, folder, frugal=frugal)
     if folder is not None and ranks.leads:
         ranks.wait()  # the others open what the first has written
     return dataset
