@@ -20,11 +20,11 @@ from soilcast.training.jobs import train_runs
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=20, help="of each run; the paper has 250 and more")
+    parser.add_argument("--epochs", type=int, default=12, help="of each run; the paper has 250 and more")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, len(os.sched_getaffinity(0))])
     options = parser.parse_args()
     experiment = builtin_experiment("paper_design")
-    settings = [f"train.epochs={options.epochs}", "train.validate_every=20", "train.validation_samples=10000"]
+    settings = [f"train.epochs={options.epochs}", "train.validate_every=12", "train.validation_samples=10000"]
     before = _plain_step()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -299,7 +299,7 @@ def test_a_cluster_whose_workers_are_gone_is_told(tmp_path: Path, monkeypatch: p
         processes(tmp_path) as (address, _),
         pytest.raises(SoilcastError, match="all workers are gone: see their logs") as caught,
     ):
-        list(work_on_cluster(address, functools.partial(die_of, 0), PIECES))
+        list(work_on_cluster(address, functools.partial(die_of, 10), PIECES))
     line(caught)
 
 

@@ -191,7 +191,7 @@ def large_cube(tiles: int) -> xr.Dataset:
 
 @pytest.mark.slow
 def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
-    save_cube(large_cube(100), tmp_path / "cube")
+    save_cube(large_cube(160), tmp_path / "cube")
     settings = (
         "train.epochs=2",
         "train.validate_every=1",

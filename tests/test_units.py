@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pint
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from soilcast.cube import VARIABLES, Conversion, conversion
@@ -186,6 +186,7 @@ def test_a_hostile_unit_neither_runs_nor_hangs(unit: str) -> None:
         conversion("t2m", unit, "theirs.nc")
 
 
+@example(unit="P103")
 @given(unit=st.text(alphabet="mKsgPa0123456789*/^()-+. %d°²⁻\"'#\\", max_size=12))
 def test_whatever_a_file_says_is_a_conversion_or_a_word_to_the_user(unit: str) -> None:
     try:

@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 import soilcast
 from soilcast.errors import SoilcastError
-from soilcast.files import FULL_DISK
+from soilcast.files import NO_ROOM
 
 app = typer.Typer(
     add_completion=False,
@@ -220,7 +220,7 @@ def main() -> None:
         if error.errno == errno.ENAMETOOLONG:
             _refuse(f"{error.filename}: {error.strerror}: give another path")
         # Files are written with faults of their own; what is left is what the command says of them.
-        if error.errno not in (*FULL_DISK, errno.EFBIG):
+        if error.errno not in NO_ROOM:
             raise
         sys.stdout = None  # else Python tries once more, and says so, as it ends
         _refuse(f"standard output cannot be written ({error.strerror}); what the command made stands")

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from soilcast.errors import SoilcastError
@@ -29,6 +30,15 @@ RETURN_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
 _AHEAD = 2
 """Pieces that are out for each thread of the workers: enough that none waits, few enough to hold their results."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A piece that is done, and what came of it."""
+
+    future: Future[Any]
+    result: Any = None
+    fault: BaseException | None = None
 
 
 def work_on_cluster(
@@ -56,8 +66,7 @@ def work_on_cluster(
     ------
     SoilcastError
         Without the extra ``cluster``; an address at which no scheduler or no worker answers; a scheduler or workers
-        that are lost, workers that died of a piece; another soilcast on the
-        cluster; whatever the work raises.
+        that are lost, workers that died of a piece; another soilcast on the cluster; whatever the work raises.
     """
     with _connected(address) as client:
         threads = sum(client.nthreads().values())
@@ -66,15 +75,17 @@ def work_on_cluster(
         _refuse_other_soilcast(client, address)
         waiting = list(pieces.items())
         out: dict[Future[Result], int] = {}
-        finished: SimpleQueue[Future[Result]] = SimpleQueue()
+        ended: SimpleQueue[_Ended] = SimpleQueue()
         while waiting or out:
             while waiting and len(out) < _AHEAD * threads:
                 number, cells = waiting.pop(0)
                 future = client.submit(work, cells, pure=False)
                 out[future] = number
-                future.add_done_callback(finished.put)
-            future = _next(finished, client, address)
-            yield out.pop(future), _result(future, address)
+                future.add_done_callback(lambda done: ended.put(_gathered(done)))
+            piece = _next(ended, client, address)
+            if piece.fault is not None:
+                _tell(piece.fault, address)
+            yield out.pop(piece.future), piece.result
 
 
 @contextmanager
@@ -142,12 +153,23 @@ def _refuse_other_soilcast(client: Client, address: str) -> None:
             )
 
 
-def _next(finished: SimpleQueue[Future[Result]], client: Client, address: str) -> Future[Result]:
+def _gathered(future: Future[Any]) -> _Ended:
+    # A worker that dies once it is done takes the result along, and a new one has to be waited for, if it ever comes:
+    # so it is fetched in dask's thread, while this one looks whether there are workers.
+    if future.cancelled():
+        return _Ended(future, fault=CancelledError())
+    try:
+        return _Ended(future, result=future.result())
+    except (Exception, asyncio.CancelledError) as fault:
+        return _Ended(future, fault=fault)
+
+
+def _next(ended: SimpleQueue[_Ended], client: Client, address: str) -> _Ended:
     """Wait until a piece is done, for as long as there are workers."""
     seen = time.monotonic()
     while True:
         try:
-            return finished.get(timeout=_LOOK_SECONDS)
+            return ended.get(timeout=_LOOK_SECONDS)
         except Empty:
             pass
         try:
@@ -163,19 +185,17 @@ def _next(finished: SimpleQueue[Future[Result]], client: Client, address: str) -
             )
 
 
-def _result(future: Future[Result], address: str) -> Result:
+def _tell(fault: BaseException, address: str) -> NoReturn:
     from distributed import KilledWorker
 
-    try:
-        result: Result = future.result()
-        return result
-    except CancelledError as error:
-        raise _lost(address) from error
-    except KilledWorker as error:
+    if isinstance(fault, (CancelledError, asyncio.CancelledError)):
+        raise _lost(address) from fault
+    if isinstance(fault, KilledWorker):
         raise SoilcastError(
-            f"--dask {address}: {error.allowed_failures + 1} workers died of one piece of the work, the last "
-            f"{error.last_worker.address}: see their logs, give them more memory"
-        ) from error
+            f"--dask {address}: {fault.allowed_failures + 1} workers died of one piece of the work, the last "
+            f"{fault.last_worker.address}: see their logs, give them more memory"
+        ) from fault
+    raise fault
 
 
 def _lost(address: str) -> SoilcastError:

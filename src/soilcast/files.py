@@ -20,6 +20,9 @@ _MARKS = (_STORE, "run.json", "scores.nc")
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 """What the system says where a disk is full."""
 
+NO_ROOM = (*FULL_DISK, errno.EFBIG)
+"""The same, and where a file may not grow any larger."""
+
 _NOT_THERE = (
     errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL
 )  # fmt: skip

@@ -99,11 +99,18 @@ def _conversion(unit: str, target: str) -> Conversion | None:
     unit = _SPELLINGS.get(unit, unit)
     if len(unit) > _LONGEST_UNIT or _HOSTILE.search(unit):
         return None
-    goal = registry.Unit(target)
     try:
         source = registry.Unit(unit)
     except Exception:  # pint parses with Python's own tokenizer: a hostile text may raise nearly anything
         return None
+    try:
+        return _between(source, target)
+    except OverflowError:  # such as P103, poise to the power of 103
+        return None
+
+
+def _between(source: pint.Unit, target: str) -> Conversion | None:
+    goal = registry.Unit(target)
     # Pint counts angles as plain numbers; degrees are no slope, and "degrees X" is no temperature.
     if "radian" in str(registry.get_base_units(source)[1]):
         return None

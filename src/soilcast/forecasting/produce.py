@@ -16,7 +16,7 @@ from soilcast.cube import open_artifact, open_cube
 from soilcast.cube.contract import VARIABLES
 from soilcast.cube.store import zarr_to_netcdf
 from soilcast.errors import SoilcastError
-from soilcast.files import FULL_DISK, refuse_existing, whole_or_nothing
+from soilcast.files import NO_ROOM, refuse_existing, whole_or_nothing
 from soilcast.forecasting.blocks import BlockForecaster, Floats
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
 from soilcast.provenance import stamp
@@ -122,11 +122,11 @@ def forecast(
                     advance("")
             _finish(stream, out, overwrite=overwrite, more=_costs(forecaster, precision, opened.sizes["cell"]))
         except OSError as error:
-            if error.errno not in FULL_DISK:
+            if error.errno not in NO_ROOM:
                 raise
             raise SoilcastError(
-                f"no space left on the disk of {out}: the blocks that are forecast stand; free some space and go on "
-                "with --resume"
+                f"no space left on the disk of {out} ({error.strerror}): the blocks that are forecast stand; free some "
+                "space and go on with --resume"
             ) from error
         stream.discard()
     return open_artifact(out, "forecast")

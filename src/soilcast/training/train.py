@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,7 +14,7 @@ import xarray as xr
 
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
-from soilcast.files import FULL_DISK, refuse_existing, whole_or_nothing
+from soilcast.files import NO_ROOM, refuse_existing, whole_or_nothing
 from soilcast.models import MODELS
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
@@ -256,7 +255,7 @@ def _full_disk_told(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (*FULL_DISK, errno.EFBIG):
+        if error.errno not in NO_ROOM:
             raise
         kept = (workplace_of(out) / CHECKPOINT).exists()
         stands = "the last checkpoint stands" if kept else "there is no checkpoint yet"
