@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,17 +26,32 @@ def main() -> None:
     """Run the benchmarks one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", action="store_true", help="other frameworks beside, where they are installed")
+    parser.add_argument(
+        "--only",
+        choices=BENCHMARKS,
+        nargs="+",
+        default=BENCHMARKS,
+        help="the page keeps the others",
+    )
     options = parser.parse_args()
-    parts = [_HEAD, f"Machine: {_processor()}, {os.cpu_count()} processors, no GPU. {_made_with()}\n"]
-    for name in BENCHMARKS:
+    sections = _sections(PAGE.read_text(encoding="utf-8"))
+    for name in options.only:
         module = f"benchmarks.{name}"
         command = [sys.executable, "-m", module, *(["--peers"] if options.peers and name == "training" else [])]
         # As the command line sets it before torch is there (soilcast/cli.py).
         environment = {"GOMP_SPINCOUNT": "1000", **os.environ}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
         print(done.stdout, flush=True)
-        parts.append(f"## {name}\n\n`python -m {module}`\n\n```text\n{done.stdout.strip()}\n```\n")
-        PAGE.write_text("\n".join(parts), encoding="utf-8")
+        sections[name] = f"`python -m {module}`\n\n```text\n{done.stdout.strip()}\n```\n"
+        machine = f"Machine: {_processor()}, {os.cpu_count()} processors, no GPU. {_made_with()}\n"
+        parts = [f"## {one}\n\n{sections[one]}" for one in BENCHMARKS if one in sections]
+        PAGE.write_text("\n".join([_HEAD, machine, *parts]), encoding="utf-8")
+
+
+def _sections(page: str) -> dict[str, str]:
+    """What a page says, by the name of the benchmark."""
+    parts = re.split(r"^## (\w+)\n\n", page, flags=re.MULTILINE)[1:]
+    return {name: f"{body.strip()}\n" for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _processor() -> str:

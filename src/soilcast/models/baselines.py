@@ -112,11 +112,11 @@ def _in_blocks(
 
 
 def _climatology(observed: Series, waves: Matrix, learn: Learn, test: slice) -> Matrix:
-    return _fit(observed[:, learn], waves[learn]) @ waves[test].T
+    return _product(_fit(observed[:, learn], waves[learn]), waves[test].T)
 
 
 def _damped_anomaly(observed: Series, waves: Matrix, learn: Learn, test: slice) -> Matrix:
-    cycle = _fit(observed[:, learn], waves[learn]) @ waves.T
+    cycle = _product(_fit(observed[:, learn], waves[learn]), waves.T)
     departure = observed - cycle
     pairs = learn[1:] & learn[:-1]
     rho = _correlation(departure[:, :-1][:, pairs], departure[:, 1:][:, pairs])
@@ -153,8 +153,8 @@ def _fit(values: Series, waves: Matrix) -> Matrix:
     size = waves.shape[1]
     products = (waves[:, :, np.newaxis] * waves[:, np.newaxis, :]).reshape(len(waves), -1)
     scale = 1 / np.maximum(count, 1)[:, np.newaxis]
-    normal = (valid.astype(np.float64) @ products * scale).reshape(-1, size, size)
-    right = np.where(valid, values.astype(np.float64), 0.0) @ waves * scale
+    normal = (_product(valid.astype(np.float64), products) * scale).reshape(-1, size, size)
+    right = _product(np.where(valid, values.astype(np.float64), 0.0), waves) * scale
     coefficients = np.zeros((len(values), size), dtype=np.float64)
     coefficients[count == 0] = np.nan
     left = count > 0
@@ -172,7 +172,12 @@ def _correlation(before: Matrix, after: Matrix) -> npt.NDArray[np.float64]:
     """Correlation about zero over the pairs that are both there, ``(cell,)``; 0 where nothing moves."""
     both = np.isfinite(before) & np.isfinite(after)
     before, after = np.where(both, before, 0.0), np.where(both, after, 0.0)
-    size = np.sqrt(np.vecdot(before, before) * np.vecdot(after, after))
-    product = np.vecdot(before, after)
+    size = np.sqrt((before**2).sum(axis=1) * (after**2).sum(axis=1))
+    product = (before * after).sum(axis=1)
     correlation = np.divide(product, size, out=np.zeros_like(size), where=size > 0)
     return np.where(both.any(axis=1), correlation, np.nan)
+
+
+def _product(left: Matrix, right: Matrix) -> Matrix:
+    """Matrix product whose bits do not depend on how many threads linear algebra has, as they differ among workers."""
+    return np.asarray(np.einsum("ij,jk->ik", left, right), dtype=np.float64)
