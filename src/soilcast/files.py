@@ -52,7 +52,7 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _remove(partial)  # left by a process that was killed and had the same number, as they do in containers
         out.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _flush_to_disk(partial)
+        flush_to_disk(partial)
         refuse_existing(out, overwrite=overwrite)  # another command may have written it meanwhile
         _replace(partial, out)
     except OSError as error:
@@ -91,6 +91,24 @@ def refuse_existing(out: Path, *, overwrite: bool) -> None:
         raise SoilcastError(f"{out} is a folder that soilcast did not write, so it is not replaced: give another --out")
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file beside its place, flush it to the disk, rename it: whatever ends this, an old or a new one stands.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the old one stands.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        flush_to_disk(partial)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
@@ -112,7 +130,8 @@ def _user_error(error: OSError, out: Path) -> Exception:
     return error
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Have the system write a file, or all of a folder, to the disk before this goes on."""
     for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
         descriptor = os.open(file, os.O_RDONLY)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from soilcast.errors import SoilcastError
 from soilcast.models import MODELS
 from soilcast.schema import nearest, read_yaml, validate
-from soilcast.training.config import Config, load_config
+from soilcast.training.config import Config, load_config, merged
 
 _HERE = Path(str(resources.files("soilcast.experiments")))
 
@@ -120,7 +120,7 @@ def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str,
     plans = {}
     for name, (label, keys) in named.items():
         try:
-            config = load_config(settings=settings, base=_merged(experiment.config, keys))
+            config = load_config(settings=settings, base=merged(experiment.config, keys))
         except SoilcastError as error:
             raise SoilcastError(f"run {name}: {error}") from error
         for seed in range(experiment.seeds):
@@ -136,11 +136,3 @@ def _read(file: Path) -> Experiment:
     if "mapping" in options:
         options["mapping"] = (file.parent / str(options["mapping"])).resolve()
     return experiment.model_copy(update={"options": options})
-
-
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(under)
-    for key, value in over.items():
-        inner = result.get(key)
-        result[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-    return result

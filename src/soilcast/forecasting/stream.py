@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import zarr
 
 from soilcast.cube.store import zarr_encoding, zarr_settings
 from soilcast.errors import SoilcastError
+from soilcast.files import flush_to_disk, replace_file
 
 PROGRESS = "forecast.json"
 
@@ -71,8 +71,7 @@ class ForecastStream:
         """Write a block ``(cell, time)`` to the disk, then note that it is there."""
         with zarr_settings():
             self._array[self.blocks[number]] = values
-        for chunk in (self.store / self._target / "c" / str(number)).iterdir():
-            _flush(chunk)
+        flush_to_disk(self.store / self._target / "c" / str(number))
         self.done.add(number)
         self._note()
 
@@ -96,10 +95,8 @@ class ForecastStream:
         self._note()
 
     def _note(self) -> None:
-        partial = self._progress.with_name(f".{self._progress.name}.partial")
-        partial.write_text(json.dumps({"identity": self._identity, "done": sorted(self.done)}), encoding="utf-8")
-        _flush(partial)
-        partial.replace(self._progress)
+        content = json.dumps({"identity": self._identity, "done": sorted(self.done)})
+        replace_file(self._progress, content.encode())
 
     def _read(self) -> set[int]:
         try:
@@ -114,11 +111,3 @@ class ForecastStream:
                     f"{self._identity.get(name)}: go on with the former, or start anew with --overwrite"
                 )
         return done
-
-
-def _flush(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from soilcast.errors import SoilcastError
+from soilcast.files import replace_file
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -76,16 +76,7 @@ class Checkpoints:
         content = {"format": _FORMAT, "identity": self._identity, "standing": checkpoint.standing}
         text = json.dumps(content, sort_keys=True)
         entry = json.dumps({"sha256": _digest(text, tensors), "content": text})
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        try:
-            with partial.open("wb") as stream:
-                stream.write(save(tensors, metadata={_ENTRY: entry}))
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(self.path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        replace_file(self.path, save(tensors, metadata={_ENTRY: entry}))
         self._next = time.monotonic() + (time.monotonic() - began) / _SHARE
 
     def discard(self) -> None:

@@ -181,7 +181,7 @@ def load_config(
     SoilcastError
         An unknown key (the nearest valid one is named), or a value that does not fit.
     """
-    content = _merged(dict(base or {}), read_yaml(file) if file else {})
+    content = merged(dict(base or {}), read_yaml(file) if file else {})
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
@@ -189,7 +189,7 @@ def load_config(
         if key not in dotted_keys(Config):
             raise SoilcastError(f"--set {setting}: unknown key {key}: {nearest(key, dotted_keys(Config))}")
         *sections, name = key.split(".")
-        content = _merged(content, _nested(sections, {name: parse_yaml(value, f"--set {setting}")}))
+        content = merged(content, _nested(sections, {name: parse_yaml(value, f"--set {setting}")}))
     if model is not None:
         content["model"] = model
     return validate(Config, content, str(file) if file else "config")
@@ -213,12 +213,13 @@ def _written(value: Any) -> str:
     return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
 
 
-def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay keys of a config over others, section by section."""
     result = dict(under)
     for key, value in over.items():
         inner = result.get(key)
         if isinstance(inner, dict) and isinstance(value, Mapping):
-            result[key] = _merged(inner, value)
+            result[key] = merged(inner, value)
         elif inner is None or not isinstance(value, Mapping):
             result[key] = value
         # Else the file has a value where keys belong, which is kept for `validate` to refuse.

@@ -70,8 +70,7 @@ class Training:
 
     def weights_of(self, member: int) -> dict[str, Tensor]:
         """State of one member's network at its lowest validation loss."""
-        begin = f"{member}."
-        return {name.removeprefix(begin): value for name, value in self.weights.items() if name.startswith(begin)}
+        return _part(self.weights, f"{member}.")
 
 
 @dataclass(frozen=True)
