@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.measuring import in_turns, machine, show, verdict
 from benchmarks.plain import BATCHES, SIZE, tuned_epoch
-from soilcast.experiments import builtin_experiment, plan_runs
+from soilcast.experiments import builtin_experiment, load_study, plan_runs
 from soilcast.sources import prepare
 from soilcast.training.jobs import train_runs
 
@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12, help="of each run; the paper has 250 and more")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, len(os.sched_getaffinity(0))])
     options = parser.parse_args()
-    experiment = builtin_experiment("paper_design")
+    planet = builtin_experiment("demo")
+    runs = load_study("table1").runs | load_study("table2").runs
+    experiment = planet.model_copy(update={"models": (), "config": {}, "runs": runs})
     settings = [f"train.epochs={options.epochs}", "train.validate_every=12", "train.validation_samples=10000"]
     before = _plain_step()
     rows = []

@@ -19,7 +19,7 @@ from soilcast import comparing
 from soilcast.comparing import compare
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
-from soilcast.experiments import Experiment, load_experiment, plan_runs
+from soilcast.experiments import Experiment, builtin_experiment, load_experiment, load_study, plan_runs
 from soilcast.sources import SOURCES
 from soilcast.training import open_run
 from soilcast.water.config import TERM_SETS
@@ -187,7 +187,8 @@ def test_every_built_in_experiment_can_be_planned() -> None:
 
 
 def test_the_papers_design_has_its_19_runs() -> None:
-    plans = plan_runs(load_experiment("paper_design"))
+    runs = load_study("table1").runs | load_study("table2").runs
+    plans = plan_runs(builtin_experiment("demo").model_copy(update={"models": (), "config": {}, "runs": runs}))
     names = ["LSTM", *(group + str(number) for group in "AB" for number in range(1, 5))]
     names += [group + str(number) for group in "CD" for number in range(1, 6)]
     assert [plan.label for plan in plans.values()] == list(plans) == names

@@ -135,3 +135,14 @@ def test_parameters_are_views_of_one_tensor() -> None:
     for network, state in zip(stacked.networks, states, strict=True):
         for name, value in network.state_dict().items():
             torch.testing.assert_close(value, state[name] + 1)
+
+
+def test_forecasts_with_dropout_given_are_those_of_training() -> None:
+    networks = [LSTM(5, 8, 0.5), LSTM(5, 8, 0.5)]
+    members = Members(networks)
+    windows = torch.randn(2, 7, 30, 5)
+    kept = torch.randint(0, 2, (2, 30, 8)).float() * 2
+    passing = LSTMPass(members, torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(passing.infer(windows, kept), passing.forward(windows, kept), atol=1e-6, rtol=1e-5)
+        assert not torch.equal(passing.infer(windows, kept), passing.infer(windows))

@@ -15,7 +15,8 @@ from small import small_cube
 from soilcast.cube import open_artifact, open_cube, save_cube, write_dataset
 from soilcast.errors import SoilcastError
 from soilcast.verify import evaluate
-from soilcast.verify.blocks import score_on_worker
+from soilcast.verify.blocks import make_case, score_on_worker
+from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
 
 EVALUATE = import_module("soilcast.verify.evaluate")  # by its name, since the package shows the function
@@ -114,7 +115,7 @@ def test_a_baseline_that_knows_nothing_is_named_with_the_cube(tmp_path):
 def test_files_that_change_under_way_are_told(wide):
     with open_cube(wide / "cube") as opened:
         entries = open_entries([wide / "forecast"], opened, wide / "cube", reserved=())
-        case = EVALUATE._case(entries, opened, wide / "cube")
+        case = make_case(entries, opened, wide / "cube", choose_balance(entries, opened))
     changed = replace(case, marks=case.marks | {(wide / "forecast").absolute(): "another"})
     score_on_worker(case, slice(0, 64))
     with pytest.raises(SoilcastError, match="forecast: it is not the file that the evaluation began with"):

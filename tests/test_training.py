@@ -166,6 +166,19 @@ def test_validation_is_without_dropout() -> None:
     assert network.training
 
 
+def test_validation_keeps_dropout_where_that_is_asked_for(cube: Path, tmp_path: Path) -> None:
+    logs = []
+    for name, kept in (("without", "false"), ("with", "true"), ("again", "true")):
+        config = quick("lstm", "network.dropout=0.5", f"train.validation_dropout={kept}")
+        logs.append(train(cube, tmp_path / name, config).log)
+    validated = [[record["validation_loss"] for record in log] for log in logs]
+    assert validated[1] == validated[2]
+    assert all(with_it != without for without, with_it in zip(*validated[:2], strict=True) if without is not None)
+    # What is drawn for validation takes nothing from what is drawn for training.
+    trained = [[record["train_loss"] for record in log] for log in logs]
+    assert trained[0] == trained[1]
+
+
 def test_a_diverging_training_is_named_and_leaves_nothing(cube: Path, tmp_path: Path) -> None:
     with pytest.raises(SoilcastError, match=r"diverged.*train\.learning_rate"):
         train(cube, tmp_path / "run", quick("lstm", "train.learning_rate=1e38"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from small import small_cube
+from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
+from soilcast.experiments import builtin_experiment
+from soilcast.sources import prepare
 from soilcast.water import (
     TERM_SETS,
     WaterConfig,
@@ -21,6 +25,7 @@ from soilcast.water import (
     refuse_missing,
     required_variables,
     sign_of_change,
+    sign_of_inflow,
     water_inflow,
     water_sign,
     water_signs,
@@ -58,6 +63,7 @@ def test_multi_layer_inflow_by_hand() -> None:
     ("config", "expected"),
     [
         (WaterConfig(snow="closing"), [np.nan, -0.005, 0.017, 0.002]),
+        (WaterConfig(snow="code"), [np.nan, 0.070, -0.033, 0.002]),
         (WaterConfig(runoff="total"), [np.nan, 0.000, 0.011, 0.000]),
         (WaterConfig(layer="own_layer"), [np.nan, 0.001 - 0.0007, 0.013 - 0.0028, 0.002 + 0.0007]),
         (WaterConfig(terms=("P",)), [0.010, 0.000, 0.020, 0.005]),
@@ -72,6 +78,31 @@ def test_readings_by_hand(config: WaterConfig, expected: list[float]) -> None:
 def test_signs_by_hand() -> None:
     inflow = np.array([[np.nan, 0.001, 0.013, 0.002, 0.002, np.nan, 1.0]])
     np.testing.assert_array_equal(sign_of_change(inflow), [[0, 0, 1, -1, 0, 0, 0]])
+
+
+def test_the_sign_of_the_inflow_itself_by_hand() -> None:
+    inflow = np.array([[np.nan, -0.001, 0.0, 0.013, 0.002]])
+    np.testing.assert_array_equal(sign_of_inflow(inflow), [[0, -1, 0, 1, 1]])
+    np.testing.assert_array_equal(sign_of_change(inflow), [[0, 0, 1, 1, -1]])
+
+
+def test_the_reading_chooses_the_sign(shared: Path, tmp_path: Path) -> None:
+    # What the readings of W come to on the Moselle: the share of cell-days on which soil moisture follows dW.
+    experiment = builtin_experiment("mhm_moselle")
+    prepare(
+        experiment.source, [shared / path for path in experiment.paths], out=tmp_path / "cube", **experiment.options
+    )
+    found = {}
+    with open_cube(tmp_path / "cube") as cube:
+        change = np.diff(cube["swvl1"].to_numpy().astype(np.float64), axis=1)
+        for form in ("single", "multi"):
+            for config in (WaterConfig(), WaterConfig(snow="closing", sign="inflow")):
+                moved = water_sign(cube, form, config)[:, 1:] * change
+                found[form, config.sign] = np.mean(moved[np.isfinite(moved) & (moved != 0)] > 0)
+    # The figures of the record: 50 % and 40 % as printed, 86 % and 77 % by the sign of W that conserves mass.
+    expected = {("single", "change"): 0.50, ("multi", "change"): 0.40}
+    expected |= {("single", "inflow"): 0.86, ("multi", "inflow"): 0.77}
+    assert found == pytest.approx(expected, abs=0.01)
 
 
 def test_mask_by_hand() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from soilcast.forecasting import forecast
     from soilcast.inspecting import inspect
     from soilcast.reporting import report
+    from soilcast.reproducing import reproduce
     from soilcast.sources import prepare
     from soilcast.training import Config, load_config, open_run, train
     from soilcast.verify import evaluate, summarise
@@ -36,6 +37,7 @@ _HOME = {
     "open_run": "training",
     "prepare": "sources",
     "report": "reporting",
+    "reproduce": "reproducing",
     "summarise": "verify",
     "train": "training",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "open_run",
     "prepare",
     "report",
+    "reproduce",
     "summarise",
     "train",
 ]

@@ -54,6 +54,13 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Zones(StrEnum):
+    """How finely climates are told apart."""
+
+    main = "main"
+    fine = "fine"
+
+
 class _CommandWithKeys(TyperCommand):
     """A command whose help ends with every key of the config."""
 
@@ -79,7 +86,7 @@ def demo(
 
 @app.command()
 def compare(
-    experiment: Annotated[str, typer.Argument(help="A YAML file, or a built-in one: demo, paper_design.")],
+    experiment: Annotated[str, typer.Argument(help="A YAML file, or a built-in one, such as demo.")],
     out: Out,
     data: Annotated[Path, typer.Option("--data", help="Folder that the experiment's paths are in.")] = Path(),
     settings: Settings = None,
@@ -203,6 +210,45 @@ def report(
     """Make one HTML page of scores: tables, maps, curves, series, provenance."""
     soilcast.report(scores, out, title=title, overwrite=overwrite)
     typer.echo(str(out))
+
+
+@app.command()
+def reproduce(
+    part: Annotated[
+        str, typer.Argument(help="table1, table2, fig3, fig4, fig5, readings or all; or a YAML file of a study.")
+    ],
+    cube: Cube,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for everything. What an earlier start left there is gone on with.")
+    ],
+    seeds: Annotated[int | None, typer.Option(min=1, max=1024, help="Trainings of each model; by default 3.")] = None,
+    settings: Settings = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, metavar="N", help="Runs to train at once; by default one a processor."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Cut all trainings down, to see what comes out.")] = False,
+    zones: Annotated[
+        Zones, typer.Option(help="Climates of Figure 3: the five main ones, or all classes.")
+    ] = Zones.main,
+    memory: Memory = None,
+) -> None:
+    """Reproduce the paper's tables and figures on a cube. Ctrl-C stops it; the same command goes on."""
+    from soilcast.training.arrays import parse_bytes
+
+    soilcast.reproduce(
+        part,
+        cube,
+        out,
+        seeds=seeds,
+        settings=settings or (),
+        jobs=jobs,
+        quick=quick,
+        zones=zones.value,
+        memory=parse_bytes(memory) if memory else None,
+        progress=_shown(),
+        tell=typer.echo,
+    )
 
 
 def main() -> None:

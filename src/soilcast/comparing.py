@@ -85,28 +85,63 @@ def compare(
     _refuse_taken(out, plans, overwrite=overwrite, resume=resume)
     cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, tell=tell)
 
-    def say(run: Path, outcome: Run | SoilcastError) -> None:
-        if isinstance(outcome, Run):
-            tell(f"{run}: {run_summary(outcome.record)}")
-
-    configs = {out / "runs" / name: plan.config for name, plan in plans.items()}
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
-    labels = {name: plan.label for name, plan in plans.items()}
-    then = functools.partial(_label_and_forecast, cube, out / "forecasts", labels, overwrite or resume, resume)
-    outcomes = train_runs(cube, configs, jobs=jobs, **options, progress=progress, then=then, ended=say)
-    failed = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
-    for run, failure in failed.items():
-        tell(f"{run} failed: {failure}")
-    good = [out / "forecasts" / run.name for run in outcomes if run not in failed]
+    good, failed = train_and_forecast(cube, plans, out, jobs=jobs, **options, progress=progress, tell=tell)
     if not good:
         reason = next(iter(failed.values()))
         raise SoilcastError(f"no run came to a forecast ({reason}): mend this, and go on with --resume")
     replaced = overwrite or resume
-    evaluate(good, cube, out / "scores", overwrite=replaced)
+    evaluate(list(good.values()), cube, out / "scores", overwrite=replaced)
     report([out / "scores"], out / "report.html", overwrite=replaced)
     left_out = f"; {len(failed)} that failed left out" if failed else ""
-    tell(f"{out / 'report.html'}: the report of {', '.join(plans[path.name].label for path in good)}{left_out}")
+    tell(f"{out / 'report.html'}: the report of {', '.join(plans[name].label for name in good)}{left_out}")
     return out / "report.html"
+
+
+def train_and_forecast(
+    cube: Path,
+    plans: Mapping[str, Plan],
+    out: Path,
+    *,
+    jobs: int,
+    overwrite: bool = False,
+    resume: bool = False,
+    memory: int | None = None,
+    progress: bool = False,
+    tell: Tell = print,
+) -> tuple[dict[str, Path], dict[str, SoilcastError]]:
+    """Train and forecast many runs on one cube; one that fails is told, and takes no other along.
+
+    Parameters
+    ----------
+    cube
+        Path of the cube.
+    plans
+        Name of each run -> what to train, and what to call it.
+    out
+        Folder to write: ``runs/NAME`` and ``forecasts/NAME``.
+    jobs, overwrite, resume, memory, progress, tell
+        See `compare`.
+
+    Returns
+    -------
+    Name -> forecast of those that came to one, and name -> fault of the others.
+    """
+
+    def say(run: Path, outcome: Run | SoilcastError) -> None:
+        if isinstance(outcome, SoilcastError):
+            tell(f"{run} failed: {outcome}")
+        else:
+            tell(f"{run}: {run_summary(outcome.record)}")
+
+    folder = out / "forecasts"
+    labels = {name: plan.label for name, plan in plans.items()}
+    then = functools.partial(_label_and_forecast, cube, folder, labels, overwrite or resume, resume)
+    configs = {out / "runs" / name: plan.config for name, plan in plans.items()}
+    options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
+    outcomes = train_runs(cube, configs, jobs=jobs, **options, progress=progress, then=then, ended=say)
+    failed = {run.name: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
+    return {run.name: folder / run.name for run in outcomes if run.name not in failed}, failed
 
 
 def demo(

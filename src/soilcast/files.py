@@ -13,8 +13,8 @@ from pathlib import Path
 from soilcast.errors import SoilcastError
 
 _STORE = "zarr.json"
-_MARKS = (_STORE, "run.json", "scores.nc")
-"""A folder that holds one of these is an artifact: a cube or a forecast, a run, scores."""
+_MARKS = (_STORE, "run.json", "scores.nc", "dossier.json")
+"""A folder that holds one of these is an artifact: a cube or a forecast, a run, scores, a dossier."""
 
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)

@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from soilcast.errors import SoilcastError
 from soilcast.models import MODELS
+from soilcast.models.baselines import BASELINES
 from soilcast.schema import nearest, read_yaml, validate
 from soilcast.training.config import Config, load_config, merged
 
 _HERE = Path(str(resources.files("soilcast.experiments")))
 
+PARTS = ("table1", "table2", "fig3", "fig4", "fig5", "readings")
+"""The parts of the paper, ``experiments/paper/NAME.yaml``: tables, figures, and the readings of its equations."""
 
-class Experiment(BaseModel):
-    """A source, the models to compare on it, and their settings: what a YAML file of an experiment says."""
+
+class Design(BaseModel):
+    """Which runs, and with what settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    about: str = Field(description="the data in a sentence: what is observed, modelled or synthetic")
-    source: str = Field(description="for `prepare`")
-    paths: tuple[str, ...] = Field((), description="for `prepare`, relative to a folder of data")
-    options: dict[str, Any] = Field({}, description="for `prepare`; `mapping` is relative to the experiment's file")
     config: dict[str, Any] = Field({}, description="keys of the config that differ from the defaults, for all runs")
     models: tuple[str, ...] = Field((), description="names in `MODELS`: a run of each, of the same name")
     runs: dict[str, dict[str, Any]] = Field({}, description="name of a run -> keys of its own, over those for all")
-    seeds: int = Field(1, ge=1, le=1024, description="each run is trained with so many seeds: NAME-s0, NAME-s1, ...")
+    seeds: int = Field(1, ge=1, le=1024, description="each run is trained with so many seeds")
 
     @field_validator("models")
     @classmethod
@@ -39,14 +39,6 @@ class Experiment(BaseModel):
         for name in value:
             if name not in MODELS:
                 raise ValueError(f"there is no model {name}: {nearest(name, MODELS)}")
-        return value
-
-    @field_validator("runs")
-    @classmethod
-    def _name_folders(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for name in value:
-            if not re.fullmatch(r"[A-Za-z0-9]([\w.=,+-]*[\w=,+-])?", name, re.ASCII):
-                raise ValueError(f"the run {name!r} cannot name a folder: use letters, digits and _ . = , + -")
         return value
 
     @model_validator(mode="after")
@@ -57,6 +49,52 @@ class Experiment(BaseModel):
         # As some file systems see them.
         if len({name.casefold() for name in names}) < len(names):
             raise ValueError("two runs of one name")
+        return self
+
+
+class Experiment(Design):
+    """Runs on the data of a source: what a YAML file for `compare` says. Seeds get a run each: NAME-s0, NAME-s1, ..."""
+
+    about: str = Field(description="the data in a sentence: what is observed, modelled or synthetic")
+    source: str = Field(description="for `prepare`")
+    paths: tuple[str, ...] = Field((), description="for `prepare`, relative to a folder of data")
+    options: dict[str, Any] = Field({}, description="for `prepare`; `mapping` is relative to the experiment's file")
+
+    @field_validator("runs")
+    @classmethod
+    def _name_folders(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9]([\w.=,+-]*[\w=,+-])?", name, re.ASCII):
+                raise ValueError(f"the run {name!r} cannot name a folder: use letters, digits and _ . = , + -")
+        return value
+
+
+class Quick(BaseModel):
+    """What a study is cut down to by `--quick`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seeds: int = Field(2, ge=1, le=1024)
+    config: dict[str, Any] = Field({}, description="keys of the config, over those of every run")
+
+
+class Study(Design):
+    """A part of the paper, on any cube: which runs, compared with which, shown how. See `reproduce`."""
+
+    title: str = Field(description="heading in the report")
+    show: Literal["table", "zones", "consistency", "series", "readings"] = Field(description="what it comes to")
+    reference: str = Field("LSTM", description="the run that the others are compared with")
+    quick: Quick = Quick()
+
+    @model_validator(mode="after")
+    def _has_its_reference(self) -> Self:
+        if self.models:
+            raise ValueError("models: name the runs of a study under runs")
+        if self.reference not in self.runs:
+            raise ValueError(f"reference: there is no run {self.reference}: {nearest(self.reference, self.runs)}")
+        for name in BASELINES:
+            if name in self.runs:
+                raise ValueError(f"runs: {name} is the name of a baseline: give the run another")
         return self
 
 
@@ -128,6 +166,25 @@ def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str,
             train = config.train.model_copy(update={"seed": config.train.seed + seed})
             plans[name + end] = Plan(label + end, config.model_copy(update={"train": train}))
     return plans
+
+
+def load_study(name: str | Path) -> Study:
+    """Read a study.
+
+    Parameters
+    ----------
+    name
+        Name of a part of the paper, or a YAML file.
+
+    Raises
+    ------
+    SoilcastError
+        There is none of this name, or its file has an unknown key or a value that does not fit.
+    """
+    file = _HERE / "paper" / f"{name}.yaml" if str(name) in PARTS else Path(name)
+    if not file.is_file():
+        raise SoilcastError(f"{name}: no part of the paper, and no file: {nearest(str(name), (*PARTS, 'all'))}")
+    return validate(Study, read_yaml(file), str(file))
 
 
 def _read(file: Path) -> Experiment:

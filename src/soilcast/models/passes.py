@@ -35,8 +35,8 @@ class Pass(Protocol):
         """Write the slopes by the parameters, from those by the forecasts ``(member, sample)``."""
         ...
 
-    def infer(self, windows: Tensor) -> Tensor:
-        """Forecast ``(member, sample)`` without dropout and without a way back."""
+    def infer(self, windows: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Forecast ``(member, sample)`` without a way back; with dropout only if ``kept`` is given."""
         ...
 
     def sweep(self, sequences: Tensor, length: int) -> Tensor:
@@ -65,8 +65,9 @@ class AutogradPass:
         self._members.slopes.zero_()
         self._predicted.backward(slope)  # type: ignore[no-untyped-call]
 
-    def infer(self, windows: Tensor) -> Tensor:
+    def infer(self, windows: Tensor, kept: Tensor | None = None) -> Tensor:
         """See `Pass`."""
+        del kept
         with torch.inference_mode(), self._mixed(windows):
             pairs = zip(self._members.networks, windows.transpose(1, 2), strict=True)
             return torch.stack([network(inputs) for network, inputs in pairs]).float()
@@ -106,9 +107,10 @@ class LSTMPass:
         of_output = slope.unsqueeze(2) * weight
         self._recurrence.backward(of_output if self._kept is None else of_output.mul_(self._kept))
 
-    def infer(self, windows: Tensor) -> Tensor:
+    def infer(self, windows: Tensor, kept: Tensor | None = None) -> Tensor:
         """See `Pass`."""
-        return self._head(last_output(windows, self._recurrence.weights, self._product).float())
+        output = last_output(windows, self._recurrence.weights, self._product).float()
+        return self._head(output if kept is None else output * kept)
 
     def sweep(self, sequences: Tensor, length: int) -> Tensor:
         """See `Pass`."""

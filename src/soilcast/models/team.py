@@ -121,10 +121,12 @@ class SplitPass:
         for other in others:
             self._members.slopes.add_(other)
 
-    def infer(self, windows: Tensor) -> Tensor:
+    def infer(self, windows: Tensor, kept: Tensor | None = None) -> Tensor:
         """See `Pass`."""
         parts = windows.tensor_split(len(self._passes), dim=2)
-        work = [_bind(one.infer, part) for one, part in zip(self._passes, parts, strict=True)]
+        masks = [None] * len(parts) if kept is None else kept.tensor_split(len(parts), dim=1)
+        together = zip(self._passes, parts, masks, strict=True)
+        work = [_bind(one.infer, part, mask) for one, part, mask in together]
         return torch.cat(self._team.do(work), dim=1)
 
     def sweep(self, sequences: Tensor, length: int) -> Tensor:

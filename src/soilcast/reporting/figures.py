@@ -164,29 +164,10 @@ def zone_boxes(scores: xr.Dataset, metric: str, labels: Sequence[str]) -> str | 
             groups[f"{climate.letter} {climate.name}\n{int(inside.sum())} cells"] = samples
     if not groups:
         return None
-    width = 0.8 / len(labels)
     with matplotlib.rc_context(_LOOK):
         figure, axes = _canvas(5.6, 3.2)
-        for order, label in enumerate(labels):
-            samples = [group[order] for group in groups.values()]
-            centres = np.arange(len(groups)) + (order - (len(labels) - 1) / 2) * width
-            drawn = [position for position, sample in enumerate(samples) if len(sample)]
-            axes.boxplot(
-                [samples[position] for position in drawn],
-                positions=[float(centres[position]) for position in drawn],
-                widths=width * 0.82,
-                whis=(5, 95),
-                showfliers=False,
-                patch_artist=True,
-                manage_ticks=False,
-                boxprops={"facecolor": palette[label], "edgecolor": palette[label], "linewidth": 0.8, "alpha": 0.9},
-                medianprops={"color": "white", "linewidth": 1.6},
-                whiskerprops={"color": palette[label], "linewidth": 1.1},
-                capprops={"color": palette[label], "linewidth": 1.1},
-            )
+        draw_boxes(axes, groups, [palette[label] for label in labels])
         axes.set_xticks(range(len(groups)), list(groups), fontsize=8.5)
-        axes.set_xlim(-0.55, len(groups) - 0.45)
-        axes.grid(visible=False, axis="x")
         if METRICS[metric].units == "1" and axes.get_ylim()[0] < 0:
             axes.axhline(0, color="#9aa1ab", linewidth=0.9)
         if axes.get_ylim()[0] < _DEEP:
@@ -197,6 +178,40 @@ def zone_boxes(scores: xr.Dataset, metric: str, labels: Sequence[str]) -> str | 
         units = pretty_units(METRICS[metric].units)
         axes.set_ylabel(f"{head(metric)} [{units}]" if units else head(metric))
         return svg(figure)
+
+
+def draw_boxes(axes: Axes, groups: Mapping[str, Sequence[npt.NDArray[np.float64]]], colours: Sequence[str]) -> None:
+    """Draw box plots side by side: boxes hold the middle half, whiskers run from the 5th to the 95th percentile.
+
+    Parameters
+    ----------
+    axes
+        Where; its ticks are left to the caller.
+    groups
+        Name -> one sample a colour; an empty one leaves a gap.
+    colours
+        One a sample of a group.
+    """
+    width = 0.8 / len(colours)
+    for order, colour in enumerate(colours):
+        samples = [group[order] for group in groups.values()]
+        centres = np.arange(len(groups)) + (order - (len(colours) - 1) / 2) * width
+        drawn = [position for position, sample in enumerate(samples) if len(sample)]
+        axes.boxplot(
+            [samples[position] for position in drawn],
+            positions=[float(centres[position]) for position in drawn],
+            widths=width * 0.82,
+            whis=(5, 95),
+            showfliers=False,
+            patch_artist=True,
+            manage_ticks=False,
+            boxprops={"facecolor": colour, "edgecolor": colour, "linewidth": 0.8, "alpha": 0.9},
+            medianprops={"color": "white", "linewidth": 1.6},
+            whiskerprops={"color": colour, "linewidth": 1.1},
+            capprops={"color": colour, "linewidth": 1.1},
+        )
+    axes.set_xlim(-0.55, len(groups) - 0.45)
+    axes.grid(visible=False, axis="x")
 
 
 def svg(figure: Figure) -> str:

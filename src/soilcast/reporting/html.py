@@ -79,6 +79,12 @@ def colour_bar(scale: Scale, units: str) -> str:
     )
 
 
+def listed(lines: Iterable[str]) -> str:
+    """Plain texts as a list; nothing for none."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
+
+
 def facts(rows: Mapping[str, str]) -> str:
     """Draw short facts as a list of terms and texts."""
     items = "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in rows.items() if text)

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
@@ -117,6 +118,49 @@ class Canvas:
         picture = np.where(self._source >= 0, flat[np.maximum(self._source, 0)], np.nan)
         coloured = matplotlib.colormaps[scale.style.colours](norm(np.nan_to_num(picture)), bytes=True)[..., :3]
         return _png(_over(np.where(np.isfinite(picture)[..., None], coloured, self._base), self._coast))
+
+    def draw(self, axes: Axes, values: Values, scale: Scale, marked: npt.NDArray[np.bool_]) -> None:
+        """Draw one map as shapes, for print.
+
+        Parameters
+        ----------
+        axes
+            Where; it is left without ticks.
+        values
+            ``(cell,)``, NaN where there is none.
+        scale
+            Colours and limits.
+        marked
+            ``(cell,)``, where a dot is to be set.
+        """
+        axes.set(xlim=self._box[:2], ylim=self._box[2:], aspect="equal")
+        axes.set_axis_off()
+        axes.set_autoscale_on(False)
+        land = Outline.make_compound_path(*(Outline(self._project(ring), closed=True) for ring in land_rings()))
+        axes.add_artist(PathPatch(land, facecolor=_LAND_UNDER_DOTS, linewidth=0, zorder=1))
+        there = np.isfinite(values)
+        norm = Normalize(scale.low, scale.high, clip=True)
+        look: dict[str, Any] = {"cmap": scale.style.colours, "norm": norm, "zorder": 2}
+        x, y = self.projection.forward(self._lon, self._lat)
+        if self._grid is None:
+            size = float(np.clip(6000 / max(len(values), 1), 2, 40))
+            axes.scatter(x[there], y[there], s=size, c=values[there], edgecolors="#374151", linewidths=0.3, **look)
+        else:
+            cells = PolyCollection(list(self._outlines()[there]), array=values[there], linewidths=0, **look)
+            cells.set_edgecolor("face")  # else thin seams show between the cells in some viewers
+            cells.set_linewidth(0.1)
+            axes.add_collection(cells, autolim=False)
+        coast = [self._project(line) for line in coast_lines()]
+        axes.add_collection(LineCollection(coast, colors=_COAST, linewidths=0.4, zorder=3), autolim=False)
+        axes.scatter(x[marked], y[marked], s=0.6, c="black", linewidths=0, zorder=4)
+
+    def _outlines(self) -> Values:
+        """Corners of the cells of a grid on the map ``(cell, corner, 2)``."""
+        assert self._grid is not None
+        half_lon, half_lat = spacing(self._grid.lon) / 2, spacing(self._grid.lat) / 2
+        lon = self._lon[:, np.newaxis] + half_lon * np.array([-1, 1, 1, -1])
+        lat = np.clip(self._lat[:, np.newaxis] + half_lat * np.array([-1, -1, 1, 1]), -90, 90)
+        return np.stack(self.projection.forward(lon, lat), axis=-1)
 
     def _extent(self) -> tuple[float, float, float, float]:
         if self._grid is not None:

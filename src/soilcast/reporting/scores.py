@@ -90,6 +90,13 @@ def place_of(scores: xr.Dataset) -> str:
     return str(scores.encoding.get("source", "scores"))
 
 
+def place_name(cell: xr.Dataset) -> str:
+    """Name the place of one cell, ``lat`` and ``lon`` [degrees] and, if it has one, its ``cell_name``."""
+    lat, lon = float(cell["lat"]), float(cell["lon"])
+    where = f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
+    return f"{cell['cell_name'].item()} ({where})" if "cell_name" in cell.coords else where
+
+
 def networks(scores: xr.Dataset) -> list[str]:
     """Labels of the models that are no baselines."""
     return [str(label) for label in scores["model"].to_numpy()[~scores["is_baseline"].to_numpy().astype(bool)]]

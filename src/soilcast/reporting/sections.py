@@ -11,11 +11,11 @@ import xarray as xr
 
 from soilcast.reporting import figures, html
 from soilcast.reporting.maps import Canvas, Scale, robust_scale, stack
-from soilcast.reporting.scores import PERSISTENCE, flat, json_attribute, networks, place_of
+from soilcast.reporting.scores import PERSISTENCE, flat, json_attribute, networks, place_name, place_of
 from soilcast.reporting.style import DIFFERENCE, MAPS, OBSERVED, RAIN, colours, pretty_units
 from soilcast.reporting.tables import CONSISTENCY, PERSISTENCE_NOTE, head, html_table, number, shown, summarised
 from soilcast.reporting.verdict import PLAIN, verdict
-from soilcast.verify.climate import CLIMATES
+from soilcast.verify.climate import climate_of
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.summary import summarise
 
@@ -220,13 +220,8 @@ def _captioned(label: str, drawn: tuple[str, str]) -> tuple[str, str, str]:
 
 def _place(scores: xr.Dataset, pick: int) -> str:
     cell = scores.isel(cell=int(scores["pick_cell"].to_numpy()[pick]))
-    lat, lon = float(cell["lat"]), float(cell["lon"])
-    where = f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
-    if "cell_name" in cell.coords:
-        where = f"{cell['cell_name'].item()} ({where})"
-    zone = float(cell["climate_zone"]) if "climate_zone" in cell else 0.0
-    climate = next((f", {c.letter} {c.name}" for c in CLIMATES if c.first <= zone <= c.last), "")
-    return where + climate
+    climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
+    return place_name(cell) + (f", {climate.letter} {climate.name}" if climate else "")
 
 
 def _errors(scores: xr.Dataset, pick: int) -> str:

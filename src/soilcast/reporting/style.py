@@ -51,14 +51,22 @@ MAPS: dict[str, MapStyle] = {
 DIFFERENCE = MapStyle("PuOr", True, "less consistent", "more consistent")
 """For the change of consistency against the plain network."""
 
+IMPROVEMENT = MapStyle("RdBu", True, "less consistent", "more consistent")
+"""The same in the colours of the paper's Figure 4: blue better, red worse."""
+
 
 def colours(scores: xr.Dataset) -> dict[str, str]:
     """Colour of every model: hues for networks, greys for baselines, persistence the darkest of them."""
     labels = [str(label) for label in scores["model"].to_numpy()]
     flags = scores["is_baseline"].to_numpy().astype(bool)
-    found = _cycle([label for label, flag in zip(labels, flags, strict=True) if not flag], _NETWORKS)
-    others = [label for label, flag in zip(labels, flags, strict=True) if flag and label != PERSISTENCE]
-    return found | _cycle([PERSISTENCE, *others], _BASELINES)
+    networks = [label for label, flag in zip(labels, flags, strict=True) if not flag]
+    return palette(networks, [label for label, flag in zip(labels, flags, strict=True) if flag])
+
+
+def palette(networks: Sequence[str], baselines: Sequence[str]) -> dict[str, str]:
+    """Colour of every label: see `colours`."""
+    others = [label for label in baselines if label != PERSISTENCE]
+    return _cycle(networks, _NETWORKS) | _cycle([PERSISTENCE, *others], _BASELINES)
 
 
 def pretty_units(units: str) -> str:

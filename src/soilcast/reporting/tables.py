@@ -96,7 +96,7 @@ def html_table(scores: xr.Dataset, metrics: Sequence[str] = HEADLINE, *, marks: 
     inside = networks(scores)
     leaders = {m: best(summary, m, inside) if marks and m in ACCURACY else set() for m in columns}
     overall = {m: best(summary, m, ordered(scores)) if marks and m in ACCURACY else set() for m in columns}
-    heads = "".join(f"<th scope=col>{head(m)}{_unit_line(m)}</th>" for m in columns)
+    heads = "".join(f"<th scope=col>{head(m)}{unit_line(m)}</th>" for m in columns)
     body = []
     for label in ordered(scores):
         cells = []
@@ -128,12 +128,12 @@ def markdown_table(scores: xr.Dataset) -> str:
     summary = summarise(scores)
     columns = shown(scores, HEADLINE)
     lines = [
-        "| Model | " + " | ".join(_plain_head(metric) for metric in columns) + " |",
+        "| Model | " + " | ".join(plain_head(metric) for metric in columns) + " |",
         "|:--|" + "--:|" * len(columns),
     ]
     for label in ordered(scores):
         values = [_pair(*_both(summary, label, metric)) for metric in columns]
-        name = _plain(label) if label in networks(scores) else f"*{_plain(label)}*"
+        name = plain(label) if label in networks(scores) else f"*{plain(label)}*"
         lines.append(f"| {name} | " + " | ".join(values) + " |")
     return "\n".join(lines) + "\n"
 
@@ -147,17 +147,20 @@ def _pair(median: str, mean: str) -> str:
     return _DASH if median == mean == _DASH else f"{median} ({mean})"
 
 
-def _unit_line(metric: str) -> str:
+def unit_line(metric: str) -> str:
+    """Unit of a metric beneath its heading, as HTML."""
     units = pretty_units(METRICS[metric].units)
     return f"<small>{units}</small>" if units else ""
 
 
-def _plain_head(metric: str) -> str:
+def plain_head(metric: str) -> str:
+    """Heading of a metric with its unit in brackets."""
     units = pretty_units(METRICS[metric].units)
     return f"{head(metric)} [{units}]" if units else head(metric)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Give a text as Markdown that shows it as it is."""
     # A label from a file must not end the cell, start markup, or pass HTML on to the page that shows the Markdown.
     kept = "".join(f"\\{sign}" if sign in "\\|*_`[]#~" else sign for sign in " ".join(text.split()))
     return escape(kept, quote=False)

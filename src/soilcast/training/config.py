@@ -92,6 +92,7 @@ class TrainConfig(_Section):
     validation_samples: int = Field(
         100_000, ge=0, description="cell-days of the fixed, seeded validation sample; 0, or more than there are: all"
     )
+    validation_dropout: bool = Field(False, description="keep dropout while validating, as the authors' code does")
     sampling: Literal["cell_days", "shared_day"] = Field(
         "cell_days", description="cell_days: independent draws; shared_day: one day a batch, as in the authors' code"
     )

@@ -93,18 +93,20 @@ class Learner:
         self._optimiser.step()
         return losses
 
-    def judge(self, samples: Samples, draw: Draw) -> Tensor:
-        """Give the loss ``(member,)`` on a draw ``(sample,)``, without dropout."""
+    def judge(self, samples: Samples, draw: Draw, dropped: KeptUnits | None = None) -> Tensor:
+        """Give the loss ``(member,)`` on a draw ``(sample,)``, without dropout unless it is given."""
         members, device = len(self.members.networks), self.members.weights.device
         predicted: list[Tensor] = []
         targets = []
-        self.members.train(False)
+        self.members.train(dropped is not None)
         for start in range(0, len(draw.cells), INFERENCE_BATCH):
             part = draw[start : start + INFERENCE_BATCH]
             batch = samples.gather(Draw(part.cells[np.newaxis], part.days[np.newaxis])).to(device)
+            kept = None if dropped is None else dropped.draw(len(part.cells))
             # Each process forecasts some of the batches, and all of them get all forecasts.
             if len(predicted) % self.ranks.size == self.ranks.rank:
-                predicted.append(self.passing.infer(batch.windows.expand(members, -1, -1, -1)))
+                windows = batch.windows.expand(members, -1, -1, -1)
+                predicted.append(self.passing.infer(windows, None if kept is None else kept.to(device)))
             else:
                 predicted.append(torch.zeros(members, len(part.cells), device=device))
             targets.append(batch.targets)
@@ -157,7 +159,7 @@ class Learner:
 
 
 class KeptUnits:
-    """Which hidden units dropout keeps, drawn from the seeds and the epoch's number alone.
+    """Which hidden units dropout keeps, drawn from the seeds, the epoch's number and the purpose alone.
 
     Parameters
     ----------
@@ -169,12 +171,14 @@ class KeptUnits:
         One a member.
     epoch
         Number of the epoch.
+    purpose
+        1 for training, 2 for validation.
     """
 
-    def __init__(self, rate: float, hidden_size: int, seeds: Sequence[int], epoch: int) -> None:
+    def __init__(self, rate: float, hidden_size: int, seeds: Sequence[int], epoch: int, purpose: int = 1) -> None:
         self._below = round(rate * _BITS)
         self._hidden_size = hidden_size
-        self._random = [np.random.default_rng([seed, epoch, 1]) for seed in seeds]
+        self._random = [np.random.default_rng([seed, epoch, purpose]) for seed in seeds]
 
     def draw(self, samples: int) -> Tensor | None:
         """Draw for the next batch: ``(member, sample, hidden)``, 0 or what makes up for the dropped; None for all."""

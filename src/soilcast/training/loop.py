@@ -28,6 +28,9 @@ _GATHERED_MAPPED = 1024
 """The same where samples are mapped from files: a sample of 224 bytes brings 64 KiB around it into memory, until its
 pages are let go."""
 
+_TRAINING, _VALIDATION = 1, 2
+"""What dropout is drawn for."""
+
 Record = dict[str, Any]
 
 
@@ -208,7 +211,8 @@ def _run_epoch(
     record: Record = {"epoch": epoch, **losses, "validation_loss": None}
     training.log.append(record)
     if epoch % config.validate_every == 0 or epoch == config.epochs:
-        record["validation_loss"] = _validate(learner, samples, validation, training)
+        dropped = _dropped(learner, config, epoch, dropout, _VALIDATION) if config.validation_dropout else None
+        record["validation_loss"] = _validate(learner, samples, validation, training, dropped)
     record["seconds"] = round(time.perf_counter() - began, 4)
     record["samples_per_second"] = round(draws.cells.size / seconds)
 
@@ -235,8 +239,7 @@ def _take_steps(
     learner: Learner, step: Step, samples: Samples, draws: Draw, config: TrainConfig, epoch: int, dropout: float
 ) -> dict[str, float]:
     """Take an epoch's steps and give the mean losses."""
-    seeds = [config.seed + member for member in range(config.ensemble)]
-    kept = KeptUnits(dropout, learner.passing.hidden_size, seeds, epoch)
+    kept = _dropped(learner, config, epoch, dropout, _TRAINING)
     torch.manual_seed(seed_of(config.seed, epoch))  # for networks that drop by themselves
     learner.members.train(True)
     device = learner.members.weights.device
@@ -279,9 +282,16 @@ def _gathered(samples: Samples, groups: Sequence[Draw], device: torch.device) ->
             yield gathered.to(device)
 
 
-def _validate(learner: Learner, samples: Samples, validation: Draw, training: Training) -> float:
+def _dropped(learner: Learner, config: TrainConfig, epoch: int, dropout: float, purpose: int) -> KeptUnits:
+    seeds = [config.seed + member for member in range(config.ensemble)]
+    return KeptUnits(dropout, learner.passing.hidden_size, seeds, epoch, purpose)
+
+
+def _validate(
+    learner: Learner, samples: Samples, validation: Draw, training: Training, dropped: KeptUnits | None = None
+) -> float:
     """Judge all members, keep the weights of those that are better than before, and give the mean loss."""
-    losses = learner.judge(samples, validation).tolist()
+    losses = learner.judge(samples, validation, dropped).tolist()
     for number, (member, loss) in enumerate(zip(training.members, losses, strict=True)):
         # A loss that is not finite is no gain; the next epoch's batches tell what is wrong.
         if math.isfinite(loss) and (member.best_loss is None or loss < member.best_loss):

@@ -15,7 +15,7 @@ from soilcast.cube import open_artifact, open_cube, read
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.consistency import Balance, balance_signs, day_before
-from soilcast.verify.entries import mark_of
+from soilcast.verify.entries import Entry, days_judged, mark_of
 from soilcast.verify.metrics import score_cells
 from soilcast.water import physical_consistency
 
@@ -80,6 +80,22 @@ class BlockScores:
 
     metrics: dict[str, Cells]
     left: npt.NDArray[np.int64]
+
+
+def make_case(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, balance: Balance) -> Case:
+    """Lay down what is judged: forecasts that `open_entries` gave, on the days of their split.
+
+    Raises
+    ------
+    SoilcastError
+        Days of the test were learnt from, or none was.
+    """
+    learn, test = days_judged(entries[0], cube)
+    # Workers have a working folder of their own.
+    paths = {entry.label: entry.path.absolute() for entry in entries}
+    marks = {entry.path.absolute(): entry.mark for entry in entries} | {cube_path.absolute(): mark_of(cube)}
+    target = entries[0].attributes["target"]
+    return Case(cube_path.absolute(), paths, marks, target, learn, test, balance)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,20 +21,17 @@ Signs = npt.NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Balance:
-    """Which water balance forecasts are judged by.
+    """Which water balances forecasts are judged by.
 
     Parameters
     ----------
-    config
-        How W is read.
-    forms
-        Metric -> W, for those that the cube and the target allow.
+    readings
+        Metric -> W and how it is read, for those that the cube and the target allow.
     note
         How the balance was read, and what was left out and why.
     """
 
-    config: WaterConfig
-    forms: dict[str, Form]
+    readings: Mapping[str, tuple[Form, WaterConfig]]
     note: str
 
 
@@ -58,9 +55,23 @@ def choose_balance(entries: Sequence[Entry], cube: xr.Dataset) -> Balance:
     """
     leading = next((entry for entry in entries if entry.config.get("model") != _PLAIN), entries[0])
     config = validate(WaterConfig, leading.config.get("water", {}), f"{leading.path}: config, water")
-    target = leading.attributes["target"]
-    notes = [_described(config, leading.label)]
-    forms: dict[str, Form] = {}
+    return balance_of(config, f"as in the run of {leading.label}", leading.attributes["target"], cube)
+
+
+def balance_of(config: WaterConfig, origin: str, target: str, cube: xr.Dataset) -> Balance:
+    """Read W1 and W2 in one way, as far as the cube and the target allow: see `choose_balance`.
+
+    Parameters
+    ----------
+    config
+        How W is read.
+    origin
+        Where that is from, in words, for the note.
+    target
+        The variable that is forecast.
+    """
+    notes = [_described(config, origin)]
+    readings: dict[str, tuple[Form, WaterConfig]] = {}
     for metric, form in _FORMS.items():
         missing = missing_variables(cube, form, config)
         if form == "multi" and target in config.deep_layers:
@@ -68,8 +79,8 @@ def choose_balance(entries: Sequence[Entry], cube: xr.Dataset) -> Balance:
         elif missing:
             notes.append(f"{metric} is left out: the cube lacks {', '.join(missing)}.")
         else:
-            forms[metric] = form
-    return Balance(config, forms, " ".join(notes))
+            readings[metric] = (form, config)
+    return Balance(readings, " ".join(notes))
 
 
 def balance_signs(
@@ -98,7 +109,7 @@ def balance_signs(
     ahead = min(test.start, 1)
     first = max(test.start - 3, 0)
     part = cube.isel(cell=cells, time=slice(first, test.stop))
-    known = water_signs(part, {metric: (form, balance.config) for metric, form in balance.forms.items()})
+    known = water_signs(part, balance.readings)
     signs: dict[str, Signs] = {}
     for metric, days in known.items():
         wanted = days[:, test.start - ahead - first :]
@@ -114,8 +125,8 @@ def day_before(observed: npt.NDArray[np.float32], test: slice) -> npt.NDArray[np
     return np.pad(observed[:, : test.stop - 1], ((0, 0), (1, 0)), constant_values=np.nan)
 
 
-def _described(config: WaterConfig, label: str) -> str:
+def _described(config: WaterConfig, origin: str) -> str:
     return (
-        f"Water balance as in the run of {label}: terms {', '.join(config.terms)}; snow {config.snow}; runoff "
-        f"{config.runoff}; layer {config.layer}; deep layers {', '.join(config.deep_layers)}."
+        f"Water balance {origin}: terms {', '.join(config.terms)}; sign of its {config.sign}; snow {config.snow}; "
+        f"runoff {config.runoff}; layer {config.layer}; deep layers {', '.join(config.deep_layers)}."
     )

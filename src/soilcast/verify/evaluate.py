@@ -27,12 +27,13 @@ from soilcast.verify.blocks import (
     Floats,
     join_blocks,
     load_models,
+    make_case,
     open_files,
     score_block,
     score_on_worker,
 )
 from soilcast.verify.consistency import choose_balance
-from soilcast.verify.entries import Entry, days_judged, mark_of, open_entries
+from soilcast.verify.entries import Entry, open_entries
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.series import Positions, pick_cells, picked_series
 from soilcast.verify.summary import summarise
@@ -90,7 +91,7 @@ def evaluate(
     refuse_existing(out, overwrite=overwrite)
     with open_cube(cube_path) as opened:
         entries = open_entries([Path(path) for path in forecasts], opened, cube_path, reserved=tuple(BASELINES))
-        case = _case(entries, opened, cube_path)
+        case = make_case(entries, opened, cube_path, choose_balance(entries, opened))
         joined = join_blocks(_scored_blocks(case, len(entries), opened, dask, progress=progress))
         _refuse_unscored(entries, cube_path, joined.left)
         scores = _scores(case, entries, opened, joined.metrics)
@@ -117,22 +118,6 @@ def cell_table(scores: xr.Dataset) -> pd.DataFrame:
         {"model": np.repeat(scores["model"].to_numpy(), cells)}
         | {name: np.tile(scores[name].to_numpy(), models) for name in about}
         | {name: scores[name].transpose("model", "cell").to_numpy().ravel() for name in measured}
-    )
-
-
-def _case(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Case:
-    learn, test = days_judged(entries[0], cube)
-    # Workers have a working folder of their own.
-    paths = {entry.label: entry.path.absolute() for entry in entries}
-    marks = {entry.path.absolute(): entry.mark for entry in entries} | {cube_path.absolute(): mark_of(cube)}
-    return Case(
-        cube=cube_path.absolute(),
-        forecasts=paths,
-        marks=marks,
-        target=entries[0].attributes["target"],
-        learn=learn,
-        test=test,
-        balance=choose_balance(entries, cube),
     )
 
 
@@ -181,7 +166,7 @@ def _scores(
     case: Case, entries: Sequence[Entry], cube: xr.Dataset, metrics: dict[str, npt.NDArray[np.float64]]
 ) -> xr.Dataset:
     models = [*case.forecasts, *BASELINES]
-    metrics["skill"] = _skill(metrics["rmse"], models.index("persistence"))
+    metrics["skill"] = skill_against(metrics["rmse"], models.index("persistence"))
     scores = _dataset(models, metrics, entries, cube)
     scores.attrs |= {"water": case.balance.note, "cells_scored": int(np.isfinite(metrics["rmse"][0]).sum())}
     if not scores.attrs["cells_scored"]:
@@ -205,7 +190,8 @@ def _series_of(case: Case, picks: Positions, cells: int) -> tuple[Floats, Floats
     return np.stack(observed), np.stack(predicted, axis=1)
 
 
-def _skill(rmse: npt.NDArray[np.float64], reference: int) -> npt.NDArray[np.float64]:
+def skill_against(rmse: npt.NDArray[np.float64], reference: int) -> npt.NDArray[np.float64]:
+    """Skill of every model ``(model, cell)`` against that at position ``reference``; NaN where that never errs."""
     error = rmse**2
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(error[reference] == 0, np.nan, 1 - error / error[reference]))

@@ -61,17 +61,34 @@ def weighted_median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.flo
     values, weights
         ``(cell,)``.
     """
-    values, weights = _finite(values, weights)
-    if not values.size:
-        return float("nan")
-    order = np.lexsort((weights, values))
-    values, reached = values[order], np.cumsum(weights[order])
-    half = reached[-1] / 2
+    return float(weighted_medians(values[np.newaxis], weights)[0])
+
+
+def weighted_means(values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Do what `weighted_mean` does for each row of ``(row, cell)``."""
+    there = np.isfinite(values)
+    total = there @ weights.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(there, values, 0.0) @ weights.astype(np.float64) / np.where(total, total, np.nan))
+
+
+def weighted_medians(values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Do what `weighted_median` does for each row of ``(row, cell)``."""
+    there = np.isfinite(values) & (weights > 0)
+    count = there.sum(axis=1)
+    known = np.where(there, values, np.inf)
+    order = np.argsort(known, axis=1, kind="stable")
+    known = np.take_along_axis(known, order, axis=1)
+    share = np.take_along_axis(np.where(there, weights, 0.0), order, axis=1)
+    reached = np.cumsum(share, axis=1, dtype=np.float64)
+    half = reached[:, -1:] / 2
     # A sum of weights may miss the half by its rounding.
-    slack = 1e-12 * reached[-1]
-    lower = int(np.searchsorted(reached, half - slack))
-    upper = min(int(np.searchsorted(reached, half + slack, side="right")), len(values) - 1)
-    return float((values[lower] + values[upper]) / 2)
+    slack = 1e-12 * reached[:, -1:]
+    lower = np.argmax(reached >= half - slack, axis=1)
+    upper = np.minimum(np.sum(reached <= half + slack, axis=1), count - 1)
+    rows = np.arange(len(values))
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, (known[rows, lower] + known[rows, upper]) / 2, np.nan)
 
 
 def _finite(

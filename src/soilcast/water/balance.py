@@ -17,7 +17,7 @@ Signs = npt.NDArray[np.int8]
 
 _CELLS_AT_ONCE = 2048
 _RUNOFF = {"surface": "sro", "total": "ro"}
-_SNOW_SIGN = {"paper": 1.0, "closing": -1.0}
+_SNOW = {"paper": 1.0, "closing": -1.0, "code": 24.0}
 
 
 def fluxes(config: WaterConfig) -> dict[str, tuple[str, float]]:
@@ -27,8 +27,8 @@ def fluxes(config: WaterConfig) -> dict[str, tuple[str, float]]:
 
 
 def stores(form: Form, config: WaterConfig) -> dict[str, float]:
-    """Variables whose day-to-day change enters W, and its sign; soil layers count with their thickness."""
-    entering = {"sd": _SNOW_SIGN[config.snow]} if "dSD" in config.terms else {}
+    """Variables whose day-to-day change enters W, and its factor; soil layers count with their thickness."""
+    entering = {"sd": _SNOW[config.snow]} if "dSD" in config.terms else {}
     if form == "multi":
         entering |= dict.fromkeys(config.deep_layers, -1.0)
     elif config.layer == "own_layer":
@@ -88,6 +88,21 @@ def sign_of_change(inflow: npt.NDArray[np.float64]) -> Signs:
     ``(cell, time)``; 0, which counts nowhere, also where W of the day or of the day before is missing.
     """
     return np.nan_to_num(np.sign(np.diff(inflow, axis=1, prepend=np.nan)), nan=0.0).astype(np.int8)
+
+
+def sign_of_inflow(inflow: npt.NDArray[np.float64]) -> Signs:
+    """dW_t read as the sign of W_t itself: +1 on a day on which water enters the soil, -1 where it leaves.
+
+    Parameters
+    ----------
+    inflow
+        W_t ``(cell, time)`` [m].
+
+    Returns
+    -------
+    ``(cell, time)``; 0, which counts nowhere, where W_t is missing.
+    """
+    return np.nan_to_num(np.sign(inflow), nan=0.0).astype(np.int8)
 
 
 def mask_observed(signs: Signs, observed: npt.NDArray[np.floating]) -> Signs:
@@ -165,7 +180,7 @@ def water_signs(cube: xr.Dataset, readings: Mapping[str, tuple[Form, WaterConfig
     for cells in _blocks(shape[0]):
         values = {variable: read(cube, variable, cells) for variable in sorted(wanted)}
         for name, (form, config) in readings.items():
-            signs[name][cells] = sign_of_change(water_inflow(values, form, config))
+            signs[name][cells] = _SIGNS[config.sign](water_inflow(values, form, config))
     return signs
 
 
@@ -178,6 +193,9 @@ def refuse_missing(cube: xr.Dataset, form: Form, config: WaterConfig) -> None:
     raise SoilcastError(
         f"{source}: no {', '.join(missing)}, which {_symbol(form)} needs: {_remedy(cube, form, config)}"
     )
+
+
+_SIGNS = {"change": sign_of_change, "inflow": sign_of_inflow}
 
 
 def _symbol(form: Form) -> str:

@@ -29,8 +29,12 @@ class WaterConfig(BaseModel):
         TERM_SETS[4],
         description="terms of W beside the deep soil water: P, E, SRO, dSD (Table 1: 1 to 4 of them)",
     )
-    snow: Literal["paper", "closing"] = Field(
-        "paper", description="sign of the snow term: paper +dSD (Eq. 10), closing -dSD (conserves mass)"
+    sign: Literal["change", "inflow"] = Field(
+        "change", description="dW_t: change, the sign of W_t - W_{t-1} (Eq. 12), or inflow, the sign of W_t itself"
+    )
+    snow: Literal["paper", "closing", "code"] = Field(
+        "paper",
+        description="snow term: paper +dSD (Eq. 10), closing -dSD (conserves mass), code +24 dSD (the authors' code)",
     )
     runoff: Literal["surface", "total"] = Field(
         "surface",

@@ -1,0 +1,146 @@
+"""The paper, reproduced on any cube: its tables and figures, with what it takes to believe them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from soilcast.comparing import train_and_forecast
+from soilcast.cube import open_cube
+from soilcast.errors import SoilcastError
+from soilcast.experiments import PARTS, Plan, load_study
+from soilcast.files import refuse_existing
+from soilcast.reproducing.dossier import Findings, skipped, write_dossier
+from soilcast.reproducing.judging import judge_study
+from soilcast.reproducing.plans import StudyPlan, plan_study
+from soilcast.schema import nearest
+from soilcast.training.checkpoint import CHECKPOINT
+from soilcast.training.run import RECORD, open_run
+from soilcast.training.workplace import workplace_of
+from soilcast.verify.climate import CLIMATE_SETS
+from soilcast.workers import refuse_unguarded
+
+__all__ = ["reproduce"]
+
+Tell = Callable[[str], None]
+
+_ALL = "all"
+_TAKEN = ("runs", "report")
+_FINISHED = ("finished", "stopped early")
+
+
+def reproduce(
+    part: str | Path,
+    cube: str | Path,
+    out: str | Path,
+    *,
+    seeds: int | None = None,
+    settings: Sequence[str] = (),
+    jobs: int | None = None,
+    quick: bool = False,
+    zones: str = "main",
+    memory: int | None = None,
+    progress: bool = False,
+    tell: Tell = print,
+) -> Path:
+    """Reproduce a part of the paper, or all of it, on a cube, and write the dossier.
+
+    Every run has the name of all that its weights depend on: config, cube, code. One that is finished is used again, by
+    whatever part asks for it; one that was stopped is gone on with. The dossier does not depend on when it was stopped,
+    nor on ``jobs``.
+
+    Parameters
+    ----------
+    part
+        ``table1``, ``table2``, ``fig3``, ``fig4``, ``fig5``, ``readings``, ``all``, or a YAML file such as those in
+        ``soilcast/experiments/paper``.
+    cube
+        Path of a cube.
+    out
+        Folder for everything: ``runs/``, ``forecasts/`` and ``dossier/``, in which the page is ``report.html``.
+    seeds
+        Trainings of each row, seeds 0, 1, ...; by default as the study says.
+    settings
+        ``key=value`` settings over those of all studies.
+    jobs
+        How many runs to train at once, each with one thread; by default one a processor.
+    quick
+        Cut all trainings down, to see the dossier in minutes.
+    zones
+        ``main`` for the five main climates, ``fine`` for all classes.
+    memory
+        Hold no more than this in training and forecasting, all processes together [bytes].
+    progress
+        Show bars.
+    tell
+        Called with a line after each step.
+
+    Returns
+    -------
+    The path of the page. A row that the cube has not the variables for is skipped, a run that fails is left out; both
+    are listed in the dossier, with the reason.
+
+    Raises
+    ------
+    SoilcastError
+        There is no such part, a setting that does not fit, a cube in which nothing can be run, all runs failed.
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM; the same call goes on.
+    """
+    refuse_unguarded()
+    if zones not in CLIMATE_SETS:
+        raise SoilcastError(f"--zones {zones}: {nearest(zones, CLIMATE_SETS)}")
+    cube, out = Path(cube), Path(out)
+    refuse_existing(out / "dossier", overwrite=True)
+    plans, runs = _plan(part, cube, settings, seeds, quick=quick, zones=zones)
+    for plan in plans:
+        for line in skipped(plan):
+            tell(f"{plan.name}: {line}")
+    if not runs:
+        raise SoilcastError(f"{cube}: it has not the variables for any run: {_first_reason(plans)}")
+    known = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
+    tell(f"{len(runs)} runs, of which {len(known)} are there already")
+    _remove_unfinished(out / "runs", known)
+    jobs = jobs or len(os.sched_getaffinity(0))
+    forecasts, faults = train_and_forecast(
+        cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, tell=tell
+    )
+    if not forecasts:
+        reason = next(iter(faults.values()))
+        raise SoilcastError(f"no run came to a forecast ({reason}): mend this, and start again")
+    judged = [judge_study(plan, forecasts, cube, progress=progress) for plan in plans]
+    findings = Findings(cube, out / "runs", plans, judged, faults, quick, settings)
+    page = write_dossier(findings, out / "dossier")
+    tell(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
+    return page
+
+
+def _plan(
+    part: str | Path, cube: Path, settings: Sequence[str], seeds: int | None, *, quick: bool, zones: str
+) -> tuple[list[StudyPlan], Mapping[str, Plan]]:
+    studies = {name: load_study(name) for name in (PARTS if str(part) == _ALL else (part,))}
+    plans: list[StudyPlan] = []
+    runs: dict[str, Plan] = {}
+    with open_cube(cube) as opened:
+        for name, study in studies.items():
+            stem = str(name) if str(name) in PARTS else Path(name).stem
+            if stem in _TAKEN:
+                raise SoilcastError(f"{name}: the dossier has a table {stem} of its own: give the file another name")
+            plan, own = plan_study(stem, study, opened, settings, seeds, quick=quick, zones=zones)
+            plans.append(plan)
+            runs |= own
+    return plans, runs
+
+
+def _remove_unfinished(folder: Path, names: Sequence[str]) -> None:
+    """Remove runs that cannot be gone on with, so that they are trained, and what went wrong is told, once more."""
+    for name in names:
+        run = folder / name
+        if open_run(run).record["status"] not in _FINISHED and not (workplace_of(run) / CHECKPOINT).exists():
+            shutil.rmtree(run)
+
+
+def _first_reason(plans: Sequence[StudyPlan]) -> str:
+    return next(row.skipped for plan in plans for row in plan.rows.values() if row.skipped)

@@ -1,0 +1,185 @@
+"""The verdicts in words: generated from the numbers, and true whichever way they point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from soilcast.reporting.tables import head
+from soilcast.reproducing.judging import Judged
+from soilcast.verify.significance import FEWEST_BLOCKS, Estimate, FieldTest, gain, judge_field
+
+Verdict = Literal["better", "worse", "no difference", "not tested"]
+
+RELATIVE = ("rmse",)
+"""Metrics whose differences are told in per cent of the reference."""
+
+_SHARES = "consistency"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row against another, in one metric.
+
+    Parameters
+    ----------
+    row, reference, metric
+        What is compared.
+    estimate
+        Difference of the area-weighted medians, row less reference, in the metric's unit.
+    base
+        Median of the reference.
+    field
+        The difference in every cell, over days and seeds.
+    field_of_days
+        The same over days alone: whether these very trainings differ, not whether others would.
+    seeds
+        Number of seeds that both have.
+    blocks
+        Number of blocks of days.
+    """
+
+    row: str
+    reference: str
+    metric: str
+    estimate: Estimate
+    base: float
+    field: FieldTest
+    field_of_days: FieldTest
+    seeds: int
+    blocks: int
+
+    @property
+    def verdict(self) -> Verdict:
+        """What can be said."""
+        if not np.isfinite(self.estimate.p):
+            return "not tested"
+        if not self.estimate.is_significant:
+            return "no difference"
+        return "better" if float(self.estimate.value) * gain(self.metric) > 0 else "worse"
+
+    @property
+    def change(self) -> float:
+        """Difference in per cent of the reference's size."""
+        return float(self.estimate.value) * _per_cent_of(self.base)
+
+    def sentence(self) -> str:
+        """Say it."""
+        name, ahead = name_of(self.metric), float(self.estimate.value) * gain(self.metric) >= 0
+        amount, sense = self._amount(1 if ahead else -1), "better" if ahead else "worse"
+        said = {
+            "better": f"{self.row} beats {self.reference} in {name} by {amount}",
+            "worse": f"{self.row} is worse than {self.reference} in {name} by {amount}",
+            "no difference": (
+                f"No difference in {name} between {self.row} and {self.reference} can be told from chance: {self.row} "
+                f"is {sense} by {amount}"
+            ),
+            "not tested": (
+                f"The difference in {name} between {self.row} and {self.reference} is not tested, since the test "
+                f"period has fewer than {FEWEST_BLOCKS} blocks of days: {self.row} is {sense} by {amount}"
+            ),
+        }[self.verdict]
+        return f"{said}{self._where()}.{self._alone()}"
+
+    def _amount(self, sense: int) -> str:
+        """The difference with its interval, positive where it is in favour (or, by ``sense``, against) the row."""
+        turn = sense * gain(self.metric)
+        value, *limits = (turn * float(one) for one in (self.estimate.value, self.estimate.low, self.estimate.high))
+        low, high = sorted(limits)
+        unit, scale, decimals = _unit(self.metric, self.base)
+        shown = [signed(scale * one, decimals) for one in (value, low, high)]
+        if not np.isfinite(low):
+            return f"{shown[0]}{unit}"
+        return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]"
+
+    def _where(self) -> str:
+        if not self.field.tested.any():
+            return ""
+        days = self.field_of_days
+        of_days = f"better in {_share(days.area_better)}, worse in {_share(days.area_worse)}"
+        if self.seeds < 2:
+            return f"; over days alone, significantly {of_days} of the land area"
+        where = (
+            f"significantly better in {_share(self.field.area_better)}, worse in {_share(self.field.area_worse)}"
+            if self.field.is_significant
+            else "significant in no part"
+        )
+        return f"; {where} of the land area (these trainings alone: {of_days})"
+
+    def _alone(self) -> str:
+        return "" if self.seeds > 1 else " With one seed, chance in training is not in the interval."
+
+
+def make_claim(judged: Judged, row: str, reference: str, metric: str) -> Claim:
+    """Compare two rows; the pair is one of those that the sample was taken for."""
+    sample = judged.sample
+    both = [sample.over_area(one, metric) for one in (row, reference)]
+    return Claim(
+        row=row,
+        reference=reference,
+        metric=metric,
+        estimate=sample.compare_over_area(row, reference, metric),
+        base=float(np.mean(both[1])),
+        field=judge_field(sample.compare_in_cells(row, reference, metric), metric, sample.area),
+        field_of_days=judge_field(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
+        seeds=len(both[0]),
+        blocks=sample.blocks,
+    )
+
+
+def all_against_reference(judged: Judged, metric: str) -> list[Claim]:
+    """Every network against the reference."""
+    if judged.reference is None:
+        return []
+    return [make_claim(judged, row, judged.reference, metric) for row in judged.rivals]
+
+
+def against_reference(judged: Judged, metric: str) -> list[Claim]:
+    """Every network against the reference, as far as the metric is defined."""
+    return [claim for claim in all_against_reference(judged, metric) if np.isfinite(claim.estimate.value)]
+
+
+def best_row(judged: Judged, metric: str, rows: tuple[str, ...]) -> tuple[str, bool] | None:
+    """Name the best of some rows by the area-weighted median, and say whether it beats the next by more than chance."""
+    values = {row: float(np.mean(judged.sample.over_area(row, metric))) * gain(metric) for row in rows}
+    ranked = sorted((row for row in values if np.isfinite(values[row])), key=lambda row: -values[row])
+    if not ranked:
+        return None
+    first, *others = ranked
+    beats = bool(others) and judged.sample.compare_over_area(first, others[0], metric).is_significant
+    return first, beats
+
+
+def name_of(metric: str) -> str:
+    """Name a metric within a sentence."""
+    if not metric.startswith(_SHARES):
+        return head(metric)
+    balance = metric.removeprefix(f"{_SHARES}_").removesuffix("_masked").upper()
+    return f"consistency with {balance}{' under the observed mask' if metric.endswith('_masked') else ''}"
+
+
+def _unit(metric: str, base: float) -> tuple[str, float, int]:
+    """How a difference is told: unit, factor, decimals."""
+    if metric in RELATIVE:
+        return " %", _per_cent_of(base), 1
+    if metric.startswith(_SHARES):
+        return " percentage points", 100.0, 1
+    return "", 1.0, 3
+
+
+def _per_cent_of(base: float) -> float:
+    return 100 / abs(base) if base else np.nan
+
+
+def _share(area: float) -> str:
+    return "less than 1 %" if 0 < area < 0.005 else f"{100 * area:.0f} %"
+
+
+def signed(value: float, decimals: int) -> str:
+    """Write a number with a true minus sign, and zero without any."""
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "−")

@@ -1,0 +1,200 @@
+"""Which runs the parts of the paper need on a cube: each once, named by all that its weights depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import xarray as xr
+
+from soilcast.errors import SoilcastError
+from soilcast.experiments import Plan, Study
+from soilcast.models import MODELS
+from soilcast.provenance import code_sha256, versions
+from soilcast.training.config import Config, load_config, merged
+from soilcast.training.inputs import refuse_missing_inputs
+from soilcast.training.split import split_days
+from soilcast.water import WaterConfig, refuse_missing
+
+ROOMS = ("cube", "water", "models", "training", "forecasting")
+"""The rooms whose code a forecast depends on."""
+
+_NO_MATTER = ("threads", "device")
+"""Keys of `train` that say where a training runs, not what it is."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, a model of a figure: one design, trained with several seeds.
+
+    Parameters
+    ----------
+    name
+        As the study calls it.
+    config
+        Of the first seed.
+    runs
+        Names of the runs, one a seed; none if it cannot be run.
+    skipped
+        Why it cannot be run on this cube, or empty.
+    """
+
+    name: str
+    config: Config
+    runs: tuple[str, ...]
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study on a cube.
+
+    Parameters
+    ----------
+    name
+        Of the study, and so of its files.
+    study
+        What it is.
+    rows
+        Its rows by name.
+    left_out
+        Inputs that the study asks for and the cube lacks.
+    water
+        The balance by which all rows are judged alike: that of the study, not of its rows.
+    zones
+        How finely climates are told apart: a name in `soilcast.verify.climate.CLIMATE_SETS`.
+    """
+
+    name: str
+    study: Study
+    rows: Mapping[str, Row]
+    left_out: tuple[str, ...]
+    water: WaterConfig
+    zones: str = "main"
+
+    @property
+    def run_rows(self) -> list[Row]:
+        """The rows that can be run."""
+        return [row for row in self.rows.values() if row.runs]
+
+
+def plan_study(
+    name: str,
+    study: Study,
+    cube: xr.Dataset,
+    settings: Sequence[str],
+    seeds: int | None = None,
+    *,
+    quick: bool = False,
+    zones: str = "main",
+) -> tuple[StudyPlan, dict[str, Plan]]:
+    """Plan the runs of a study on a cube.
+
+    Inputs that the cube lacks are left out of all runs alike; a run whose water balance the cube cannot give is
+    skipped.
+
+    Parameters
+    ----------
+    name
+        Of the study.
+    cube
+        An opened cube.
+    settings
+        ``key=value`` settings over those of the study.
+    seeds
+        How many seeds each row is trained with; by default as the study says.
+    quick
+        Cut down as the study says.
+    zones
+        How finely climates are told apart.
+
+    Returns
+    -------
+    The plan, and name -> what to train for each of its runs. Two rows of one design, of this study or of another,
+    share their runs.
+
+    Raises
+    ------
+    SoilcastError
+        A setting that does not fit, no target or no input in the cube, a split that leaves no day.
+    """
+    count = seeds or (study.quick.seeds if quick else study.seeds)
+    code = code_in_use()
+    rows: dict[str, Row] = {}
+    plans: dict[str, Plan] = {}
+    lacking: set[str] = set()
+    for row, keys in study.runs.items():
+        base = merged(study.config, keys)
+        try:
+            config = load_config(settings=settings, base=merged(base, study.quick.config) if quick else base)
+        except SoilcastError as error:
+            raise SoilcastError(f"{name}, run {row}: {error}") from error
+        config, missing = _with_known_inputs(config, cube)
+        lacking.update(missing)
+        split_days(cube["time"].to_numpy(), config.split, _source(cube))
+        runs = {_run_name(one, cube, code): one for one in _seeded(config, count)}
+        skipped = _why_not(config, cube)
+        rows[row] = Row(row, config, () if skipped else tuple(runs), skipped)
+        if not skipped:
+            plans |= {run: Plan(run, one) for run, one in runs.items()}
+    water = load_config(settings=settings, base=study.config).water
+    return StudyPlan(name, study, rows, tuple(sorted(lacking)), water, zones), plans
+
+
+@cache
+def code_in_use() -> str:
+    """Hash of the code that a forecast depends on."""
+    return code_sha256(ROOMS)
+
+
+def _seeded(config: Config, seeds: int) -> list[Config]:
+    """One config a seed; with one thread each, so that the weights do not depend on how many run side by side."""
+    first, threads = config.train.seed, config.train.threads or 1
+    return [
+        config.model_copy(update={"train": config.train.model_copy(update={"seed": first + seed, "threads": threads})})
+        for seed in range(seeds)
+    ]
+
+
+def _run_name(config: Config, cube: xr.Dataset, code: str) -> str:
+    content = config.model_dump(mode="json")
+    content["loss"]["weights"] = list(config.weights)
+    content["train"] = {key: value for key, value in content["train"].items() if key not in _NO_MATTER}
+    if MODELS[config.model].form is None:
+        content["water"] = None
+    found = {package: versions().get(package) for package in ("torch", "numpy")}
+    identity = {"config": content, "cube": cube.attrs["content_sha256"], "code": code, "versions": found}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return f"{config.model}-{digest[:12]}-s{config.train.seed}"
+
+
+def _with_known_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, list[str]]:
+    kept = {
+        kind: tuple(name for name in getattr(config.inputs, kind) if name in cube) for kind in ("dynamic", "static")
+    }
+    missing = [name for kind in kept for name in getattr(config.inputs, kind) if name not in kept[kind]]
+    if not kept["dynamic"]:
+        raise SoilcastError(
+            f"{_source(cube)}: none of the inputs {', '.join(config.inputs.dynamic)} is in it: name others with "
+            "--set inputs.dynamic=[...]"
+        )
+    inputs = config.inputs.model_copy(update=kept)
+    refuse_missing_inputs(cube, inputs)  # which can lack no more than the target
+    return config.model_copy(update={"inputs": inputs}), missing
+
+
+def _why_not(config: Config, cube: xr.Dataset) -> str:
+    form = MODELS[config.model].form
+    try:
+        if form:
+            refuse_missing(cube, form, config.water)
+    except SoilcastError as error:
+        return str(error).removeprefix(f"{_source(cube)}: ")
+    return ""
+
+
+def _source(cube: xr.Dataset) -> str:
+    return str(cube.encoding.get("source") or cube.attrs.get("title", "the cube"))

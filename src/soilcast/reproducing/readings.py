@@ -1,0 +1,148 @@
+"""The ledger: paper, code, mass balance and the sign of the inflow itself, side by side."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from soilcast.cube import open_cube
+from soilcast.models.baselines import BASELINES
+from soilcast.reporting import html
+from soilcast.reporting.scores import PERSISTENCE
+from soilcast.reporting.tables import head, number, plain
+from soilcast.reproducing.claims import against_reference
+from soilcast.reproducing.judging import Judged, own_reading
+from soilcast.reproducing.section import Section, csv, listed
+from soilcast.training.split import split_days
+from soilcast.verify.agreement import measure_agreement
+
+SCORES = ("r", "rmse", "r2", "kge")
+
+_HEADS = {
+    "agreeing": "dW agrees with the observed change",
+    "kept": "Eq. 13 keeps",
+    "kept_train": "Eq. 13 keeps in training",
+    "consistency": "Consistency of the forecast",
+    "consistency_masked": "with observed mask",
+    "reference_consistency": "the same of the reference",
+    "reference_consistency_masked": "with observed mask",
+}
+_SHARES = tuple(_HEADS)
+
+_ABOUT = (
+    "A reading says what W of Eq. 10 and 11 is and what its sign dW is. Shares are of cell-days: those of the test "
+    "period on which dW agrees with the direction in which the observed soil moisture moves (0.5 is chance), those "
+    "that Eq. 13 keeps, and those on which the forecast moves the way that the reading says (Eq. 19; area-weighted "
+    "median over the cells), each by the row's own reading. The mask of Eq. 13 looks at the observed soil moisture of "
+    "the very day that is forecast, so that the masked consistency judges with the truth in hand. The authors' public "
+    "code also leaves its batches unseeded, drops 1 January and forecasts oceans; these are not readings of the method "
+    "and are not followed."
+)
+
+
+def show_readings(judged: Judged) -> Section:
+    """Draw the ledger, with a verdict on each reading."""
+    frame = readings_frame(judged)
+    sentences = [claim.sentence() for claim in against_reference(judged, "rmse")]
+    others = [claim.sentence() for metric in ("r", "r2", "kge") for claim in against_reference(judged, metric)]
+    body = [
+        f'<div class="verdict">{html.paragraph(agreement_sentence(frame))}{html.listed(sentences)}</div>',
+        html.paragraph(_ABOUT, note=True),
+        _table(frame),
+        html.folded("The same claims in R, R² and KGE", html.listed(others)),
+    ]
+    told = f"{plain(agreement_sentence(frame))}\n\n{listed(sentences)}\n{readings_markdown(frame)}"
+    return Section("".join(body), told, {f"{judged.plan.name}.csv": csv(frame)})
+
+
+def readings_frame(judged: Judged) -> pd.DataFrame:
+    """Make the ledger: one row a reading, a baseline or the reference.
+
+    Returns
+    -------
+    Shares of cell-days as fractions; scores as area-weighted medians, means over the seeds.
+    """
+    own = {row: own_reading(judged.plan.rows[row]) for row in judged.networks}
+    readings = {row: reading for row, reading in own.items() if reading is not None}
+    config = judged.plan.rows[judged.networks[0]].config
+    with open_cube(judged.cube) as cube:
+        split = split_days(cube["time"].to_numpy(), config.split, str(judged.cube))
+        tested, trained = (
+            measure_agreement(cube, config.inputs.target, readings, days) for days in (split.test, split.train)
+        )
+    records = []
+    for row in (*judged.networks, *BASELINES):
+        record: dict[str, object] = {"model": row}
+        if row in readings:
+            form, water = readings[row]
+            record |= {
+                "balance": {"single": "W1", "multi": "W2"}[form],
+                "terms": " ".join(water.terms),
+                **{name: getattr(water, name) for name in ("sign", "snow", "runoff", "layer")},
+                "agreeing": tested[row].agreeing,
+                "kept": tested[row].kept,
+                "kept_train": trained[row].kept,
+                **_consistencies(judged, row),
+            }
+        record |= {metric: _median(judged, row, metric) for metric in SCORES}
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def agreement_sentence(frame: pd.DataFrame) -> str:
+    """Say which reading tells best which way soil moisture moves."""
+    if "agreeing" not in frame or not frame["agreeing"].notna().any():
+        return "No reading of the water balance could be computed."
+    known = frame.dropna(subset=["agreeing"])
+    shares = ", ".join(f"{row['model']} {100 * row['agreeing']:.0f} %" for row in known.to_dict("records"))
+    best = known["model"].to_numpy()[known["agreeing"].to_numpy().argmax()]
+    return f"Share of cell-days on which dW agrees with the observed change of soil moisture: {shares}. Most: {best}."
+
+
+def _consistencies(judged: Judged, row: str) -> dict[str, float]:
+    metric, reference = judged.readings[row], judged.reference
+    found = {f"consistency{end}": _median(judged, row, metric + end) for end in ("", "_masked")}
+    if reference is not None:
+        found |= {f"reference_consistency{end}": _median(judged, reference, metric + end) for end in ("", "_masked")}
+    return found
+
+
+def _median(judged: Judged, row: str, metric: str) -> float:
+    return float(np.mean(judged.sample.over_area(row, metric)))
+
+
+def _table(frame: pd.DataFrame) -> str:
+    shares = [name for name in _SHARES if name in frame]
+    heads = "".join(
+        f"<th scope=col>{escape(text)}</th>" for text in (*(_HEADS[share] for share in shares), *map(head, SCORES))
+    )
+    lines = []
+    for row in frame.to_dict("records"):
+        name = str(row["model"])
+        kind = "baseline" if name in BASELINES else "network"
+        first = " first" if name == PERSISTENCE else ""
+        values = [number(float(row[share]), "r") for share in shares]
+        values += [number(float(row[metric]), metric) for metric in SCORES]
+        cells = "".join(f"<td><b>{value}</b></td>" for value in values)
+        lines.append(f'<tr class="{kind}{first}"><th scope=row>{escape(name)}</th>{cells}</tr>')
+    return (
+        f'<div class="scroll"><table class="scores wider"><thead><tr><th scope="col">Reading</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def readings_markdown(frame: pd.DataFrame) -> str:
+    """Give the ledger as GitHub Markdown."""
+    shares = [name for name in _SHARES if name in frame]
+    lines = [
+        "| Reading | " + " | ".join([*(_HEADS[share] for share in shares), *map(head, SCORES)]) + " |",
+        "|:--|" + "--:|" * (len(shares) + len(SCORES)),
+    ]
+    for row in frame.to_dict("records"):
+        values = [number(float(row[share]), "r") for share in shares]
+        values += [number(float(row[metric]), metric) for metric in SCORES]
+        name = f"*{row['model']}*" if row["model"] in BASELINES else str(row["model"])
+        lines.append(f"| {name} | " + " | ".join(values) + " |")
+    return "\n".join(lines) + "\n"

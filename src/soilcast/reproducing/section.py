@@ -1,0 +1,48 @@
+"""What a study comes to: a part of the page, and files beside it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from soilcast.reporting import html
+from soilcast.reporting.tables import plain
+
+
+@dataclass(frozen=True)
+class Section:
+    """A study in the dossier.
+
+    Parameters
+    ----------
+    body
+        HTML.
+    markdown
+        The same, shorter, as GitHub Markdown.
+    files
+        Name -> content of what lies beside the page.
+    """
+
+    body: str
+    markdown: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def nothing(why: str) -> Section:
+    """Say that there is nothing to show."""
+    return Section(html.paragraph(why, note=True), f"{why}\n")
+
+
+def listed(lines: Iterable[str]) -> str:
+    """Plain texts as a list in Markdown."""
+    return "".join(f"- {plain(line)}\n" for line in lines)
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    """Write a table with six digits, in UTF-8."""
+    stream = io.StringIO()
+    frame.to_csv(stream, index=False, float_format="%.6g", lineterminator="\n")
+    return stream.getvalue().encode()

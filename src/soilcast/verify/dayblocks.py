@@ -1,0 +1,196 @@
+"""Sums over blocks of days: all that scores, and their scores on resampled days, are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from soilcast.cube import open_cube
+from soilcast.errors import SoilcastError
+from soilcast.models.baselines import BASELINES
+from soilcast.training.inputs import block_size
+from soilcast.training.progress import progress_bar
+from soilcast.verify.blocks import GROUP, Case, Opened, load_models, make_case, open_files
+from soilcast.verify.consistency import Balance, balance_signs, day_before
+from soilcast.verify.entries import open_entries
+from soilcast.water import Form, WaterConfig
+
+BLOCK_DAYS = 45
+"""Days of a block. Blocks much longer than errors last can be taken as independent of one another, and a year should
+hold enough of them. Differences of squared errors of the built-in planet's networks last for days to weeks: the error
+of their mean hardly grows with the block from 45 days on, in most cells."""
+
+_MOMENTS = ("days", "observed", "predicted", "observed squared", "predicted squared", "product")
+_SMALLEST_VARIANCE = 1e-12  # [m6 m-6] of a day: below it, soil moisture is constant but for rounding
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DayBlocks:
+    """Sums over blocks of test days, of every model and cell, over the days that all models have.
+
+    Parameters
+    ----------
+    models
+        Labels: the forecasts, then the baselines.
+    offset
+        Mean observation ``(cell,)``, which is taken off all that is summed [m3 m-3].
+    moments
+        ``(6, model, cell, block)``: the number of days, and the sums of observed, predicted, their squares and their
+        product.
+    followed
+        Metric of consistency -> ``(2, model, cell, block)``: days consistent with the water balance, and days counted
+        (Eq. 19).
+    """
+
+    models: tuple[str, ...]
+    offset: Array
+    moments: Array
+    followed: Mapping[str, Array]
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return int(self.moments.shape[-1])
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What `scores` gives."""
+        return ("r", "rmse", "r2", "kge", "bias", *self.followed)
+
+    def of_cells(self, inside: npt.NDArray[np.bool_]) -> DayBlocks:
+        """Keep some of the cells."""
+        followed = {name: days[:, :, inside] for name, days in self.followed.items()}
+        return DayBlocks(self.models, self.offset[inside], self.moments[:, :, inside], followed)
+
+    def scores(self, model: str, weights: Array | None = None) -> dict[str, Array]:
+        """Score a model on the test days, or on resamples of their blocks.
+
+        Parameters
+        ----------
+        model
+            Its label.
+        weights
+            ``(resample, block)``, how often each block counts; by default once.
+
+        Returns
+        -------
+        Metric -> ``(resample, cell)``; NaN where it is not defined, as in `soilcast.verify.metrics.score_cells`.
+        """
+        position = self.models.index(model)
+        taken = np.ones((1, self.count)) if weights is None else weights
+        with np.errstate(divide="ignore", invalid="ignore"):
+            measured = _scores([taken @ one.T for one in self.moments[:, position]], self.offset)
+            for name, days in self.followed.items():
+                consistent, counted = (taken @ one.T for one in days[:, position])
+                measured[name] = np.where(counted > 0, consistent / counted, np.nan)
+        return measured
+
+
+def sum_day_blocks(
+    forecasts: Sequence[Path],
+    cube: Path,
+    readings: Mapping[str, tuple[Form, WaterConfig]],
+    *,
+    block_days: int = BLOCK_DAYS,
+    progress: bool = False,
+) -> DayBlocks:
+    """Sum forecasts and baselines over blocks of the test days.
+
+    Parameters
+    ----------
+    forecasts
+        What `forecast` wrote on this cube, of one target and one split.
+    cube
+        The cube.
+    readings
+        Name -> water balance by which consistency is judged; each gives a metric of this name, and one with
+        ``_masked`` at its end for the days that Eq. 13 keeps.
+    block_days
+        Days of a block; blocks are of equal length to a day, and none is shorter.
+    progress
+        Show a bar.
+
+    Raises
+    ------
+    SoilcastError
+        Forecasts that do not belong to this cube or to each other, no cell-day that all models have.
+    """
+    with open_cube(cube) as opened:
+        entries = open_entries(forecasts, opened, cube, reserved=tuple(BASELINES))
+        case = make_case(entries, opened, cube, Balance(readings, ""))
+        cells, tested = opened.sizes["cell"], case.test.stop - case.test.start
+    starts = block_starts(tested, block_days)
+    held = opened.sizes["time"] + tested * (len(entries) + len(BASELINES) + 4 * len(readings))
+    size = max(GROUP, block_size(held, 1))
+    parts = []
+    with open_files(case) as files, progress_bar("sums", -(-cells // size), shown=progress) as advance:
+        for start in range(0, cells, size):
+            parts.append(_sum_block(case, files, slice(start, min(start + size, cells)), starts))
+            advance("")
+    moments = np.concatenate([part[1] for part in parts], axis=2)
+    if not moments[0].any():
+        raise SoilcastError(f"{cube}: no cell-day of the test is there in the observations and in every model alike")
+    followed = {name: np.concatenate([part[2][name] for part in parts], axis=2) for name in parts[0][2]}
+    return DayBlocks(
+        models=(*(entry.label for entry in entries), *BASELINES),
+        offset=np.concatenate([part[0] for part in parts]),
+        moments=moments,
+        followed=followed,
+    )
+
+
+def block_starts(days: int, block_days: int) -> npt.NDArray[np.int64]:
+    """First day of each block: as many blocks of ``block_days`` or a few more as there is room for, at least one."""
+    count = max(1, days // block_days)
+    return np.array([days * block // count for block in range(count)], dtype=np.int64)
+
+
+def _sum_block(
+    case: Case, files: Opened, cells: slice, starts: npt.NDArray[np.int64]
+) -> tuple[Array, Array, dict[str, Array]]:
+    history, models = load_models(case, files, cells)
+    observed = history[:, case.test]
+    usable = np.isfinite(observed)
+    for values in models.values():
+        usable &= np.isfinite(values)
+    days = usable.sum(axis=1)
+    offset = np.where(usable, observed, 0).sum(axis=1, dtype=np.float64) / np.maximum(days, 1)
+    before = day_before(history, case.test)
+    signs = balance_signs(case.balance, files.cube, cells, history, case.test)
+    y = np.where(usable, observed - offset[:, np.newaxis], 0.0)
+    moments = np.empty((len(_MOMENTS), len(models), len(observed), len(starts)))
+    followed = {name: np.empty((2, *moments.shape[1:])) for name in signs}
+    for position, values in enumerate(models.values()):
+        f = np.where(usable, values - offset[:, np.newaxis], 0.0)
+        for number, series in enumerate((usable.astype(np.float64), y, f, y * y, f * f, y * f)):
+            moments[number, position] = np.add.reduceat(series, starts, axis=1)
+        moved = before.astype(np.float64) - np.where(usable, values, np.nan)
+        for name, sign in signs.items():
+            product = sign * moved
+            for number, series in enumerate((product < 0, np.abs(product) > 0)):
+                followed[name][number, position] = np.add.reduceat(series.astype(np.float64), starts, axis=1)
+    return offset, moments, followed
+
+
+def _scores(moments: Sequence[Array], offset: Array) -> dict[str, Array]:
+    """Eq. 15-18 from the six sums ``(resample, cell)``."""
+    n, y, f, yy, ff, yf = moments
+    spread_y, spread_f, together = yy - y * y / n, ff - f * f / n, yf - y * f / n
+    spread_y, spread_f = (np.where(spread > n * _SMALLEST_VARIANCE, spread, np.nan) for spread in (spread_y, spread_f))
+    error = np.maximum(yy - 2 * yf + ff, 0.0)
+    r = np.clip(together / np.sqrt(spread_y * spread_f), -1.0, 1.0)
+    ratio = (f / n + offset) / (y / n + offset)
+    found = {
+        "r": r,
+        "rmse": np.sqrt(error / n),
+        "r2": 1 - error / spread_y,
+        "kge": 1 - np.sqrt((r - 1) ** 2 + (np.sqrt(spread_f / spread_y) - 1) ** 2 + (ratio - 1) ** 2),
+        "bias": (f - y) / n,
+    }
+    return {name: np.where(n >= 2, values, np.nan) for name, values in found.items()}

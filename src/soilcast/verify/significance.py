@@ -1,0 +1,336 @@
+"""Whether one model is better than another by more than chance: over days, over seeds, over the field of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from soilcast.training.progress import progress_bar
+from soilcast.verify.dayblocks import DayBlocks
+from soilcast.verify.metrics import METRICS
+from soilcast.verify.summary import weighted_means, weighted_medians
+
+RESAMPLES = 500
+LEVEL = 0.95
+FALSE_DISCOVERIES = 0.05
+FEWEST_BLOCKS = 6
+"""With fewer blocks of days than this nothing is tested: their spread is hardly known."""
+
+UNTRAINED = -1
+"""Stands for the seed of a baseline, which has none."""
+
+_HELD = 256 * 2**20
+"""Scores of resamples that are held at once [bytes]."""
+
+Array = npt.NDArray[np.float64]
+Statistic = Literal["median", "mean"]
+Seeds = Mapping[int, str]
+"""Seed -> label of the model that was trained with it; `UNTRAINED` for a baseline."""
+
+_STATISTICS: dict[Statistic, Callable[[Array, Array], Array]] = {"median": weighted_medians, "mean": weighted_means}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A difference, and how far chance may have made it; every part of one shape.
+
+    Parameters
+    ----------
+    value
+        Mean over the seeds.
+    low, high
+        Limits of the 95 % confidence interval; NaN where nothing is known of the spread.
+    p
+        Probability of a difference so far from 0 if there were none; NaN likewise.
+    """
+
+    value: Array
+    low: Array
+    high: Array
+    p: Array
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether a single estimate's interval excludes 0."""
+        return bool(self.p < 1 - LEVEL)
+
+
+def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
+    """Judge a difference by its spread over days and over seeds.
+
+    Both spreads add up, since another test year and other seeds would be drawn independently. The variance over days
+    is that of the block bootstrap, times K / (K - 1) for K blocks; that over seeds is the sample variance over the
+    number of seeds. The ratio follows Student's t with the degrees of freedom of Welch and Satterthwaite.
+
+    Parameters
+    ----------
+    by_seed
+        Difference on the test days as they are, ``(seed, ...)``.
+    variance_of_days
+        Variance over resamples of the days of the mean over the seeds, ``(...)``.
+    blocks
+        Number of blocks that were resampled.
+
+    Returns
+    -------
+    With one seed alone the interval is of the days alone. With fewer than `FEWEST_BLOCKS` blocks nothing is tested.
+
+    References
+    ----------
+    Carlstein (1986), doi:10.1214/aos/1176350057, for the bootstrap over blocks; Satterthwaite (1946),
+    doi:10.2307/3002019.
+    """
+    seeds = len(by_seed)
+    value = np.asarray(by_seed.mean(axis=0))
+    if blocks < FEWEST_BLOCKS:
+        unknown = np.full_like(value, np.nan)
+        return Estimate(value, unknown, unknown, unknown)
+    of_days = np.asarray(variance_of_days) * blocks / (blocks - 1)
+    of_seeds = by_seed.var(axis=0, ddof=1) / seeds if seeds > 1 else np.zeros_like(value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = (of_days + of_seeds) ** 2 / (of_days**2 / (blocks - 1) + of_seeds**2 / max(seeds - 1, 1))
+        error = np.sqrt(of_days + of_seeds)
+        p = 2 * stats.t.sf(np.abs(value) / error, freedom)
+        reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    return Estimate(value, value - reach, value + reach, np.asarray(p))
+
+
+def interval_over_seeds(values: Array) -> tuple[float, float, float]:
+    """Mean over the seeds ``(seed,)`` and its 95 % confidence interval (Student's t); NaN limits for one seed."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, np.nan, np.nan
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - reach, mean + reach
+
+
+@dataclass(frozen=True)
+class FieldTest:
+    """A difference in each cell, tested with control of the false discovery rate.
+
+    Parameters
+    ----------
+    difference
+        Mean over the seeds ``(cell,)``, in the unit of the metric.
+    better, worse
+        ``(cell,)``, where it is significant.
+    tested
+        ``(cell,)``, where there is a difference to test.
+    area_better, area_worse
+        Share of the tested area; NaN where nothing is tested.
+    """
+
+    difference: Array
+    better: npt.NDArray[np.bool_]
+    worse: npt.NDArray[np.bool_]
+    tested: npt.NDArray[np.bool_]
+    area_better: float
+    area_worse: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Field significance: whether the field as a whole differs from chance, as one cell then does at least."""
+        return bool((self.better | self.worse).any())
+
+
+def gain(metric: str) -> int:
+    """Sign of a difference that is better: -1 for errors, +1 for all other metrics."""
+    return -1 if metric in METRICS and METRICS[metric].best == "lower" else 1
+
+
+def judge_field(estimate: Estimate, metric: str, area: Array) -> FieldTest:
+    """Test a difference in every cell.
+
+    Cells are declared by the procedure of Benjamini and Hochberg (1995) at a false discovery rate of 5 %: on average,
+    at most so large a part of the declared cells is false, and where there is no difference anywhere, a cell is
+    declared in at most 5 % of all such fields. It stays valid if neighbouring cells resemble each other (Wilks, 2016,
+    doi:10.1175/BAMS-D-15-00267.1).
+
+    Parameters
+    ----------
+    estimate
+        Of each cell.
+    metric
+        Says which sign is better.
+    area
+        Of each cell ``(cell,)`` [m2].
+    """
+    tested = np.isfinite(estimate.p) & (area > 0)
+    declared = np.zeros(len(tested), dtype=np.bool_)
+    if tested.any():
+        declared[tested] = stats.false_discovery_control(estimate.p[tested]) <= FALSE_DISCOVERIES
+    gained = estimate.value * gain(metric)
+    better, worse = declared & (gained > 0), declared & (gained < 0)
+    total = area[tested].sum() if tested.any() else np.nan
+    shares = (float(area[part].sum() / total) for part in (better, worse))
+    return FieldTest(estimate.value, better, worse, tested, *shares)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Scores of rows on the test days as they are and on resamples of them: all that tests need.
+
+    Parameters
+    ----------
+    rows
+        Row -> its seeds.
+    metrics
+        The metrics.
+    cells
+        Row -> metric -> ``(seed, cell)``.
+    field
+        Row -> (metric, statistic) -> ``(seed, 1 + resample)``: over the area, first of the days as they are.
+    variance
+        (row, reference) -> metric -> ``(cell,)``: of the difference of the means over common seeds.
+    blocks
+        Number of blocks of days.
+    area
+        ``(cell,)``.
+    """
+
+    rows: Mapping[str, Seeds]
+    metrics: tuple[str, ...]
+    cells: Mapping[str, Mapping[str, Array]]
+    field: Mapping[str, Mapping[tuple[str, Statistic], Array]]
+    variance: Mapping[tuple[str, str], Mapping[str, Array]]
+    blocks: int
+    area: Array
+
+    def over_area(self, row: str, metric: str, statistic: Statistic = "median") -> Array:
+        """Area-weighted median or mean over the cells, ``(seed,)``."""
+        return self.field[row][metric, statistic][:, 0]
+
+    def compare_over_area(self, row: str, reference: str, metric: str, statistic: Statistic = "median") -> Estimate:
+        """Difference of the area-weighted medians or means."""
+        mine, theirs = (
+            self._of_seeds(self.field[one][metric, statistic], one, row, reference) for one in (row, reference)
+        )
+        difference = mine - theirs
+        return combine(difference[:, 0], difference[:, 1:].mean(axis=0).var(), self.blocks)
+
+    def compare_in_cells(self, row: str, reference: str, metric: str, *, of_seeds: bool = True) -> Estimate:
+        """Difference in every cell; the pair is one of those that the sample was taken for.
+
+        Without the spread ``of_seeds`` it is asked whether these very trainings differ, not whether others would too.
+        """
+        mine, theirs = (self._of_seeds(self.cells[one][metric], one, row, reference) for one in (row, reference))
+        difference = mine - theirs if of_seeds else (mine - theirs).mean(axis=0, keepdims=True)
+        return combine(difference, self.variance[row, reference][metric], self.blocks)
+
+    def _of_seeds(self, values: Array, own: str, row: str, reference: str) -> Array:
+        return values[_positions(self.rows[own], _common(self.rows[row], self.rows[reference]))]
+
+
+def take_sample(
+    blocks: DayBlocks,
+    area: Array,
+    rows: Mapping[str, Seeds],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: bool = False,
+) -> Sample:
+    """Score rows on the test days, and on resamples of their blocks that all rows and cells share.
+
+    Parameters
+    ----------
+    blocks
+        Sums over blocks of days.
+    area
+        ``(cell,)`` [m2].
+    rows
+        Row -> its seeds.
+    pairs
+        (row, reference) whose cells are to be compared.
+    resamples
+        How many.
+    seed
+        Of the resamples: the same gives the same.
+    progress
+        Show a bar.
+    """
+    count = blocks.count
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+    as_is = {row: _score_seeds(blocks, seeds, None) for row, seeds in rows.items()}
+    field = {row: _over_area(scored, area) for row, scored in as_is.items()}
+    spread = {pair: {metric: _Variance() for metric in blocks.metrics} for pair in pairs}
+    held = 8 * len(area) * len(blocks.metrics) * sum(len(seeds) for seeds in rows.values())
+    together = max(1, _HELD // held)
+    starts = range(0, resamples, together)
+    with progress_bar("resampling days", len(starts), shown=progress) as advance:
+        for start in starts:
+            scored = {row: _score_seeds(blocks, of, drawn[start : start + together]) for row, of in rows.items()}
+            for row, metrics in scored.items():
+                for key, values in _over_area(metrics, area).items():
+                    field[row][key] = np.concatenate([field[row][key], values], axis=1)
+            for (row, reference), kept in spread.items():
+                common = _common(rows[row], rows[reference])
+                for metric, variance in kept.items():
+                    mine, theirs = (scored[one][metric][_positions(rows[one], common)] for one in (row, reference))
+                    variance.add((mine - theirs).mean(axis=0))
+            advance("")
+    return Sample(
+        rows=rows,
+        metrics=blocks.metrics,
+        cells={row: {metric: values[:, 0] for metric, values in scored.items()} for row, scored in as_is.items()},
+        field=field,
+        variance={pair: {metric: one.value() for metric, one in of.items()} for pair, of in spread.items()},
+        blocks=count,
+        area=area,
+    )
+
+
+def _score_seeds(blocks: DayBlocks, seeds: Seeds, weights: Array | None) -> dict[str, Array]:
+    """Metric -> ``(seed, resample, cell)``."""
+    scored = [blocks.scores(model, weights) for model in seeds.values()]
+    return {metric: np.stack([one[metric] for one in scored]) for metric in blocks.metrics}
+
+
+def _over_area(scored: Mapping[str, Array], area: Array) -> dict[tuple[str, Statistic], Array]:
+    """From ``(seed, resample, cell)`` to (metric, statistic) -> ``(seed, resample)``."""
+    return {
+        (metric, statistic): np.stack([function(one, area) for one in values])
+        for metric, values in scored.items()
+        for statistic, function in _STATISTICS.items()
+    }
+
+
+class _Variance:
+    """Variance over resamples that come part by part, of what is finite in them, ``(cell,)``."""
+
+    def __init__(self) -> None:
+        self._count: Array | float = 0.0
+        self._total: Array | float = 0.0
+        self._squares: Array | float = 0.0
+        self._shift: Array | None = None
+
+    def add(self, values: Array) -> None:
+        if self._shift is None:
+            self._shift = np.nan_to_num(values[0])
+        there = np.isfinite(values)
+        known = np.where(there, values - self._shift, 0.0)
+        self._count = self._count + there.sum(axis=0)
+        self._total = self._total + known.sum(axis=0)
+        self._squares = self._squares + (known**2).sum(axis=0)
+
+    def value(self) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self._squares / self._count - (self._total / self._count) ** 2)
+
+
+def _common(one: Seeds, other: Seeds) -> list[int]:
+    """Seeds that two rows share; a baseline goes with every seed."""
+    if UNTRAINED in other:
+        return sorted(one)
+    return sorted(other if UNTRAINED in one else one.keys() & other.keys())
+
+
+def _positions(seeds: Seeds, common: Sequence[int]) -> list[int]:
+    order = list(seeds)
+    return [0 if UNTRAINED in seeds else order.index(seed) for seed in common]
