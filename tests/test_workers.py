@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zarr.core.sync
 
 from soilcast.errors import SoilcastError
 from soilcast.workers import Work, work_through
@@ -34,6 +36,12 @@ def stand_still(file: Path) -> None:
         time.sleep(0.3)  # in which a second stop would spare the note
         file.with_suffix(".stopped").touch()
         raise
+
+
+def stand_still_in_zarr(file: Path) -> None:
+    """Work without end in the thread in which zarr reads."""
+    write_pid(file)
+    zarr.core.sync.sync(asyncio.sleep(PATIENCE))
 
 
 def refuse() -> None:
@@ -113,6 +121,23 @@ def test_a_stop_reaches_every_process_once(tmp_path: Path, told: signal.Signals)
     stopper.join()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.stopped", "b", "b.stopped"]
     assert signal.getsignal(told) is before
+
+
+def test_a_stop_while_zarr_reads_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / name for name in "ab"]
+    work: dict[Path, Work] = {file: functools.partial(stand_still_in_zarr, file) for file in files}
+
+    def stop() -> None:
+        wait_for(lambda: all(file.exists() for file in files))
+        time.sleep(0.2)  # until zarr is at it
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        outcomes(work, 2)
+    stopper.join()
+    assert capfd.readouterr().err == ""
 
 
 def script(tmp_path: Path, *, guarded: bool) -> subprocess.Popen[str]:

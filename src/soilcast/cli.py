@@ -22,6 +22,7 @@ from typer.exceptions import TyperException
 import soilcast
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM
+from soilcast.workers import STOPPED, leave_stopped
 
 app = typer.Typer(
     add_completion=False,
@@ -43,8 +44,6 @@ Dask = Annotated[
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key of the config.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Train so many runs at once, each in a process.")]
-
-INTERRUPTED = 130
 
 
 class Precision(StrEnum):
@@ -161,7 +160,7 @@ def train(
     if os.environ.get("RANK", "0") == "0":
         typer.echo(run_summary(run.record))
     if run.record["status"] == "interrupted":
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(STOPPED)
 
 
 @app.command()
@@ -271,9 +270,10 @@ def main() -> None:
         sys.stdout = None  # else Python tries once more, and says so, as it ends
         _refuse(f"standard output cannot be written ({error.strerror}); what the command made stands")
     except KeyboardInterrupt:
-        code = INTERRUPTED
-    if code == INTERRUPTED:
+        code = STOPPED
+    if code == STOPPED:
         print("soilcast: stopped", file=sys.stderr)
+        leave_stopped()
     sys.exit(code)
 
 

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
+from typing import NoReturn
 
 from soilcast.errors import SoilcastError
 
@@ -20,9 +21,11 @@ Work = Callable[[], object]
 Ended = Callable[[Path, SoilcastError | None], None]
 """Called with the name of a piece of work that has ended, and with its fault if it failed."""
 
+STOPPED = 130
+"""Exit code of a process that Ctrl-C or SIGTERM ended, as shells have it."""
+
 _NAME = "soilcast worker"
 _STOPS = (signal.SIGINT, signal.SIGTERM)
-_STOPPED = 130
 _GLANCE = 0.2
 """Time after which a stop is noticed at the latest [s]."""
 
@@ -55,6 +58,18 @@ def work_through(work: Mapping[Path, Work], jobs: int, ended: Ended) -> None:
         _work_in_processes(dict(work), jobs, ended, stops)
     if stops:
         raise KeyboardInterrupt
+
+
+def leave_stopped() -> NoReturn:
+    """End this process after a stop, with `STOPPED`.
+
+    Everything of soilcast's has been cleared away by then. What threads of libraries were at when the stop came (zarr
+    reads in one of its own) is dropped unseen; at the ordinary end of Python they would print a traceback each.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(STOPPED)
 
 
 def refuse_unguarded() -> None:
@@ -143,7 +158,7 @@ class _Worker:
 def _how_it_ended(code: int) -> str:
     if code < 0:
         return f"its process was killed ({signal.Signals(-code).name}): go on with --resume"
-    if code == _STOPPED:
+    if code == STOPPED:
         return "its process was told to stop: go on with --resume"
     return f"its process failed (exit code {code}): what went wrong stands above"
 
@@ -160,7 +175,7 @@ def _serve(connection: Connection) -> None:
         while (task := connection.recv()) is not None:
             connection.send(_attempt(task))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
-        sys.exit(_STOPPED)
+        leave_stopped()
 
 
 def _attempt(task: Work) -> str | None:
