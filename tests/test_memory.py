@@ -17,9 +17,10 @@ from processes import Job, bits, command
 from small import small_cube
 from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, assemble, cells_of_places, open_cube, save_cube
 from soilcast.errors import SoilcastError
+from soilcast.memory import parse_bytes
 from soilcast.training import inputs as inputs_module
 from soilcast.training import load_config, open_run, train
-from soilcast.training.arrays import make_arrays, parse_bytes
+from soilcast.training.arrays import make_arrays
 from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
 from soilcast.training.samples import SAMPLERS, Draw

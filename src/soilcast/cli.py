@@ -95,7 +95,7 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """Train and judge all runs of an experiment. Ctrl-C stops it; --resume keeps what has been done and goes on."""
-    from soilcast.training.arrays import parse_bytes
+    from soilcast.memory import parse_bytes
 
     soilcast.compare(
         experiment,
@@ -151,7 +151,7 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a model on a cube. Ctrl-C ends it with the best weights so far; --resume goes on, to the same bits."""
-    from soilcast.training.arrays import parse_bytes
+    from soilcast.memory import parse_bytes
     from soilcast.training.train import run_summary
 
     chosen = soilcast.load_config(config, settings or (), model=model)
@@ -178,7 +178,7 @@ def forecast(
     overwrite: Overwrite = False,
 ) -> None:
     """Forecast the next day's soil moisture, for every cell and day of the test period."""
-    from soilcast.training.arrays import parse_bytes
+    from soilcast.memory import parse_bytes
 
     limit = parse_bytes(memory) if memory else None
     chosen: dict[str, Any] = {"period": period, "precision": precision.value, "memory": limit, "dask": dask}
@@ -233,7 +233,7 @@ def reproduce(
     memory: Memory = None,
 ) -> None:
     """Reproduce the paper's tables and figures on a cube. Ctrl-C stops it; the same command goes on."""
-    from soilcast.training.arrays import parse_bytes
+    from soilcast.memory import parse_bytes
 
     soilcast.reproduce(
         part,

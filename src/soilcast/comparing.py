@@ -19,9 +19,9 @@ from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.jobs import train_runs
 from soilcast.training.run import RECORD, Run, open_run
 from soilcast.training.train import run_summary
-from soilcast.training.workplace import workplace_of
 from soilcast.verify import evaluate
 from soilcast.workers import refuse_unguarded
+from soilcast.workplace import workplace_of
 
 __all__ = ["Experiment", "builtin_experiment", "compare", "demo"]
 

@@ -19,14 +19,14 @@ from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, refuse_existing, whole_or_nothing
 from soilcast.forecasting.blocks import BlockForecaster, Floats
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
+from soilcast.memory import held_memory, peak_memory
+from soilcast.progress import progress_bar
 from soilcast.provenance import stamp
-from soilcast.training.arrays import held_memory, peak_memory
 from soilcast.training.devices import choose_device, torch_threads
 from soilcast.training.inputs import BLOCK_BYTES, block_size, refuse_missing_inputs
-from soilcast.training.progress import progress_bar
 from soilcast.training.run import Run, open_run
 from soilcast.training.split import period_slice
-from soilcast.training.workplace import locked_workplace
+from soilcast.workplace import locked_workplace
 
 _WORKING_BYTES = 96 * 2**20
 _WORKING_BLOCKS = 4

@@ -18,9 +18,9 @@ from soilcast.reproducing.plans import StudyPlan, plan_study
 from soilcast.schema import nearest
 from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.run import RECORD, open_run
-from soilcast.training.workplace import workplace_of
 from soilcast.verify.climate import CLIMATE_SETS
 from soilcast.workers import refuse_unguarded
+from soilcast.workplace import workplace_of
 
 __all__ = ["reproduce"]
 

@@ -12,8 +12,9 @@ import xarray as xr
 
 from soilcast.cube import read, usable_target
 from soilcast.errors import SoilcastError
+from soilcast.memory import held_memory
 from soilcast.models import MODELS
-from soilcast.training.arrays import Allocate, Array, forget_pages, held_memory, make_arrays
+from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.config import Config
 from soilcast.training.inputs import cell_blocks, fit_scalings, load_inputs
 from soilcast.training.normalise import Scaling, from_arrays, to_arrays

@@ -16,15 +16,15 @@ import xarray as xr
 
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
-from soilcast.training.arrays import held_memory
+from soilcast.memory import held_memory
+from soilcast.progress import Advance, progress_bar
 from soilcast.training.config import Config
 from soilcast.training.dataset import choose_folder
-from soilcast.training.progress import Advance, progress_bar
 from soilcast.training.run import LOG, RECORD, Run, open_run
 from soilcast.training.split import split_days
 from soilcast.training.train import train
-from soilcast.training.workplace import workplace_of
 from soilcast.workers import work_through
+from soilcast.workplace import workplace_of
 
 Outcome = Run | SoilcastError
 Ended = Callable[[Path, Outcome], None]

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from soilcast.progress import Advance
 from soilcast.training.captured import Step, make_step
 from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.config import TrainConfig
 from soilcast.training.learner import KeptUnits, Learner, Losses
-from soilcast.training.progress import Advance
 from soilcast.training.run import seed_of
 from soilcast.training.samples import SAMPLERS, Batch, CellDays, Draw, Samples
 

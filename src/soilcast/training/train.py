@@ -15,10 +15,11 @@ import xarray as xr
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, refuse_existing, whole_or_nothing
+from soilcast.memory import peak_memory
 from soilcast.models import MODELS
+from soilcast.progress import progress_bar
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
-from soilcast.training.arrays import peak_memory
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
@@ -27,14 +28,13 @@ from soilcast.training.inputs import refuse_missing_inputs
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Record, Training, Watch, train_networks
 from soilcast.training.outcome import describe_divergence, make_run
-from soilcast.training.progress import progress_bar
 from soilcast.training.ranks import Ranks, joined_ranks
 from soilcast.training.run import LOG, RECORD, Run, build_networks, open_run, save_run
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import Split, split_days
-from soilcast.training.workplace import clear_workplace, locked_workplace, workplace_of
 from soilcast.water import refuse_missing
 from soilcast.water.losses import LOSSES
+from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
 
 _SAMPLES = "samples"
 _DONE = ("finished", "stopped early")

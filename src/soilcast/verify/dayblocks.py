@@ -12,8 +12,8 @@ import numpy.typing as npt
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
+from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
-from soilcast.training.progress import progress_bar
 from soilcast.verify.blocks import GROUP, Case, Opened, load_models, make_case, open_files
 from soilcast.verify.consistency import Balance, balance_signs, day_before
 from soilcast.verify.entries import open_entries

@@ -17,9 +17,9 @@ from soilcast.cube import open_cube, read, write_dataset
 from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing, whole_or_nothing
 from soilcast.models.baselines import BASELINES
+from soilcast.progress import progress_bar
 from soilcast.provenance import stamp
 from soilcast.training.inputs import block_size
-from soilcast.training.progress import progress_bar
 from soilcast.verify.blocks import (
     GROUP,
     BlockScores,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from soilcast.training.progress import progress_bar
+from soilcast.progress import progress_bar
 from soilcast.verify.dayblocks import DayBlocks
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.summary import weighted_means, weighted_medians

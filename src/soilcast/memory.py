@@ -1,0 +1,37 @@
+"""Memory: amounts as people write them, and what this process holds."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import resource
+from pathlib import Path
+
+from soilcast.errors import SoilcastError
+
+_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def parse_bytes(text: str) -> int:
+    """Read an amount of memory such as ``2GiB`` [bytes].
+
+    Raises
+    ------
+    SoilcastError
+        It is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2] not in _UNITS or not float(found[1]):
+        raise SoilcastError(f"--memory {text}: not an amount of memory: write it as 2GiB or 1500MiB")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far [bytes]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def held_memory() -> int:
+    """The memory that this process holds now [bytes]."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * mmap.PAGESIZE if pages.is_file() else peak_memory()
