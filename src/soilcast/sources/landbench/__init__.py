@@ -37,13 +37,13 @@ from soilcast.sources.gridded import (
 from soilcast.sources.landbench.layout import (
     ROWS,
     TARGET,
-    TEXTURE,
     File,
     constant_files,
     dynamic_files,
     resolution_folder,
     years_of,
 )
+from soilcast.sources.texture import TEXTURE, unit_of_texture
 
 _SOUTHERN_LIMIT = -60.0  # degrees north: the paper leaves Antarctica out
 
@@ -167,8 +167,7 @@ class _Scan:
         """Settle the unit of a texture without one by what its three fractions sum to."""
         if not set(TEXTURE) <= self._silent.keys():
             return dict(fixed)
-        total = float(np.nanmedian(sum(as_stored(fixed[name], self.grid()) for name in TEXTURE)))
-        told = next((unit for unit, whole in _WHOLES.items() if abs(total - whole) <= 0.1 * whole), None)
+        told = unit_of_texture({name: as_stored(fixed[name], self.grid()) for name in TEXTURE})
         if told is None:
             return dict(fixed)
         for name in TEXTURE:
@@ -220,9 +219,6 @@ class _Scan:
         every_year = place if row.folder == "constants" else place.parent.parent / "*" / place.name
         self.origins[row.name] = every_year.as_posix() + note
         return Conversion(found.scale * row.sign, found.offset * row.sign)
-
-
-_WHOLES = {"g kg-1": 1000.0, "percent": 100.0, "1": 1.0}
 
 
 def _land(target: Sequence[Placed], grid: Grid, where: str) -> Grid:

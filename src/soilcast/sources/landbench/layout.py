@@ -15,7 +15,6 @@ Reading = Callable[[str, str, Mapping[str, Any], str], tuple[Conversion, str]]
 """From a variable's name, unit, attributes and file to the conversion, and a note where more than the unit was read."""
 
 TARGET = "swvl1"
-TEXTURE = ("clay", "sand", "silt")
 _REQUIRED = (*PAPER_DYNAMIC, TARGET)
 
 
