@@ -53,21 +53,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    """Two worker processes, which nannies start again when they die."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with LocalCluster(host="127.0.0.1", **options) as started:
-        started.scheduler.allowed_failures = 1
-        yield started
-
-
-@pytest.fixture
-def address(cluster: LocalCluster) -> str:
-    cluster.wait_for_workers(2, timeout=60)  # those that an earlier test killed are started again
-    return str(cluster.scheduler_address)
-
-
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that make three pieces of each forecast and of the scores."""

@@ -123,14 +123,31 @@ def prepare(
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable where its file says none or lies.")
     ] = None,
+    memory: Memory = None,
+    dask: Dask = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn source files into a cube: one format, known units, checked bounds."""
+    from soilcast.memory import parse_bytes
+
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options["units"] = _pairs(unit, "--unit") if unit else None
     given = {name: value for name, value in options.items() if value is not None}
-    soilcast.prepare(source, paths or (), out=out, overwrite=overwrite, **given)
-    typer.echo(soilcast.inspect(out))
+    describe = soilcast.inspect  # looked up before, so that --memory counts what comes with it
+    soilcast.prepare(
+        source,
+        paths or (),
+        out=out,
+        overwrite=overwrite,
+        resume=resume,
+        memory=parse_bytes(memory) if memory else None,
+        dask=dask,
+        progress=_shown(),
+        tell=typer.echo,
+        **given,
+    )
+    typer.echo(describe(out))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from soilcast.errors import SoilcastError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 ANSWER_SECONDS = 10.0
@@ -42,7 +43,7 @@ class _Ended:
 
 
 def work_on_cluster(
-    address: str, work: Callable[[slice], Result], pieces: Mapping[int, slice]
+    address: str, work: Callable[[Piece], Result], pieces: Mapping[int, Piece], *, most: int | None = None
 ) -> Iterator[tuple[int, Result]]:
     """Do some work on each piece on a cluster's workers, and give the results as they come.
 
@@ -53,10 +54,12 @@ def work_on_cluster(
     address
         Of the scheduler, such as ``tcp://host:8786``.
     work
-        Called on a worker with the cells of a piece; it and what it gives travel between the processes, so the paths
-        in it must be whole ones, and those of the workers too.
+        Called on a worker with a piece; they and what it gives travel between the processes, so the paths in them
+        must be whole ones, and those of the workers too.
     pieces
-        Number of a piece -> its cells.
+        Number of a piece -> the piece, such as the slice of its cells; asked for one by one as workers are free.
+    most
+        So many pieces at once, whatever the number of workers: what comes back from them is held here.
 
     Returns
     -------
@@ -73,13 +76,14 @@ def work_on_cluster(
         if not threads:
             raise SoilcastError(f"--dask {address}: the cluster has no workers: start some with dask worker {address}")
         _refuse_other_soilcast(client, address)
-        waiting = list(pieces.items())
+        waiting = list(pieces)
+        ahead = _AHEAD * threads if most is None else min(most, _AHEAD * threads)
         out: dict[Future[Result], int] = {}
         ended: SimpleQueue[_Ended] = SimpleQueue()
         while waiting or out:
-            while waiting and len(out) < _AHEAD * threads:
-                number, cells = waiting.pop(0)
-                future = client.submit(work, cells, pure=False)
+            while waiting and len(out) < ahead:
+                number = waiting.pop(0)
+                future = client.submit(work, pieces[number], pure=False)
                 out[future] = number
                 future.add_done_callback(lambda done: ended.put(_gathered(done)))
             piece = _next(ended, client, address)

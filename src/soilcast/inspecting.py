@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import VARIABLES, open_artifact, open_cube, read, usable_target
+from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.training.run import RECORD, open_run
 from soilcast.training.train import run_summary
@@ -60,15 +63,42 @@ def _cube_lines(path: Path) -> Iterator[str]:
     yield from _common_lines(cube)
     yield f"{'variable':<20} {'unit':<9} {'lowest':>11} {'mean':>11} {'highest':>11} {'missing':>8}  what"
     for name in (name for name in VARIABLES if name in cube):
-        values = read(cube, name)
-        row = VARIABLES[name]
-        present = values[np.isfinite(values)].astype(np.float64)
-        numbers = (present.min(), present.mean(), present.max()) if present.size else (np.nan, np.nan, np.nan)
-        shown = " ".join(f"{number:11.5g}" for number in numbers)
-        yield f"{name:<20} {row.units:<9} {shown} {1 - present.size / values.size:8.2%}  {row.long_name}"
+        row, found = VARIABLES[name], _survey(cube, name)
+        shown = " ".join(
+            f"{number:11.5g}" for number in (np.fmin.reduce(found.lowest), found.mean, np.fmax.reduce(found.highest))
+        )
+        missing = 1 - found.present / cube[name].size
+        yield f"{name:<20} {row.units:<9} {shown} {missing:8.2%}  {row.long_name}"
+        if name == "swvl1":
+            usable = int(usable_target(np.stack([found.lowest, found.highest], axis=1)).sum())
+    yield from (f"note: {note}" for note in cube.attrs.get("notes", "").splitlines())
     if "swvl1" in cube:
-        usable = int(usable_target(read(cube, "swvl1")).sum())
         yield f"swvl1 as target: {usable} usable cells, {cube.sizes['cell'] - usable} masked (missing or constant)"
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """Lowest and highest value of each cell ``(cell,)``, NaN where there is none; mean and number of all values."""
+
+    lowest: npt.NDArray[np.float64]
+    highest: npt.NDArray[np.float64]
+    mean: float
+    present: int
+
+
+def _survey(cube: xr.Dataset, name: str) -> _Survey:
+    """Look at all values of a variable, a chunk at a time."""
+    lowest = np.full(cube.sizes["cell"], np.nan)
+    highest, total, present = lowest.copy(), 0.0, 0
+    for start in range(0, cube.sizes["cell"], CELL_CHUNK):
+        cells = slice(start, start + CELL_CHUNK)
+        for first in range(0, cube.sizes["time"] if "time" in cube[name].dims else 1, DAY_CHUNK):
+            values = read(cube.isel(time=slice(first, first + DAY_CHUNK)), name, cells).astype(np.float64)
+            values = np.where(np.isfinite(values), values, np.nan).reshape(len(values), -1)
+            lowest[cells] = np.fmin(lowest[cells], np.fmin.reduce(values, axis=1))
+            highest[cells] = np.fmax(highest[cells], np.fmax.reduce(values, axis=1))
+            total, present = total + float(np.nansum(values)), present + int(np.isfinite(values).sum())
+    return _Survey(lowest, highest, total / present if present else np.nan, present)
 
 
 def _forecast_lines(path: Path) -> Iterator[str]:

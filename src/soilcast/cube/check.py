@@ -15,6 +15,10 @@ SMALLEST_SPREAD = 1e-3
 _TOLERANCE = 1e-6
 
 
+class BoundsError(SoilcastError):
+    """A value is outside the contract's bounds; what is mended then makes another cube."""
+
+
 def check_bounds(variable: str, values: npt.NDArray[np.floating], where: str) -> None:
     """Refuse values outside the contract's bounds: nearly always a wrong unit or sign.
 
@@ -29,14 +33,14 @@ def check_bounds(variable: str, values: npt.NDArray[np.floating], where: str) ->
 
     Raises
     ------
-    SoilcastError
+    BoundsError
         Names the variable, the range found and the range allowed.
     """
     row = VARIABLES[variable]
     slack = _TOLERANCE * (row.valid_max - row.valid_min)
     outside = (values < row.valid_min - slack) | (values > row.valid_max + slack)
     if outside.any():
-        raise SoilcastError(
+        raise BoundsError(
             f"{where}: {variable} holds {int(outside.sum())} value(s) outside {row.valid_min:g} .. {row.valid_max:g} "
             f"{row.units} (found {np.nanmin(values):.6g} .. {np.nanmax(values):.6g}): "
             f"check its unit and its sign (--unit {variable}=UNIT)"

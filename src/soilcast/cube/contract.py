@@ -97,6 +97,8 @@ VARIABLES: dict[str, Variable] = _table(
     Variable("sro",  "surface runoff", "surface_runoff_flux", "m d-1", 0.0, 1.9, "flux"),
     Variable("ssro", "sub-surface runoff", "subsurface_runoff_flux", "m d-1", 0.0, 1.9, "flux"),
     Variable("ro",   "total runoff", "runoff_flux", "m d-1", 0.0, 1.9, "flux"),
+    Variable("sf",   "snowfall, water equivalent", "lwe_thickness_of_snowfall_amount", "m d-1", 0.0, 1.9, "flux"),
+    Variable("smlt", "snowmelt", "lwe_thickness_of_surface_snow_melt_amount", "m d-1", 0.0, 1.9, "flux"),
     Variable("sd",   "snow depth water equivalent", "lwe_thickness_of_surface_snow_amount", "m", 0.0, 30.0, "state"),
     Variable("swvl1", "volumetric soil water, layer 1", "volume_fraction_of_condensed_water_in_soil",
              "m3 m-3", 0.0, 1.0, "state"),

@@ -1,68 +1,29 @@
-"""Open and save a cube: Zarr v3 (or NetCDF), streamed, checksummed, whole or not at all."""
+"""How cubes and forecasts lie on the disk, and how they are opened: Zarr v3 or NetCDF, checksummed, complete."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import dask.array
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from soilcast.cube.check import check_bounds
 from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
 from soilcast.cube.netcdf import write_netcdf
 from soilcast.errors import SoilcastError
-from soilcast.files import whole_or_nothing
-from soilcast.provenance import stamp
 
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
 
 _PROMISED = ("title", "content", "source", "content_sha256")
-
-
-def save_cube(cube: xr.Dataset, out: Path, *, overwrite: bool = False, **inputs: Any) -> None:
-    """Write a cube variable by variable, a block of days at a time, checking bounds on the way.
-
-    Memory stays at about one block (all cells x 366 days of one variable) if the cube's arrays are lazy.
-
-    Parameters
-    ----------
-    cube
-        What `assemble` gives.
-    out
-        A folder (Zarr v3) or a file that ends in ``.nc`` (NetCDF-4).
-    overwrite
-        Replace ``out`` if it exists.
-    inputs
-        What it was made from, for the ``provenance`` attribute.
-
-    Raises
-    ------
-    SoilcastError
-        A value outside the bounds, an ``out`` that exists, a full disk.
-    """
-    out = Path(out)
-    with whole_or_nothing(out, overwrite=overwrite) as partial:
-        store = partial if out.suffix != ".nc" else partial.with_name(partial.name + ".zarr")
-        try:
-            _write_zarr(cube, store, inputs)
-            if store != partial:
-                zarr_to_netcdf(store, partial)
-        finally:
-            if store != partial:
-                shutil.rmtree(store, ignore_errors=True)
 
 
 def open_cube(path: str | Path) -> xr.Dataset:
@@ -176,42 +137,6 @@ def zarr_encoding(variable: xr.Variable) -> dict[str, Any]:
         "chunks": tuple(min(size, limit.get(str(dim), size)) or 1 for dim, size in variable.sizes.items()),
         "compressors": (ZstdCodec(level=3), Crc32cCodec()),
     }
-
-
-def _blocks(days: int) -> Iterator[slice]:
-    return (slice(start, min(start + DAY_CHUNK, days)) for start in range(0, days, DAY_CHUNK))
-
-
-def _write_zarr(cube: xr.Dataset, store: Path, inputs: dict[str, Any]) -> None:
-    # Sorted, so that the hash depends on the content and not on the order in which a source gave it.
-    dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
-    digest = hashlib.sha256()
-    skeleton = cube.drop_vars(dynamic).load()
-    for name in skeleton.data_vars:
-        where = str(skeleton[name].attrs.get("origin", cube.attrs["source"]))
-        check_bounds(str(name), skeleton[name].to_numpy(), where)
-    for name in sorted(map(str, skeleton.variables)):
-        digest.update(name.encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
-    for name in dynamic:
-        empty = dask.array.zeros(cube[name].shape, dtype=np.float32, chunks=-1)
-        skeleton[name] = (cube[name].dims, empty, cube[name].attrs)
-    encoding = {str(name): zarr_encoding(variable) for name, variable in skeleton.variables.items()}
-    encoding["time"] |= {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
-    with zarr_settings():
-        skeleton.to_zarr(store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
-        group = zarr.open_group(store, mode="r+")
-        for name in dynamic:
-            where = str(cube[name].attrs.get("origin", cube.attrs["source"]))
-            array = group[name]
-            assert isinstance(array, zarr.Array)
-            digest.update(name.encode())
-            for days in _blocks(cube.sizes["time"]):
-                values = np.ascontiguousarray(cube[name].isel(time=days).to_numpy(), dtype=np.float32)
-                check_bounds(name, values, where)
-                digest.update(values.tobytes())
-                array[:, days] = values
-    group.attrs["content_sha256"] = digest.hexdigest()
-    group.attrs["provenance"] = stamp("soilcast prepare", **inputs)
 
 
 @contextmanager

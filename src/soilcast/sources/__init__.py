@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect as introspection
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from soilcast.cube import open_cube, save_cube
+from soilcast.cube.writing import refuse_unfinished
 from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing
 from soilcast.schema import nearest
@@ -18,6 +19,7 @@ from soilcast.sources.delaware import delaware
 from soilcast.sources.landbench import landbench
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
+from soilcast.workplace import workplace_of
 
 __all__ = ["SOURCES", "prepare"]
 
@@ -37,6 +39,11 @@ def prepare(
     *,
     out: str | Path,
     overwrite: bool = False,
+    resume: bool = False,
+    memory: int | None = None,
+    dask: str | None = None,
+    progress: bool = False,
+    tell: Callable[[str], object] | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Turn source files into a cube.
@@ -50,7 +57,17 @@ def prepare(
     out
         Cube to write: a Zarr folder, or NetCDF if the name ends in ``.nc``.
     overwrite
-        Replace ``out`` if it exists.
+        Replace ``out`` if it exists, and start anew.
+    resume
+        Go on with an earlier, unfinished preparation; do nothing if ``out`` is the finished cube.
+    memory
+        Hold no more than this [bytes], by reading fewer days at a time.
+    dask
+        Address of a dask scheduler whose workers, which see the same paths, read the files.
+    progress
+        Show a bar.
+    tell
+        Told a line now and then: how much is read at a time, the peak of memory.
     options
         Options of that source, such as ``resolution=8``.
 
@@ -61,7 +78,8 @@ def prepare(
     Raises
     ------
     SoilcastError
-        An unknown source or option, or a fault of the source files; nothing is written.
+        An unknown source or option, or a fault of the source files; then there is no cube. Too little memory, a fault
+        of the cluster, unfinished work on another cube or that is not said what to do with, a full disk.
     """
     if source not in SOURCES:
         raise SoilcastError(f"there is no source {source}: {nearest(source, SOURCES)}")
@@ -74,10 +92,39 @@ def prepare(
         if parameter.default is parameter.empty and name not in options:
             raise SoilcastError(f"source {source} needs --{name}; it takes {takes}")
     out = Path(out)
-    refuse_existing(out, overwrite=overwrite)
-    cube = SOURCES[source]([Path(path) for path in paths], **options)
-    save_cube(cube, out, overwrite=overwrite, source=source, paths=[str(path) for path in paths], options=options)
+    if not (resume and out.exists()):
+        refuse_existing(out, overwrite=overwrite)
+    refuse_unfinished(out, overwrite=overwrite, resume=resume)
+    # Workers have a working folder of their own.
+    cube = SOURCES[source]([Path(path).absolute() if dask else Path(path) for path in paths], **options)
+    save_cube(
+        cube,
+        out,
+        overwrite=overwrite,
+        resume=resume,
+        memory=memory,
+        dask=dask,
+        progress=progress,
+        tell=tell,
+        depends_on=_depends_on(paths, options, out),
+        source=source,
+        paths=[str(path) for path in paths],
+        options=options,
+    )
     return open_cube(out)
+
+
+def _depends_on(paths: Sequence[str | Path], options: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """What a cube depends on, by name: options, and the size and time of change of every file by its whole path."""
+    said = {f"option {name}": value for name, value in options.items() if not isinstance(value, Path)}
+    made = {out.absolute(), workplace_of(out.absolute())}
+    for path in [*paths, *(value for value in options.values() if isinstance(value, Path))]:
+        whole = Path(path).absolute()
+        for file in sorted(whole.rglob("*")) if whole.is_dir() else [whole]:
+            if file.is_file() and made.isdisjoint([file, *file.parents]):
+                status = file.stat()
+                said[f"file {file}"] = f"{status.st_size} bytes of {status.st_mtime_ns} ns"
+    return said
 
 
 def _as_typed(option: str) -> str:

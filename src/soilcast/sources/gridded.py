@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dask.array
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from dask.delayed import delayed
 
 from soilcast.cube import Conversion, Grid, check_bounds, spacing, wrap_longitude
 from soilcast.cube.store import DAY_CHUNK
@@ -20,8 +20,12 @@ from soilcast.sources.files import naming_damage, open_netcdf
 _LATITUDES = ("latitude", "lat", "y")
 _LONGITUDES = ("longitude", "lon", "x")
 _TIMES = ("time", "valid_time", "day")
-# Values that are decoded at a time while a file is gathered, whatever the block that is asked for.
-_DECODED_AT_A_TIME = 4 << 20
+# Values that are decoded at a time while a file is gathered, whatever the block that is asked for; one day at least.
+_DECODED_AT_A_TIME = 2 << 20
+# What a value takes while it is decoded, converted and checked, and a cell while its place is looked up [bytes].
+_BYTES_A_VALUE, _BYTES_A_CELL = 32, 32
+# Chunks of a lazy array hold no more than this, where something is computed from them [bytes].
+_LARGEST_CHUNK = 256 << 20
 # Axes are stored as float32 as often as float64; this share of the spacing is let pass.
 _AXIS_TOLERANCE = 0.01
 
@@ -122,17 +126,16 @@ def ever_finite(files: Sequence[Placed], grid: Grid) -> npt.NDArray[np.bool_]:
     """Whether a grid point has a value on some day of some file, ``(cell,)`` of ``grid``."""
     found = np.zeros(len(grid.index), dtype=np.bool_)
     for file in files:
-        positions = file.positions(grid)
-        for _, block in _blocks(file, None):
-            found |= np.isfinite(block[:, positions]).any(axis=0)
+        for _, cells, block in _blocks(file, file.positions(grid), None):
+            found[cells] |= np.isfinite(block).any(axis=0)
     return found
 
 
 def series(files: Sequence[Placed], days: Sequence[int], grid: Grid) -> dask.array.Array:
     """Successive files as one lazy array ``(cell, time)`` float32 in the contract's unit.
 
-    Its chunks are the blocks of days in which `soilcast.cube.save_cube` asks for it, so that every day of every
-    file is read once, and a file is open only while it is read.
+    `soilcast.cube.save_cube` reads the days that it has room for, of these every value once, and a file is open only
+    while it is read.
 
     Parameters
     ----------
@@ -143,21 +146,15 @@ def series(files: Sequence[Placed], days: Sequence[int], grid: Grid) -> dask.arr
     grid
         The grid and its cells.
     """
-    ends = np.cumsum(days)
-    total = int(ends[-1])
-    chunks = []
-    for first in range(0, total, DAY_CHUNK):
-        last = min(first + DAY_CHUNK, total)
-        parts = [
-            (file, slice(int(max(first - end + count, 0)), int(min(last - end + count, count))))
-            for file, end, count in zip(files, ends, days, strict=True)
-            if end - count < last and end > first
-        ]
-        chunk = delayed(_gather)(_Parts(tuple(parts), grid))
-        shape = (len(grid.index), last - first)
-        chunks.append(dask.array.from_delayed(chunk, shape, dtype=np.float32))  # type: ignore[no-untyped-call]
-    joined: dask.array.Array = dask.array.concatenate(chunks, axis=1)  # type: ignore[no-untyped-call]
-    return joined
+    read = _Series(files, days, grid)
+    cells, total = read.shape
+    most = int(np.clip(_LARGEST_CHUNK // (4 * cells), 1, DAY_CHUNK))
+    blocks = [min(DAY_CHUNK, total - first) for first in range(0, total, DAY_CHUNK)]
+    chunks = ((cells,), tuple(min(most, block - first) for block in blocks for first in range(0, block, most)))
+    lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
+        read, chunks=chunks, name=False, asarray=False, fancy=False, meta=np.empty((0, 0), dtype=np.float32)
+    )
+    return lazy
 
 
 def constant(file: Placed, grid: Grid) -> npt.NDArray[np.float32]:
@@ -173,52 +170,103 @@ def as_stored(file: Placed, grid: Grid) -> npt.NDArray[np.floating]:
     return values.ravel()[file.positions(grid)]
 
 
-class _Parts:
-    """Files and the days wanted of each; a plain class, which dask hands on without looking inside."""
+class _Series:
+    """Successive files as an array ``(cell, time)`` of which slices of days are read, those days and no others."""
 
-    def __init__(self, parts: tuple[tuple[Placed, slice], ...], grid: Grid) -> None:
-        self.parts = parts
-        self.grid = grid
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, files: Sequence[Placed], days: Sequence[int], grid: Grid) -> None:
+        # Files of one grid have the same places, which are then kept, and sent to workers, once.
+        places: dict[bytes, npt.NDArray[np.int64]] = {}
+
+        def once(place: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+            return places.setdefault(place.tobytes(), place)
+
+        self._files = [replace(file, rows=once(file.rows), columns=once(file.columns)) for file in files]
+        self._ends = np.cumsum(days).tolist()
+        self._grid = grid
+        self.shape = (len(grid.index), int(self._ends[-1]))
+
+    @property
+    def working_bytes(self) -> int:
+        """What reading takes beside the values that are read [bytes]."""
+        points = len(self._grid.lat) * len(self._grid.lon)
+        return _BYTES_A_VALUE * max(_DECODED_AT_A_TIME, points) + _BYTES_A_CELL * self.shape[0]
+
+    def __getitem__(self, key: tuple[slice, slice]) -> npt.NDArray[np.float32]:
+        cells, days = key
+        first, last, _ = days.indices(self.shape[1])
+        gathered = np.empty((self.shape[0], max(last - first, 0)), dtype=np.float32)
+        start = 0
+        for file, end in zip(self._files, self._ends, strict=True):
+            if start < last and end > first:
+                inside = slice(max(first, start) - start, min(last, end) - start)
+                _gather(file, inside, self._grid, gathered[:, max(start - first, 0) : end - first])
+            start = end
+        return gathered[cells]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The numbers of the cells of a large grid are many times the rest; a bit for each point says the same.
+        kept = np.zeros(len(self._grid.lat) * len(self._grid.lon), dtype=np.bool_)
+        kept[self._grid.index] = True
+        bits = np.packbits(kept)
+        return self.__dict__ | {"_grid": (self._grid.lat, self._grid.lon, bits)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        lat, lon, bits = state["_grid"]
+        index = np.flatnonzero(np.unpackbits(bits, count=len(lat) * len(lon))).astype(np.int64)
+        self.__dict__ |= state | {"_grid": Grid(lat, lon, index)}
 
 
-def _gather(wanted: _Parts) -> npt.NDArray[np.float32]:
-    total = sum(days.stop - days.start for _, days in wanted.parts)
-    gathered = np.empty((len(wanted.grid.index), total), dtype=np.float32)
-    done = 0
-    for file, days in wanted.parts:
-        positions = file.positions(wanted.grid)
-        for offset, block in _blocks(file, days):
-            at = done + offset
-            gathered[:, at : at + len(block)] = _converted(file, block[:, positions]).T
-        done += days.stop - days.start
-    return gathered
+def _gather(file: Placed, days: slice, grid: Grid, into: npt.NDArray[np.float32]) -> None:
+    """Read some days of a file into ``(cell, time)``."""
+    for offset, cells, block in _blocks(file, file.positions(grid), days):
+        into[cells, offset : offset + len(block)] = _converted(file, block).T
 
 
 def _converted(file: Placed, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Values in the contract's unit; checked here, where the file can still be named."""
-    converted: npt.NDArray[np.float32] = file.conversion(values.astype(np.float32))
+    converted: npt.NDArray[np.float32] = file.conversion(values.astype(np.float32, copy=False))
     check_bounds(file.variable, converted, str(file.path))
     return converted
 
 
-def _blocks(file: Placed, days: slice | None) -> Iterator[tuple[int, npt.NDArray[np.floating]]]:
-    """Successive days of a file, flattened: pairs of the offset from the first day and ``(time, lat * lon)``."""
+Block = tuple[int, slice | npt.NDArray[np.int64], npt.NDArray[np.floating]]
+
+
+def _blocks(file: Placed, positions: npt.NDArray[np.int64], days: slice | None) -> Iterator[Block]:
+    """Blocks of a file: offset from the first day, which of the cells at some positions, and ``(time, cell)``."""
     with open_netcdf(file.path, decode_times=False) as opened:
         variable = _squeezed(opened[file.name], file.dims)
-        time = file.dims[0]
+        time, row, _ = file.dims
         stored = dict(zip(opened[file.name].dims, opened[file.name].encoding.get("chunksizes") or (), strict=False))
         wanted = days or slice(0, variable.sizes[time])
-        chunk = int(stored.get(time, 1))
-        fitting = _DECODED_AT_A_TIME // (len(file.rows) * len(file.columns))
-        step = max(chunk, fitting // chunk * chunk, 1)
+        rows, columns = len(file.rows), len(file.columns)
+        step = _fitting(_DECODED_AT_A_TIME // (rows * columns), stored.get(time, 1))
+        # Where many days are in one chunk of the file, a few rows of them are decoded at a time.
+        limit = max(_DECODED_AT_A_TIME, rows * columns)
+        band = rows if step * rows * columns <= limit else _fitting(limit // (step * columns), stored.get(row, 1))
         first = wanted.start
         while first < wanted.stop:
             # Blocks end where the file's own chunks end, so that none of these is decompressed twice.
             last = min(wanted.stop, (first // step + 1) * step)
-            with naming_damage(file.path):
-                block = variable.isel({time: slice(first, last)}).load()
-            yield first - wanted.start, block.transpose(*file.dims).to_numpy().reshape(last - first, -1)
+            for top in range(0, rows, band):
+                chosen = {time: slice(first, last), row: slice(top, top + band)}
+                with naming_damage(file.path):
+                    block = variable.isel(chosen).load().transpose(*file.dims).to_numpy().reshape(last - first, -1)
+                if band >= rows:
+                    yield first - wanted.start, slice(None), block[:, positions]
+                    continue
+                start = top * columns
+                cells = np.flatnonzero((positions >= start) & (positions < start + block.shape[1]))
+                yield first - wanted.start, cells, block[:, positions[cells] - start]
             first = last
+
+
+def _fitting(wanted: int, chunk: int) -> int:
+    """As many as are wanted, in whole chunks: one at least."""
+    return max(wanted // chunk, 1) * chunk
 
 
 def _squeezed(variable: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:

@@ -1,0 +1,149 @@
+"""Pieces of a cube: some days of one variable, read on their own and put together to the blocks that are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube.check import check_bounds
+from soilcast.cube.store import DAY_CHUNK
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some days of one variable, to be read here or on a worker of a cluster.
+
+    Parameters
+    ----------
+    variable
+        Name in the contract.
+    days
+        Position of its days in the cube.
+    where
+        What it comes from, for the message.
+    array
+        ``(cell, time)``: whatever gives values when it is sliced.
+    within
+        Position of the days in ``array``.
+    """
+
+    variable: str
+    days: slice
+    where: str
+    array: Any
+    within: slice
+
+    def read(self) -> Floats:
+        """Read ``(cell, time)`` in the order of memory, its bounds checked."""
+        values = np.ascontiguousarray(self.array[:, self.within], dtype=np.float32)
+        check_bounds(self.variable, values, self.where)
+        return values
+
+    def for_worker(self) -> Piece:
+        """The same, with no more than it needs of what dask would compute it from."""
+        if not isinstance(self.array, xr.Variable):
+            return self
+        (needed,) = dask.optimize(self.array.data[:, self.within])  # type: ignore[no-untyped-call,attr-defined]
+        return replace(self, array=needed, within=slice(None))
+
+
+def piece_of(cube: xr.Dataset, name: str, days: slice) -> Piece:
+    """Some days of a variable of a cube."""
+    variable = cube[name].variable
+    where = str(variable.attrs.get("origin", cube.attrs["source"]))
+    source = source_of(variable)
+    return Piece(name, days, where, variable if source is None else source, days)
+
+
+def is_lazy(cube: xr.Dataset, name: str) -> bool:
+    """Whether a worker could read it: its values are not in this process."""
+    return cube[name].chunks is not None
+
+
+def blocks_of(days: int) -> list[slice]:
+    """Blocks of days as they are stored."""
+    return [slice(start, min(start + DAY_CHUNK, days)) for start in range(0, days, DAY_CHUNK)]
+
+
+def pieces_of(block: slice, days: int) -> list[slice]:
+    """Cut a block into pieces of so many days."""
+    return [slice(start, min(start + days, block.stop)) for start in range(block.start, block.stop, days)]
+
+
+def source_of(variable: xr.Variable) -> Any:
+    """What a dask array reads from, if nothing is computed in between: of this any days can be read, and no others."""
+    if not variable.chunks:
+        return None
+    array: Any = variable.data
+    layers = array.dask.layers
+    original = f"original-{array.name}"
+    if layers.keys() != {original, array.name}:
+        return None
+    source = layers[original].get(original)
+    return source if getattr(source, "shape", None) == array.shape else None
+
+
+class Parts:
+    """The pieces of a block, put together: in memory if it is one piece, else by way of a file.
+
+    Parameters
+    ----------
+    file
+        Where the pieces go.
+    cells
+        Number of cells.
+    pieces
+        Their days, which are those of a block.
+    """
+
+    def __init__(self, file: Path, cells: int, pieces: list[slice]) -> None:
+        self._file, self._cells, self._pieces = file, cells, pieces
+        self._first = pieces[0].start
+        self._days = pieces[-1].stop - self._first
+        self._there = 0
+        self._whole: Floats | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pieces are there."""
+        return self._there == len(self._pieces)
+
+    def put(self, days: slice, values: Floats) -> None:
+        """Take a piece ``(cell, time)``; in whatever order they come."""
+        self._there += 1
+        if len(self._pieces) == 1:
+            self._whole = values
+            return
+        with self._file.open("r+b" if self._file.exists() else "w+b") as stream:
+            stream.seek(self._place(days))
+            stream.write(values.data.cast("B"))
+
+    def read(self, cells: slice) -> Floats:
+        """Some cells of the block, ``(cell, time)``."""
+        if self._whole is not None:
+            return self._whole[cells]
+        count = cells.stop - cells.start
+        values = np.empty((count, self._days), dtype=np.float32)
+        with self._file.open("rb") as stream:
+            for days in self._pieces:
+                length = days.stop - days.start
+                stream.seek(self._place(days) + 4 * cells.start * length)
+                part = np.fromfile(stream, dtype=np.float32, count=count * length)
+                values[:, days.start - self._first : days.stop - self._first] = part.reshape(count, length)
+        return values
+
+    def discard(self) -> None:
+        """Forget all."""
+        self._whole = None
+        self._file.unlink(missing_ok=True)
+
+    def _place(self, days: slice) -> int:
+        return 4 * self._cells * (int(days.start) - int(self._first))

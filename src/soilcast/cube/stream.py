@@ -1,0 +1,213 @@
+"""A cube on disk while it is made: blocks go in as they come, and what is in survives whatever ends the work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+
+from soilcast.cube.pieces import Parts, blocks_of
+from soilcast.cube.store import CELL_CHUNK, zarr_encoding
+from soilcast.errors import SoilcastError
+from soilcast.files import flush_to_disk, replace_file
+
+PROGRESS = "cube.json"
+
+_STORE, _IDENTITY = "cube.zarr", "identity.json"
+
+_CHUNKS_AT_ONCE = 4
+"""Chunks that are compressed side by side."""
+
+
+class CubeStream:
+    """A cube of which some blocks of days of some variables are there and others are to come.
+
+    Parameters
+    ----------
+    place
+        Folder to work in.
+    skeleton
+        The cube without its dynamic variables, in memory.
+    dynamic
+        Attributes of each dynamic variable, sorted by name.
+    identity
+        What the values depend on, by name: unfinished work on anything else is refused, and the name said.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        skeleton: xr.Dataset,
+        dynamic: Mapping[str, Mapping[str, Any]],
+        identity: Mapping[str, Any],
+    ) -> None:
+        self.store, self._progress, self._identity = place / _STORE, place / PROGRESS, place / _IDENTITY
+        self._place = place
+        self._cells = skeleton.sizes["cell"]
+        blocks = blocks_of(skeleton.sizes["time"])
+        self.units = [(name, days) for name in dynamic for days in blocks]
+        self._blocks = len(blocks)
+        self.done: set[int] = set()
+        # Without its store, what is noted has been put into its place and was lost on the way.
+        if self._progress.exists() and self.store.exists():
+            self._refuse_other(identity)
+            self.done = self._read_progress()
+            self._remove_halves()
+        else:
+            self._create(skeleton, dynamic, identity)
+        self._digest = hashlib.sha256()
+        for name in sorted(map(str, skeleton.variables)):
+            self._digest.update(name.encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
+        self._hashed = 0
+        group = zarr.open_group(self.store, mode="r+")
+        self._arrays: dict[str, Any] = {name: group[name] for name in dynamic}
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the units, a block of days of a variable each, that are not there yet."""
+        return [number for number in range(len(self.units)) if number not in self.done]
+
+    def parts(self, number: int, pieces: list[slice]) -> Parts:
+        """Room to put a unit's pieces together in."""
+        return Parts(self._place / f"block-{number}.raw", self._cells, pieces)
+
+    def write(self, number: int, parts: Parts) -> None:
+        """Write a unit to the disk, then note that it is there."""
+        name, days = self.units[number]
+        self._hash_what_is_there()
+        hashed = number == self._hashed
+        if hashed:
+            self._begin(number)
+        for cells in self._cell_blocks():
+            values = parts.read(cells)
+            if hashed:
+                self._digest.update(values.data.cast("B"))
+            self._arrays[name][cells, days] = values
+        self._flush(number)
+        parts.discard()
+        self.done.add(number)
+        replace_file(self._progress, json.dumps({"done": sorted(self.done)}).encode())
+        self._hashed += hashed
+
+    def finish(self, provenance: str) -> None:
+        """Add what is known at the end, the hash of the content among it."""
+        self._hash_what_is_there()
+        assert self._hashed == len(self.units), "units are missing"
+        group = zarr.open_group(self.store, mode="r+")
+        group.attrs["content_sha256"] = self._digest.hexdigest()
+        group.attrs["provenance"] = provenance
+
+    def discard(self) -> None:
+        """Forget the unfinished work: it is done."""
+        self._progress.unlink(missing_ok=True)
+
+    def _hash_what_is_there(self) -> None:
+        """Go on with the hash, whose order is that of the units, as far as they are there."""
+        while self._hashed in self.done:
+            name, days = self.units[self._hashed]
+            self._begin(self._hashed)
+            for cells in self._cell_blocks():
+                self._digest.update(self._stored(self._hashed, name, cells, days).data.cast("B"))
+            self._hashed += 1
+
+    def _begin(self, number: int) -> None:
+        if number % self._blocks == 0:
+            self._digest.update(self.units[number][0].encode())
+
+    def _stored(self, number: int, name: str, cells: slice, days: slice) -> npt.NDArray[np.float32]:
+        try:
+            for chunk in self._chunks(number, cells):
+                chunk.stat()  # zarr reads one that is not there as zeros
+            values: npt.NDArray[np.float32] = np.ascontiguousarray(self._arrays[name][cells, days])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SoilcastError(
+                f"{self.store}: {name} cannot be read ({error}): the unfinished work is damaged; start anew with "
+                "--overwrite"
+            ) from error
+        return values
+
+    def _cell_blocks(self) -> list[slice]:
+        step = CELL_CHUNK * _CHUNKS_AT_ONCE
+        return [slice(start, min(start + step, self._cells)) for start in range(0, self._cells, step)]
+
+    def _chunks(self, number: int, cells: slice) -> list[Path]:
+        """Files of a unit's chunks."""
+        folder = self.store / self.units[number][0] / "c"
+        rows = range(cells.start // CELL_CHUNK, -(-cells.stop // CELL_CHUNK))
+        return [folder / str(row) / str(number % self._blocks) for row in rows]
+
+    def _flush(self, number: int) -> None:
+        chunks = self._chunks(number, slice(0, self._cells))
+        for file in chunks:
+            flush_to_disk(file)
+        for folder in {chunks[0].parents[1], *(file.parent for file in chunks)}:
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _create(
+        self, skeleton: xr.Dataset, dynamic: Mapping[str, Mapping[str, Any]], identity: Mapping[str, Any]
+    ) -> None:
+        for left in (self.store, self._progress):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        whole = skeleton.copy()
+        shape = (skeleton.sizes["cell"], skeleton.sizes["time"])
+        for name, attributes in dynamic.items():
+            empty = dask.array.zeros(shape, dtype=np.float32, chunks=-1)
+            whole[name] = (("cell", "time"), empty, dict(attributes))
+        encoding = {str(name): zarr_encoding(variable) for name, variable in whole.variables.items()}
+        encoding["time"] |= {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
+        whole.to_zarr(self.store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
+        flush_to_disk(self.store)
+        replace_file(self._identity, json.dumps(identity, default=str).encode())
+
+    def _refuse_other(self, identity: Mapping[str, Any]) -> None:
+        found = dict(self._read(self._identity))
+        mine = json.loads(json.dumps(identity, default=str))
+        for name in sorted({*mine, *found}):
+            if mine.get(name) != found.get(name):
+                raise SoilcastError(
+                    f"{self._place}: the unfinished work is of {name} {found.get(name, 'none')}, but now it is "
+                    f"{mine.get(name, 'none')}: go on as it was begun, or start anew with --overwrite"
+                )
+
+    def _read_progress(self) -> set[int]:
+        found = self._read(self._progress).get("done")
+        if not isinstance(found, list) or not {*found} <= {*range(len(self.units))}:
+            raise self._damaged(self._progress)
+        return {*found}
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._damaged(file) from error
+        if not isinstance(content, dict):
+            raise self._damaged(file)
+        return content
+
+    def _damaged(self, file: Path) -> SoilcastError:
+        return SoilcastError(f"{file}: damaged: start anew with --overwrite")
+
+    def _remove_halves(self) -> None:
+        """Remove what was being written when the work broke off."""
+        for left in [*self._place.glob("block-*.raw"), *self.store.rglob("*.partial")]:
+            left.unlink()
+        for name in {name for name, _ in self.units}:
+            numbers = [number for number in sorted(self.done) if self.units[number][0] == name]
+            whole = {chunk for number in numbers for chunk in self._chunks(number, slice(0, self._cells))}
+            for found in (self.store / name / "c").glob("*/*"):
+                if found not in whole:
+                    found.unlink()
