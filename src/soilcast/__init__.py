@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from soilcast.comparing import compare, demo
     from soilcast.cube import open_cube
+    from soilcast.downloading import download
     from soilcast.errors import SoilcastError
     from soilcast.forecasting import forecast
     from soilcast.inspecting import inspect
@@ -29,6 +30,7 @@ _HOME = {
     "SoilcastError": "errors",
     "compare": "comparing",
     "demo": "comparing",
+    "download": "downloading",
     "evaluate": "verify",
     "forecast": "forecasting",
     "inspect": "inspecting",
@@ -47,6 +49,7 @@ __all__ = [
     "SoilcastError",
     "compare",
     "demo",
+    "download",
     "evaluate",
     "forecast",
     "inspect",

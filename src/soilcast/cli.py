@@ -112,6 +112,48 @@ def compare(
 
 
 @app.command()
+def download(
+    dataset: Annotated[str, typer.Argument(help="era5-land.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the files. What an earlier start left there is gone on with.")
+    ],
+    area: Annotated[str, typer.Option(metavar="N/W/S/E", help="Region [degrees], such as 52/5/47/12.")],
+    years: Annotated[str, typer.Option(help="2019, 2018:2020, or days such as 2019-06-15:2019-08-31.")],
+    variables: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Contract names, such as t2m,tp; by default what the paper needs."),
+    ] = None,
+    product: Annotated[str, typer.Option(help="hourly; or daily means and totals, made by the store.")] = "hourly",
+    format: Annotated[str, typer.Option(help="netcdf or grib.")] = "netcdf",
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Requests in the store's queue at once.")] = 2,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums of the files that are there.")] = False,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Before a second try or look; doubles, up to two minutes.")
+    ] = 1.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="For the next bytes of an answer of the store.")
+    ] = 60.0,
+) -> None:
+    """Fetch reanalysis data from the Climate Data Store. Ctrl-C stops it; the same command goes on."""
+    files = soilcast.download(
+        dataset,
+        area=area,
+        years=years,
+        out=out,
+        variables=[name for text in variables for name in text.replace(",", " ").split()] if variables else None,
+        product=product,
+        format=format,
+        jobs=jobs,
+        verify=verify,
+        wait=wait,
+        timeout=timeout,
+        progress=_shown(),
+        tell=typer.echo,
+    )
+    typer.echo(f"{out}: {len(files)} file(s)")
+
+
+@app.command()
 def prepare(
     source: Annotated[str, typer.Argument(help="planet, delaware, landbench, caravan or table.")],
     out: Out,

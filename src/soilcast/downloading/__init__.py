@@ -1,0 +1,148 @@
+"""Fetching reanalysis data from the Climate Data Store, a month and a group of variables a file. To add a data set, add
+its line in `DATASETS`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from soilcast.downloading.access import find_access
+from soilcast.downloading.client import Pace, Store
+from soilcast.downloading.datasets import DATASETS
+from soilcast.downloading.record import Record, folder_for
+from soilcast.downloading.requests import (
+    Area,
+    Piece,
+    check_choice,
+    covers,
+    parse_area,
+    parse_period,
+    pieces_of,
+)
+from soilcast.downloading.working import Work, leaves_of, unfinished
+from soilcast.errors import SoilcastError
+from soilcast.progress import progress_bar
+
+__all__ = ["DATASETS", "download"]
+
+Tell = Callable[[str], None]
+
+_MOST_JOBS = 20
+
+
+def download(
+    dataset: str = "era5-land",
+    *,
+    area: str | Area,
+    years: str,
+    out: str | Path,
+    variables: Sequence[str] | None = None,
+    product: str = "hourly",
+    format: str = "netcdf",
+    jobs: int = 2,
+    verify: bool = False,
+    wait: float = 1.0,
+    timeout: float = 60.0,
+    progress: bool = False,
+    tell: Tell = print,
+) -> list[Path]:
+    """Fetch a region and period of a reanalysis into a folder, or go on with fetching it.
+
+    The store takes requests of limited size, so there is a file for each month and group of variables, and one more
+    for 00 UTC of the day after the last one, where variables that are summed up since 00 UTC have that day's total.
+    ``download.json`` in the folder notes what was asked, size and checksum of each file that is there, and the jobs
+    that are under way, so that the same call goes on after whatever ended an earlier one.
+
+    Parameters
+    ----------
+    dataset
+        Name in `DATASETS`.
+    area
+        North, west, south, east [degrees], or ``"N/W/S/E"``.
+    years
+        ``"2019"``, ``"2018:2020"``, or days such as ``"2019-06-15:2019-08-31"``.
+    out
+        The folder, new or of an earlier download.
+    variables
+        Contract names; by default what the paper needs.
+    product
+        ``"hourly"``; ``"daily"`` for daily means of states and daily totals of accumulated variables, made by the
+        store.
+    format
+        ``"netcdf"`` or ``"grib"``.
+    jobs
+        Requests that wait in the store's queue at once, 1 .. 20.
+    verify
+        Also compare the checksums of the files that are there already, not only their sizes.
+    wait
+        Before the second try, or the second look at a queued job [s]; doubles from there, up to two minutes.
+    timeout
+        For the next bytes of an answer of the store [s].
+    progress
+        Show a bar.
+    tell
+        Called with what a person should know: files that are fetched anew, split or superseded.
+
+    Returns
+    -------
+    The files, month by month.
+
+    Raises
+    ------
+    SoilcastError
+        A fault of the arguments, the key, the folder, the disk or the store; what has come is kept.
+    """
+    names = check_choice(dataset, variables, product, format)
+    north_west_south_east = parse_area(area if isinstance(area, str) else "/".join(map(str, area)), dataset)
+    first, last = parse_period(years, dataset, datetime.datetime.now(datetime.UTC).date())
+    if not 1 <= jobs <= _MOST_JOBS:
+        raise SoilcastError(f"--jobs {jobs}: the store wants few requests at once, give 1 .. {_MOST_JOBS}")
+    if not (0 < wait < 1e6 and 0 < timeout < 1e6):
+        raise SoilcastError(f"--wait {wait:g}, --timeout {timeout:g}: give seconds above 0")
+    pieces = pieces_of(dataset, north_west_south_east, first, last, names, product, format)
+    pace = Pace(wait, timeout)
+    with folder_for(Path(out)) as record:
+        missing = unfinished(pieces, record, verify=verify, tell=tell)
+        if missing:
+            store = Store(find_access(), pace)
+            _refuse_days_to_come(missing, store)
+            days = sum(piece.days for piece in leaves_of(pieces, record))
+            done = days - sum(piece.days for piece in missing)
+            with progress_bar(f"downloading {dataset}", days, shown=progress, done=done) as advance:
+                Work(missing, store, record, jobs, pace, tell, advance).run()
+        _drop_superseded(pieces, record, tell)
+        return [path for piece in leaves_of(pieces, record) if (path := record.file_of(piece.name))]
+
+
+def _refuse_days_to_come(pieces: Sequence[Piece], store: Store) -> None:
+    for name in dict.fromkeys(piece.collection.name for piece in pieces):
+        end = store.last_day(name)
+        wanted = max(piece.last for piece in pieces if piece.collection.name == name)
+        if end is not None and wanted > end:
+            raise SoilcastError(
+                f"the store has {name} up to {end} so far, but {wanted} is needed (sums since 00 UTC stand at 00 UTC "
+                f"of the next day): end --years at {end - datetime.timedelta(days=1)}"
+            )
+
+
+def _drop_superseded(pieces: Sequence[Piece], record: Record, tell: Tell) -> None:
+    """Remove files of earlier downloads that lie wholly in a new one, and would give the same hours twice."""
+    wanted = {piece.name: piece for piece in (*pieces, *leaves_of(pieces, record))}
+    other = 0
+    for name, entry in list(record.entries.items()):
+        path = record.file_of(name)
+        if name in wanted or path is None:
+            continue
+        if any(
+            piece.collection.name == entry.collection and covers(piece.request, entry.request)
+            for piece in wanted.values()
+        ):
+            tell(f"{path.name}: all of it is in a larger file now; it is removed")
+            path.unlink(missing_ok=True)
+            record.put(name, None)
+        else:
+            other += 1
+    if other:
+        tell(f"{record.out} also holds {other} file(s) of earlier downloads")

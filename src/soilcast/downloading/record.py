@@ -1,0 +1,200 @@
+"""What has been fetched into a folder and what is under way: download.json, and the folder for one process alone."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from soilcast.downloading.datasets import FORMATS
+from soilcast.downloading.requests import Piece
+from soilcast.errors import SoilcastError
+from soilcast.files import NO_ROOM, refuse_existing, replace_file
+from soilcast.schema import validate
+
+RECORD = "download.json"
+
+ENDINGS = (*FORMATS.values(), ".zip")
+"""How the names of fetched files end."""
+
+_LARGEST = 1 << 26
+"""Of a record [bytes]; seventy years of many pieces take a few MiB."""
+
+_STEM = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,200}", re.ASCII)
+
+
+class Partial(BaseModel):
+    """A file that has come in part: how large it is to be, and what tells one version of it from another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(gt=0)
+    etag: str | None = Field(default=None, max_length=1000)
+    last_modified: str | None = Field(default=None, max_length=1000)
+
+
+class Entry(BaseModel):
+    """How a piece stands."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    collection: str
+    request: dict[str, Any]
+    state: Literal["accepted", "fetched", "split"]
+    store: str | None = None
+    job: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    partial: Partial | None = None
+    ending: Literal[".nc", ".grib", ".zip"] | None = None
+    size: int | None = Field(default=None, gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    store_checksum: str | None = Field(default=None, max_length=1000)
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    soilcast_kind: Literal["download"]
+    version: Literal[1]
+    files: dict[str, Entry]
+
+
+class Record:
+    """The record of a folder; it is written anew at every change.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.entries = _read(out / RECORD)
+
+    def of(self, piece: Piece) -> Entry | None:
+        """How a piece stands, if it was asked for in the same words."""
+        entry = self.entries.get(piece.name)
+        alike = entry and (entry.collection, entry.request) == (piece.collection.name, piece.request)
+        return entry if alike else None
+
+    def put(self, name: str, entry: Entry | None) -> None:
+        """Note how a piece stands, or drop it.
+
+        Raises
+        ------
+        SoilcastError
+            The record cannot be written.
+        """
+        self.entries.pop(name, None)
+        if entry is not None:
+            self.entries[name] = entry
+        lines = [
+            f"{json.dumps(known)}: {json.dumps(entry.model_dump(exclude_none=True))}"
+            for known, entry in sorted(self.entries.items())
+        ]
+        # A line a file: people look into it, and it has many.
+        text = '{\n"soilcast_kind": "download",\n"version": 1,\n"files": {\n' + ",\n".join(lines) + "\n}\n}\n"
+        try:
+            replace_file(self.out / RECORD, text.encode())
+        except OSError as error:
+            raise disk_fault(error, self.out / RECORD) from error
+
+    def file_of(self, name: str) -> Path | None:
+        """Path of the file that a piece became, if it was fetched."""
+        entry = self.entries.get(name)
+        return self.out / f"{name}{entry.ending}" if entry and entry.state == "fetched" and entry.ending else None
+
+    def part_of(self, name: str) -> Path:
+        """Where a file lies while it comes."""
+        return self.out / f".{name}.part"
+
+
+@contextmanager
+def folder_for(out: Path) -> Iterator[Record]:
+    """Give the record of a folder, new or that of an earlier download, to this process alone.
+
+    Raises
+    ------
+    SoilcastError
+        The folder is something else, cannot be written, or another process is at work in it.
+    """
+    new = not out.exists()
+    if new:
+        refuse_existing(out, overwrite=False)
+    else:
+        _refuse_other(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with _alone(out):
+            (out / f".{RECORD}.partial").unlink(missing_ok=True)
+            yield Record(out)
+    except OSError as error:
+        raise disk_fault(error, out) from error
+    finally:
+        if new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def disk_fault(error: OSError, path: Path) -> Exception:
+    """Say a fault of the disk in words; others are given back as they are."""
+    if error.errno in NO_ROOM:
+        return SoilcastError(
+            f"{path}: no space left on the disk, or the file may not grow larger ({error.strerror}): what has come is "
+            "kept; make room and run the same command again"
+        )
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        return SoilcastError(f"{path} cannot be written ({error.strerror}): give another --out")
+    return error
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    if not path.exists():
+        return {}
+    broken = "remove it, and all files will be fetched anew, or give another --out"
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise SoilcastError(f"{path} is too large to be soilcast's record of a download: {broken}")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, IsADirectoryError) as error:
+        raise SoilcastError(f"{path} is damaged, it is no JSON: {broken}") from error
+    if not isinstance(content, dict):
+        raise SoilcastError(f"{path} is not soilcast's record of a download: {broken}")
+    entries = validate(_Content, content, str(path)).files
+    for name in entries:
+        if not _STEM.fullmatch(name):  # names become paths
+            raise SoilcastError(f"{path}: {name[:80]!r} is no name of a file that soilcast fetched: {broken}")
+    return entries
+
+
+def _refuse_other(out: Path) -> None:
+    if not out.is_dir():
+        raise SoilcastError(f"{out} is no folder: give another --out")
+    if not (out / RECORD).is_file() and any(found.name != f".{RECORD}.partial" for found in out.iterdir()):
+        raise SoilcastError(f"{out} is a folder with other things, not one that download made: give another --out")
+    if not os.access(out, os.W_OK):
+        raise SoilcastError(f"{out} cannot be written: give another --out")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SoilcastError(
+                f"{out}: another soilcast downloads into it: wait until that has ended, or give another --out"
+            ) from error
+        except OSError:
+            pass  # network file systems that cannot lock a folder; one process at a time is then the user's care
+        yield
+    finally:
+        os.close(folder)
