@@ -1,28 +1,35 @@
-"""Time and peak memory of `soilcast prepare` on a LandBench tree, beside reading the same bytes from the disk."""
+"""Time and peak memory of `soilcast prepare` on global daily files, beside reading the same bytes from the disk.
+
+Two layouts of the same planet, synthetic weather on real geography: LandBench's tree, and the daily statistics of
+ERA5-Land, whose specific humidity has to be made of dewpoint and pressure.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from tests.era5_files import write_daily_globe
 from tests.landbench_tree import write_landbench_tree
 
+from benchmarks.measuring import show, verdict
 from soilcast.cube import open_cube
+from soilcast.memory import highest_of
 from soilcast.sources.planet.geography import geography
 
 YEARS = (2018, 2019, 2020)
+TARGETS = {1.0: 40.0, 0.5: 240.0}
+"""Resolution [degrees] -> most seconds."""
 
 
-def write_tree(root: Path, resolution: float) -> None:
+def write_landbench(root: Path, resolution: float) -> list[str]:
     """A global tree at a resolution, with the planet's land: synthetic values in the distributed layout."""
     lats = np.arange(90 - resolution / 2, -90, -resolution)
     lons = np.arange(resolution / 2, 360, resolution)
@@ -31,16 +38,37 @@ def write_tree(root: Path, resolution: float) -> None:
     land.flat[grid.index] = True
     land = np.roll(land[::-1], -(len(grid.lon) // 2), axis=1)
     write_landbench_tree(root, resolution=f"{resolution:g}", lats=lats, lons=lons, years=YEARS, land=land)
+    return ["landbench", str(root), "--resolution", f"{resolution:g}"]
 
 
-def measured(root: Path, resolution: float, out: Path) -> tuple[float, float]:
+def write_era5land(root: Path, resolution: float) -> list[str]:
+    """The planet's days as the daily statistics of ERA5-Land, a file a variable and year."""
+    write_daily_globe(root, resolution, f"{YEARS[0]}:{YEARS[-1]}")
+    return ["era5land", str(root)]
+
+
+LAYOUTS: dict[str, Callable[[Path, float], list[str]]] = {"landbench": write_landbench, "era5land": write_era5land}
+
+
+def measured(source: list[str], out: Path, memory: str) -> tuple[float, float]:
     """Wall time [s] and peak memory [MiB] of the command as a process of its own."""
-    command = [sys.executable, "-m", "soilcast", "prepare", "landbench", str(root)]
-    command += ["--resolution", f"{resolution:g}", "--out", str(out)]
+    command = [sys.executable, "-m", "soilcast", "prepare", *source, "--memory", memory, "--out", str(out)]
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - start
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    process, peak = subprocess.Popen(command, stdout=subprocess.DEVNULL), 0
+    while process.poll() is None:
+        peak = max(peak, highest_of(process.pid))
+        time.sleep(0.05)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}: failed")
+    return time.perf_counter() - start, peak / 2**20
+
+
+def forget(root: Path) -> None:
+    """Have the system let go of what it holds of the files, so that they come from the disk."""
+    for file in root.rglob("*.nc"):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def read_all(root: Path) -> tuple[float, float]:
@@ -54,42 +82,47 @@ def read_all(root: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--resolutions", type=float, nargs="+", default=[4.0, 2.0, 1.0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resolutions", type=float, nargs="+", default=[4.0, 2.0, 1.0, 0.5])
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
+    parser.add_argument("--memory", default="4GiB")
     parser.add_argument("--folder", type=Path, help="where to write the files; a temporary folder otherwise")
     options = parser.parse_args()
-    table = Table(title="soilcast prepare landbench: 3 years, 15 dynamic variables, 6 constants, uncompressed NetCDF")
-    for column in (
-        "resolution",
-        "cells",
-        "files [MiB]",
-        "time [s]",
-        "peak memory [MiB]",
-        "s / 1000 cells and year",
-        "x read",
-    ):
-        table.add_column(column, justify="right")
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    for layout in options.layouts:
+        rows, verdicts, most = [], [], 0.0
         for resolution in options.resolutions:
-            root, out = Path(folder) / "tree", Path(folder) / f"cube-{resolution:g}"
-            write_tree(root, resolution)
-            reading, size = read_all(root / f"{resolution:g}")
-            seconds, memory = measured(root, resolution, out)
-            cells = open_cube(out).sizes["cell"]
-            each = seconds / (cells / 1000 * len(YEARS))
+            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+                root, out = Path(folder) / "files", Path(folder) / "cube"
+                root.mkdir()
+                source = LAYOUTS[layout](root, resolution)
+                forget(root)
+                reading, size = read_all(root)
+                forget(root)
+                seconds, peak = measured(source, out, options.memory)
+                cells = open_cube(out).sizes["cell"]
+                variables = sum("time" in one.dims for one in open_cube(out).data_vars.values())
+            each = cells / 1000 * len(YEARS)
+            most = max(most, peak)
             row = (
                 f"{resolution:g} deg",
                 f"{cells:,}",
+                str(variables),
                 f"{size:,.0f}",
                 f"{seconds:.1f}",
-                f"{memory:,.0f}",
-                f"{each:.2f}",
+                f"{peak:,.0f}",
             )
-            table.add_row(*row, f"{seconds / reading:.0f}")
-    Console(width=120).print(table)
-    print("The time is that of the whole command, its start and its summary of the cube included; peak memory is the")
-    print("largest of the commands so far. x read: times the reading of the same files, which the page cache holds.")
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+            rows.append((*row, f"{seconds / each:.2f}", f"{peak / each:.1f}", f"{reading / seconds:.0%}"))
+            if resolution in TARGETS:
+                verdicts.append(
+                    verdict(f"{layout}, {resolution:g} degrees", seconds, TARGETS[resolution], " s", below=True)
+                )
+        columns = ("resolution", "cells", "variables", "files [MiB]", "time [s]", "peak [MiB]")
+        title = f"soilcast prepare {layout} --memory {options.memory}: 3 years, uncompressed NetCDF, synthetic weather"
+        show(title, (*columns, "s / 1000 cells and year", "MiB / same", "of read speed"), rows)
+        print("\n".join([*verdicts, verdict(f"{layout}, most memory", most, 4096, " MiB", below=True)]))
+    print("The time is that of the whole command, its start and its summary of the cube included. of read speed: the")
+    print("files' bytes a second beside reading them once, both from the disk.")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from soilcast.comparing import compare, demo
     from soilcast.cube import open_cube
+    from soilcast.doctoring import doctor
     from soilcast.downloading import download
     from soilcast.errors import SoilcastError
     from soilcast.forecasting import forecast
@@ -30,6 +31,7 @@ _HOME = {
     "SoilcastError": "errors",
     "compare": "comparing",
     "demo": "comparing",
+    "doctor": "doctoring",
     "download": "downloading",
     "evaluate": "verify",
     "forecast": "forecasting",
@@ -49,6 +51,7 @@ __all__ = [
     "SoilcastError",
     "compare",
     "demo",
+    "doctor",
     "download",
     "evaluate",
     "forecast",

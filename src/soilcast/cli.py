@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -155,15 +156,43 @@ def download(
 
 @app.command()
 def prepare(
-    source: Annotated[str, typer.Argument(help="planet, delaware, landbench, caravan or table.")],
+    source: Annotated[str, typer.Argument(help="planet, delaware, landbench, era5land, caravan or table.")],
     out: Out,
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Files or folders of the source.")] = None,
-    resolution: Annotated[float | None, typer.Option(help="planet, landbench: size of a cell [degrees].")] = None,
-    years: Annotated[str | None, typer.Option(help="planet, landbench: 2019, or 2018:2020.")] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files or folders of the source.")] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="planet, landbench, era5land: size of a cell [degrees].")
+    ] = None,
+    years: Annotated[str | None, typer.Option(help="planet, landbench, era5land: 2019, or 2018:2020.")] = None,
     seed: Annotated[int | None, typer.Option(help="planet: seed of the weather.")] = None,
     mapping: Annotated[Path | None, typer.Option(help="table: YAML that says which variable is which.")] = None,
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable where its file says none or lies.")
+    ] = None,
+    day: Annotated[str | None, typer.Option(help="era5land: days of utc, or local ones.")] = None,
+    states: Annotated[
+        str | None, typer.Option(help="era5land: soil water as the mean or at the end of the day.")
+    ] = None,
+    accumulation: Annotated[
+        str | None, typer.Option(help="era5land: since-midnight or hourly, where the values do not tell.")
+    ] = None,
+    stamp: Annotated[
+        str | None, typer.Option(help="era5land: what one stamp a day stands for, the day or the midnight.")
+    ] = None,
+    turn: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="era5land: the sign of a variable is turned.")
+    ] = None,
+    static: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="era5land: a static variable, NetCDF or GeoTIFF.")
+    ] = None,
+    nearest: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="era5land: take the nearest value of a static variable.")
+    ] = None,
+    climate_zone: Annotated[
+        bool | None,
+        typer.Option("--climate-zone/--no-climate-zone", help="era5land: compute the zones; by default they are."),
+    ] = None,
+    content: Annotated[
+        str | None, typer.Option(help="era5land: what the numbers are, if not the reanalysis itself.")
     ] = None,
     memory: Memory = None,
     dask: Dask = None,
@@ -174,7 +203,10 @@ def prepare(
     from soilcast.memory import parse_bytes
 
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
+    options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
+    options |= {"turn": turn or None, "nearest": nearest or None, "climate_zone": climate_zone}
     options["units"] = _pairs(unit, "--unit") if unit else None
+    options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}
     describe = soilcast.inspect  # looked up before, so that --memory counts what comes with it
     soilcast.prepare(
@@ -190,6 +222,27 @@ def prepare(
         **given,
     )
     typer.echo(describe(out))
+
+
+@app.command()
+def doctor(
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, archives, stores, addresses.")],
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Try a unit in place of the file's own.")
+    ] = None,
+    turn: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Try the other sign.")] = None,
+    map_to: Annotated[
+        Path | None, typer.Option("--map", metavar="PNG", help="Draw what is left of the water balance, by cell.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Say what files are and what would become of them, and prove it by the water balance; 1 if something is wrong."""
+    found = soilcast.doctor(
+        files, units=_pairs(unit or [], "--unit"), turn=turn or (), map_to=map_to, overwrite=overwrite
+    )
+    typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False) if as_json else found.text())
+    raise typer.Exit(found.exit_code)
 
 
 @app.command()

@@ -16,6 +16,8 @@ from soilcast.files import refuse_existing
 from soilcast.schema import nearest
 from soilcast.sources.caravan import caravan
 from soilcast.sources.delaware import delaware
+from soilcast.sources.era5land import era5land
+from soilcast.sources.files import is_address
 from soilcast.sources.landbench import landbench
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
@@ -27,6 +29,7 @@ SOURCES: dict[str, Callable[..., xr.Dataset]] = {
     "planet": planet,
     "delaware": delaware,
     "landbench": landbench,
+    "era5land": era5land,
     "caravan": caravan,
     "table": table,
 }
@@ -95,8 +98,7 @@ def prepare(
     if not (resume and out.exists()):
         refuse_existing(out, overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
-    # Workers have a working folder of their own.
-    cube = SOURCES[source]([Path(path).absolute() if dask else Path(path) for path in paths], **options)
+    cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **options)
     save_cube(
         cube,
         out,
@@ -114,11 +116,22 @@ def prepare(
     return open_cube(out)
 
 
+def _as_path(path: str | Path, *, absolute: bool) -> str | Path:
+    """Leave an address of a store as it is; workers have a working folder of their own, so they need whole paths."""
+    if is_address(path):
+        return str(path)
+    return Path(path).absolute() if absolute else Path(path)
+
+
 def _depends_on(paths: Sequence[str | Path], options: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """What a cube depends on, by name: options, and the size and time of change of every file by its whole path."""
     said = {f"option {name}": value for name, value in options.items() if not isinstance(value, Path)}
     made = {out.absolute(), workplace_of(out.absolute())}
-    for path in [*paths, *(value for value in options.values() if isinstance(value, Path))]:
+    maps = [str(file).partition("::")[0] for file in options.get("static", {}).values()]
+    for path in [*paths, *maps, *(value for value in options.values() if isinstance(value, Path))]:
+        if is_address(path):
+            said[f"address {path}"] = "its content is not compared"
+            continue
         whole = Path(path).absolute()
         for file in sorted(whole.rglob("*")) if whole.is_dir() else [whole]:
             if file.is_file() and made.isdisjoint([file, *file.parents]):

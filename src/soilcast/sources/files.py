@@ -56,6 +56,11 @@ def unit_of(attributes: Mapping[str, Any]) -> str | None:
     return str(written).strip() or None if written is not None else None
 
 
+def is_address(path: str | Path) -> bool:
+    """Whether a path is the address of a store, such as ``https://...`` or ``gs://...``, and no path."""
+    return "://" in str(path)
+
+
 def _damaged(path: Path, error: Exception) -> SoilcastError:
     reason = str(error).partition("\n")[0] or type(error).__name__
     return SoilcastError(f"{path}: cannot be read as NetCDF ({reason}): {_REMEDY}")

@@ -17,7 +17,7 @@ from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import open_netcdf
 from soilcast.sources.table.mapping import Cells
-from soilcast.sources.table.zarr_stores import open_zarr
+from soilcast.sources.zarr_stores import open_zarr
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 _SUFFIXES = (".nc", ".nc4", ".cdf", ".csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,34 @@ def open_zarr(path: Path) -> xr.Dataset:
     return data
 
 
+def open_remote_zarr(address: str) -> xr.Dataset:
+    """Open a Zarr store at an address that fsspec knows, such as ``https://`` or ``gs://``, lazily.
+
+    Whether chunks are missing cannot be told there.
+
+    Raises
+    ------
+    SoilcastError
+        There is none, its metadata is damaged, it holds pickled objects, or a package for such addresses is missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _, array in zarr.open_group(address, mode="r").arrays():
+                _refuse_pickle(json.dumps(array.metadata.to_dict(), default=str), address)
+            opened: xr.Dataset = xr.open_zarr(address, chunks=None)
+            return opened
+    except SoilcastError:
+        raise
+    except ImportError as error:
+        raise SoilcastError(
+            f"{address}: such addresses need an extra (pip install 'soilcast[era5]') or a package of their own: {error}"
+        ) from error
+    except Exception as error:  # whatever the libraries raise on the answers of others
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise SoilcastError(f"{address}: cannot be read as Zarr ({reason}): check the address") from error
+
+
 def _refuse_pickled_codecs(path: Path) -> None:
     """An array may ask for the pickle codec, which runs whatever code the store holds."""
     for metadata in [*path.rglob(".zarray"), *path.rglob("zarr.json")]:
@@ -47,8 +76,12 @@ def _refuse_pickled_codecs(path: Path) -> None:
             described = json.dumps(json.loads(metadata.read_text()))
         except (OSError, ValueError, RecursionError) as error:
             raise SoilcastError(f"{metadata}: is damaged ({error}): fetch or write the Zarr store again") from error
-        if any(mark in described for mark in ('"pickle"', '"numcodecs.pickle"')):
-            raise SoilcastError(f"{path}: holds pickled objects, which may run code: write it again with numbers only")
+        _refuse_pickle(described, path)
+
+
+def _refuse_pickle(described: str, where: Path | str) -> None:
+    if any(mark in described for mark in ('"pickle"', '"numcodecs.pickle"')):
+        raise SoilcastError(f"{where}: holds pickled objects, which may run code: write it again with numbers only")
 
 
 def _check_chunks(path: Path, name: str, array: zarr.Array[Any], time_axis: int | None) -> None:

@@ -1,0 +1,105 @@
+"""What files are, what soilcast would do with them, and whether the water balance proves it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from soilcast.doctoring.era5 import READER
+from soilcast.doctoring.examining import examine_together
+from soilcast.doctoring.files import describe
+from soilcast.doctoring.findings import Examination
+from soilcast.errors import SoilcastError
+from soilcast.files import whole_or_nothing
+from soilcast.reporting.closure import closure_maps
+from soilcast.water.diagnosis import Diagnosis, diagnose
+
+__all__ = ["Examination", "doctor"]
+
+
+def doctor(
+    paths: Sequence[str | Path],
+    *,
+    units: Mapping[str, str] | None = None,
+    turn: Collection[str] = (),
+    map_to: str | Path | None = None,
+    overwrite: bool = False,
+) -> Examination:
+    """Examine files before they are prepared: say what each is, and prove the conversion of those of ERA5.
+
+    Parameters
+    ----------
+    paths
+        Files, folders, archives, stores, addresses of stores; of one product together, such as all months of all
+        variables, so that they can be tried as one cube.
+    units, turn
+        As `soilcast.prepare` takes them for ``era5land``: what they would mend can be seen here.
+    map_to
+        PNG to draw what is left of the water balance in each cell to.
+    overwrite
+        Replace ``map_to``.
+
+    Returns
+    -------
+    What was found; its ``exit_code`` is 0 if soilcast can use the files as they are, else 1.
+
+    Raises
+    ------
+    SoilcastError
+        No file is given, or the map cannot be drawn or written.
+    """
+    if not paths:
+        raise SoilcastError("doctor: no file is given: name files, folders or stores")
+    listed = [one for path in paths for one in _unfolded(path)]
+    files = tuple(describe(path) for path in listed)
+    readable = [one.path for one in files if one.reader == READER]
+    made = examine_together(readable, dict(units or {}), tuple(turn)) if readable else None
+    if made is None or made.cube is None:
+        if map_to is not None:
+            raise SoilcastError(f"{map_to}: there is no water balance to draw: give files of ERA5 that can be read")
+        return Examination(files, made.together if made else None)
+    diagnosis = diagnose(made.cube)
+    if map_to is not None:
+        _draw(made.cube, diagnosis, Path(map_to), overwrite=overwrite)
+    return Examination(
+        files,
+        made.together,
+        proof=diagnosis.as_json(),
+        sentences=tuple(diagnosis.sentences()),
+        proof_faults=tuple(_faults(diagnosis)),
+    )
+
+
+def _faults(diagnosis: Diagnosis) -> Iterator[str]:
+    """What the water balance and known bounds say is wrong."""
+    yield from (f"{finding.fault}: {finding.remedy}" for finding in diagnosis.findings)
+    if diagnosis.verdict == "does not close":
+        yield diagnosis.sentences()[0]
+    yield from (doubt.sentence for doubt in diagnosis.doubts)
+
+
+def _draw(cube: xr.Dataset, diagnosis: Diagnosis, out: Path, *, overwrite: bool) -> None:
+    if out.suffix not in (".png", ".pdf"):
+        raise SoilcastError(f"{out}: a map is drawn as .png or .pdf: give it such a name")
+    drawn = closure_maps(cube, diagnosis, out.stem)
+    if not drawn:
+        raise SoilcastError(f"{out}: the water balance cannot be tested, so that there is nothing to draw")
+    with whole_or_nothing(out, overwrite=overwrite) as partial:
+        partial.write_bytes(drawn[f"{out.stem}{out.suffix}"])
+
+
+def _unfolded(path: str | Path) -> list[str]:
+    """A folder that is no store stands for what lies in it, whatever that is."""
+    place = Path(path)
+    if "://" in str(path) or not place.is_dir() or any((place / mark).exists() for mark in _MARKS):
+        return [str(path)]
+    inside = sorted(one for one in place.iterdir() if not one.name.startswith(".") and one.name != _RECORD)
+    return [str(one) for one in inside] or [str(path)]
+
+
+_RECORD = "download.json"
+"""What `soilcast download` notes beside its files."""
+
+_MARKS = (".zgroup", ".zmetadata", "zarr.json", "run.json", "scores.nc")

@@ -1,0 +1,157 @@
+"""ERA5-Land and ERA5, as the Climate Data Store and its copies give them -> a cube."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import xarray as xr
+
+from soilcast.cube import PAPER_STATIC, VARIABLES
+from soilcast.errors import SoilcastError
+from soilcast.schema import nearest as nearest_name
+from soilcast.sources.climate import add_climate_zone
+from soilcast.sources.era5land.assembling import (
+    cube_of,
+    daily_variables,
+    days_axis,
+    make_records,
+    refuse_turned,
+    scan_places,
+)
+from soilcast.sources.era5land.constants import constants
+from soilcast.sources.era5land.counting import Accumulation, Stamp, States, count_days
+from soilcast.sources.era5land.laying import lay_out
+from soilcast.sources.era5land.making import RECIPES
+from soilcast.sources.era5land.parameters import PARAMETERS
+from soilcast.sources.era5land.saying import count, notes_on, origin_of, product_of
+from soilcast.sources.statics import STATICS, read_statics
+
+__all__ = ["era5land"]
+
+Day = Literal["utc", "local"]
+
+TARGET = "swvl1"
+
+
+def era5land(
+    paths: Sequence[str | Path],
+    *,
+    resolution: float | None = None,
+    years: str | None = None,
+    day: Day = "utc",
+    states: States = "mean",
+    accumulation: Accumulation | None = None,
+    stamp: Stamp | None = None,
+    units: Mapping[str, str] | None = None,
+    turn: Collection[str] = (),
+    static: Mapping[str, str] | None = None,
+    nearest: Collection[str] = (),
+    climate_zone: bool = True,
+    content: str | None = None,
+) -> xr.Dataset:
+    """Read ERA5-Land or ERA5: NetCDF of the former and the present Climate Data Store, its archives, GRIB, Zarr.
+
+    Values may be hourly (or every 3 or 6 hours) or daily, in one file or many, of any region. How accumulated values
+    run is told from the values themselves; ``origin`` of a variable says what was found. Missing hours make a missing
+    day. Specific humidity is made of dewpoint and pressure, total runoff of its two parts, where they are not there.
+
+    Parameters
+    ----------
+    paths
+        Files, folders of files, Zarr stores, or addresses of stores.
+    resolution
+        Regrid to cells of this side, conservatively [degrees]; None for the grid of the files.
+    years
+        The days to take, such as ``2018:2020``; all if not given.
+    day
+        Days of ``utc``, or ``local`` solar days by the longitude of each point.
+    states
+        Soil water and snow as the ``mean`` of the day, or at its ``end``, with which the water balance closes.
+    accumulation
+        ``since-midnight`` or ``hourly``, where the values do not tell.
+    stamp
+        What one stamp a day stands for, where the files do not tell: the ``day``, or the moment ``midnight``.
+    units
+        Parameter -> unit, where the files' attributes are silent or wrong.
+    turn
+        Parameters whose sign is turned against ECMWF's convention.
+    static
+        Static variable -> file that it comes from (`soilcast.sources.statics.read_statics`).
+    nearest
+        Static variables of which the nearest value is taken.
+    climate_zone
+        Compute the Koeppen-Geiger class from the monthly means of temperature and precipitation, where all twelve
+        months are there; both are read once more for it.
+    content
+        What the numbers are, where they are not the reanalysis itself.
+
+    Returns
+    -------
+    The cube: dynamic variables ``(cell, time)``, lazy; static ones ``(cell,)``. Days run from the first to the last
+    that is complete for layer 1 of the soil. ``notes`` says what is missing, ``absent`` what is not there.
+
+    Raises
+    ------
+    SoilcastError
+        A file is missing or damaged, lies on another grid, has a unit that does not fit, holds a time twice with other
+        values; it cannot be told how values accumulate or which way evaporation counts; no soil moisture is there.
+        Values out of bounds are told, with the file, when they are read.
+    """
+    for option, given, known in (
+        ("day", day, get_args(Day)),
+        ("states", states, get_args(States)),
+        ("accumulation", accumulation, get_args(Accumulation)),
+        ("stamp", stamp, get_args(Stamp)),
+    ):
+        if given is not None and given not in known:
+            raise SoilcastError(f"--{option} {given}: {nearest_name(str(given), known)}")
+    stated = dict(units or {})
+    _refuse_unknown(stated, "--unit")
+    _refuse_unknown(turn, "--turn")
+    fields, unread = scan_places(paths)
+    records = make_records(fields)
+    if TARGET not in records:
+        raise SoilcastError(
+            f"{fields[0].place}: no swvl1 (volumetric soil water, layer 1) in {count(len(fields), 'variable')}: "
+            "add the files that hold it"
+        )
+    is_local = day == "local"
+    countings = count_days(
+        records, accumulation=accumulation, stamp=stamp, states=states, is_local=is_local, units=stated
+    )
+    layout = lay_out(fields, records[TARGET], resolution=resolution, is_local=is_local)
+    days = days_axis(records[TARGET], countings[TARGET], years, is_local=is_local)
+    made = daily_variables(records, countings, layout, days, stated, turn)
+    refuse_turned(made)
+    fixed, origins = constants(fields, layout)
+    if static:
+        read, told = read_statics(static, layout.cells, units=stated, nearest=nearest)
+        fixed, origins = fixed | read, origins | dict(told)
+    product = product_of(fields)
+    cube = cube_of(
+        made,
+        fixed,
+        layout,
+        days,
+        title=f"{product}, {layout.said}, {np.datetime64(days[0], 'D')} .. {np.datetime64(days[-1], 'D')}",
+        content=content or f"reanalysis ({product})",
+        origins=origins | {name: origin_of(one, stated, turn) for name, one in made.items()},
+    )
+    notes = [*layout.notes, *notes_on(made, records, unread)]
+    if climate_zone and "climate_zone" not in cube:
+        notes += add_climate_zone(cube)
+    if absent := [name for name in (*RECIPES, *PAPER_STATIC, "climate_zone") if name in VARIABLES and name not in cube]:
+        cube.attrs["absent"] = " ".join(absent)
+    if notes:
+        cube.attrs["notes"] = "\n".join(notes)
+    return cube
+
+
+def _refuse_unknown(names: Collection[str], option: str) -> None:
+    known = [*PARAMETERS, "q", *STATICS]
+    for name in names:
+        if name not in known:
+            raise SoilcastError(f"{option} {name}: era5land has no such variable: {nearest_name(name, known)}")

@@ -1,0 +1,201 @@
+"""From recognised fields to lazy daily variables: the steps that preparing and examining files share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy as np
+import xarray as xr
+
+from soilcast.cube import (
+    ERA5_LAND_LAYERS,
+    VARIABLES,
+    Conversion,
+    assemble,
+    cells_of_grid,
+    conversion,
+    days_of,
+    era5_land_thickness,
+)
+from soilcast.cube.store import DAY_CHUNK
+from soilcast.errors import SoilcastError
+from soilcast.sources.era5land.counting import Counting
+from soilcast.sources.era5land.daily import DailyValues, complete_days
+from soilcast.sources.era5land.laying import Layout
+from soilcast.sources.era5land.making import RECIPES, Recipe
+from soilcast.sources.era5land.opening import places_of
+from soilcast.sources.era5land.recognising import Field, Unread, scan
+from soilcast.sources.era5land.record import Record, make_record, whole_grid
+
+_UPWARD = ("e", "pev")
+_TURNED = -1e-4
+"""Mean evaporation below which its sign must be wrong: no land takes up so much dew [m d-1]."""
+
+_TRIED_DAYS = 3
+
+
+def scan_places(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread]]:
+    """Recognise all variables of all files.
+
+    Raises
+    ------
+    SoilcastError
+        A file cannot be read, or none holds a parameter of ERA5-Land.
+    """
+    fields: list[Field] = []
+    unread: list[Unread] = []
+    places = places_of(paths)
+    for place in places:
+        found, others = scan(place)
+        fields += found
+        unread += others
+    if not fields:
+        listed = "; ".join(f"{one.stored} ({one.why})" for one in unread[:8]) or "none"
+        raise SoilcastError(
+            f"{places[0]}: no variable of ERA5-Land on a grid; there are: {listed}: see what the file is "
+            "(soilcast doctor), or use prepare table"
+        )
+    return fields, unread
+
+
+def make_records(fields: Sequence[Field]) -> dict[str, Record]:
+    """Put all fields that have times in the order of time, parameter by parameter, on the grid of the first field."""
+    grid = whole_grid(fields)
+    grouped: dict[str, list[Field]] = {}
+    for field in fields:
+        if field.parameter.kind != "static":
+            grouped.setdefault(field.parameter.name, []).append(field)
+    return {name: make_record(group, grid, str(fields[0].place)) for name, group in grouped.items()}
+
+
+def daily_variables(
+    records: Mapping[str, Record],
+    countings: Mapping[str, Counting],
+    layout: Layout,
+    days: range,
+    units: Mapping[str, str],
+    turn: Collection[str],
+) -> dict[str, DailyValues]:
+    """Make every variable of a cube for which there is a recipe and all that it needs."""
+    made = {}
+    for name, recipes in RECIPES.items():
+        recipe = recipe_of(recipes, records)
+        if recipe is not None and name in VARIABLES:
+            made[name] = _daily_values(name, recipe, records, countings, layout, days, units, turn)
+    return made
+
+
+def recipe_of(recipes: Sequence[Recipe], records: Mapping[str, Record]) -> Recipe | None:
+    """Choose the first recipe of which all parts are there."""
+    return next((one for one in recipes if set(one.parts) <= records.keys()), None)
+
+
+def _daily_values(
+    name: str,
+    recipe: Recipe,
+    records: Mapping[str, Record],
+    countings: Mapping[str, Counting],
+    layout: Layout,
+    days: range,
+    units: Mapping[str, str],
+    turn: Collection[str],
+) -> DailyValues:
+    parts = tuple(records[part] for part in recipe.parts)
+    ways = {(countings[part].reduction, countings[part].ending, records[part].step) for part in recipe.parts}
+    if len(ways) > 1:
+        raise SoilcastError(
+            f"{parts[0].where} and {parts[1].where}: {recipe.parts[0]} and {recipe.parts[1]}, of which {name} is made, "
+            "come in other steps or count in other ways: give both from one product"
+        )
+    return DailyValues(
+        variable=name,
+        records=parts,
+        recipe=recipe,
+        counting=countings[recipe.parts[0]],
+        conversions=tuple(_conversion(records[part], units, turn) for part in recipe.parts),
+        laying=layout.laying,
+        days=days,
+        cells=len(layout.cells.index),
+    )
+
+
+def _conversion(record: Record, units: Mapping[str, str], turn: Collection[str]) -> Conversion:
+    name = record.parameter.name
+    found = conversion(name, units.get(name, record.fields[0].unit), record.where)
+    sign = record.parameter.sign * (-1.0 if name in turn else 1.0)
+    return Conversion(found.scale * sign, found.offset * sign)
+
+
+def cube_of(
+    made: Mapping[str, DailyValues],
+    fixed: Mapping[str, Any],
+    layout: Layout,
+    days: range,
+    *,
+    title: str,
+    content: str,
+    origins: Mapping[str, str],
+) -> xr.Dataset:
+    """Put lazy daily variables and static ones together as a cube."""
+    values: dict[str, Any] = {name: lazy_array(one) for name, one in made.items()}
+    layers = {name: depth for name, depth in ERA5_LAND_LAYERS.items() if name in values}
+    return assemble(
+        values | era5_land_thickness(len(layout.cells.index), layers) | dict(fixed),
+        cells=cells_of_grid(layout.cells),
+        time=(np.datetime64(0, "D") + np.asarray(days)).astype("datetime64[ns]"),
+        title=title,
+        source="era5land",
+        content=content,
+        origins=origins,
+    )
+
+
+def lazy_array(values: DailyValues) -> dask.array.Array:
+    """Wrap daily values so that slices of days read no more than these days."""
+    chunks = (values.cells, DAY_CHUNK)
+    lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
+        values, chunks=chunks, name=False, asarray=False, meta=np.empty((0, 0), dtype=np.float32)
+    )
+    return lazy
+
+
+def days_axis(target: Record, counting: Counting, years: str | None, *, is_local: bool) -> range:
+    """Give the days from the first to the last that is complete, as days since 1970-01-01.
+
+    Raises
+    ------
+    SoilcastError
+        No day is complete.
+    """
+    complete = complete_days(target, counting)
+    if is_local:
+        complete = complete[1:-1]  # the first and the last are complete in a part of the world alone
+    if years is not None:
+        first, last = (int(one.astype("datetime64[D]").astype(np.int64)) for one in days_of(years))
+        complete = complete[(complete >= first) & (complete <= last)]
+    if not len(complete):
+        wanted, local = f" of {years}" if years else "", "local " if is_local else ""
+        raise SoilcastError(
+            f"{target.where}: {target.parameter.name} has no complete {local}day{wanted}: a day needs all its hours"
+            f"{', and local days those around it' if is_local else ''}: give more files"
+        )
+    return range(int(complete[0]), int(complete[-1]) + 1)
+
+
+def refuse_turned(made: Mapping[str, DailyValues]) -> None:
+    """Evaporation goes up, seen over days and cells, whatever sign a file gives it."""
+    for name in _UPWARD:
+        if name not in made:
+            continue
+        values = made[name]
+        tried = np.unique(np.linspace(0, len(values.days) - 1, _TRIED_DAYS).astype(int))
+        read = [values[:, slice(int(one), int(one) + 1)] for one in tried]
+        means = [float(np.nanmean(one, dtype=np.float64)) for one in read if np.isfinite(one).any()]
+        if means and np.mean(means) < _TURNED:
+            raise SoilcastError(
+                f"{values.records[0].where}: {name} counts upward as positive here, against ECMWF's convention (on "
+                f"{len(means)} days tried it would be {1000 * np.mean(means):.2g} mm a day): state it (--turn {name})"
+            )

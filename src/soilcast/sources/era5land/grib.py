@@ -1,0 +1,227 @@
+"""GRIB files as datasets: every message is looked at once, and a field is decoded when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from soilcast.errors import SoilcastError
+
+_REGULAR = "regular_ll"
+_KEYS = {
+    "paramId": int,
+    "cfVarName": str,
+    "name": str,
+    "units": str,
+    "stepType": str,
+    "typeOfLevel": str,
+    "level": int,
+    "number": int,
+    "gridType": str,
+    "Ni": int,
+    "Nj": int,
+    "latitudeOfFirstGridPointInDegrees": float,
+    "latitudeOfLastGridPointInDegrees": float,
+    "longitudeOfFirstGridPointInDegrees": float,
+    "longitudeOfLastGridPointInDegrees": float,
+    "iScansNegatively": int,
+    "jPointsAreConsecutive": int,
+    "alternativeRowScanning": int,
+    "validityDate": int,
+    "validityTime": int,
+    "editionNumber": int,
+    "centre": str,
+    "offset": int,
+    "totalLength": int,
+}
+_GRID_KEYS = (
+    "gridType",
+    "Ni",
+    "Nj",
+    "latitudeOfFirstGridPointInDegrees",
+    "latitudeOfLastGridPointInDegrees",
+    "longitudeOfFirstGridPointInDegrees",
+    "longitudeOfLastGridPointInDegrees",
+    "iScansNegatively",
+    "jPointsAreConsecutive",
+    "alternativeRowScanning",
+)
+_LARGEST_GRID = 1 << 30
+_MISSING = -1.0e34
+
+Message = dict[str, Any]
+
+
+def open_grib(path: Path) -> list[xr.Dataset]:
+    """Open a GRIB file of either edition; each parameter, level and member becomes a dataset with one variable.
+
+    No index file is written, here or beside the file.
+
+    Raises
+    ------
+    SoilcastError
+        The extra is missing, the file is damaged or truncated, or none of its fields lies on a regular grid.
+    """
+    try:
+        import eccodes
+    except (ImportError, RuntimeError) as error:  # eccodes raises the latter where its library is not found
+        raise SoilcastError(f"{path}: GRIB needs an extra: install it with pip install 'soilcast[era5]'") from error
+    groups: dict[tuple[Any, ...], list[Message]] = {}
+    try:
+        for message in _messages(path):
+            kind = tuple(message[key] for key in ("paramId", "typeOfLevel", "level", "number", *_GRID_KEYS))
+            groups.setdefault(kind, []).append(message)
+    except (eccodes.CodesInternalError, OSError, ValueError) as error:
+        raise SoilcastError(
+            f"{path}: cannot be read as GRIB ({error}): it is damaged or truncated; fetch or write it again"
+        ) from error
+    if not groups:
+        raise SoilcastError(f"{path}: no GRIB message in this file: it is damaged; fetch or write it again")
+    members: dict[int, set[int]] = {}
+    for messages in groups.values():
+        members.setdefault(messages[0]["paramId"], set()).add(messages[0]["number"])
+    datasets = [
+        _dataset(path, messages, len(members[messages[0]["paramId"]]))
+        for messages in groups.values()
+        if messages[0]["gridType"] == _REGULAR
+    ]
+    if not datasets:
+        kinds = ", ".join(sorted({messages[0]["gridType"] for messages in groups.values()}))
+        raise SoilcastError(
+            f"{path}: its grid is {kinds}: convert it to regular latitudes and longitudes, or order it so"
+        )
+    return datasets
+
+
+def _messages(path: Path) -> Iterator[Message]:
+    import eccodes
+
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        while (handle := eccodes.codes_grib_new_from_file(stream, headers_only=True)) is not None:
+            try:
+                message = {key: _key(handle, key, kind) for key, kind in _KEYS.items()}
+            finally:
+                eccodes.codes_release(handle)
+            if message["offset"] + message["totalLength"] > size:
+                raise ValueError("its last message is cut off")
+            yield message
+
+
+def _key(handle: Any, key: str, kind: type) -> Any:
+    import eccodes
+
+    if not eccodes.codes_is_defined(handle, key):
+        return kind()
+    try:
+        return eccodes.codes_get(handle, key, ktype=kind)
+    except eccodes.CodesInternalError:
+        return kind()
+
+
+def _dataset(path: Path, messages: list[Message], members: int) -> xr.Dataset:
+    first = messages[0]
+    rows, columns = int(first["Nj"]), int(first["Ni"])
+    if not 0 < rows * columns <= _LARGEST_GRID:
+        raise SoilcastError(f"{path}: a grid of {rows} x {columns} points cannot be: it is damaged")
+    if first["jPointsAreConsecutive"] or first["alternativeRowScanning"]:
+        raise SoilcastError(f"{path}: its points do not run along parallels: convert it to the usual order")
+    moments = np.array([_moment(one) for one in messages], dtype="datetime64[ns]")
+    order = np.argsort(moments, kind="stable")
+    lat = np.linspace(first["latitudeOfFirstGridPointInDegrees"], first["latitudeOfLastGridPointInDegrees"], rows)
+    west, east = first["longitudeOfFirstGridPointInDegrees"], first["longitudeOfLastGridPointInDegrees"]
+    if first["iScansNegatively"]:
+        west += 360.0 if west < east else 0.0
+    elif east < west:
+        east += 360.0
+    lon = np.linspace(west, east, columns)
+    array = _Fields(
+        path, [(messages[number]["offset"], messages[number]["totalLength"]) for number in order], rows, columns
+    )
+    name = _name(first)
+    attributes = {
+        "GRIB_paramId": first["paramId"],
+        "GRIB_stepType": first["stepType"],
+        "GRIB_typeOfLevel": first["typeOfLevel"],
+        "GRIB_members": members,
+        "long_name": first["name"],
+        "units": first["units"],
+    }
+    coords: dict[str, Any] = {
+        "valid_time": ("valid_time", moments[order]),
+        "latitude": ("latitude", np.round(lat, 6)),
+        "longitude": ("longitude", np.round(lon, 6)),
+    }
+    if first["typeOfLevel"] not in ("", "surface", "unknown"):
+        coords[first["typeOfLevel"]] = float(first["level"])
+    lazy = xr.Variable(("valid_time", "latitude", "longitude"), indexing.LazilyIndexedArray(array), attributes)
+    global_attributes = {
+        "GRIB_edition": first["editionNumber"],
+        "GRIB_centre": first["centre"],
+        "number": first["number"],
+    }
+    return xr.Dataset({name: lazy}, coords, global_attributes)
+
+
+def _name(message: Message) -> str:
+    for key in ("cfVarName", "name"):
+        if message[key] not in ("", "unknown"):
+            return str(message[key])
+    return f"parameter {message['paramId']}"
+
+
+def _moment(message: Message) -> np.datetime64:
+    day, clock = str(message["validityDate"]).zfill(8), str(message["validityTime"]).zfill(4)
+    return np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:]}", "m")
+
+
+@dataclass(frozen=True, eq=False)
+class _Fields(BackendArray):
+    """The fields of one parameter ``(time, lat, lon)`` float32, decoded when they are asked for."""
+
+    path: Path
+    places: list[tuple[int, int]]
+    rows: int
+    columns: int
+
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.places), self.rows, self.columns
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> npt.NDArray[np.float32]:
+        stamps, rows, columns = key
+        chosen = np.atleast_1d(np.arange(len(self.places))[stamps])
+        with self.path.open("rb") as stream:
+            fields = np.stack([self._decode(stream, *self.places[number]) for number in chosen])
+        fields = fields[:, rows][:, :, columns] if not isinstance(rows, int) else fields[:, rows][:, columns]
+        return fields[0] if np.ndim(np.arange(len(self.places))[stamps]) == 0 else fields
+
+    def _decode(self, stream: Any, offset: int, length: int) -> npt.NDArray[np.float32]:
+        import eccodes
+
+        stream.seek(offset)
+        handle = eccodes.codes_new_from_message(stream.read(length))
+        try:
+            eccodes.codes_set(handle, "missingValue", _MISSING)
+            values = eccodes.codes_get_values(handle)
+        except eccodes.CodesInternalError as error:
+            raise ValueError(f"message at byte {offset}: {error}") from error
+        finally:
+            eccodes.codes_release(handle)
+        if values.size != self.rows * self.columns:
+            raise ValueError(f"message at byte {offset} holds {values.size} values")
+        single = np.where(values == _MISSING, np.nan, values).astype(np.float32)
+        return single.reshape(self.rows, self.columns)

@@ -1,0 +1,125 @@
+"""The parameters of ERA5 and ERA5-Land that soilcast reads: under which names they come, and how their values count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["instant", "accumulated", "static"]
+
+GRAVITY = 9.80665
+"""Standard gravity, by which ECMWF's geopotential is divided for a height [m s-2]."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as ECMWF has it.
+
+    Parameters
+    ----------
+    name
+        ECMWF's short name, which is that of the cube where the cube has it.
+    long_name
+        Name in the Climate Data Store and in stores made from it.
+    number
+        ``paramId`` of GRIB.
+    kind
+        ``instant``, valid at its time stamp; ``accumulated`` over a time that ends at its stamp; ``static``.
+    unit
+        As ECMWF writes it, for stores that are silent.
+    sign
+        -1 where ECMWF counts downward as positive and the cube upward.
+    """
+
+    name: str
+    long_name: str
+    number: int
+    kind: Kind
+    unit: str
+    sign: float = 1.0
+
+
+# fmt: off
+PARAMETERS: dict[str, Parameter] = {row.name: row for row in (
+    Parameter("t2m",   "2m_temperature", 167, "instant", "K"),
+    Parameter("d2m",   "2m_dewpoint_temperature", 168, "instant", "K"),
+    Parameter("u10",   "10m_u_component_of_wind", 165, "instant", "m s**-1"),
+    Parameter("v10",   "10m_v_component_of_wind", 166, "instant", "m s**-1"),
+    Parameter("sp",    "surface_pressure", 134, "instant", "Pa"),
+    Parameter("tp",    "total_precipitation", 228, "accumulated", "m"),
+    Parameter("sf",    "snowfall", 144, "accumulated", "m"),
+    Parameter("smlt",  "snowmelt", 45, "accumulated", "m"),
+    Parameter("e",     "total_evaporation", 182, "accumulated", "m", sign=-1.0),
+    Parameter("pev",   "potential_evaporation", 228251, "accumulated", "m", sign=-1.0),
+    Parameter("sro",   "surface_runoff", 8, "accumulated", "m"),
+    Parameter("ssro",  "sub_surface_runoff", 9, "accumulated", "m"),
+    Parameter("ro",    "runoff", 205, "accumulated", "m"),
+    Parameter("ssrd",  "surface_solar_radiation_downwards", 169, "accumulated", "J m**-2"),
+    Parameter("strd",  "surface_thermal_radiation_downwards", 175, "accumulated", "J m**-2"),
+    Parameter("ssr",   "surface_net_solar_radiation", 176, "accumulated", "J m**-2"),
+    Parameter("str",   "surface_net_thermal_radiation", 177, "accumulated", "J m**-2"),
+    Parameter("sd",    "snow_depth_water_equivalent", 141, "instant", "m"),
+    Parameter("swvl1", "volumetric_soil_water_layer_1", 39, "instant", "m**3 m**-3"),
+    Parameter("swvl2", "volumetric_soil_water_layer_2", 40, "instant", "m**3 m**-3"),
+    Parameter("swvl3", "volumetric_soil_water_layer_3", 41, "instant", "m**3 m**-3"),
+    Parameter("swvl4", "volumetric_soil_water_layer_4", 42, "instant", "m**3 m**-3"),
+    Parameter("z",     "geopotential", 129, "static", "m**2 s**-2"),
+    Parameter("lsm",   "land_sea_mask", 172, "static", "(0 - 1)"),
+    Parameter("slt",   "soil_type", 43, "static", "1"),
+)}
+# fmt: on
+
+SPECIFIC_HUMIDITY = Parameter("q", "specific_humidity", 133, "instant", "kg kg**-1")
+"""Not in ERA5-Land; stores that have derived it write it under this name."""
+
+NEVER_NEGATIVE = ("tp", "sf", "smlt", "sro", "ssro", "ro", "ssrd", "strd", "ssr")
+"""Accumulated parameters that can only grow while they are accumulated."""
+
+_ALIASES = {
+    "2t": "t2m",
+    "2d": "d2m",
+    "10u": "u10",
+    "10v": "v10",
+    "runoff": "ro",
+    "evaporation": "e",
+    "snow_depth": "sd",  # the Climate Data Store's name in ERA5, where it is the water equivalent
+    "swe": "sd",
+}
+
+_BY_NAME = {
+    **{row.name: row for row in (*PARAMETERS.values(), SPECIFIC_HUMIDITY)},
+    **{row.long_name: row for row in (*PARAMETERS.values(), SPECIFIC_HUMIDITY)},
+    **{alias: PARAMETERS[name] for alias, name in _ALIASES.items()},
+}
+_BY_NUMBER = {row.number: row for row in (*PARAMETERS.values(), SPECIFIC_HUMIDITY)}
+# The same amounts of water in kg m-2.
+_BY_NUMBER |= {228000 + number: _BY_NUMBER[number] for number in (141, 144, 205, 228)}
+
+
+_SOIL_WATER = 260199
+"""Number of volumetric soil water in GRIB 2, where its layer is a level."""
+
+
+def is_layered(attributes: Mapping[str, Any]) -> bool:
+    """Whether a variable holds soil water of several layers, as GRIB 2 has it."""
+    return attributes.get("GRIB_paramId") == _SOIL_WATER
+
+
+def parameter_of(name: str, attributes: Mapping[str, Any]) -> Parameter | None:
+    """Recognise a variable by its GRIB number where it carries one, else by its name; None where it is none of ours.
+
+    Parameters
+    ----------
+    name
+        Name in the file.
+    attributes
+        Attributes of the variable.
+    """
+    number = attributes.get("GRIB_paramId")
+    if number is not None:
+        try:
+            return _BY_NUMBER.get(int(number))
+        except (TypeError, ValueError):
+            return None
+    return _BY_NAME.get(name.lower())

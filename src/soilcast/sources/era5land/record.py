@@ -1,0 +1,193 @@
+"""All stamps of one parameter, from however many files, in the order of time and on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube import Grid
+from soilcast.errors import SoilcastError
+from soilcast.sources.era5land.opening import Place, opened
+from soilcast.sources.era5land.parameters import Parameter
+from soilcast.sources.era5land.recognising import Field, Hours, read_stamps
+from soilcast.sources.gridded import order_on
+
+DAY = 24
+"""Hours of a day."""
+
+_MOST_TWICE = 24
+"""Stamps that two files may share, such as the midnight at which a month ends and the next begins."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One parameter in time.
+
+    Parameters
+    ----------
+    parameter
+        What it is.
+    fields
+        Where it lies.
+    hours
+        Stamps, ascending, each once ``(stamp,)``, hours since 1970-01-01 00 UTC.
+    field, position
+        Which of the fields holds a stamp, and where in it ``(stamp,)``.
+    columns
+        Of each field: position in its flattened (lat, lon) of each point of the flattened grid ``(point,)``.
+    step
+        Hours between stamps; 24 for daily values, and for a single stamp.
+    """
+
+    parameter: Parameter
+    fields: tuple[Field, ...]
+    hours: Hours
+    field: npt.NDArray[np.int64]
+    position: npt.NDArray[np.int64]
+    columns: tuple[npt.NDArray[np.int64], ...]
+    step: int
+
+    @property
+    def where(self) -> str:
+        """The places, for messages."""
+        first, *others = self.fields
+        return f"{first.place}{f' and {len(others)} more' if others else ''}"
+
+    def runs(self, chosen: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, slice, slice]]:
+        """Cut chosen stamps into runs that lie side by side in one field.
+
+        Parameters
+        ----------
+        chosen
+            Numbers of stamps, ascending ``(chosen,)``.
+        most
+            Longest run.
+
+        Returns
+        -------
+        Triples of a field's number, the positions in it, and the places in ``chosen``.
+        """
+        field, position = self.field[chosen], self.position[chosen]
+        breaks = np.flatnonzero((np.diff(field) != 0) | (np.diff(position) != 1)) + 1
+        for first, last in zip([0, *breaks], [*breaks, len(chosen)], strict=True):
+            for start in range(int(first), int(last), most):
+                stop = min(start + most, int(last))
+                at = int(position[start])
+                yield int(field[start]), slice(at, at + stop - start), slice(start, stop)
+
+    def read(self, hours: Hours, points: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Read stamps at some points of the flattened grid, ``(stamp, point)`` in the file's unit.
+
+        Parameters
+        ----------
+        hours
+            Stamps of the record, ascending.
+        points
+            Positions in the flattened grid.
+        """
+        values = np.empty((len(hours), len(points)), dtype=np.float32)
+        with ExitStack() as stack:
+            at_hand: tuple[Place, list[xr.Dataset]] | None = None
+            for number, positions, places in self.runs(np.searchsorted(self.hours, hours), len(hours)):
+                field = self.fields[number]
+                if at_hand is None or at_hand[0] != field.place:
+                    at_hand = field.place, stack.enter_context(opened(field.place))
+                stamps = read_stamps(field, at_hand[1][field.dataset], positions)
+                values[places] = stamps[:, self.columns[number][points]]
+        return values
+
+
+def whole_grid(fields: Sequence[Field]) -> Grid:
+    """Give the grid of the first field, whole; all others are laid on it.
+
+    Raises
+    ------
+    SoilcastError
+        There is no field on a grid.
+    """
+    first = fields[0]
+    return Grid(first.lat, np.sort(first.lon), np.arange(len(first.lat) * len(first.lon), dtype=np.int64))
+
+
+def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
+    """Put the fields of one parameter in the order of time.
+
+    Raises
+    ------
+    SoilcastError
+        Fields on other latitudes or longitudes, in other units, stamps that occur twice with other values.
+    """
+    # Files of one grid have the same columns, which are then kept, and sent to workers, once.
+    kept: dict[bytes, npt.NDArray[np.int64]] = {}
+    found = (_columns(field, grid, reference) for field in fields)
+    columns = tuple(kept.setdefault(one.tobytes(), one) for one in found)
+    _refuse_other_units(fields)
+    hours = np.concatenate([field.hours for field in fields])
+    owner = np.repeat(np.arange(len(fields)), [len(field.hours) for field in fields])
+    position = np.concatenate([np.arange(len(field.hours)) for field in fields])
+    order = np.argsort(hours, kind="stable")
+    hours, owner, position = hours[order], owner[order], position[order]
+    again = np.flatnonzero(np.diff(hours) == 0) + 1
+    for number in again:
+        _refuse_contradiction(fields, owner, position, columns, int(number), len(again), int(hours[number]))
+    first = np.setdiff1d(np.arange(len(hours)), again)
+    hours = hours[first]
+    steps = np.diff(hours)
+    return Record(
+        parameter=fields[0].parameter,
+        fields=tuple(fields),
+        hours=hours,
+        field=owner[first],
+        position=position[first],
+        columns=columns,
+        step=int(min(steps.min(), DAY)) if len(steps) else DAY,
+    )
+
+
+def _columns(field: Field, grid: Grid, reference: str) -> npt.NDArray[np.int64]:
+    rows, columns = order_on(field.lat, field.lon, grid, str(field.place), reference)
+    return np.asarray((rows[:, np.newaxis] * len(field.lon) + columns).ravel())
+
+
+def _refuse_other_units(fields: Sequence[Field]) -> None:
+    first = fields[0]
+    for field in fields[1:]:
+        if field.unit != first.unit:
+            raise SoilcastError(
+                f"{field.place}: {first.parameter.name} is in {field.unit or 'no unit'}, but in {first.place} in "
+                f"{first.unit or 'no unit'}: give files of one kind"
+            )
+
+
+def _refuse_contradiction(
+    fields: Sequence[Field],
+    owner: npt.NDArray[np.int64],
+    position: npt.NDArray[np.int64],
+    columns: Sequence[npt.NDArray[np.int64]],
+    number: int,
+    repeated: int,
+    hour: int,
+) -> None:
+    """A stamp may occur twice at the seam of two files, if both say the same."""
+    places = [fields[owner[one]].place for one in (number - 1, number)]
+    name, stamp = fields[0].parameter.name, np.datetime64(hour, "h")
+    if places[0] == places[1]:
+        raise SoilcastError(f"{places[0]}: {name} holds {stamp} twice: remove the duplicate")
+    if repeated > _MOST_TWICE:
+        raise SoilcastError(
+            f"{places[0]} and {places[1]} both hold {name} at {repeated} time(s), such as {stamp}: leave one file out"
+        )
+    values = []
+    for one in (number - 1, number):
+        field, at = fields[owner[one]], int(position[one])
+        with opened(field.place) as datasets:
+            values.append(read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]])
+    if not np.array_equal(values[0], values[1], equal_nan=True):
+        raise SoilcastError(
+            f"{places[0]} and {places[1]} contradict each other: {name} has other values at {stamp}: leave one file out"
+        )
