@@ -14,6 +14,7 @@ from soilcast.doctoring.findings import Examination
 from soilcast.errors import SoilcastError
 from soilcast.files import whole_or_nothing
 from soilcast.reporting.closure import closure_maps
+from soilcast.sources.files import is_address
 from soilcast.water.diagnosis import Diagnosis, diagnose
 
 __all__ = ["Examination", "doctor"]
@@ -93,7 +94,7 @@ def _draw(cube: xr.Dataset, diagnosis: Diagnosis, out: Path, *, overwrite: bool)
 def _unfolded(path: str | Path) -> list[str]:
     """A folder that is no store stands for what lies in it, whatever that is."""
     place = Path(path)
-    if "://" in str(path) or not place.is_dir() or any((place / mark).exists() for mark in _MARKS):
+    if is_address(path) or not place.is_dir() or any((place / mark).exists() for mark in _MARKS):
         return [str(path)]
     inside = sorted(one for one in place.iterdir() if not one.name.startswith(".") and one.name != _RECORD)
     return [str(one) for one in inside] or [str(path)]

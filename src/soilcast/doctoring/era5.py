@@ -13,7 +13,7 @@ from soilcast.doctoring.findings import FileFound, VariableFound
 from soilcast.doctoring.wording import grid_name, period_name
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.opening import Place, opened, places_of
-from soilcast.sources.era5land.recognising import Field, Unread, scan
+from soilcast.sources.era5land.recognising import Field, Unread, scan_all
 from soilcast.sources.era5land.saying import product_of
 from soilcast.sources.files import is_address
 
@@ -28,12 +28,7 @@ def describe_era5(path: str) -> FileFound | None:
     if not is_address(path) and Path(path).is_file() and Path(path).suffix.lower() in (".csv", ".txt", ".stm"):
         return None
     places = places_of([path])
-    fields: list[Field] = []
-    unread: list[Unread] = []
-    for place in places:
-        found, others = scan(place)
-        fields += found
-        unread += others
+    fields, unread = scan_all(places)
     if not fields:
         return None
     timed = [field for field in fields if len(field.hours)]
@@ -118,17 +113,17 @@ def _layout(place: Place, fields: Sequence[Field]) -> str:
     return f"former Climate Data Store (time in {units.partition(' ')[0]})" if units else "NetCDF"
 
 
-def scan_all(paths: Sequence[str]) -> tuple[list[Field], list[Unread], list[str]]:
+def scan_readable(paths: Sequence[str]) -> tuple[list[Field], list[Unread], list[str]]:
     """Recognise all fields of some files; a file that cannot be read is a fault and takes no other along."""
     fields: list[Field] = []
     unread: list[Unread] = []
     faults: list[str] = []
     for path in paths:
         try:
-            for place in places_of([path]):
-                found, others = scan(place)
-                fields += found
-                unread += others
+            found, others = scan_all(places_of([path]))
         except SoilcastError as error:
             faults.append(str(error))
+            continue
+        fields += found
+        unread += others
     return fields, unread, faults

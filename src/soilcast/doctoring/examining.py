@@ -6,22 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-import numpy as np
 import xarray as xr
 
-from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES, Conversion, conversion
-from soilcast.doctoring.era5 import scan_all
+from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
+from soilcast.doctoring.era5 import scan_readable
 from soilcast.doctoring.findings import Together
 from soilcast.errors import SoilcastError
 from soilcast.models import MODELS
-from soilcast.sources.era5land.assembling import cube_of, daily_variables, days_axis, refuse_turned
+from soilcast.sources.era5land.assembling import conversion_of, cube_of, daily_variables, days_axis, refuse_turned
 from soilcast.sources.era5land.constants import constants
 from soilcast.sources.era5land.counting import STORES, Counting, States, count_days
 from soilcast.sources.era5land.daily import DailyValues
 from soilcast.sources.era5land.laying import lay_out
 from soilcast.sources.era5land.recognising import Field
 from soilcast.sources.era5land.record import DAY, Record, make_record, whole_grid
-from soilcast.sources.era5land.saying import notes_on, origin_of, product_of
+from soilcast.sources.era5land.saying import notes_on, origin_of, title_of
 from soilcast.water import refuse_missing
 from soilcast.water.config import WaterConfig
 
@@ -67,7 +66,7 @@ def examine_together(paths: Sequence[str], units: Mapping[str, str], turn: Seque
     -------
     None where there is no field in time.
     """
-    fields, unread, faults = scan_all(paths)
+    fields, unread, faults = scan_readable(paths)
     records = _records(fields, faults)
     if not records:
         return Made(Together(faults=tuple(faults))) if faults else None
@@ -86,8 +85,8 @@ def examine_together(paths: Sequence[str], units: Mapping[str, str], turn: Seque
         fixed, _ = constants(fields, layout)
     except SoilcastError as error:
         return Made(Together(faults=(*faults, str(error))))
-    title = f"{product_of(fields)}, {layout.said}, {np.datetime64(days[0], 'D')} .. {np.datetime64(days[-1], 'D')}"
-    sound = _within_bounds(made, faults)
+    title = title_of(fields, layout.said, days)
+    sound = _within_bounds(made, turn, faults)
     with _collecting(faults):
         refuse_turned(sound)
     origins = {name: origin_of(one, units, turn) for name, one in made.items()}
@@ -157,7 +156,7 @@ def _countings(
     return found
 
 
-def _within_bounds(made: Mapping[str, DailyValues], faults: list[str]) -> dict[str, DailyValues]:
+def _within_bounds(made: Mapping[str, DailyValues], turn: Sequence[str], faults: list[str]) -> dict[str, DailyValues]:
     """Variables whose values can be what their units say, on some days that are tried."""
     sound = {}
     for name, values in made.items():
@@ -165,7 +164,7 @@ def _within_bounds(made: Mapping[str, DailyValues], faults: list[str]) -> dict[s
         try:
             _read(values, tried)
         except SoilcastError as error:
-            faults.append(f"{error}{_fitting_unit(values, tried)}")
+            faults.append(f"{error}{_fitting_unit(values, tried, turn)}")
         else:
             sound[name] = values
     return sound
@@ -176,14 +175,13 @@ def _read(values: DailyValues, days: Sequence[int]) -> None:
         values.read(range(day, day + 1))
 
 
-def _fitting_unit(values: DailyValues, days: Sequence[int]) -> str:
+def _fitting_unit(values: DailyValues, days: Sequence[int], turn: Sequence[str]) -> str:
     """Name a unit that is often meant, under which the values would be what they can be."""
     if len(values.records) > 1:
         return ""
-    name, sign = values.variable, values.records[0].parameter.sign
+    name = values.variable
     for unit in _MEANT.get(VARIABLES[name].units, ()):
-        found = conversion(name, unit, "")
-        meant = replace(values, conversions=(Conversion(found.scale * sign, found.offset * sign),))
+        meant = replace(values, conversions=(conversion_of(values.records[0], {name: unit}, turn),))
         with suppress(SoilcastError):
             _read(meant, days)
             return f"; --unit {name}='{unit}' would fit"

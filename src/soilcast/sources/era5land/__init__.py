@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import xarray as xr
 
 from soilcast.cube import PAPER_STATIC, VARIABLES
@@ -26,7 +25,7 @@ from soilcast.sources.era5land.counting import Accumulation, Stamp, States, coun
 from soilcast.sources.era5land.laying import lay_out
 from soilcast.sources.era5land.making import RECIPES
 from soilcast.sources.era5land.parameters import PARAMETERS
-from soilcast.sources.era5land.saying import count, notes_on, origin_of, product_of
+from soilcast.sources.era5land.saying import count, notes_on, origin_of, product_of, title_of
 from soilcast.sources.statics import STATICS, read_statics
 
 __all__ = ["era5land"]
@@ -130,14 +129,13 @@ def era5land(
     if static:
         read, told = read_statics(static, layout.cells, units=stated, nearest=nearest)
         fixed, origins = fixed | read, origins | dict(told)
-    product = product_of(fields)
     cube = cube_of(
         made,
         fixed,
         layout,
         days,
-        title=f"{product}, {layout.said}, {np.datetime64(days[0], 'D')} .. {np.datetime64(days[-1], 'D')}",
-        content=content or f"reanalysis ({product})",
+        title=title_of(fields, layout.said, days),
+        content=content or f"reanalysis ({product_of(fields)})",
         origins=origins | {name: origin_of(one, stated, turn) for name, one in made.items()},
     )
     notes = [*layout.notes, *notes_on(made, records, unread)]

@@ -27,7 +27,7 @@ from soilcast.sources.era5land.daily import DailyValues, complete_days
 from soilcast.sources.era5land.laying import Layout
 from soilcast.sources.era5land.making import RECIPES, Recipe
 from soilcast.sources.era5land.opening import places_of
-from soilcast.sources.era5land.recognising import Field, Unread, scan
+from soilcast.sources.era5land.recognising import Field, Unread, scan_all
 from soilcast.sources.era5land.record import Record, make_record, whole_grid
 
 _UPWARD = ("e", "pev")
@@ -45,13 +45,8 @@ def scan_places(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread]]
     SoilcastError
         A file cannot be read, or none holds a parameter of ERA5-Land.
     """
-    fields: list[Field] = []
-    unread: list[Unread] = []
     places = places_of(paths)
-    for place in places:
-        found, others = scan(place)
-        fields += found
-        unread += others
+    fields, unread = scan_all(places)
     if not fields:
         listed = "; ".join(f"{one.stored} ({one.why})" for one in unread[:8]) or "none"
         raise SoilcastError(
@@ -115,14 +110,15 @@ def _daily_values(
         records=parts,
         recipe=recipe,
         counting=countings[recipe.parts[0]],
-        conversions=tuple(_conversion(records[part], units, turn) for part in recipe.parts),
+        conversions=tuple(conversion_of(records[part], units, turn) for part in recipe.parts),
         laying=layout.laying,
         days=days,
         cells=len(layout.cells.index),
     )
 
 
-def _conversion(record: Record, units: Mapping[str, str], turn: Collection[str]) -> Conversion:
+def conversion_of(record: Record, units: Mapping[str, str], turn: Collection[str]) -> Conversion:
+    """Find the conversion of a parameter to the cube's unit and sign."""
     name = record.parameter.name
     found = conversion(name, units.get(name, record.fields[0].unit), record.where)
     sign = record.parameter.sign * (-1.0 if name in turn else 1.0)

@@ -13,8 +13,7 @@ from soilcast.sources.era5land.laying import Layout
 from soilcast.sources.era5land.opening import opened
 from soilcast.sources.era5land.parameters import GRAVITY
 from soilcast.sources.era5land.recognising import Field, read_stamps
-from soilcast.sources.era5land.record import whole_grid
-from soilcast.sources.gridded import order_on
+from soilcast.sources.era5land.record import columns_on, whole_grid
 from soilcast.sources.regridding import majority
 
 
@@ -54,8 +53,6 @@ def constants(fields: Sequence[Field], layout: Layout) -> tuple[dict[str, Any], 
 
 
 def _points(field: Field, grid: Grid, layout: Layout) -> Any:
-    rows, columns = order_on(field.lat, field.lon, grid, str(field.place), "the other files")
     with opened(field.place) as datasets:
         values = read_stamps(field, datasets[field.dataset], slice(0, 1))[0]
-    order = (rows[:, np.newaxis] * len(field.lon) + columns).ravel()
-    return values[order][layout.laying.points]
+    return values[columns_on(field, grid, "the other files")][layout.laying.points]

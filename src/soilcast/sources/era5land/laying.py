@@ -13,7 +13,7 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.daily import Floats, Laying
 from soilcast.sources.era5land.opening import opened
 from soilcast.sources.era5land.recognising import Field, read_stamps
-from soilcast.sources.era5land.record import Record, make_record, whole_grid
+from soilcast.sources.era5land.record import Record, columns_on, whole_grid
 from soilcast.sources.regridding import conservative, target_grid
 
 _LAND = 0.5
@@ -135,8 +135,7 @@ def _land(fields: Sequence[Field], target: Record, grid: Grid) -> tuple[npt.NDAr
         return has_value, ()
     with opened(mask.place) as datasets:
         share = read_stamps(mask, datasets[mask.dataset], slice(0, 1))[0]
-    columns = make_record([mask], grid, str(fields[0].place)).columns[0]
-    land = (share[columns] >= _LAND) & has_value
+    land = (share[columns_on(mask, grid, str(fields[0].place))] >= _LAND) & has_value
     dropped = int((has_value & ~land).sum())
     return land, (f"{dropped} points with soil moisture are less than half land by the mask and left out",) * bool(
         dropped

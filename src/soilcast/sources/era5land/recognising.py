@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,12 @@ def scan(place: Place) -> tuple[list[Field], list[Unread]]:
                 except SoilcastError as error:
                     unread.append(Unread(place, str(name), str(error).removeprefix(f"{place}: ")))
     return fields, unread
+
+
+def scan_all(places: Iterable[Place]) -> tuple[list[Field], list[Unread]]:
+    """Recognise every variable of several places; raises what `scan` raises."""
+    scanned = [scan(place) for place in places]
+    return [field for fields, _ in scanned for field in fields], [one for _, unread in scanned for one in unread]
 
 
 def read_stamps(field: Field, dataset: xr.Dataset, positions: slice) -> npt.NDArray[np.float32]:

@@ -124,7 +124,7 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
     """
     # Files of one grid have the same columns, which are then kept, and sent to workers, once.
     kept: dict[bytes, npt.NDArray[np.int64]] = {}
-    found = (_columns(field, grid, reference) for field in fields)
+    found = (columns_on(field, grid, reference) for field in fields)
     columns = tuple(kept.setdefault(one.tobytes(), one) for one in found)
     _refuse_other_units(fields)
     hours = np.concatenate([field.hours for field in fields])
@@ -149,7 +149,14 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
     )
 
 
-def _columns(field: Field, grid: Grid, reference: str) -> npt.NDArray[np.int64]:
+def columns_on(field: Field, grid: Grid, reference: str) -> npt.NDArray[np.int64]:
+    """Position in a field's flattened (lat, lon) of each point of the flattened grid ``(point,)``.
+
+    Raises
+    ------
+    SoilcastError
+        The field lies on other latitudes or longitudes than the grid.
+    """
     rows, columns = order_on(field.lat, field.lon, grid, str(field.place), reference)
     return np.asarray((rows[:, np.newaxis] * len(field.lon) + columns).ravel())
 

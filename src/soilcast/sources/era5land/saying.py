@@ -20,6 +20,12 @@ def product_of(fields: Sequence[Field]) -> str:
     return next((name for size, name in known.items() if abs(fields[0].spacing - size) < 1e-3), "ERA5 or ERA5-Land")
 
 
+def title_of(fields: Sequence[Field], grid: str, days: range) -> str:
+    """Title of a cube: product, grid in words, days."""
+    first, last = (np.datetime64(day, "D") for day in (days[0], days[-1]))
+    return f"{product_of(fields)}, {grid}, {first} .. {last}"
+
+
 def origin_of(values: DailyValues, units: Mapping[str, str], turn: Collection[str]) -> str:
     """Say of which files a variable is made, how its stamps count, in which unit and sign it came."""
     notes = [values.counting.said]
