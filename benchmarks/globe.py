@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks.measuring import show, verdict
+from benchmarks.measuring import show, timed, verdict
 from soilcast.cube import open_artifact, open_cube
 
 
@@ -25,11 +22,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         cube, run = folder / "cube", folder / "run"
-        prepared = _timed("prepare", "planet", "--resolution", options.resolution, "--out", str(cube))
+        prepared = timed(["prepare", "planet", "--resolution", options.resolution, "--out", str(cube)])
         settings = [f"train.epochs={options.epochs}", "train.validate_every=10"]
         chosen = [word for setting in settings for word in ("--set", setting)]
         limit = ["--memory", options.memory]
-        trained = _timed("train", "--model", "phys-lstm", "--cube", str(cube), "--out", str(run), *limit, *chosen)
+        trained = timed(["train", "--model", "phys-lstm", "--cube", str(cube), "--out", str(run), *limit, *chosen])
         log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
         epochs = sum(record["seconds"] for record in log)
         rows = [
@@ -45,7 +42,7 @@ def main() -> None:
         for precision in ("float32", "bfloat16"):
             out = folder / precision
             given = ["forecast", str(run), "--cube", str(cube), "--out", str(out), "--precision", precision]
-            seconds, peak = _timed(*given, *limit)
+            seconds, peak = timed([*given, *limit])
             worst = max(worst, peak)
             made = open_artifact(out, "forecast")
             note = f"{made['swvl1'].size / seconds / 1e6:.3f} million cell-days/s"
@@ -58,16 +55,6 @@ def main() -> None:
     budget = {"GiB": 1024, "MiB": 1}[options.memory[-3:]] * float(options.memory[:-3])
     print(verdict("most memory of training and forecasting", worst, budget, " MiB", below=True))
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-
-
-def _timed(*words: str) -> tuple[float, float]:
-    """Wall time [s] and peak memory [MiB] of a command as a process of its own."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "soilcast", *words], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"soilcast {' '.join(words)}: failed")
-    return time.perf_counter() - start, used.ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from soilcast.memory import highest_of
 
 
 def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
@@ -21,6 +25,19 @@ def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dic
             work()
             taken[name].append(time.perf_counter() - start)
     return {name: np.array(seconds[1:]) for name, seconds in taken.items()}
+
+
+def timed(words: Sequence[str]) -> tuple[float, float]:
+    """Wall time [s] and peak memory [MiB] of a command of soilcast as a process of its own, which says nothing."""
+    command, peak = [sys.executable, "-m", "soilcast", *words], 0
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        peak = max(peak, highest_of(process.pid))
+        time.sleep(0.05)
+    if process.returncode:
+        sys.exit(f"soilcast {' '.join(words)}: failed")
+    return time.perf_counter() - start, peak / 2**20
 
 
 def median_ratio(reference: np.ndarray, other: np.ndarray) -> float:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,9 +17,8 @@ import numpy as np
 from tests.era5_files import write_daily_globe
 from tests.landbench_tree import write_landbench_tree
 
-from benchmarks.measuring import show, verdict
+from benchmarks.measuring import show, timed, verdict
 from soilcast.cube import open_cube
-from soilcast.memory import highest_of
 from soilcast.sources.planet.geography import geography
 
 YEARS = (2018, 2019, 2020)
@@ -48,19 +45,6 @@ def write_era5land(root: Path, resolution: float) -> list[str]:
 
 
 LAYOUTS: dict[str, Callable[[Path, float], list[str]]] = {"landbench": write_landbench, "era5land": write_era5land}
-
-
-def measured(source: list[str], out: Path, memory: str) -> tuple[float, float]:
-    """Wall time [s] and peak memory [MiB] of the command as a process of its own."""
-    command = [sys.executable, "-m", "soilcast", "prepare", *source, "--memory", memory, "--out", str(out)]
-    start = time.perf_counter()
-    process, peak = subprocess.Popen(command, stdout=subprocess.DEVNULL), 0
-    while process.poll() is None:
-        peak = max(peak, highest_of(process.pid))
-        time.sleep(0.05)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)}: failed")
-    return time.perf_counter() - start, peak / 2**20
 
 
 def forget(root: Path) -> None:
@@ -98,7 +82,7 @@ def main() -> None:
                 forget(root)
                 reading, size = read_all(root)
                 forget(root)
-                seconds, peak = measured(source, out, options.memory)
+                seconds, peak = timed(["prepare", *source, "--memory", options.memory, "--out", str(out)])
                 cells = open_cube(out).sizes["cell"]
                 variables = sum("time" in one.dims for one in open_cube(out).data_vars.values())
             each = cells / 1000 * len(YEARS)

@@ -6,9 +6,10 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing
@@ -58,6 +59,11 @@ def locked_workplace(out: Path, *, overwrite: bool, resume: bool, keep: str) -> 
         finally:
             if not (place / keep).exists():
                 _remove_workplace(place)
+
+
+def first_difference(mine: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
+    """Name the first entry, by the alphabet, in which a work and the unfinished one that was found differ, if any."""
+    return next((name for name in sorted({*mine, *found}) if mine.get(name) != found.get(name)), None)
 
 
 def clear_workplace(out: Path) -> None:

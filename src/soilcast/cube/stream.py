@@ -20,6 +20,7 @@ from soilcast.cube.pieces import Parts, blocks_of
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
 from soilcast.errors import SoilcastError
 from soilcast.files import flush_to_disk, replace_file
+from soilcast.workplace import first_difference
 
 PROGRESS = "cube.json"
 
@@ -176,12 +177,11 @@ class CubeStream:
     def _refuse_other(self, identity: Mapping[str, Any]) -> None:
         found = dict(self._read(self._identity))
         mine = json.loads(json.dumps(identity, default=str))
-        for name in sorted({*mine, *found}):
-            if mine.get(name) != found.get(name):
-                raise SoilcastError(
-                    f"{self._place}: the unfinished work is of {name} {found.get(name, 'none')}, but now it is "
-                    f"{mine.get(name, 'none')}: go on as it was begun, or start anew with --overwrite"
-                )
+        if (name := first_difference(mine, found)) is not None:
+            raise SoilcastError(
+                f"{self._place}: the unfinished work is of {name} {found.get(name, 'none')}, but now it is "
+                f"{mine.get(name, 'none')}: go on as it was begun, or start anew with --overwrite"
+            )
 
     def _read_progress(self) -> set[int]:
         found = self._read(self._progress).get("done")

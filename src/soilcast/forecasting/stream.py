@@ -16,6 +16,7 @@ import zarr
 from soilcast.cube.store import zarr_encoding, zarr_settings
 from soilcast.errors import SoilcastError
 from soilcast.files import flush_to_disk, replace_file
+from soilcast.workplace import first_difference
 
 PROGRESS = "forecast.json"
 
@@ -104,10 +105,9 @@ class ForecastStream:
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SoilcastError(f"{self._progress}: damaged: start anew with --overwrite") from error
-        for name in sorted({*self._identity, *found}):
-            if self._identity.get(name) != found.get(name):
-                raise SoilcastError(
-                    f"{self._progress}: is of {name} {found.get(name)}, but this forecast is of "
-                    f"{self._identity.get(name)}: go on with the former, or start anew with --overwrite"
-                )
+        if (name := first_difference(self._identity, found)) is not None:
+            raise SoilcastError(
+                f"{self._progress}: is of {name} {found.get(name)}, but this forecast is of "
+                f"{self._identity.get(name)}: go on with the former, or start anew with --overwrite"
+            )
         return done

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.files import replace_file
+from soilcast.workplace import first_difference
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -110,12 +111,11 @@ class Checkpoints:
             raise SoilcastError(
                 f"{self.path}: cannot be gone on from ({error}): start anew with --overwrite"
             ) from error
-        for name in sorted({*self._identity, *found}):
-            if self._identity.get(name) != found.get(name):
-                raise SoilcastError(
-                    f"{self.path}: is of {name} {_shown(found.get(name))}, but this training is of "
-                    f"{_shown(self._identity.get(name))}: go on with the former, or start anew with --overwrite"
-                )
+        if (name := first_difference(self._identity, found)) is not None:
+            raise SoilcastError(
+                f"{self.path}: is of {name} {_shown(found.get(name))}, but this training is of "
+                f"{_shown(self._identity.get(name))}: go on with the former, or start anew with --overwrite"
+            )
         return Checkpoint(tensors, standing)
 
 
