@@ -146,13 +146,27 @@ def series(files: Sequence[Placed], days: Sequence[int], grid: Grid) -> dask.arr
     grid
         The grid and its cells.
     """
-    read = _Series(files, days, grid)
+    return lazily(_Series(files, days, grid), fancy=False)
+
+
+def lazily(read: Any, *, fancy: bool) -> dask.array.Array:
+    """Wrap what gives float32 values ``(cell, time)`` when it is sliced, so that they are read when they are needed.
+
+    Its chunks end where the stored blocks of days end, and are small enough to compute with.
+
+    Parameters
+    ----------
+    read
+        Has ``shape``, ``dtype``, ``ndim`` and ``__getitem__``.
+    fancy
+        Whether it can be asked for more than slices.
+    """
     cells, total = read.shape
     most = int(np.clip(_LARGEST_CHUNK // (4 * cells), 1, DAY_CHUNK))
     blocks = [min(DAY_CHUNK, total - first) for first in range(0, total, DAY_CHUNK)]
     chunks = ((cells,), tuple(min(most, block - first) for block in blocks for first in range(0, block, most)))
     lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
-        read, chunks=chunks, name=False, asarray=False, fancy=False, meta=np.empty((0, 0), dtype=np.float32)
+        read, chunks=chunks, name=False, asarray=False, fancy=fancy, meta=np.empty((0, 0), dtype=np.float32)
     )
     return lazy
 

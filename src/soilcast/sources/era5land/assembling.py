@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import dask.array
 import numpy as np
 import xarray as xr
 
@@ -20,7 +19,6 @@ from soilcast.cube import (
     days_of,
     era5_land_thickness,
 )
-from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.counting import Counting
 from soilcast.sources.era5land.daily import DailyValues, complete_days
@@ -29,6 +27,7 @@ from soilcast.sources.era5land.making import RECIPES, Recipe
 from soilcast.sources.era5land.opening import places_of
 from soilcast.sources.era5land.recognising import Field, Unread, scan_all
 from soilcast.sources.era5land.record import Record, make_record, whole_grid
+from soilcast.sources.gridded import lazily
 
 _UPWARD = ("e", "pev")
 _TURNED = -1e-4
@@ -136,7 +135,7 @@ def cube_of(
     origins: Mapping[str, str],
 ) -> xr.Dataset:
     """Put lazy daily variables and static ones together as a cube."""
-    values: dict[str, Any] = {name: lazy_array(one) for name, one in made.items()}
+    values: dict[str, Any] = {name: lazily(one, fancy=True) for name, one in made.items()}
     layers = {name: depth for name, depth in ERA5_LAND_LAYERS.items() if name in values}
     return assemble(
         values | era5_land_thickness(len(layout.cells.index), layers) | dict(fixed),
@@ -147,15 +146,6 @@ def cube_of(
         content=content,
         origins=origins,
     )
-
-
-def lazy_array(values: DailyValues) -> dask.array.Array:
-    """Wrap daily values so that slices of days read no more than these days."""
-    chunks = (values.cells, DAY_CHUNK)
-    lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
-        values, chunks=chunks, name=False, asarray=False, meta=np.empty((0, 0), dtype=np.float32)
-    )
-    return lazy
 
 
 def days_axis(target: Record, counting: Counting, years: str | None, *, is_local: bool) -> range:
