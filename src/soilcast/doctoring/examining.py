@@ -74,7 +74,8 @@ def examine_together(paths: Sequence[str], units: Mapping[str, str], turn: Seque
     records = {name: records[name] for name in prepared}
     if not records:
         return Made(Together(faults=tuple(faults)))
-    proven = _countings(records, units, [], at_end=True)
+    stores = {name: record for name, record in records.items() if name in STORES}
+    proven = prepared | _countings(stores, units, [], at_end=True)
     lead = records.get(TARGET) or next(iter(records.values()))
     if TARGET not in records:
         faults.append(f"{lead.where}: no swvl1, which every cube needs: add the files that hold it")
