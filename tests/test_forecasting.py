@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,21 @@ from soilcast.forecasting import forecast
 from soilcast.forecasting.stream import ForecastStream
 from soilcast.training import load_config, open_run, train
 from soilcast.training.run import save_run
+
+# A child that is gone at the moment when it has renamed something to (or away from) the name that it was told.
+GONE_AFTER_RENAMING = """
+import os, sys
+from pathlib import Path
+from soilcast.forecasting import forecast
+run, cube, out, moment = sys.argv[1:]
+rename = Path.rename
+def rename_and_go(self, to):
+    rename(self, to)
+    if Path(out) == (Path(to) if moment == "to" else self):
+        os._exit(9)
+Path.rename = Path.replace = rename_and_go
+forecast(run, cube, out, overwrite=moment == "from")
+"""
 
 QUICK = ["train.epochs=2", "train.validate_every=1", "train.batches_per_epoch=10", "network.hidden_size=8"]
 
@@ -70,6 +87,31 @@ def test_a_forecast_is_what_the_network_says_of_the_seven_days_before(folder: Pa
     expected = said * scaling.scale[cell] + scaling.offset[cell]
     position = int(np.flatnonzero(result["time"].to_numpy() == cube["time"].to_numpy()[day])[0])
     assert float(result["swvl1"][cell, position]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("moment", ["to", "from"])
+def test_killed_while_it_moves_to_its_place_it_is_gone_on_with(folder: Path, tmp_path: Path, moment: str) -> None:
+    out = tmp_path / "forecast"
+    if moment == "from":
+        forecast(folder / "ensemble", folder / "cube", out)
+    expected = forecast(folder / "run", folder / "cube", tmp_path / "expected")
+    command = [sys.executable, "-c", GONE_AFTER_RENAMING, folder / "run", folder / "cube", out, moment]
+    assert subprocess.run(list(map(str, command)), check=False, timeout=120).returncode == 9
+    assert out.exists() == (moment == "to")
+    blocks = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ForecastStream, "write", lambda self, number, values: blocks.append(number))
+        xr.testing.assert_equal(forecast(folder / "run", folder / "cube", out, resume=True), expected)
+    assert not blocks
+
+
+def test_what_is_noted_without_a_store_is_made_anew(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "forecast"
+    command = [sys.executable, "-c", GONE_AFTER_RENAMING, folder / "run", folder / "cube", out, "to"]
+    subprocess.run(list(map(str, command)), check=False, timeout=120)
+    out.rename(tmp_path / "elsewhere")
+    again = forecast(folder / "run", folder / "cube", out, resume=True)
+    xr.testing.assert_equal(again, open_artifact(tmp_path / "elsewhere", "forecast"))
 
 
 def test_the_day_itself_and_the_days_after_do_not_matter(folder: Path, tmp_path: Path) -> None:

@@ -48,17 +48,37 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     out = Path(out)
     refuse_existing(out, overwrite=overwrite)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    with disk_faults_told(out):
+        try:
+            _remove(partial)  # left by a process that was killed and had the same number, as they do in containers
+            out.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            put_in_place(partial, out, overwrite=overwrite)  # another command may have written it meanwhile
+        finally:
+            _remove(partial)
+
+
+def put_in_place(made: Path, out: Path, *, overwrite: bool) -> None:
+    """Make ``made``, on the same disk, become ``out``: whatever ends this, it is at the one place or the other.
+
+    Raises
+    ------
+    SoilcastError
+        As `whole_or_nothing`.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    with disk_faults_told(out):
+        flush_to_disk(made)
+        _replace(made, out)
+
+
+@contextmanager
+def disk_faults_told(out: Path) -> Iterator[None]:
+    """Say in one line what the disk has against writing ``out``."""
     try:
-        _remove(partial)  # left by a process that was killed and had the same number, as they do in containers
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        flush_to_disk(partial)
-        refuse_existing(out, overwrite=overwrite)  # another command may have written it meanwhile
-        _replace(partial, out)
+        yield
     except OSError as error:
         raise _user_error(error, out) from error
-    finally:
-        _remove(partial)
 
 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:

@@ -19,6 +19,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
 from soilcast.cube.netcdf import write_netcdf
 from soilcast.errors import SoilcastError
+from soilcast.files import put_in_place, whole_or_nothing
 
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
@@ -147,7 +148,22 @@ def zarr_settings() -> Iterator[None]:
         yield
 
 
-def zarr_to_netcdf(store: Path, out: Path) -> None:
+def put_store_in_place(store: Path, out: Path, *, overwrite: bool) -> None:
+    """Have a finished Zarr store become ``out``, or be copied to it as NetCDF-4 if that ends in ``.nc``.
+
+    Raises
+    ------
+    SoilcastError
+        ``out`` exists, its folder cannot be written, or the disk is full; the store is still there.
+    """
+    if out.suffix != ".nc":
+        put_in_place(store, out, overwrite=overwrite)
+        return
+    with whole_or_nothing(out, overwrite=overwrite) as partial:
+        _zarr_to_netcdf(store, partial)
+
+
+def _zarr_to_netcdf(store: Path, out: Path) -> None:
     """Copy a Zarr store that soilcast wrote to NetCDF-4, a chunk at a time."""
     with xr.open_zarr(store, consolidated=False) as cube:
         for name in cube.variables:

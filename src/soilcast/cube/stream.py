@@ -59,7 +59,7 @@ class CubeStream:
         self.units = [(name, days) for name in dynamic for days in blocks]
         self._blocks = len(blocks)
         self.done: set[int] = set()
-        # Without its store, what is noted has been put into its place and was lost on the way.
+        # Without its store, what is noted has been put into its place and was taken from there since.
         if self._progress.exists() and self.store.exists():
             self._refuse_other(identity)
             self.done = self._read_progress()

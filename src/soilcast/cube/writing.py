@@ -19,10 +19,10 @@ from soilcast.cube.check import BoundsError, check_bounds
 from soilcast.cube.contract import CONTRACT_VERSION
 from soilcast.cube.pieces import Floats, Parts, Piece, is_lazy, piece_of, pieces_of
 from soilcast.cube.planning import plan
-from soilcast.cube.store import open_cube, zarr_settings, zarr_to_netcdf
+from soilcast.cube.store import open_cube, put_store_in_place, zarr_settings
 from soilcast.cube.stream import PROGRESS, CubeStream
 from soilcast.errors import SoilcastError
-from soilcast.files import NO_ROOM, refuse_existing, whole_or_nothing
+from soilcast.files import NO_ROOM, disk_faults_told, refuse_existing
 from soilcast.memory import peak_memory
 from soilcast.progress import progress_bar
 from soilcast.provenance import stamp, versions
@@ -101,15 +101,12 @@ def save_cube(
         return
     refuse_existing(out, overwrite=overwrite)
     with _workplace(out, overwrite=overwrite, resume=resume) as place, zarr_settings():
-        with whole_or_nothing(out, overwrite=overwrite) as partial, _scheduler(memory):
+        with disk_faults_told(out), _scheduler(memory):
             stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in dynamic}, identity)
             with _saying_what_stands(stream, out, say):
                 _write_missing(cube, stream, memory=memory, dask=dask, progress=progress, say=say)
                 stream.finish(stamp("soilcast prepare", **inputs, made_from_sha256=made_from))
-                if out.suffix == ".nc":
-                    zarr_to_netcdf(stream.store, partial)
-                else:
-                    stream.store.rename(partial)
+                put_store_in_place(stream.store, out, overwrite=overwrite)
         stream.discard()
     say(f"peak memory {peak_memory() / MIB:,.0f} MiB")
 

@@ -14,9 +14,9 @@ import xarray as xr
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_artifact, open_cube
 from soilcast.cube.contract import VARIABLES
-from soilcast.cube.store import zarr_to_netcdf
+from soilcast.cube.store import put_store_in_place
 from soilcast.errors import SoilcastError
-from soilcast.files import NO_ROOM, refuse_existing, whole_or_nothing
+from soilcast.files import NO_ROOM, refuse_existing
 from soilcast.forecasting.blocks import BlockForecaster, Floats
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
 from soilcast.memory import held_memory, peak_memory
@@ -246,11 +246,7 @@ def _costs(forecaster: BlockForecaster, precision: str, cells: int) -> dict[str,
 
 def _finish(stream: ForecastStream, out: Path, *, overwrite: bool, more: dict[str, Any]) -> None:
     stream.note_attributes(more)
-    with whole_or_nothing(out, overwrite=overwrite) as partial:
-        if out.suffix == ".nc":
-            zarr_to_netcdf(stream.store, partial)
-        else:
-            stream.store.rename(partial)
+    put_store_in_place(stream.store, out, overwrite=overwrite)
 
 
 def _thinned(log: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -54,7 +54,8 @@ class ForecastStream:
         cells = skeleton.sizes["cell"]
         self.blocks = [slice(start, min(start + block, cells)) for start in range(0, cells, block)]
         self.done: set[int] = set()
-        if self._progress.exists():
+        # Without its store, what is noted has been put into its place and was taken from there since.
+        if self._progress.exists() and self.store.exists():
             self.done = self._read()
         else:
             self._create(skeleton, target)
