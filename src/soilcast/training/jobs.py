@@ -173,7 +173,8 @@ def _overview(configs: Mapping[Path, Config], *, resume: bool, shown: bool) -> I
 
     def look(advance: Advance) -> None:
         for out, config in configs.items():
-            now = config.train.epochs if out in ended else _epochs(workplace_of(out))
+            # A run's last epoch is counted once it has ended, so that the words that come with it count it too.
+            now = config.train.epochs if out in ended else min(_epochs(workplace_of(out)), config.train.epochs - 1)
             for _ in range(counted[out], now):
                 advance(f"epochs; {len(ended)} of {len(configs)} runs have ended")
             counted[out] = max(counted[out], now)
