@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -27,6 +28,9 @@ _NOT_THERE = (
     errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL
 )  # fmt: skip
 """What the system says of a place where nothing can be written."""
+
+_HERE, _EXCHANGE = -100, 2
+"""Of Linux: paths count from the working folder (AT_FDCWD); two of them change places (RENAME_EXCHANGE)."""
 
 
 @contextmanager
@@ -129,6 +133,45 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+def exchange(one: Path, other: Path) -> bool:
+    """Have two files or folders of one disk change places in a single step, so that no moment is without either.
+
+    Returns
+    -------
+    Whether that was done; if the system or the disk cannot do it, nothing has changed.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux; Python has no name for it
+    if rename is None:
+        return False
+    done: int = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    return done == 0
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or where that cannot be, copy it.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or there is no room.
+    """
+    try:
+        target.hardlink_to(source.resolve(strict=True))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, *FULL_DISK):
+            raise
+        shutil.copyfile(source, target)
+
+
+def flush_folder(path: Path) -> None:
+    """Have the system write to the disk which names a folder holds."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
@@ -164,20 +207,21 @@ def _replace(partial: Path, out: Path) -> None:
     # Only a file can be renamed onto another in one step; with a folder on either side the old one steps aside first.
     aside = out.with_name(f".{out.name}.replaced-{os.getpid()}")
     _remove(aside)
+    if out.is_dir() and partial.is_dir() and exchange(partial, out):
+        partial.rename(aside)
+        flush_folder(out.parent)
+        _remove(aside)
+        return
     if out.exists() and (out.is_dir() or partial.is_dir()):
         out.rename(aside)
     try:
         partial.rename(out)
-    except OSError:
-        if aside.exists():
+    except BaseException:
+        if aside.exists() and not out.exists():
             aside.rename(out)
         raise
     _remove(aside)
-    folder = os.open(out.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(out.parent)
 
 
 def _remove(path: Path) -> None:

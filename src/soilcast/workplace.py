@@ -104,6 +104,14 @@ def _refuse_foreign(place: Path) -> None:
         raise SoilcastError(f"{place} is needed for work on this --out, but is not soilcast's: give another --out")
 
 
+def take_back(out: Path) -> None:
+    """Put back what had stepped aside for a new ``out``, if the process was killed before that came."""
+    aside = re.compile(rf"\.{re.escape(out.name)}\.replaced-\d+")
+    for found in sorted(out.parent.iterdir()) if out.parent.is_dir() else ():
+        if aside.fullmatch(found.name) and not out.exists():
+            found.rename(out)
+
+
 def _remove_halves(out: Path) -> None:
     """Remove what processes that were killed while they wrote ``out`` left beside it; who has the lock alone writes."""
     half = re.compile(rf"\.{re.escape(out.name)}\.(partial|replaced)-\d+")

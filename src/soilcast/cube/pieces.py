@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import dask.array
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -15,6 +16,9 @@ from soilcast.cube.check import check_bounds
 from soilcast.cube.store import DAY_CHUNK
 
 Floats = npt.NDArray[np.float32]
+
+# Chunks of a lazy array hold no more than this, where something is computed from them [bytes].
+_LARGEST_CHUNK = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,28 @@ def source_of(variable: xr.Variable) -> Any:
         return None
     source = layers[original].get(original)
     return source if getattr(source, "shape", None) == array.shape else None
+
+
+def lazily(read: Any, *, fancy: bool) -> dask.array.Array:
+    """Wrap what gives float32 values ``(cell, time)`` when it is sliced, so that they are read when they are needed.
+
+    Its chunks end where the stored blocks of days end, and are small enough to compute with.
+
+    Parameters
+    ----------
+    read
+        Has ``shape``, ``dtype``, ``ndim`` and ``__getitem__``.
+    fancy
+        Whether it can be asked for more than slices.
+    """
+    cells, total = read.shape
+    most = int(np.clip(_LARGEST_CHUNK // (4 * cells), 1, DAY_CHUNK))
+    blocks = [min(DAY_CHUNK, total - first) for first in range(0, total, DAY_CHUNK)]
+    chunks = ((cells,), tuple(min(most, block - first) for block in blocks for first in range(0, block, most)))
+    lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
+        read, chunks=chunks, name=False, asarray=False, fancy=fancy, meta=np.empty((0, 0), dtype=np.float32)
+    )
+    return lazy
 
 
 class Parts:

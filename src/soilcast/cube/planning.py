@@ -91,15 +91,15 @@ def _days(variable: xr.Variable, room: int | None) -> int:
     """A block's days if it can be read while another one is written, else as many as there is room for."""
     cells, total = variable.shape
     block = min(DAY_CHUNK, total)
-    if room is None or room - _beside(variable) >= (_COPIES + 1) * 4 * cells * block:
+    if room is None or room - beside(variable) >= (_COPIES + 1) * 4 * cells * block:
         return block
     least = _least_days(variable)
-    fitting = (room - _beside(variable)) // (_COPIES * 4 * cells) // least * least
+    fitting = (room - beside(variable)) // (_COPIES * 4 * cells) // least * least
     return int(min(fitting, block))
 
 
 def _least_bytes(variable: xr.Variable) -> int:
-    return _beside(variable) + _COPIES * 4 * int(variable.shape[0]) * _least_days(variable)
+    return beside(variable) + _COPIES * 4 * int(variable.shape[0]) * _least_days(variable)
 
 
 def _least_days(variable: xr.Variable) -> int:
@@ -107,8 +107,8 @@ def _least_days(variable: xr.Variable) -> int:
     return int(max(variable.chunks[1])) if variable.chunks and source_of(variable) is None else 1
 
 
-def _beside(variable: xr.Variable) -> int:
-    """What reading takes beside the values that are read [bytes]."""
+def beside(variable: xr.Variable) -> int:
+    """What reading a variable takes beside the values that are read [bytes]."""
     if not variable.chunks:
         return 0
     source = source_of(variable)

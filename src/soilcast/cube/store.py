@@ -55,8 +55,8 @@ def open_cube(path: str | Path) -> xr.Dataset:
     return cube
 
 
-def open_artifact(path: Path, kind: str) -> xr.Dataset:
-    """Open a Zarr folder or NetCDF file that soilcast wrote and that says it is of this ``kind``.
+def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
+    """Open a Zarr folder or NetCDF file that soilcast wrote and that says it is of this ``kind``, or of one of others.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def open_artifact(path: Path, kind: str) -> xr.Dataset:
         else:
             opened = xr.open_dataset(path, engine="h5netcdf")
         found = opened.attrs.get("soilcast_kind")
-        if found == kind:
+        if found in (kind, *others):
             if path.is_dir():
                 _check_complete(path)
             for name in opened.coords:
@@ -86,7 +86,13 @@ def open_artifact(path: Path, kind: str) -> xr.Dataset:
         raise SoilcastError(
             f"{path}: cannot be read as a {kind} ({type(error).__name__}): damaged, or something else; make it again"
         ) from error
-    raise SoilcastError(f"{path}: a {kind} is expected, but this is {f'a {found}' if found else 'not of soilcast'}")
+    wanted = " or ".join(_with_article(one) for one in (kind, *others))
+    this = _with_article(str(found)) if found else "not of soilcast"
+    raise SoilcastError(f"{path}: {wanted} is expected, but this is {this}")
+
+
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind.replace('_', ' ')}"
 
 
 def _check_promised(cube: xr.Dataset, path: str | Path) -> None:
@@ -160,12 +166,12 @@ def put_store_in_place(store: Path, out: Path, *, overwrite: bool) -> None:
         put_in_place(store, out, overwrite=overwrite)
         return
     with whole_or_nothing(out, overwrite=overwrite) as partial:
-        _zarr_to_netcdf(store, partial)
+        zarr_to_netcdf(store, partial)
 
 
-def _zarr_to_netcdf(store: Path, out: Path) -> None:
+def zarr_to_netcdf(store: Path, out: Path) -> None:
     """Copy a Zarr store that soilcast wrote to NetCDF-4, a chunk at a time."""
-    with xr.open_zarr(store, consolidated=False) as cube:
+    with xr.open_zarr(store, consolidated=False, mask_and_scale=False) as cube:
         for name in cube.variables:
             cube[name].encoding = {}
         encoding = {str(name): {"zlib": True, "complevel": 3} for name in cube.data_vars}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import zarr
 from soilcast.cube.pieces import Parts, blocks_of
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
 from soilcast.errors import SoilcastError
-from soilcast.files import flush_to_disk, replace_file
+from soilcast.files import flush_folder, flush_to_disk, link_or_copy, replace_file
 from soilcast.workplace import first_difference
 
 PROGRESS = "cube.json"
@@ -59,6 +58,7 @@ class CubeStream:
         self.units = [(name, days) for name in dynamic for days in blocks]
         self._blocks = len(blocks)
         self.done: set[int] = set()
+        self._taken: dict[int, Path] = {}
         # Without its store, what is noted has been put into its place and was taken from there since.
         if self._progress.exists() and self.store.exists():
             self._refuse_other(identity)
@@ -100,6 +100,18 @@ class CubeStream:
         replace_file(self._progress, json.dumps({"done": sorted(self.done)}).encode())
         self._hashed += hashed
 
+    def take(self, numbers: Collection[int], store: Path) -> None:
+        """Take units as they are from a store whose layout is the same (`same_layout`).
+
+        Their files become files of both stores, where the disk can do that: neither store may be written to in place.
+        """
+        for number in numbers:
+            for chunk in self._chunks(number, slice(0, self._cells)):
+                chunk.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(store / chunk.relative_to(self.store), chunk)
+            self._taken[number] = store
+        self.done.update(numbers)
+
     def finish(self, provenance: str) -> None:
         """Add what is known at the end, the hash of the content among it."""
         self._hash_what_is_there()
@@ -131,6 +143,10 @@ class CubeStream:
                 chunk.stat()  # zarr reads one that is not there as zeros
             values: npt.NDArray[np.float32] = np.ascontiguousarray(self._arrays[name][cells, days])
         except (OSError, ValueError, RuntimeError) as error:
+            if (taken := self._taken.get(number)) is not None:
+                raise SoilcastError(
+                    f"{taken}: {name} cannot be read ({error}): the store is damaged; make it again"
+                ) from error
             raise SoilcastError(
                 f"{self.store}: {name} cannot be read ({error}): the unfinished work is damaged; start anew with "
                 "--overwrite"
@@ -152,11 +168,7 @@ class CubeStream:
         for file in chunks:
             flush_to_disk(file)
         for folder in {chunks[0].parents[1], *(file.parent for file in chunks)}:
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            flush_folder(folder)
 
     def _create(
         self, skeleton: xr.Dataset, dynamic: Mapping[str, Mapping[str, Any]], identity: Mapping[str, Any]
@@ -211,3 +223,12 @@ class CubeStream:
             for found in (self.store / name / "c").glob("*/*"):
                 if found not in whole:
                     found.unlink()
+
+
+def same_layout(store: Path, other: Path, variable: str) -> bool:
+    """Whether two stores cut, compress and check the values of a variable in the same way, whatever their sizes."""
+    found = []
+    for one in (store, other):
+        described = json.loads((one / variable / "zarr.json").read_text(encoding="utf-8"))
+        found.append({key: value for key, value in described.items() if key not in ("shape", "attributes")})
+    return bool(found[0] == found[1])

@@ -101,10 +101,10 @@ def save_cube(
         return
     refuse_existing(out, overwrite=overwrite)
     with _workplace(out, overwrite=overwrite, resume=resume) as place, zarr_settings():
-        with disk_faults_told(out), _scheduler(memory):
+        with disk_faults_told(out), scheduler_of(memory):
             stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in dynamic}, identity)
             with _saying_what_stands(stream, out, say):
-                _write_missing(cube, stream, memory=memory, dask=dask, progress=progress, say=say)
+                write_missing(cube, stream, memory=memory, dask=dask, progress=progress, say=say)
                 stream.finish(stamp("soilcast prepare", **inputs, made_from_sha256=made_from))
                 put_store_in_place(stream.store, out, overwrite=overwrite)
         stream.discard()
@@ -149,9 +149,27 @@ def _saying_what_stands(stream: CubeStream, out: Path, say: Tell) -> Iterator[No
         raise
 
 
-def _write_missing(
-    cube: xr.Dataset, stream: CubeStream, *, memory: int | None, dask: str | None, progress: bool, say: Tell
+def write_missing(
+    cube: xr.Dataset,
+    stream: CubeStream,
+    *,
+    memory: int | None,
+    dask: str | None = None,
+    progress: bool,
+    say: Tell,
+    doing: str = "prepare",
 ) -> None:
+    """Write the units of a cube that its stream lacks, within a budget of memory.
+
+    Parameters
+    ----------
+    cube, memory, dask, progress, say
+        As `save_cube` takes them.
+    stream
+        Where the units go.
+    doing
+        What the bar says.
+    """
     missing = stream.missing
     names = sorted({stream.units[number][0] for number in missing})
     remote = {name for name in names if dask is not None and is_lazy(cube, name)}
@@ -170,7 +188,7 @@ def _write_missing(
     ]
     open_parts: dict[int, Parts] = {}
     with (
-        progress_bar("prepare", len(stream.units), shown=progress, done=len(stream.done)) as advance,
+        progress_bar(doing, len(stream.units), shown=progress, done=len(stream.done)) as advance,
         ThreadPoolExecutor(1) as pool,
         closing(_values(cube, stream, wanted, remote, dask, planned.results)) as coming,
     ):
@@ -231,7 +249,7 @@ def _read_on_worker(piece: Piece) -> Floats:
         return piece.read()
 
 
-def _scheduler(memory: int | None) -> AbstractContextManager[Any]:
+def scheduler_of(memory: int | None) -> AbstractContextManager[Any]:
     """With a budget, what dask computes is computed a chunk at a time."""
     return dask_package.config.set(scheduler="synchronous") if memory is not None else nullcontext()
 

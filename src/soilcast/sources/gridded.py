@@ -13,7 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import Conversion, Grid, check_bounds, spacing, wrap_longitude
-from soilcast.cube.store import DAY_CHUNK
+from soilcast.cube.pieces import lazily
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import naming_damage, open_netcdf
 
@@ -24,8 +24,6 @@ _TIMES = ("time", "valid_time", "day")
 _DECODED_AT_A_TIME = 2 << 20
 # What a value takes while it is decoded, converted and checked, and a cell while its place is looked up [bytes].
 _BYTES_A_VALUE, _BYTES_A_CELL = 32, 32
-# Chunks of a lazy array hold no more than this, where something is computed from them [bytes].
-_LARGEST_CHUNK = 256 << 20
 # Axes are stored as float32 as often as float64; this share of the spacing is let pass.
 _AXIS_TOLERANCE = 0.01
 
@@ -147,28 +145,6 @@ def series(files: Sequence[Placed], days: Sequence[int], grid: Grid) -> dask.arr
         The grid and its cells.
     """
     return lazily(_Series(files, days, grid), fancy=False)
-
-
-def lazily(read: Any, *, fancy: bool) -> dask.array.Array:
-    """Wrap what gives float32 values ``(cell, time)`` when it is sliced, so that they are read when they are needed.
-
-    Its chunks end where the stored blocks of days end, and are small enough to compute with.
-
-    Parameters
-    ----------
-    read
-        Has ``shape``, ``dtype``, ``ndim`` and ``__getitem__``.
-    fancy
-        Whether it can be asked for more than slices.
-    """
-    cells, total = read.shape
-    most = int(np.clip(_LARGEST_CHUNK // (4 * cells), 1, DAY_CHUNK))
-    blocks = [min(DAY_CHUNK, total - first) for first in range(0, total, DAY_CHUNK)]
-    chunks = ((cells,), tuple(min(most, block - first) for block in blocks for first in range(0, block, most)))
-    lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
-        read, chunks=chunks, name=False, asarray=False, fancy=fancy, meta=np.empty((0, 0), dtype=np.float32)
-    )
-    return lazy
 
 
 def constant(file: Placed, grid: Grid) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ from soilcast.cube import (
     days_of,
     era5_land_thickness,
 )
+from soilcast.cube.pieces import lazily
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.counting import Counting
 from soilcast.sources.era5land.daily import DailyValues, complete_days
@@ -27,7 +28,6 @@ from soilcast.sources.era5land.making import RECIPES, Recipe
 from soilcast.sources.era5land.opening import places_of
 from soilcast.sources.era5land.recognising import Field, Unread, scan_all
 from soilcast.sources.era5land.record import Record, make_record, whole_grid
-from soilcast.sources.gridded import lazily
 
 _UPWARD = ("e", "pev")
 _TURNED = -1e-4

@@ -1,0 +1,151 @@
+"""Put days to a cube that stands on the disk: whatever ends the work, the old cube stands or the new one does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from soilcast.cube.check import check_bounds
+from soilcast.cube.joining import Joined
+from soilcast.cube.store import zarr_settings, zarr_to_netcdf
+from soilcast.cube.stream import PROGRESS, CubeStream, same_layout
+from soilcast.cube.writing import scheduler_of, write_missing
+from soilcast.errors import SoilcastError
+from soilcast.files import disk_faults_told, exchange, flush_folder, flush_to_disk, whole_or_nothing
+from soilcast.workplace import locked_workplace, workplace_of
+
+
+@contextmanager
+def locked_cube(out: Path) -> Iterator[Path]:
+    """Give the folder in which the next state of a cube is made, to this process alone.
+
+    Raises
+    ------
+    SoilcastError
+        Another process is at work on the cube, an unfinished preparation of it is there, or its folder cannot be
+        written to.
+    """
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(locked_workplace(out, overwrite=False, resume=True, keep=PROGRESS))
+        except OSError as error:
+            raise SoilcastError(f"{out} cannot be updated: {workplace_of(out)}: {error.strerror}") from error
+        if (place / PROGRESS).exists():
+            raise SoilcastError(
+                f"{out}: an unfinished preparation of it is there ({place}): end it by the same command with --resume, "
+                "or remove that folder"
+            )
+        with disk_faults_told(out):
+            _recover(out)
+            shutil.rmtree(_inside(place), ignore_errors=True)  # of an update that was killed
+            _inside(place).mkdir()
+        yield _inside(place)
+
+
+def stands(out: Path) -> bool:
+    """Whether there is something to open, or to recover and then open."""
+    return out.exists() or _aside(out).exists()
+
+
+def append(
+    joined: Joined,
+    out: Path,
+    place: Path,
+    *,
+    provenance: str,
+    memory: int | None,
+    progress: bool,
+    say: Callable[[str], object],
+) -> int:
+    """Write a cube with the days that were joined to it, and put it in the place of the old one.
+
+    Of a Zarr cube the blocks that do not change become files of the new store too, by a second name; none of them is
+    ever opened for writing. Who has the old cube open goes on reading it, if it had a whole block of days.
+
+    Parameters
+    ----------
+    joined
+        The whole, and which days of it are not on the disk.
+    out
+        The cube.
+    place
+        What `locked_cube` gave.
+    provenance
+        The new text of that attribute.
+    memory, progress, say
+        As `save_cube`.
+
+    Returns
+    -------
+    How many blocks were written.
+
+    Raises
+    ------
+    SoilcastError
+        A value outside the bounds, too little memory, a damaged cube, a full disk; the old cube stands.
+    """
+    cube = joined.cube
+    skeleton = cube.drop_vars(list(joined.changed)).load()
+    for name in skeleton.data_vars:
+        check_bounds(str(name), skeleton[name].to_numpy(), str(skeleton[name].attrs.get("origin", out)))
+    with zarr_settings(), disk_faults_told(out), scheduler_of(memory):
+        stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in joined.changed}, {})
+        stream.take(_unchanged(joined, stream, out), out)
+        written = len(stream.missing)
+        write_missing(cube, stream, memory=memory, progress=progress, say=say, doing="update")
+        stream.finish(provenance)
+        _put(stream.store, out)
+    return written
+
+
+def _unchanged(joined: Joined, stream: CubeStream, out: Path) -> list[int]:
+    """Numbers of the units that lie on the disk as they are to be."""
+    if not out.is_dir():
+        return []
+    alike = {name for name in joined.changed if same_layout(out, stream.store, name)}
+    return [
+        number
+        for number, (name, days) in enumerate(stream.units)
+        if name in alike and not joined.changed[name][days].any()
+    ]
+
+
+def _put(store: Path, out: Path) -> None:
+    """Have a finished store become the cube."""
+    if not out.is_dir():
+        with whole_or_nothing(out, overwrite=True) as partial:
+            zarr_to_netcdf(store, partial)
+        return
+    flush_to_disk(store)
+    if not exchange(store, out):
+        # The system cannot do it in one step. Between these two no cube stands at its place; `_recover` brings it back.
+        out.rename(_aside(out))
+        try:
+            store.rename(out)
+        except BaseException:
+            if not out.exists():
+                _aside(out).rename(out)
+            raise
+        shutil.rmtree(_aside(out))
+    flush_folder(out.parent)
+
+
+def _recover(out: Path) -> None:
+    """Undo or end what an update left that was killed between the two steps of putting the new cube in its place."""
+    aside = _aside(out)
+    if not aside.exists():
+        return
+    if out.exists():
+        shutil.rmtree(aside)
+    else:
+        aside.rename(out)
+
+
+def _aside(out: Path) -> Path:
+    return out.with_name(f".{out.name}.before-update")
+
+
+def _inside(place: Path) -> Path:
+    return place / "update"

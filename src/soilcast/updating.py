@@ -1,0 +1,214 @@
+"""Append new days to a cube: the same source and options read the new files, and either cube stands whole."""
+
+from __future__ import annotations
+
+import inspect as introspection
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from soilcast.cube import open_cube
+from soilcast.cube.appending import append, locked_cube, stands
+from soilcast.cube.calendar import period_of
+from soilcast.cube.joining import OVERLAPS, Joined, join
+from soilcast.errors import SoilcastError
+from soilcast.files import refuse_existing
+from soilcast.memory import peak_memory
+from soilcast.provenance import stamp
+from soilcast.schema import nearest
+from soilcast.sources import SOURCES
+from soilcast.sources.climate import add_climate_zone
+from soilcast.sources.files import is_address
+
+__all__ = ["update"]
+
+MIB = 2**20
+
+_ZONE = "climate_zone"
+
+
+def update(
+    cube: str | Path,
+    paths: Sequence[str | Path],
+    *,
+    overlap: str = "refuse",
+    tolerance: float = 1e-6,
+    allow_gap: bool = False,
+    memory: int | None = None,
+    progress: bool = False,
+    tell: Callable[[str], object] | None = None,
+) -> xr.Dataset:
+    """Append the days of new files to a cube.
+
+    The source and the options that the cube was made with read the files. Arrays and ``content_sha256`` become those
+    that `prepare` makes of all days at once. Whatever ends the work, the old cube stands or the new one does.
+
+    Parameters
+    ----------
+    cube
+        A cube that `prepare` wrote. Its option ``years`` ends nothing here: only its first day still holds.
+    paths
+        Files or folders with the new days, as the source takes them; they may repeat days that the cube has.
+    overlap
+        What is done where days that both have differ: ``refuse``, ``keep`` the cube's values, or ``replace`` these days
+        by those of the files, missing values too.
+    tolerance
+        Values that differ by no more count as equal: a share of the variable's range in the contract.
+    allow_gap
+        Have days between the cube and the files be missing ones.
+    memory
+        Hold no more than this [bytes], by reading fewer days at a time.
+    progress
+        Show a bar.
+    tell
+        Told a line now and then: what was appended, which differences were kept or replaced, the peak of memory.
+
+    Returns
+    -------
+    The cube, opened.
+
+    Raises
+    ------
+    SoilcastError
+        No cube, or one that does not say how it was made or was made of no files; a fault of the files; other cells,
+        variables or static values than the cube's; days before its first, missing or differing ones; another process
+        at work on it; too little memory; a full disk.
+    """
+    if overlap not in OVERLAPS:
+        raise SoilcastError(f"--overlap {overlap}: {nearest(overlap, OVERLAPS)}")
+    if not 0.0 <= tolerance < 1.0:
+        raise SoilcastError(f"--tolerance {tolerance:g}: give a share of a variable's range, 0 or more and below 1")
+    if not paths:
+        raise SoilcastError(f"no file is given: name the files with the new days of {cube}")
+    out = Path(cube)
+    out = out.resolve() if out.is_symlink() else out
+    say = tell or (lambda line: None)
+    if not stands(out):
+        raise SoilcastError(f"{out}: there is no such cube")
+    if out.exists():
+        open_cube(out).close()  # what is none is told before anything is made beside it
+    refuse_existing(out, overwrite=True)
+    with locked_cube(out) as place:
+        stored = open_cube(out)
+        made = _provenance(stored, out)
+        what = f"the files given ({paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})"
+        joined = join(
+            stored,
+            _read(made, paths, out),
+            str(out),
+            what,
+            overlap=overlap,
+            tolerance=tolerance,
+            allow_gap=allow_gap,
+            cut="years" in made["options"],
+            memory=memory,
+        )
+        done = {"refuse": "refused", "keep": "kept as the cube has them", "replace": "replaced"}[overlap]
+        for difference in joined.differences:
+            say(f"{done}: {difference.text()}")
+        if not joined.is_changed:
+            say(f"nothing new: {out} has all {joined.overlapping} days of {what}, and stays as it is")
+            return stored
+        if _computes_zone(made):
+            _compute_zone_again(joined.cube)
+        written = append(
+            joined,
+            out,
+            place,
+            provenance=_appended(stored, made, joined, paths, overlap),
+            memory=memory,
+            progress=progress,
+            say=say,
+        )
+        stored.close()
+    opened = open_cube(out)
+    fresh = f"{period_of(joined.fresh)} appended" if len(joined.fresh) else "no day appended"
+    say(f"{out}: {fresh}; now {period_of(opened['time'].to_numpy())}; {written} blocks written")
+    say(f"peak memory {peak_memory() / MIB:,.0f} MiB")
+    return opened
+
+
+def _provenance(cube: xr.Dataset, out: Path) -> dict[str, Any]:
+    """What a cube says of how it was made: its source, which takes files, and that source's options."""
+    try:
+        made = json.loads(cube.attrs["provenance"])
+        source, options = made["source"], made["options"]
+        told = isinstance(source, str) and isinstance(options, dict)
+    except (KeyError, TypeError, ValueError):
+        told = False
+    if not told:
+        raise SoilcastError(
+            f"{out}: its provenance does not say with which source and options it was made, so new files cannot be "
+            "read in the same way: prepare it again from all files"
+        )
+    if source not in SOURCES:
+        raise SoilcastError(f"{out}: made by the source {source}, which is not here: {nearest(source, SOURCES)}")
+    takes = introspection.signature(SOURCES[source]).parameters
+    if takes["paths"].default is not introspection.Parameter.empty:
+        raise SoilcastError(
+            f"{out}: made by the source {source}, which reads no files: prepare it again for other days"
+        )
+    if unknown := [name for name in options if name not in takes or name == "paths"]:
+        raise SoilcastError(
+            f"{out}: made with {', '.join(unknown)}, which the source {source} does not take: prepare it again from "
+            "all files"
+        )
+    return dict(made)
+
+
+def _read(made: Mapping[str, Any], paths: Sequence[str | Path], out: Path) -> xr.Dataset:
+    options = {name: value for name, value in made["options"].items() if name != "years"}
+    static = options.get("static")
+    needed = [f"{name}={file}" for name, file in static.items()] if isinstance(static, dict) else []
+    files = [("--static", one, one.partition("=")[2].partition("::")[0]) for one in needed]
+    files += [("--mapping", str(options["mapping"]), str(options["mapping"]))] if "mapping" in options else []
+    for option, given, file in files:
+        if not Path(file).exists():
+            raise SoilcastError(
+                f"{out}: made with {option} {given}, and {file} is not there: put it there, or run this in the folder "
+                "in which the cube was prepared"
+            )
+    if _computes_zone(made):
+        options[_ZONE] = False  # a part has not the months for it
+    return SOURCES[made["source"]]([str(path) if is_address(path) else Path(path) for path in paths], **options)
+
+
+def _computes_zone(made: Mapping[str, Any]) -> bool:
+    takes = introspection.signature(SOURCES[made["source"]]).parameters
+    return (
+        _ZONE in takes and bool(made["options"].get(_ZONE, True)) and _ZONE not in (made["options"].get("static") or ())
+    )
+
+
+def _compute_zone_again(cube: xr.Dataset) -> None:
+    """Compute the climate zones from all months, as the source does."""
+    before = cube.attrs.pop("notes", "").splitlines()
+    if _ZONE in cube:
+        del cube[_ZONE]
+    notes = [note for note in before if not note.startswith(f"{_ZONE}: ")] + add_climate_zone(cube)
+    if notes:
+        cube.attrs["notes"] = "\n".join(notes)
+    if _ZONE in cube and "absent" in cube.attrs:
+        absent = [name for name in cube.attrs.pop("absent").split() if name != _ZONE]
+        if absent:
+            cube.attrs["absent"] = " ".join(absent)
+
+
+def _appended(
+    cube: xr.Dataset, made: Mapping[str, Any], joined: Joined, paths: Sequence[str | Path], overlap: str
+) -> str:
+    """The provenance of the cube, and after it what was appended, and to what."""
+    before = made.get("appended")
+    this = stamp(
+        "soilcast update",
+        paths=[str(path) for path in paths],
+        days=period_of(joined.fresh) if len(joined.fresh) else "none",
+        overlapping_days=joined.overlapping,
+        overlap=overlap,
+        differing=[difference.text() for difference in joined.differences],
+        to_content_sha256=cube.attrs["content_sha256"],
+    )
+    return json.dumps({**made, "appended": [*(before if isinstance(before, list) else []), json.loads(this)]})
