@@ -142,3 +142,88 @@ def test_the_order_and_the_number_of_cells_do_not_matter():
     for baseline in BASELINES.values():
         forecast = baseline(observed, DAYS, LEARN, TEST)
         np.testing.assert_allclose(baseline(observed[order], DAYS, LEARN, TEST), forecast[order], rtol=1e-6)
+
+
+LAGS = [1, 2, 10, 15]
+
+
+@pytest.mark.parametrize("lag", LAGS)
+@pytest.mark.parametrize("name", BASELINES)
+def test_at_a_lag_a_baseline_sees_no_observation_that_is_newer(name, lag):
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    forecast = BASELINES[name](observed, DAYS, LEARN, TEST, lag=lag)
+    for day in (15, 16, 200, 364):
+        altered = observed.copy()
+        altered[:, TEST.start + day - lag + 1 :] = 0.9
+        found = BASELINES[name](altered, DAYS, LEARN, TEST, lag=lag)
+        np.testing.assert_array_equal(found[:, : day + 1], forecast[:, : day + 1])
+        assert (found[:, day + 1] != forecast[:, day + 1]).all() == (name != "climatology")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_by_default_the_newest_observation_is_yesterdays(name):
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    assert (
+        BASELINES[name](observed, DAYS, LEARN, TEST).tobytes()
+        == BASELINES[name](observed, DAYS, LEARN, TEST, lag=1).tobytes()
+    )
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_many_lags_at_once_are_the_same_to_the_bit_as_one_by_one(name):
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    observed[np.random.default_rng(1).random(observed.shape) < 0.2] = np.nan
+    together = BASELINES[name](observed, DAYS, LEARN, TEST, lag=LAGS)
+    assert together.shape == (len(LAGS), 3, 366)
+    for found, lag in zip(together, LAGS, strict=True):
+        assert found.tobytes() == BASELINES[name](observed, DAYS, LEARN, TEST, lag=lag).tobytes()
+
+
+def test_persistence_at_a_lag_is_the_observation_so_many_days_before():
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    forecast = persistence(observed, DAYS, LEARN, TEST, lag=6)
+    np.testing.assert_array_equal(forecast, observed[:, TEST.start - 6 : TEST.stop - 6])
+    early = persistence(observed, DAYS, LEARN, slice(2, 9), lag=6)
+    assert np.isnan(early[:, :4]).all()
+    np.testing.assert_array_equal(early[:, 4:], observed[:, :3])
+    assert np.isnan(persistence(observed, DAYS, LEARN, slice(0, 3), lag=6)).all()
+
+
+def test_climatology_is_the_same_at_every_lag():
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    together = climatology(observed, DAYS, LEARN, TEST, lag=LAGS)
+    np.testing.assert_array_equal(together, np.broadcast_to(together[0], together.shape))
+
+
+@pytest.mark.parametrize("lag", LAGS)
+def test_damped_anomaly_is_damped_by_the_autocorrelation_at_its_lag(lag):
+    observed = (seasonal(40) + anomalies(40, rho=0.9)).astype(np.float32)
+    cycle = climatology(observed, DAYS, LEARN, slice(0, len(DAYS))).astype(np.float64)
+    departure = observed - cycle
+    learnt = departure[:, LEARN]
+    before, after = learnt[:, :-lag], learnt[:, lag:]
+    rho = (before * after).sum(axis=1) / np.sqrt((before**2).sum(axis=1) * (after**2).sum(axis=1))
+    expected = cycle[:, TEST] + rho[:, None] * departure[:, TEST.start - lag : TEST.stop - lag]
+    np.testing.assert_allclose(damped_anomaly(observed, DAYS, LEARN, TEST, lag=lag), expected, atol=1e-6)
+
+
+def test_damped_anomaly_pairs_no_days_across_what_is_not_learnt():
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    learn = LEARN.copy()
+    learn[300:310] = False
+    altered = observed.copy()
+    altered[:, 300:310] = 0.9
+    for lag in (3, 12):
+        np.testing.assert_array_equal(
+            damped_anomaly(altered, DAYS, learn, TEST, lag=lag), damped_anomaly(observed, DAYS, learn, TEST, lag=lag)
+        )
+    none = damped_anomaly(observed, DAYS, LEARN & (DAYS[5] > DAYS), TEST, lag=7)
+    assert np.isnan(none).all()
+
+
+@pytest.mark.parametrize("lag", [0, -1])
+@pytest.mark.parametrize("baseline", [persistence, damped_anomaly])
+def test_a_lag_at_which_the_day_itself_were_known_is_a_defect(baseline, lag):
+    observed = seasonal().astype(np.float32)
+    with pytest.raises(ValueError, match="would know the day that it forecasts"):
+        baseline(observed, DAYS, LEARN, TEST, lag=lag)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,7 @@ Series = npt.NDArray[np.floating]
 Forecast = npt.NDArray[np.float32]
 Learn = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float64]
-Baseline = Callable[[Series, Days, Learn, slice], Forecast]
-"""``(observed, days, learn, test) -> forecast``; see `persistence`."""
+Lag = int | Sequence[int]
 
 HARMONICS = 3
 """Waves of one year, half a year and a third of a year that the climatology holds besides its mean."""
@@ -27,8 +27,16 @@ _LEAST_SPREAD = 0.05
 _CELLS_AT_ONCE = 2048
 
 
-def persistence(observed: Series, days: Days, learn: Learn, test: slice) -> Forecast:
-    """Forecast today's soil moisture as yesterday's: SM_{t-1}.
+class Baseline(Protocol):
+    """``(observed, days, learn, test, lag=1) -> forecast``; see `persistence`."""
+
+    def __call__(self, observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
+        """Forecast the test days, each from the observations up to ``lag`` days before it."""
+        ...
+
+
+def persistence(observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
+    """Forecast soil moisture as the newest that is known: SM_{t-lag}, yesterday's by default.
 
     It knows yesterday's soil moisture, which is not among the paper's inputs: a network beats it only where the
     weather tells more than that.
@@ -36,7 +44,8 @@ def persistence(observed: Series, days: Days, learn: Learn, test: slice) -> Fore
     Parameters
     ----------
     observed
-        ``(cell, time)`` [m3 m-3], NaN where missing. Every baseline forecasts a day from the days before it alone.
+        ``(cell, time)`` [m3 m-3], NaN where missing. Every baseline forecasts a day from the days before it alone,
+        of which the newest lies ``lag`` days back.
     days
         The days, ``(time,)``, consecutive.
     learn
@@ -44,15 +53,20 @@ def persistence(observed: Series, days: Days, learn: Learn, test: slice) -> Fore
         what the networks saw. The test days are never among them.
     test
         Days to forecast, as positions along time.
+    lag
+        How many days before the day that is forecast the newest observation is, at least 1 [d]: k + l for lead k and
+        observations that come l days late. Several are learnt for at once.
 
     Returns
     -------
-    ``(cell, test day)`` [m3 m-3]; NaN where yesterday is missing.
+    ``(cell, test day)``, of several lags ``(lag, cell, test day)`` [m3 m-3]; NaN where the newest observation is
+    missing.
     """
-    return _yesterday(observed, test).astype(np.float32)
+    forecasts = np.stack([_earlier(observed, test, one) for one in _several(lag)])
+    return _as_asked(forecasts.astype(np.float32), lag)
 
 
-def climatology(observed: Series, days: Days, learn: Learn, test: slice) -> Forecast:
+def climatology(observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
     """Forecast the smoothed mean of the day of the year, learnt cell by cell.
 
     The least-squares fit of a mean and three annual harmonics to the learning days: the mean alone where these
@@ -63,31 +77,33 @@ def climatology(observed: Series, days: Days, learn: Learn, test: slice) -> Fore
     ----------
     observed, days, learn, test
         See `persistence`.
+    lag
+        As there, but every one gives the same.
 
     Returns
     -------
-    ``(cell, test day)`` [m3 m-3]; NaN for a cell without an observation among the learning days.
+    As `persistence`; NaN for a cell without an observation among the learning days.
     """
-    return _in_blocks(_climatology, observed, days, learn, test)
+    return _in_blocks(_climatology, observed, days, learn, test, lag)
 
 
-def damped_anomaly(observed: Series, days: Days, learn: Learn, test: slice) -> Forecast:
-    """Forecast yesterday's departure from the climatology, damped: C_t + rho (SM_{t-1} - C_{t-1}).
+def damped_anomaly(observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
+    """Forecast the newest known departure from the climatology, damped: C_t + rho (SM_{t-lag} - C_{t-lag}).
 
-    C is the smoothed climatology of `climatology`, rho each cell's lag-1 autocorrelation of the departures from it
-    over the learning days; 0 where they never depart.
+    C is the smoothed climatology of `climatology`, rho each cell's autocorrelation at this lag of the departures from
+    it, over pairs of learning days; 0 where they never depart.
 
     Parameters
     ----------
-    observed, days, learn, test
+    observed, days, learn, test, lag
         See `persistence`.
 
     Returns
     -------
-    ``(cell, test day)`` [m3 m-3]; NaN where yesterday or the climatology is missing, or where no two consecutive
-    learning days are observed.
+    As `persistence`; NaN where the newest observation or the climatology is missing, or where no two learning days so
+    far apart are observed.
     """
-    return _in_blocks(_damped_anomaly, observed, days, learn, test)
+    return _in_blocks(_damped_anomaly, observed, days, learn, test, lag)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -98,38 +114,60 @@ BASELINES: dict[str, Baseline] = {
 """Every baseline of the scores, by the name that tables show."""
 
 
+def _several(lag: Lag) -> Sequence[int]:
+    return [lag] if isinstance(lag, int) else lag
+
+
+def _as_asked(forecasts: Forecast, lag: Lag) -> Forecast:
+    """Forecasts ``(lag, cell, test day)`` without their first dimension where one lag was asked for."""
+    return forecasts[0] if isinstance(lag, int) else forecasts
+
+
 def _in_blocks(
-    forecast: Callable[[Series, Matrix, Learn, slice], Matrix], observed: Series, days: Days, learn: Learn, test: slice
+    forecast: Callable[[Series, Matrix, Learn, slice, Sequence[int]], Matrix],
+    observed: Series,
+    days: Days,
+    learn: Learn,
+    test: slice,
+    lag: Lag,
 ) -> Forecast:
     """Forecast block by block of cells, so that the float64 copies stay small."""
     waves = _waves(days, HARMONICS if _spans_a_year(days, learn) else 0)
     first, last, _ = test.indices(len(days))
-    out = np.empty((len(observed), last - first), dtype=np.float32)
+    lags = _several(lag)
+    out = np.empty((len(lags), len(observed), last - first), dtype=np.float32)
     for start in range(0, len(observed), _CELLS_AT_ONCE):
         block = slice(start, start + _CELLS_AT_ONCE)
-        out[block] = forecast(observed[block], waves, learn, test)
-    return out
+        out[:, block] = forecast(observed[block], waves, learn, test, lags)
+    return _as_asked(out, lag)
 
 
-def _climatology(observed: Series, waves: Matrix, learn: Learn, test: slice) -> Matrix:
-    return _product(_fit(observed[:, learn], waves[learn]), waves[test].T)
+def _climatology(observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int]) -> Matrix:
+    """``(1, cell, test day)``: the same for every lag."""
+    return _product(_fit(observed[:, learn], waves[learn]), waves[test].T)[np.newaxis]
 
 
-def _damped_anomaly(observed: Series, waves: Matrix, learn: Learn, test: slice) -> Matrix:
+def _damped_anomaly(observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int]) -> Matrix:
+    """``(lag, cell, test day)``."""
     cycle = _product(_fit(observed[:, learn], waves[learn]), waves.T)
     departure = observed - cycle
-    pairs = learn[1:] & learn[:-1]
-    rho = _correlation(departure[:, :-1][:, pairs], departure[:, 1:][:, pairs])
-    damped: Matrix = cycle[:, test] + rho[:, np.newaxis] * _yesterday(departure, test)
-    return damped
+    damped = []
+    for lag in lags:
+        earlier = _earlier(departure, test, lag)
+        pairs = learn[lag:] & learn[:-lag]
+        rho = _correlation(departure[:, :-lag][:, pairs], departure[:, lag:][:, pairs])
+        damped.append(cycle[:, test] + rho[:, np.newaxis] * earlier)
+    return np.stack(damped)
 
 
-def _yesterday(values: Series, test: slice) -> Series:
-    """Values of the days before the test days; NaN before the first day of all."""
+def _earlier(values: Series, test: slice, lag: int) -> Series:
+    """Values of the days that lie ``lag`` days before the test days; NaN before the first day of all."""
+    if lag < 1:
+        raise ValueError(f"a forecast of {lag} days ahead would know the day that it forecasts")
     first, last, _ = test.indices(values.shape[1])
-    if first > 0:
-        return values[:, first - 1 : last - 1]
-    return np.pad(values[:, : last - 1], ((0, 0), (1, 0)), constant_values=np.nan)
+    missing = min(max(lag - first, 0), last - first)
+    known = values[:, max(first - lag, 0) : max(last - lag, 0)]
+    return np.pad(known, ((0, 0), (missing, 0)), constant_values=np.nan) if missing else known
 
 
 def _spans_a_year(days: Days, learn: Learn) -> bool:

@@ -54,6 +54,17 @@ class Members:
         place, shape = self._places[name]
         return stacked[:, place].view(len(stacked), *shape)
 
+    def marked(self, frozen: Sequence[str]) -> Tensor | None:
+        """Mark the parameters of some modules with 0 and others with 1, ``(1, parameter)``; None without modules."""
+        if not frozen:
+            return None
+        marks = torch.ones_like(self.weights[:1])
+        for name, (place, _) in self._places.items():
+            part = name.partition(".")[0]
+            if part in frozen or (part == "gates" and "head" in frozen):
+                marks[:, place] = 0.0
+        return marks
+
     def train(self, training: bool) -> None:
         """Set all networks to training or to evaluation."""
         for network in self.networks:

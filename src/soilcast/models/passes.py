@@ -25,7 +25,7 @@ class Pass(Protocol):
     hidden_size: int
 
     def forward(self, windows: Tensor, kept: Tensor | None) -> Tensor:
-        """Forecast ``(member, sample)`` from windows ``(member, day, sample, feature)``.
+        """Forecast ``(member, sample)`` from windows ``(member, day, sample, feature)``; outlooks have more axes.
 
         ``kept (member, sample, hidden)`` holds 0 for a unit that is dropped, else what makes up for those.
         """

@@ -15,18 +15,40 @@ from soilcast.models import MODELS
 from soilcast.schema import dotted_keys, nearest, parse_yaml, read_yaml, validate
 from soilcast.water.config import WaterConfig
 
+Layer = Literal["swvl1", "swvl2", "swvl3", "swvl4"]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("a variable is named twice")
+    return names
+
+
 class InputsConfig(_Section):
     """What the network sees and what it forecasts."""
 
-    target: Literal["swvl1", "swvl2", "swvl3", "swvl4"] = Field("swvl1", description="soil layer to forecast")
+    target: Layer = Field("swvl1", description="soil layer to forecast")
     dynamic: tuple[str, ...] = Field(PAPER_DYNAMIC, description="dynamic inputs, names of the cube")
     static: tuple[str, ...] = Field(PAPER_STATIC, description="static inputs, names of the cube; may be empty: []")
     sequence_length: int = Field(7, ge=1, le=3650, description="days that the network sees before the forecast [d]")
+    lags: tuple[Layer, ...] = Field(
+        (), description="layers whose observed soil moisture the network sees; outlooks only"
+    )
+    latency_days: int = Field(0, ge=0, le=60, description="so old is the newest soil moisture of `lags` [d]")
+    fill_days: int = Field(
+        0,
+        ge=0,
+        le=60,
+        description="a missing newest soil moisture is replaced by one so much older at most [d]; 0: refused",
+    )
+    known_future: tuple[str, ...] = Field(
+        (), description="dynamic inputs that are known for the days ahead too: a weather forecast; outlooks only"
+    )
+    calendar: bool = Field(False, description="let the network see the day of the year, which is known ahead")
 
     @field_validator("dynamic", "static")
     @classmethod
@@ -39,8 +61,71 @@ class InputsConfig(_Section):
                 raise ValueError(f"{name} is {kind}: name it in inputs.{kind}")
         if not value and info.field_name == "dynamic":
             raise ValueError("name at least one: without weather there is nothing to forecast from")
-        if len(set(value)) != len(value):
-            raise ValueError("a variable is named twice")
+        return _once(value)
+
+    @field_validator("lags", "known_future")
+    @classmethod
+    def _are_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _once(value)
+
+    @model_validator(mode="after")
+    def _known_future_is_seen(self) -> Self:
+        for name in self.known_future:
+            if name not in self.dynamic:
+                raise ValueError(f"known_future names {name}, which is not among inputs.dynamic: name it there too")
+            if name.startswith("swvl"):
+                raise ValueError(f"known_future names {name}: the soil moisture of days ahead is what is forecast")
+        if self.lags and self.latency_days >= self.sequence_length:
+            raise ValueError(
+                f"latency_days {self.latency_days} leaves none of the {self.sequence_length} days of sequence_length "
+                "in which soil moisture is known: set a longer sequence_length"
+            )
+        return self
+
+
+class OutlookConfig(_Section):
+    """Forecasts of several days ahead. With ``lead_days`` 0 there are none: the paper's design, the next day alone."""
+
+    lead_days: int = Field(0, ge=0, le=60, description="days ahead; 0: the paper's design, the next day from weather")
+    layers: tuple[Layer, ...] = Field((), description="layers to forecast together; by default inputs.target alone")
+    target: Literal["level", "change"] = Field(
+        "change", description="forecast soil moisture itself, or its change from the newest that is known"
+    )
+    path: Literal["direct", "rollout"] = Field(
+        "direct", description="all days at once, or day by day with each forecast as the next day's soil moisture"
+    )
+    first_day_leads: bool = Field(
+        False, description="the first day ahead alone shapes what the network remembers; the others stand on it"
+    )
+    head: Literal["free", "bucket"] = Field(
+        "free", description="bucket: no more water appears than it rains, and soil moisture stays within its bounds"
+    )
+    distribution: Literal["point", "quantiles", "cmal"] = Field(
+        "point", description="what the network says of its error; intervals of all are calibrated on the validation"
+    )
+    levels: tuple[float, ...] = Field(
+        (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95), description="quantiles in the forecast file; empty: none"
+    )
+    dropout_draws: int = Field(0, ge=0, le=1000, description="forecast so often with dropout, and pool; 0: without")
+    far: float = Field(
+        0.0, ge=0.0, le=10.0, description="power of 1 / k by which errors of the day k ahead count in training"
+    )
+    hidden_lags: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share of soil moisture hidden in training, so that gaps are learnt around"
+    )
+    bounds: float = Field(0.0, ge=0.0, le=1e6, description="weight of forecasts beyond the bounds 0 and porosity")
+    rain: float = Field(0.0, ge=0.0, le=1e6, description="weight of forecasts that fall with more rain")
+
+    @field_validator("layers")
+    @classmethod
+    def _are_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _once(value)
+
+    @field_validator("levels")
+    @classmethod
+    def _are_levels(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < level < 1 for level in value) or list(value) != sorted(set(value)):
+            raise ValueError("levels lie between 0 and 1, ascending")
         return value
 
 
@@ -68,6 +153,10 @@ class SplitConfig(_Section):
     test: str | None = Field(None, description="test period (2020, 2020-01-01:2020-12-31); the last year of the cube")
     development: str | None = Field(None, description="training and validation period; every day before the test")
     validation_share: float = Field(0.25, gt=0.0, lt=1.0, description="last share of the development period")
+    cells_share: float = Field(1.0, gt=0.0, le=1.0, description="share of the cells to learn from, chosen at random")
+    without_climate: Literal["A", "B", "C", "D", "E"] | None = Field(
+        None, description="main climate of Koeppen whose cells are not learnt from"
+    )
 
     @field_validator("test", "development")
     @classmethod
@@ -87,6 +176,9 @@ class TrainConfig(_Section):
     batch_size: int = Field(64, ge=1, description="cell-days a batch")
     batches_per_epoch: int = Field(300, ge=1, description="batches an epoch")
     learning_rate: float = Field(0.001, gt=0.0, allow_inf_nan=False, description="learning rate of Adam")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="the learning rate over the epochs: the same, or falling to 0 like half a cosine"
+    )
     validate_every: int = Field(20, ge=1, description="epochs between validations")
     patience: int = Field(10, ge=1, description="validations without a lower loss before training stops")
     validation_samples: int = Field(
@@ -97,6 +189,9 @@ class TrainConfig(_Section):
         "cell_days", description="cell_days: independent draws; shared_day: one day a batch, as in the authors' code"
     )
     seed: int = Field(0, ge=0, description="seed of weights, dropout and draws")
+    freeze: tuple[Literal["lstm", "head"], ...] = Field(
+        (), description="parts of the network that keep the weights they begin with; for trainings with --init"
+    )
     ensemble: int = Field(1, ge=1, le=1024, description="members trained side by side, of seeds seed, seed + 1, ...")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="matrix products; bfloat16 is mixed precision: weights and sums stay float32"
@@ -128,6 +223,7 @@ class Config(_Section):
 
     model: str = Field("lstm", description="one of lstm, phy-lstm, phys-lstm")
     inputs: InputsConfig = InputsConfig()
+    outlook: OutlookConfig = OutlookConfig()
     network: NetworkConfig = NetworkConfig()
     normalise: NormaliseConfig = NormaliseConfig()
     split: SplitConfig = SplitConfig()
@@ -150,6 +246,58 @@ class Config(_Section):
             remedy = f"set water.deep_layers=[{others}]" if others else "use model phy-lstm"
             raise ValueError(f"inputs.target {target} is among water.deep_layers, which Eq. 11 takes from it: {remedy}")
         return self
+
+    @model_validator(mode="after")
+    def _outlook_is_possible(self) -> Self:
+        inputs, outlook = self.inputs, self.outlook
+        if not outlook.lead_days:
+            for name in ("lags", "known_future", "calendar"):
+                if getattr(inputs, name):
+                    raise ValueError(f"inputs.{name} is for outlooks: set outlook.lead_days to 1 or more")
+            for name, value in OutlookConfig():
+                if getattr(outlook, name) != value:
+                    raise ValueError(f"outlook.{name} is for outlooks: set outlook.lead_days to 1 or more")
+            return self
+        unknown = [layer for layer in self.layers if layer not in inputs.lags]
+        if unknown and (outlook.target == "change" or outlook.path == "rollout" or outlook.head == "bucket"):
+            raise ValueError(
+                f"{', '.join(unknown)} is forecast from its own newest value, which is not among inputs.lags: name it "
+                "there, or set outlook.target=level with outlook.path=direct and outlook.head=free"
+            )
+        if (outlook.head == "bucket" or outlook.rain) and "tp" not in inputs.known_future:
+            raise ValueError("outlook.head=bucket and outlook.rain need the rain ahead: name tp in inputs.known_future")
+        if outlook.path == "rollout" and (outlook.head == "bucket" or outlook.first_day_leads):
+            raise ValueError("outlook.path=rollout has one free head for all days: leave head and first_day_leads out")
+        if outlook.head == "bucket" and (outlook.rain or outlook.distribution == "cmal"):
+            raise ValueError(
+                "outlook.head=bucket cannot fall with more rain of a day, and cmal would move its water: leave "
+                "outlook.rain out, and take another outlook.distribution"
+            )
+        if outlook.distribution == "quantiles" and not outlook.levels:
+            raise ValueError("outlook.distribution=quantiles needs outlook.levels")
+        seen = [name for name in inputs.dynamic if name.startswith("swvl")]
+        if seen:
+            raise ValueError(f"inputs.dynamic names {', '.join(seen)}: outlooks see soil moisture by inputs.lags")
+        if self.loss.space != "normalised":
+            raise ValueError("loss.space is of the paper's design: outlooks count errors in units of persistence")
+        if MODELS[self.model].form and inputs.target not in self.layers and len(self.layers) == 1:
+            raise ValueError(
+                f"model {self.model} guides inputs.target {inputs.target}, which is not among outlook.layers: set "
+                f"inputs.target={self.layers[0]}"
+            )
+        if outlook.head == "bucket" and outlook.target == "level":
+            raise ValueError("outlook.head=bucket fills and empties a store day by day: set outlook.target=change")
+        return self
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers to forecast: those of the outlook, or the one target."""
+        return self.outlook.layers or (self.inputs.target,)
+
+    @property
+    def observed_layers(self) -> tuple[str, ...]:
+        """All layers whose soil moisture is read: first those that are forecast, then the other lags."""
+        return tuple(dict.fromkeys((*self.layers, *self.inputs.lags)))
 
     @property
     def weights(self) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from soilcast.memory import held_memory
 from soilcast.models import MODELS
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.config import Config
+from soilcast.training.groups import learning_cells
 from soilcast.training.inputs import cell_blocks, fit_scalings, load_inputs
-from soilcast.training.normalise import Scaling, from_arrays, to_arrays
-from soilcast.training.samples import CellDays, Samples
+from soilcast.training.normalise import Scaling, from_arrays, scalings_sha256, to_arrays
+from soilcast.training.outlook_statistics import OutlookStatistics
+from soilcast.training.samples import AnySamples, CellDays, Samples
 from soilcast.training.split import Split
 from soilcast.water import mask_observed, water_sign
 
@@ -43,14 +46,17 @@ class Dataset:
         The usable cell-days of the two periods, by position in `samples`.
     learnable
         ``(cell,)``, whether the target is there and varies.
+    outlook
+        What outlooks need beside.
     """
 
-    samples: Samples
+    samples: AnySamples
     first: int
     scalings: dict[str, Scaling]
     training: CellDays
     validation: CellDays
     learnable: npt.NDArray[np.bool_]
+    outlook: OutlookStatistics | None = None
 
     @property
     def water_sign_share(self) -> float:
@@ -65,7 +71,13 @@ class Dataset:
 
 
 def make_dataset(
-    cube: xr.Dataset, config: Config, split: Split, folder: Path | None, *, frugal: bool = False
+    cube: xr.Dataset,
+    config: Config,
+    split: Split,
+    folder: Path | None,
+    scalings: Mapping[str, Scaling] | None = None,
+    *,
+    frugal: bool = False,
 ) -> Dataset:
     """Read, normalise and lay out the development period of a cube.
 
@@ -76,6 +88,8 @@ def make_dataset(
     folder
         Where to keep what does not fit in memory, mapped; processes that train on the same share it. None for memory.
         The samples are the same to the bit.
+    scalings
+        Statistics to normalise with; by default those of the training days.
     frugal
         Keep no more of what is mapped in memory than a batch takes.
 
@@ -93,9 +107,13 @@ def make_dataset(
         "inputs": config.inputs.model_dump(mode="json"),
         "normalise": config.normalise.model_dump(mode="json"),
         "space": config.loss.space,
+        "statistics": scalings_sha256(scalings) if scalings else None,
+        "cells": [config.split.cells_share, config.split.without_climate],
         "days": [first, split.train.start, split.train.stop, split.validation.stop],
     }
-    arrays = make_arrays(folder, identity, lambda allocate: _fill(allocate, cube, config, split, days), frugal=frugal)
+    arrays = make_arrays(
+        folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), frugal=frugal
+    )
     model = MODELS[config.model]
     water = {"form": model.form, "water": config.water.model_dump(mode="json") if model.form else None}
     signed = identity | water
@@ -103,24 +121,19 @@ def make_dataset(
         "sign"
     ]
     learnable = np.array(arrays["learnable"])
-    if not learnable.any():
-        raise SoilcastError(
-            f"{_source(cube)}: {config.inputs.target} is missing or constant in every cell over the training period: "
-            "there is nothing to learn; check the source files, or set split.development"
-        )
+    refuse_unlearnable(learnable, cube, config)
     train, validation = (
         CellDays(arrays["usable"], slice(part.start - first, part.stop - first))
         for part in (split.train, split.validation)
     )
-    _refuse_empty({"training": train, "validation": validation}, cube, config, split.validation.stop - first)
+    refuse_empty({"training": train, "validation": validation}, cube, config, split.validation.stop - first)
     tensors = {name: torch.from_numpy(arrays[name]) for name in ("dynamic", "static", "target", "to_loss_space")}
     mapped = (arrays["dynamic"], arrays["target"], signs) if folder and frugal else ()
     samples = Samples(
         **tensors, water_sign=torch.from_numpy(signs), length=config.inputs.sequence_length, mapped=mapped
     )
     statistics = {name: np.array(value) for name, value in arrays.items() if name.startswith("scaling.")}
-    scalings = from_arrays(statistics, names)
-    return Dataset(samples, first, scalings, train, validation, learnable)
+    return Dataset(samples, first, from_arrays(statistics, names), train, validation, learnable)
 
 
 def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path) -> Path | None:
@@ -135,7 +148,8 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
         return None
     cells = cube.sizes["cell"]
     days = split.validation.stop - max(0, split.train.start - config.inputs.sequence_length)
-    large = cells * days * (4 * len(config.inputs.dynamic) + 4 + 1)
+    soil = len(config.inputs.lags) + 2 * len(config.layers) if config.outlook.lead_days else 1
+    large = cells * days * (4 * len(config.inputs.dynamic) + 4 * soil + 1)
     always = held_memory() + _WORKING_BYTES + cells * days * 3
     if always > memory:
         raise SoilcastError(
@@ -145,8 +159,16 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
     return None if always + large <= memory else folder
 
 
-def _fill(allocate: Allocate, cube: xr.Dataset, config: Config, split: Split, days: slice) -> None:
-    scalings = fit_scalings(cube, config.inputs, config.normalise, split.train)
+def _fill(
+    allocate: Allocate,
+    cube: xr.Dataset,
+    config: Config,
+    split: Split,
+    days: slice,
+    given: Mapping[str, Scaling] | None,
+) -> None:
+    among = learning_cells(cube, config.split)
+    scalings = given or fit_scalings(cube, config.inputs, config.normalise, split.train, among=among)
     for name, value in to_arrays(scalings).items():
         allocate(name, value.shape, value.dtype)[:] = value
     seen = cube.isel(time=days)
@@ -163,7 +185,7 @@ def _fill(allocate: Allocate, cube: xr.Dataset, config: Config, split: Split, da
         inputs = load_inputs(seen, config.inputs, own, block)
         observed = read(seen, config.inputs.target, block)
         dynamic[block], static[block] = inputs.dynamic, inputs.static
-        learnable[block] = usable_target(observed[:, train])
+        learnable[block] = usable_target(observed[:, train]) & among[block]
         usable[block] = inputs.ready & np.isfinite(observed) & learnable[block, np.newaxis]
         values, pairs = _SPACES[config.loss.space](observed, own[config.inputs.target])
         target[block], to_loss_space[block] = np.nan_to_num(values), pairs
@@ -194,7 +216,17 @@ _SPACES = {"normalised": _normalised, "physical": _physical}
 """The target in the space of the loss, and what takes a normalised forecast there, by ``loss.space``."""
 
 
-def _refuse_empty(periods: dict[str, CellDays], cube: xr.Dataset, config: Config, days: int) -> None:
+def refuse_unlearnable(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, config: Config) -> None:
+    """Raise `SoilcastError` if no cell has a target that can be learnt."""
+    if not learnable.any():
+        raise SoilcastError(
+            f"{_source(cube)}: {', '.join(config.layers)} is missing or constant in every cell over the training "
+            "period: there is nothing to learn; check the source files, or set split.development"
+        )
+
+
+def refuse_empty(periods: dict[str, CellDays], cube: xr.Dataset, config: Config, days: int) -> None:
+    """Raise `SoilcastError` if a period has no cell-day to learn from."""
     length = config.inputs.sequence_length
     for name, usable in periods.items():
         if not len(usable) and length >= days - 1:

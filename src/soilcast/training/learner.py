@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +17,16 @@ from soilcast.models.passes import PRODUCTS, Pass, make_pass
 from soilcast.models.team import SplitPass, Team
 from soilcast.training.config import TrainConfig
 from soilcast.training.ranks import Ranks
-from soilcast.training.samples import Batch, Draw, Samples, Targets, join_targets
-from soilcast.water.losses import Loss, LossWithSlope
+from soilcast.training.samples import AnySamples, AnyTargets, Batch, Draw, Targets, join_targets
+from soilcast.water.losses import LossWithSlope
 
 INFERENCE_BATCH = 512
 """Windows that go through a network at once without slopes: more fall out of the cache (benchmarks/)."""
 
 State = dict[str, Tensor]
+
+AnyLoss = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]
+"""What takes an outcome of the samples' targets and gives the loss and its parts, each ``(member,)``."""
 Losses = dict[str, Tensor]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -47,7 +51,7 @@ class Learner:
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], loss: Loss, config: TrainConfig, ranks: Ranks, threads: int = 1
+        self, networks: Sequence[nn.Module], loss: AnyLoss, config: TrainConfig, ranks: Ranks, threads: int = 1
     ) -> None:
         self.members = Members(networks)
         product = PRODUCTS[config.precision]
@@ -59,15 +63,27 @@ class Learner:
             make = functools.partial(make_pass, product=product)
             self.passing = SplitPass(self.members, make, self._team, threads)
         self._loss, self.ranks = loss, ranks
+        self._shape: tuple[int, ...] = getattr(networks[0], "output_shape", ())
+        self._learns = self.members.marked(config.freeze)
         self._parameter = nn.Parameter(self.members.weights)
         self._parameter.grad = self.members.slopes
         on_gpu = self.members.weights.device.type == "cuda"
-        self._optimiser = torch.optim.Adam([self._parameter], lr=config.learning_rate, fused=True, capturable=on_gpu)
+        # As a tensor a captured step sees it change.
+        rate = self.members.weights.new_tensor(config.learning_rate) if on_gpu else config.learning_rate
+        self._optimiser = torch.optim.Adam([self._parameter], lr=rate, fused=True, capturable=on_gpu)
 
     def close(self) -> None:
         """Send the threads home."""
         if self._team is not None:
             self._team.close()
+
+    def set_rate(self, rate: float) -> None:
+        """Take steps of this learning rate from now on."""
+        for group in self._optimiser.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def learn(self, batch: Batch, kept: Tensor | None) -> Losses:
         """Take one step.
@@ -90,10 +106,12 @@ class Learner:
         slope, losses = self._slope(batch.targets, predicted)
         self.passing.backward(slope[:, own])
         self.ranks.add(self.members.slopes)
+        if self._learns is not None:
+            self.members.slopes.mul_(self._learns)
         self._optimiser.step()
         return losses
 
-    def judge(self, samples: Samples, draw: Draw, dropped: KeptUnits | None = None) -> Tensor:
+    def judge(self, samples: AnySamples, draw: Draw, dropped: KeptUnits | None = None) -> Tensor:
         """Give the loss ``(member,)`` on a draw ``(sample,)``, without dropout unless it is given."""
         members, device = len(self.members.networks), self.members.weights.device
         predicted: list[Tensor] = []
@@ -108,12 +126,13 @@ class Learner:
                 windows = batch.windows.expand(members, -1, -1, -1)
                 predicted.append(self.passing.infer(windows, None if kept is None else kept.to(device)))
             else:
-                predicted.append(torch.zeros(members, len(part.cells), device=device))
+                predicted.append(torch.zeros(members, len(part.cells), *self._shape, device=device))
             targets.append(batch.targets)
         self.members.train(True)
         together = self.ranks.add(torch.cat(predicted, dim=1))
         with torch.no_grad():
-            total, _ = self._loss(join_targets(targets).changed(lambda one: one.expand(members, -1)).outcome(together))
+            every = join_targets(targets).changed(lambda one: one.expand(members, *one.shape[1:]))
+            total, _ = self._loss(every.outcome(together))
         return self._by_member(total)
 
     def state(self) -> State:
@@ -138,8 +157,8 @@ class Learner:
             for name, value in network.named_buffers():
                 value.copy_(state[f"buffer.{member}.{name}"])
 
-    def _slope(self, targets: Targets, predicted: Tensor) -> tuple[Tensor, Losses]:
-        if isinstance(self._loss, LossWithSlope):
+    def _slope(self, targets: AnyTargets, predicted: Tensor) -> tuple[Tensor, Losses]:
+        if isinstance(self._loss, LossWithSlope) and isinstance(targets, Targets):
             total, parts, of_outcome = self._loss.with_slope(targets.outcome(predicted))
             slope = of_outcome * targets.scale
         else:

@@ -19,7 +19,7 @@ from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.config import TrainConfig
 from soilcast.training.learner import KeptUnits, Learner, Losses
 from soilcast.training.run import seed_of
-from soilcast.training.samples import SAMPLERS, Batch, CellDays, Draw, Samples
+from soilcast.training.samples import SAMPLERS, AnySamples, Batch, CellDays, Draw
 
 _GATHERED_SAMPLES = 32_768
 """Samples that are gathered together: cheaper than batch by batch, yet never more than fit well in memory."""
@@ -27,6 +27,12 @@ _GATHERED_SAMPLES = 32_768
 _GATHERED_MAPPED = 1024
 """The same where samples are mapped from files: a sample of 224 bytes brings 64 KiB around it into memory, until its
 pages are let go."""
+
+_RATES: dict[str, Callable[[float, float], float]] = {
+    "constant": lambda rate, passed: rate,
+    "cosine": lambda rate, passed: rate * (1 + math.cos(math.pi * passed)) / 2,
+}
+"""Learning rate once a share of the epochs has passed, by ``train.schedule``."""
 
 _TRAINING, _VALIDATION = 1, 2
 """What dropout is drawn for."""
@@ -115,7 +121,7 @@ class DivergedError(Exception):
 
 def train_networks(
     learner: Learner,
-    samples: Samples,
+    samples: AnySamples,
     usable: CellDays,
     validation: Draw,
     config: TrainConfig,
@@ -182,7 +188,7 @@ def train_networks(
     return training
 
 
-def _judge_once(learner: Learner, samples: Samples, validation: Draw, training: Training, point: Checkpoint) -> None:
+def _judge_once(learner: Learner, samples: AnySamples, validation: Draw, training: Training, point: Checkpoint) -> None:
     """Give a training that ended before its first validation the weights that it had come to."""
     if training.log and not training.weights:
         learner.restore(_part(point.tensors, "learner."))
@@ -192,7 +198,7 @@ def _judge_once(learner: Learner, samples: Samples, validation: Draw, training: 
 def _run_epoch(
     learner: Learner,
     step: Step,
-    samples: Samples,
+    samples: AnySamples,
     usable: CellDays,
     validation: Draw,
     config: TrainConfig,
@@ -201,6 +207,7 @@ def _run_epoch(
     before: Checkpoint,
 ) -> None:
     epoch = len(training.log) + 1
+    learner.set_rate(_RATES[config.schedule](config.learning_rate, (epoch - 1) / config.epochs))
     began = time.perf_counter()
     draws = _draws(usable, config, epoch)
     try:
@@ -236,7 +243,7 @@ class _NotFiniteError(Exception):
 
 
 def _take_steps(
-    learner: Learner, step: Step, samples: Samples, draws: Draw, config: TrainConfig, epoch: int, dropout: float
+    learner: Learner, step: Step, samples: AnySamples, draws: Draw, config: TrainConfig, epoch: int, dropout: float
 ) -> dict[str, float]:
     """Take an epoch's steps and give the mean losses."""
     kept = _dropped(learner, config, epoch, dropout, _TRAINING)
@@ -259,7 +266,7 @@ def _take_steps(
     return {"train_loss": means.pop("loss"), **{f"train_{name}": value for name, value in means.items()}}
 
 
-def _batches(samples: Samples, draws: Draw, device: torch.device) -> Iterator[Batch]:
+def _batches(samples: AnySamples, draws: Draw, device: torch.device) -> Iterator[Batch]:
     most = _GATHERED_MAPPED if samples.mapped else _GATHERED_SAMPLES
     together = max(1, most // draws.cells[0].size)
     groups = [draws[start : start + together] for start in range(0, len(draws.cells), together)]
@@ -268,8 +275,8 @@ def _batches(samples: Samples, draws: Draw, device: torch.device) -> Iterator[Ba
             yield gathered[position]
 
 
-def _gathered(samples: Samples, groups: Sequence[Draw], device: torch.device) -> Iterator[Batch]:
-    if samples.dynamic.device == device:
+def _gathered(samples: AnySamples, groups: Sequence[Draw], device: torch.device) -> Iterator[Batch]:
+    if samples.device == device:
         yield from map(samples.gather, groups)
         return
     # A GPU's next batches are gathered while it works.
@@ -288,7 +295,7 @@ def _dropped(learner: Learner, config: TrainConfig, epoch: int, dropout: float, 
 
 
 def _validate(
-    learner: Learner, samples: Samples, validation: Draw, training: Training, dropped: KeptUnits | None = None
+    learner: Learner, samples: AnySamples, validation: Draw, training: Training, dropped: KeptUnits | None = None
 ) -> float:
     """Judge all members, keep the weights of those that are better than before, and give the mean loss."""
     losses = learner.judge(samples, validation, dropped).tolist()

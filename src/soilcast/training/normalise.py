@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,6 +65,11 @@ class Statistics:
     squares: Array
     lowest: Array
     highest: Array
+
+    def of_cells(self, cells: npt.NDArray[np.bool_]) -> Statistics:
+        """Keep what is known of some cells, and forget what is known of the others."""
+        forgotten = {"count": 0.0, "mean": 0.0, "squares": 0.0, "lowest": np.inf, "highest": -np.inf}
+        return Statistics(*(np.where(cells, getattr(self, name), value) for name, value in forgotten.items()))
 
     def merged(self) -> Statistics:
         """Statistics of all cells together, ``(1,)``."""
@@ -136,6 +142,14 @@ def to_arrays(scalings: Mapping[str, Scaling]) -> dict[str, Array]:
         for name, scaling in scalings.items()
         for part in ("offset", "scale")
     }
+
+
+def scalings_sha256(scalings: Mapping[str, Scaling]) -> str:
+    """Tell statistics from others."""
+    digest = hashlib.sha256()
+    for name, array in sorted(to_arrays(scalings).items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def from_arrays(arrays: Mapping[str, Array], names: tuple[str, ...]) -> dict[str, Scaling]:

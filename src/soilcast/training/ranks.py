@@ -40,7 +40,7 @@ class Ranks:
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def gather(self, own: Tensor, count: int) -> Tensor:
-        """Put together ``(member, count)`` from what every process has of it by `share`, ``(member, ...)``.
+        """Put together ``(member, count, ...)`` from what every process has of it by `share`.
 
         Raises
         ------
@@ -49,7 +49,7 @@ class Ranks:
         """
         if self.size == 1:
             return own
-        every = own.new_zeros(len(own), count)
+        every = own.new_zeros(len(own), count, *own.shape[2:])
         every[:, self.share(count)] = own
         return self.add(every)  # a sum with zeros is exact, and shares may differ in size
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,15 @@ from torch import Tensor, nn
 from soilcast.errors import SoilcastError
 from soilcast.files import sha256_of
 from soilcast.models import MODELS, NETWORKS
+from soilcast.models.outlook import OutlookDesign, OutlookLSTM
 from soilcast.schema import read_yaml, validate
+from soilcast.training import calibration
+from soilcast.training.calibration import Calibration
 from soilcast.training.config import Config
+from soilcast.training.known import horizon_of
 from soilcast.training.normalise import Scaling, from_arrays, to_arrays
+from soilcast.training.outlook_loss import distribution_of
+from soilcast.training.outlook_statistics import OutlookStatistics
 
 RUN_FORMAT = 2
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
@@ -47,6 +54,10 @@ class Run:
         The content of run.json: label, periods, hash of the cube, how training went, provenance.
     log
         The content of log.jsonl, a record an epoch.
+    outlook
+        What outlooks need beside; None of the paper's design.
+    calibration
+        What makes the quantiles of outlooks true; None of the paper's design.
     """
 
     config: Config
@@ -57,18 +68,42 @@ class Run:
     usable: npt.NDArray[np.bool_]
     record: Mapping[str, Any]
     log: list[dict[str, Any]]
+    outlook: OutlookStatistics | None = None
+    calibration: Calibration | None = None
 
 
 def build_networks(config: Config) -> list[nn.Module]:
     """Build the untrained networks of a config, in evaluation mode; each member's weights come from its own seed."""
-    features = len(config.inputs.dynamic) + len(config.inputs.static)
-    build = NETWORKS[MODELS[config.model].network]
+    build = _outlook_builder(config) if config.outlook.lead_days else _builder(config)
     networks = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(config.train.seed, config.train.seed + config.train.ensemble):
             torch.manual_seed(seed_of(seed))
-            networks.append(build(features, config.network.hidden_size, config.network.dropout).eval())
+            networks.append(build().eval())
     return networks
+
+
+def _builder(config: Config) -> Callable[[], nn.Module]:
+    features = len(config.inputs.dynamic) + len(config.inputs.static)
+    build = NETWORKS[MODELS[config.model].network]
+    return functools.partial(build, features, config.network.hidden_size, config.network.dropout)
+
+
+def _outlook_builder(config: Config) -> Callable[[], nn.Module]:
+    outlook, horizon = config.outlook, horizon_of(config)
+    design = OutlookDesign(
+        horizon=horizon,
+        hidden_size=config.network.hidden_size,
+        dropout=config.network.dropout,
+        spread=tuple(distribution_of(config).start().tolist()),
+        change=outlook.target == "change",
+        rollout=outlook.path == "rollout",
+        bucket=outlook.head == "bucket",
+        response=config.inputs.known_future.index("tp") if outlook.rain else None,
+        hidden_lags=outlook.hidden_lags,
+        first_day_leads=outlook.first_day_leads,
+    )
+    return functools.partial(OutlookLSTM, design)
 
 
 def seed_of(*parts: int) -> int:
@@ -84,6 +119,8 @@ def save_run(folder: Path, run: Run) -> None:
         for name, value in network.state_dict().items()
     }
     arrays = to_arrays(run.scalings) | {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
+    arrays |= run.outlook.to_arrays() if run.outlook else {}
+    arrays |= calibration.to_arrays(run.calibration) if run.calibration else {}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
     # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
     # As bytes, since a full disk is a fault of its own in save_file, not the system's.
@@ -110,7 +147,7 @@ def open_run(path: str | Path) -> Run:
     tensors = _load_weights(path / WEIGHTS, str(record.get("weights_sha256")))
     networks = build_networks(config)
     others = {name: value.numpy() for name, value in tensors.items() if not name.startswith("network.")}
-    names = (*config.inputs.dynamic, config.inputs.target, *config.inputs.static)
+    names = (*config.inputs.dynamic, config.inputs.target, *config.observed_layers, *config.inputs.static)
     try:
         for member, network in enumerate(networks):
             begin = f"network.{member}."
@@ -118,11 +155,14 @@ def open_run(path: str | Path) -> Run:
             network.load_state_dict(own)
         scalings = from_arrays(others, names)
         lat, lon, usable = (others[f"cells.{part}"] for part in ("lat", "lon", "usable"))
-    except (KeyError, RuntimeError) as error:
+        outlook = OutlookStatistics.from_arrays(others) if config.outlook.lead_days else None
+        learnt = calibration.from_arrays(others) if config.outlook.lead_days and config.outlook.levels else None
+    except (KeyError, RuntimeError, ValueError) as error:
         raise SoilcastError(
             f"{path / WEIGHTS}: these weights do not belong to the network of {CONFIG}: train the run again"
         ) from error
-    return Run(config, networks, scalings, lat, lon, usable.astype(bool), record, _read_log(path / LOG))
+    cells = usable.astype(bool)
+    return Run(config, networks, scalings, lat, lon, cells, record, _read_log(path / LOG), outlook, learnt)
 
 
 def _read_record(path: Path) -> dict[str, Any]:

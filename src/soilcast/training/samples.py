@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from soilcast.water.losses import Outcome
 
 Indices = npt.NDArray[np.int64]
 
-_SHARE_OF_GPU = 0.8
+SHARE_OF_GPU = 0.8
 """Of a GPU's free memory, samples may take this share."""
 
 
@@ -61,6 +62,20 @@ class Targets:
         return Targets(*(change(getattr(self, field.name)) for field in fields(self)))
 
 
+class AnyTargets(Protocol):
+    """What any loss compares forecasts with: a dataclass of tensors that are alike but for their last axes."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def outcome(self, predicted: Tensor) -> Any:
+        """Lay forecasts beside what was observed: what the loss takes."""
+        ...
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Do the same to all parts."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """What a step of training sees; leading axes ``...`` are batches that were gathered together.
@@ -74,7 +89,7 @@ class Batch:
     """
 
     windows: Tensor
-    targets: Targets
+    targets: AnyTargets
 
     def __getitem__(self, part: int) -> Batch:
         """Take one of the batches."""
@@ -91,14 +106,41 @@ class Batch:
     def copy_(self, other: Batch) -> None:
         """Take over the content of another batch of the same shape."""
         self.windows.copy_(other.windows)
-        for field in fields(Targets):
+        for field in fields(self.targets):
             getattr(self.targets, field.name).copy_(getattr(other.targets, field.name))
 
 
-def join_targets(parts: Sequence[Targets]) -> Targets:
-    """Put samples together, ``(..., member, sample)`` along the last axis."""
-    names = [field.name for field in fields(Targets)]
-    return Targets(*(torch.cat([getattr(part, name) for part in parts], dim=-1) for name in names))
+def join_targets(parts: Sequence[AnyTargets]) -> AnyTargets:
+    """Put samples together, those of ``(member, sample, ...)``."""
+    kind = type(parts[0])
+    return kind(*(torch.cat([getattr(part, field.name) for part in parts], dim=1) for field in fields(parts[0])))
+
+
+class AnySamples(Protocol):
+    """What a training draws its batches from."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        ...
+
+    @property
+    def mapped(self) -> Sequence[npt.NDArray[np.generic]]:
+        """Arrays that are mapped from files."""
+        ...
+
+    @property
+    def water_sign(self) -> Tensor:
+        """dW_t of Eq. 12 after Eq. 13, ``(cell, time)`` int8."""
+        ...
+
+    def to(self, device: torch.device) -> AnySamples:
+        """Move to a device, or stay."""
+        ...
+
+    def gather(self, draw: Draw) -> Batch:
+        """Gather the samples of a draw ``(..., member, sample)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -131,19 +173,23 @@ class Samples:
     length: int
     mapped: Sequence[npt.NDArray[np.generic]] = ()
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.dynamic.device
+
     def to(self, device: torch.device) -> Samples:
         """Move to a device; what is mapped from files or does not fit stays where it is, and its batches are moved."""
         names = ("dynamic", "static", "target", "water_sign", "to_loss_space")
         if device.type == "cpu" or self.mapped:
             return self
-        if sum(getattr(self, name).nbytes for name in names) > _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
+        if sum(getattr(self, name).nbytes for name in names) > SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
             return self
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def gather(self, draw: Draw) -> Batch:
         """Gather the samples of a draw ``(..., member, sample)``: one gather an array, no Python per sample."""
-        device = self.dynamic.device
-        cells, days = torch.from_numpy(draw.cells).to(device), torch.from_numpy(draw.days).to(device)
+        cells, days = (torch.from_numpy(one).to(self.device) for one in (draw.cells, draw.days))
         windows = gather_windows(self.dynamic, self.static, cells, days, self.length)
         at = cells * self.target.shape[1] + days
         observed, before = self.target.view(-1)[at], self.target.view(-1)[at - 1]

@@ -20,14 +20,19 @@ from soilcast.models import MODELS
 from soilcast.progress import progress_bar
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
+from soilcast.training.beginning import begin_with, refuse_seen, take_weights
+from soilcast.training.calibrating import calibrated
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
 from soilcast.training.devices import choose_device, torch_threads
-from soilcast.training.inputs import refuse_missing_inputs
-from soilcast.training.learner import Learner
+from soilcast.training.inputs import refuse_missing_inputs, refuse_missing_layers
+from soilcast.training.learner import AnyLoss, Learner
 from soilcast.training.loop import DivergedError, Record, Training, Watch, train_networks
+from soilcast.training.normalise import Scaling
 from soilcast.training.outcome import describe_divergence, make_run
+from soilcast.training.outlook_dataset import make_outlook_dataset
+from soilcast.training.outlook_loss import OutlookLoss
 from soilcast.training.ranks import Ranks, joined_ranks
 from soilcast.training.run import LOG, RECORD, Run, build_networks, open_run, save_run
 from soilcast.training.samples import fixed_sample
@@ -50,6 +55,7 @@ def train(
     resume: bool = False,
     memory: int | None = None,
     samples: str | Path | None = None,
+    init: str | Path | None = None,
     progress: bool = False,
 ) -> Run:
     """Train a model on a cube and write the run.
@@ -74,6 +80,9 @@ def train(
         Hold no more than this [bytes]: samples that do not fit are mapped from files, with the same result.
     samples
         Folder to keep mapped samples in, which runs that are trained on the same cube share.
+    init
+        A run to begin with instead of random weights, such as one of the globe for a region or for stations. If its
+        statistics are of all cells (``normalise.scope=global``) they are kept, as its weights know no others.
     progress
         Show a bar.
 
@@ -85,31 +94,38 @@ def train(
     Raises
     ------
     SoilcastError
-        A fault of the cube or of the config; a checkpoint of another training; a loss that is no finite number (the
-        best weights until then are written); a full disk (the last checkpoint stands).
+        A fault of the cube, of the config or of the run to begin with; a checkpoint of another training; a loss that
+        is no finite number (the best weights until then are written); a full disk (the last checkpoint stands).
     """
     out, config = Path(out), config or Config()
+    first = begin_with(init, config) if init is not None else None
+    if config.train.freeze and first is None:
+        raise SoilcastError("train.freeze keeps weights of a run that the training begins with: give it as --init RUN")
     device = choose_device(config.train.device)
     with joined_ranks(device) as ranks, torch_threads(config.train.threads) as threads:
         opened = open_cube(cube)
-        finished = _finished(out, opened, config, ranks) if resume else None
+        finished = _finished(out, opened, config, ranks, first) if resume else None
         if finished is not None:
             return finished
         split = split_days(opened["time"].to_numpy(), config.split, str(cube))
         _refuse_lacking(opened, config)
+        if first is not None:
+            refuse_seen(first, opened["time"].to_numpy(), split.test, str(init))
         with _full_disk_told(out), _workplace(out, ranks, overwrite=overwrite, resume=resume) as place:
             folder = Path(samples) if samples else choose_folder(opened, config, split, memory, place / _SAMPLES)
             if ranks.any(folder is not None, device):
                 folder = folder or place / _SAMPLES
-            dataset = _dataset(opened, config, split, folder, ranks, frugal=memory is not None)
-            checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks))
+            scalings = first.scalings if first and config.normalise.scope == "global" else None
+            dataset = _dataset(opened, config, split, folder, ranks, scalings, frugal=memory is not None)
+            checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks, first))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training) -> Run:
-                run = make_run(opened, config, split, dataset, training)
+                run = calibrated(make_run(opened, config, split, dataset, training), opened, dataset)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
-                run = replace(run, record={**run.record, **memory_held, "provenance": provenance})
+                begun = {"init_sha256": first.record["weights_sha256"]} if first else {}
+                run = replace(run, record={**run.record, **memory_held, **begun, "provenance": provenance})
                 if ranks.leads:
                     with whole_or_nothing(out, overwrite=overwrite or resume) as partial, _full_disk_told(out):
                         partial.mkdir()
@@ -117,7 +133,7 @@ def train(
                 return run
 
             try:
-                with closing(_learner(config, device, ranks, threads)) as learner:
+                with closing(_learner(config, device, ranks, threads, first)) as learner:
                     training = _train(learner, dataset, config, checkpoints, ranks, resume=resume, shown=progress)
             except DivergedError as error:
                 if error.training.weights:
@@ -177,18 +193,29 @@ def _train(
         )
 
 
-def _learner(config: Config, device: torch.device, ranks: Ranks, threads: int) -> Learner:
+def _learner(config: Config, device: torch.device, ranks: Ranks, threads: int, first: Run | None) -> Learner:
     model = MODELS[config.model]
     networks = [network.to(device) for network in build_networks(config)]
-    return Learner(networks, LOSSES[model.loss](config.weights), config.train, ranks, threads)
+    if first is not None:
+        take_weights(networks, first)
+    loss: AnyLoss = OutlookLoss(config) if config.outlook.lead_days else LOSSES[model.loss](config.weights)
+    return Learner(networks, loss, config.train, ranks, threads)
 
 
 def _dataset(
-    cube: xr.Dataset, config: Config, split: Split, folder: Path | None, ranks: Ranks, *, frugal: bool
+    cube: xr.Dataset,
+    config: Config,
+    split: Split,
+    folder: Path | None,
+    ranks: Ranks,
+    scalings: Mapping[str, Scaling] | None,
+    *,
+    frugal: bool,
 ) -> Dataset:
     if folder is not None and not ranks.leads:
         ranks.wait()
-    dataset = make_dataset(cube, config, split, folder, frugal=frugal)
+    make = make_outlook_dataset if config.outlook.lead_days else make_dataset
+    dataset = make(cube, config, split, folder, scalings, frugal=frugal)
     if folder is not None and ranks.leads:
         ranks.wait()  # the others open what the first has written
     return dataset
@@ -196,12 +223,13 @@ def _dataset(
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
     refuse_missing_inputs(cube, config.inputs)
+    refuse_missing_layers(cube, config.layers)
     form = MODELS[config.model].form
     if form:
         refuse_missing(cube, form, config.water)
 
 
-def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks) -> Run | None:
+def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, first: Run | None) -> Run | None:
     """Open ``out`` if it is the very run that is asked for, and finished."""
     if not (out / RECORD).is_file():
         return None
@@ -214,6 +242,8 @@ def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks) -> Run 
     if differing or run.record["cube_sha256"] != cube.attrs["content_sha256"]:
         what = f"{differing[0]} {json.dumps(found.get(differing[0]))}" if differing else "another cube"
         raise SoilcastError(f"{out} is a run of {what}: give another --out, or --overwrite to replace it")
+    if run.record.get("init_sha256") != (first.record["weights_sha256"] if first else None):
+        raise SoilcastError(f"{out} is a run with another --init: give another --out, or --overwrite to replace it")
     if status not in _DONE:
         raise SoilcastError(
             f"{out} is an unfinished run ({status}), and there is no checkpoint to go on from: start anew with "
@@ -224,7 +254,7 @@ def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks) -> Run 
     return run
 
 
-def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks) -> dict[str, Any]:
+def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks, first: Run | None) -> dict[str, Any]:
     """All that the bits of the weights depend on."""
     found = versions()
     return {
@@ -232,6 +262,7 @@ def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks) -> d
         **{f"version of {package}": found.get(package) for package in ("soilcast", "torch", "numpy")},
         "threads": threads,
         "processes": ranks.size,
+        **({"run of --init": first.record["weights_sha256"]} if first else {}),
         **flatten(config.model_dump(mode="json")),
     }
 
