@@ -31,7 +31,7 @@ from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
-from soilcast.forecasting.produce import _on_worker
+from soilcast.forecasting.next_day import _on_worker
 from soilcast.training import load_config, open_run, train
 from soilcast.verify import blocks, evaluate
 
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that make three pieces of each forecast and of the scores."""
-    monkeypatch.setattr("soilcast.forecasting.produce.block_size", lambda *_: 64)
+    monkeypatch.setattr("soilcast.forecasting.next_day.block_size", lambda *_: 64)
     monkeypatch.setattr(EVALUATE, "block_size", lambda *_: 64)
 
 

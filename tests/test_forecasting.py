@@ -22,19 +22,25 @@ from soilcast.forecasting.stream import ForecastStream
 from soilcast.training import load_config, open_run, train
 from soilcast.training.run import save_run
 
-# A child that is gone at the moment when it has renamed something to (or away from) the name that it was told.
-GONE_AFTER_RENAMING = """
+# A child that is gone at the moment when the forecast, or what it replaces, has been moved.
+GONE_WHILE_MOVING = """
 import os, sys
 from pathlib import Path
+from soilcast import files
 from soilcast.forecasting import forecast
 run, cube, out, moment = sys.argv[1:]
-rename = Path.rename
+rename, exchange = Path.rename, files.exchange
 def rename_and_go(self, to):
     rename(self, to)
     if Path(out) == (Path(to) if moment == "to" else self):
         os._exit(9)
-Path.rename = Path.replace = rename_and_go
-forecast(run, cube, out, overwrite=moment == "from")
+def exchange_and_go(one, other):
+    if moment != "swap":
+        return False
+    assert exchange(one, other)
+    os._exit(9)
+Path.rename, files.exchange = rename_and_go, exchange_and_go
+forecast(run, cube, out, overwrite=moment != "to")
 """
 
 QUICK = ["train.epochs=2", "train.validate_every=1", "train.batches_per_epoch=10", "network.hidden_size=8"]
@@ -89,15 +95,15 @@ def test_a_forecast_is_what_the_network_says_of_the_seven_days_before(folder: Pa
     assert float(result["swvl1"][cell, position]) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("moment", ["to", "from"])
+@pytest.mark.parametrize("moment", ["to", "from", "swap"])
 def test_killed_while_it_moves_to_its_place_it_is_gone_on_with(folder: Path, tmp_path: Path, moment: str) -> None:
     out = tmp_path / "forecast"
-    if moment == "from":
+    if moment != "to":
         forecast(folder / "ensemble", folder / "cube", out)
     expected = forecast(folder / "run", folder / "cube", tmp_path / "expected")
-    command = [sys.executable, "-c", GONE_AFTER_RENAMING, folder / "run", folder / "cube", out, moment]
+    command = [sys.executable, "-c", GONE_WHILE_MOVING, folder / "run", folder / "cube", out, moment]
     assert subprocess.run(list(map(str, command)), check=False, timeout=120).returncode == 9
-    assert out.exists() == (moment == "to")
+    assert out.exists() == (moment != "from")
     blocks = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ForecastStream, "write", lambda self, number, values: blocks.append(number))
@@ -107,7 +113,7 @@ def test_killed_while_it_moves_to_its_place_it_is_gone_on_with(folder: Path, tmp
 
 def test_what_is_noted_without_a_store_is_made_anew(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "forecast"
-    command = [sys.executable, "-c", GONE_AFTER_RENAMING, folder / "run", folder / "cube", out, "to"]
+    command = [sys.executable, "-c", GONE_WHILE_MOVING, folder / "run", folder / "cube", out, "to"]
     subprocess.run(list(map(str, command)), check=False, timeout=120)
     out.rename(tmp_path / "elsewhere")
     again = forecast(folder / "run", folder / "cube", out, resume=True)
@@ -136,7 +142,7 @@ def test_any_block_of_cells_gives_the_same_bits(
     monkeypatch.setattr("soilcast.forecasting.blocks._WINDOWS_AT_ONCE", {"cpu": 20})
     made = []
     for size in (2, 4, 8, 4096):
-        monkeypatch.setattr("soilcast.forecasting.produce.block_size", lambda *_, size=size: size)
+        monkeypatch.setattr("soilcast.forecasting.next_day.block_size", lambda *_, size=size: size)
         options = {"period": "2019-05-01:2019-05-10", "precision": precision}
         made.append(forecast(folder / model, folder / "cube", tmp_path / f"{size}", **options)["swvl1"].to_numpy())
     for other in made[1:]:
@@ -219,7 +225,7 @@ def test_an_unfinished_forecast_is_gone_on_with(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     whole = forecast(folder / "run", folder / "cube", tmp_path / "whole")["swvl1"].to_numpy()
-    monkeypatch.setattr("soilcast.forecasting.produce.block_size", lambda *_: 4)
+    monkeypatch.setattr("soilcast.forecasting.next_day.block_size", lambda *_: 4)
     calls = []
     genuine = ForecastStream.write
 

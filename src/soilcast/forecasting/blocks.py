@@ -56,7 +56,7 @@ class BlockForecaster:
         self, run: Run, cube: xr.Dataset, wanted: slice, precision: str, threads: int, device: torch.device
     ) -> None:
         self.run, self._threads, self._device = run, threads, device
-        self._rows, self._known = _match_cells(run, cube)
+        self._rows, self._known = match_cells(run, cube)
         length = run.config.inputs.sequence_length
         first = max(0, wanted.start - length)
         self._seen = cube.isel(time=slice(first, wanted.stop))
@@ -115,7 +115,7 @@ class BlockForecaster:
         return (slice(start, min(start + self.group, cells)) for start in range(0, cells, self.group))
 
 
-def _match_cells(run: Run, cube: xr.Dataset) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def match_cells(run: Run, cube: xr.Dataset) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Row of the run's statistics for each cell of the cube, and whether the run can forecast the cell."""
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
     if run.config.normalise.scope == "global":

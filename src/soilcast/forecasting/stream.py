@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dask.array
-import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from soilcast.cube.store import zarr_encoding, zarr_settings
+from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, zarr_encoding, zarr_settings
 from soilcast.errors import SoilcastError
 from soilcast.files import flush_to_disk, replace_file
 from soilcast.workplace import first_difference
@@ -21,6 +22,28 @@ from soilcast.workplace import first_difference
 PROGRESS = "forecast.json"
 
 _STORE = "forecast.zarr"
+
+_CHUNK_VALUES = CELL_CHUNK * DAY_CHUNK
+"""Values of a chunk, at most."""
+
+
+@dataclass(frozen=True)
+class Promised:
+    """A variable whose values come block by block of cells.
+
+    Parameters
+    ----------
+    dims
+        Its dimensions, the first of which is ``cell``.
+    attributes
+        Its attributes.
+    dtype
+        Its type.
+    """
+
+    dims: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    dtype: str = "float32"
 
 
 class ForecastStream:
@@ -32,8 +55,8 @@ class ForecastStream:
         Folder to work in.
     skeleton
         The forecast without its values: coordinates, attributes, ``area``.
-    target
-        Name of the variable to forecast, and its attributes.
+    promised
+        The variables to forecast by name.
     block
         Cells a block, which is a chunk of the store.
     identity
@@ -44,12 +67,12 @@ class ForecastStream:
         self,
         place: Path,
         skeleton: xr.Dataset,
-        target: tuple[str, Mapping[str, Any]],
+        promised: Mapping[str, Promised],
         block: int,
         identity: Mapping[str, Any],
     ) -> None:
         self.store, self._progress = place / _STORE, place / PROGRESS
-        self._target, self._block = target[0], block
+        self._block = block
         self._identity = json.loads(json.dumps({**identity, "cells a block": block}))
         cells = skeleton.sizes["cell"]
         self.blocks = [slice(start, min(start + block, cells)) for start in range(0, cells, block)]
@@ -58,22 +81,23 @@ class ForecastStream:
         if self._progress.exists() and self.store.exists():
             self.done = self._read()
         else:
-            self._create(skeleton, target)
+            self._create(skeleton, promised)
         with zarr_settings():
-            array = zarr.open_group(self.store, mode="r+")[self._target]
-        assert isinstance(array, zarr.Array)
-        self._array = array
+            group = zarr.open_group(self.store, mode="r+")
+            self._arrays: dict[str, Any] = {name: group[name] for name in promised}
 
     @property
     def missing(self) -> list[int]:
         """Numbers of the blocks that are not there yet."""
         return [number for number in range(len(self.blocks)) if number not in self.done]
 
-    def write(self, number: int, values: npt.NDArray[np.float32]) -> None:
-        """Write a block ``(cell, time)`` to the disk, then note that it is there."""
+    def write(self, number: int, values: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write a block of cells of all variables to the disk, then note that it is there."""
         with zarr_settings():
-            self._array[self.blocks[number]] = values
-        flush_to_disk(self.store / self._target / "c" / str(number))
+            for name, array in self._arrays.items():
+                array[self.blocks[number]] = values[name]
+        for name in self._arrays:
+            flush_to_disk(self.store / name / "c" / str(number))
         self.done.add(number)
         self._note()
 
@@ -85,16 +109,27 @@ class ForecastStream:
         """Forget the unfinished work: it is done."""
         self._progress.unlink(missing_ok=True)
 
-    def _create(self, skeleton: xr.Dataset, target: tuple[str, Mapping[str, Any]]) -> None:
-        shape = (skeleton.sizes["cell"], skeleton.sizes["time"])
-        empty = dask.array.zeros(shape, dtype=np.float32, chunks=-1)
-        whole = skeleton.assign({self._target: (("cell", "time"), empty, dict(target[1]))})
+    def _create(self, skeleton: xr.Dataset, promised: Mapping[str, Promised]) -> None:
+        whole, chunks = skeleton, {}
+        for name, one in promised.items():
+            shape = tuple(skeleton.sizes[dim] for dim in one.dims)
+            empty = dask.array.zeros(shape, dtype=one.dtype, chunks=-1)
+            whole = whole.assign({name: (one.dims, empty, dict(one.attributes))})
+            chunks[name] = self._chunks(one, skeleton)
         encoding = {str(name): zarr_encoding(variable) for name, variable in whole.variables.items() if variable.dims}
-        _, days = encoding[self._target]["chunks"]
-        encoding[self._target]["chunks"] = (min(self._block, shape[0]), days)
+        for name, shape in chunks.items():
+            encoding[name]["chunks"] = shape
         with zarr_settings():
             whole.to_zarr(self.store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
         self._note()
+
+    def _chunks(self, one: Promised, skeleton: xr.Dataset) -> tuple[int, ...]:
+        """A block of cells, as many days as a chunk has room for, and all of what each day has."""
+        sizes = {dim: skeleton.sizes[dim] for dim in one.dims} | {"cell": min(self._block, skeleton.sizes["cell"])}
+        if "time" in sizes:
+            others = math.prod(size for dim, size in sizes.items() if dim != "time")
+            sizes["time"] = max(1, min(sizes["time"], DAY_CHUNK, _CHUNK_VALUES // others))
+        return tuple(sizes[dim] for dim in one.dims)
 
     def _note(self) -> None:
         content = json.dumps({"identity": self._identity, "done": sorted(self.done)})

@@ -1,0 +1,122 @@
+"""How the outlook of a day is added to those of the days before: the old store or the new one stands, whole."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from soilcast.cube import open_artifact
+from soilcast.cube.store import zarr_settings
+from soilcast.errors import SoilcastError
+from soilcast.files import link_or_copy
+
+_JOINED = "joined.zarr"
+_ALIKE = ("targets", "weights_sha256", "lead_days", "latency_days", "weather", "precision")
+
+
+def refuse_append(out: Path, asked: dict[str, Any], cube: xr.Dataset, issue: np.datetime64) -> None:
+    """Raise `SoilcastError` unless the outlook of a day can be added to those of ``out``.
+
+    Parameters
+    ----------
+    out
+        Outlooks that are there.
+    asked
+        Attributes of the outlook to add.
+    cube
+        The opened cube that it is of.
+    issue
+        Its issue day.
+    """
+    if not out.is_dir():
+        raise SoilcastError(f"{out}: outlooks are added to a Zarr folder: give one as --out, or leave --append out")
+    with open_artifact(out, "outlook") as found:
+        for name in _ALIKE:
+            if found.attrs.get(name) != asked[name]:
+                raise SoilcastError(
+                    f"{out}: {name} is {found.attrs.get(name)}, but {asked[name]} of this outlook: give another --out"
+                )
+        if any(not np.array_equal(found[name].to_numpy(), cube[name].to_numpy()) for name in ("lat", "lon")):
+            raise SoilcastError(f"{out}: these are outlooks of other cells than those of the cube: give another --out")
+        last = found["time"].to_numpy()[-1]
+        single = all(
+            one.encoding["chunks"][one.dims.index("time")] == 1
+            for one in found.data_vars.values()
+            if "time" in one.dims
+        )
+    if issue <= last:
+        raise SoilcastError(
+            f"{out}: its last issue day is {np.datetime_as_string(last, 'D')}, and days are added behind it: "
+            f"{np.datetime_as_string(issue, 'D')} is not: give another --from or --out"
+        )
+    if not single:
+        raise SoilcastError(f"{out}: these are outlooks of a whole period: add days to those that --from made")
+
+
+def joined(out: Path, added: Path, place: Path) -> Path:
+    """Make a store of what ``out`` holds and of the outlook of one more day.
+
+    Chunks of the days that are there get a second name and are not written again. No file of ``out`` is changed: all
+    that grows is copied first.
+
+    Parameters
+    ----------
+    out
+        The outlooks that are there.
+    added
+        The store of the outlook to add.
+    place
+        Folder to work in.
+
+    Returns
+    -------
+    The path of the new store.
+    """
+    store = place / _JOINED
+    shutil.rmtree(store, ignore_errors=True)
+    with xr.open_zarr(out, consolidated=False, chunks=None) as old, zarr_settings():
+        by_day = [str(name) for name, one in old.data_vars.items() if "time" in one.dims]
+        growing = [str(name) for name, one in old.variables.items() if "time" in one.dims]
+        _link(out, store, by_day)
+        group, new = zarr.open_group(store, mode="r+"), zarr.open_group(added, mode="r")
+        with xr.open_zarr(added, consolidated=False, chunks=None) as outlook:
+            for name in growing:
+                _grow(group[name], old[name], outlook[name], new[name])
+            days = old["time"].to_numpy()[0], outlook["time"].to_numpy()[-1]
+        group.attrs.update({**new.attrs, "issue_days": ":".join(np.datetime_as_string(day, "D") for day in days)})
+    return store
+
+
+def _grow(array: Any, old: xr.DataArray, outlook: xr.DataArray, stored: Any) -> None:
+    """Add the day of an outlook behind the others, in the units in which these are stored."""
+    axis = old.dims.index("time")
+    shape = list(array.shape)
+    shape[axis] += 1
+    array.resize(tuple(shape))
+    at = tuple(slice(-1, None) if position == axis else slice(None) for position in range(len(shape)))
+    if old.dtype.kind == "M":  # days are counted from a day of each store's own
+        encoding = {name: old.encoding[name] for name in ("units", "calendar", "dtype")}
+        coded = xr.conventions.encode_cf_variable(xr.Variable(outlook.dims, outlook.to_numpy(), encoding=encoding))
+        array[at] = coded.to_numpy()
+    else:
+        array[at] = stored[:]
+
+
+def _link(out: Path, store: Path, by_day: list[str]) -> None:
+    """Give the chunks of variables with a chunk a day second names, and copy all else."""
+    for file in sorted(out.rglob("*")):
+        target = store / file.relative_to(out)
+        if file.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        first, *others = file.relative_to(out).parts
+        if first in by_day and others[0] == "c":
+            link_or_copy(file, target)
+        else:
+            shutil.copyfile(file, target)

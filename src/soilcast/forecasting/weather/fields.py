@@ -1,0 +1,286 @@
+"""Which variable of a weather forecast is which of the contract, and how its values are gathered at cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube import VARIABLES, Conversion, conversion
+from soilcast.cube.calendar import Days
+from soilcast.errors import SoilcastError
+from soilcast.forecasting.weather.days import STEPS, TIMES, clock_of, days_of_steps
+from soilcast.forecasting.weather.places import Places
+from soilcast.sources.era5land.parameters import parameter_of
+from soilcast.sources.files import naming_damage, unit_of
+
+Floats = npt.NDArray[np.float32]
+
+MEMBERS = ("number", "member", "realization")
+"""Names of the dimension of an ensemble."""
+
+_ALSO: dict[str, tuple[str, ...]] = {
+    "tp": ("precipitation_flux", "lwe_precipitation_rate", "precipitation_amount"),
+    "sf": ("snowfall_flux", "lwe_snowfall_rate", "snowfall_amount", "solid_precipitation_flux"),
+    "sd": ("surface_snow_amount",),
+    "e": ("water_evapotranspiration_flux",),
+    "pev": ("water_potential_evaporation_flux",),
+    "ssrd": ("surface_downwelling_shortwave_flux",),
+    "strd": ("surface_downwelling_longwave_flux",),
+}
+"""Further standard names of CF for the same quantity: in other units, or older ones."""
+
+_EXTREMES = {"mx2t": "maximum", "mn2t": "minimum"}
+_HEIGHTS = {"t2m": 2.0, "mx2t": 2.0, "mn2t": 2.0, "d2m": 2.0, "q": 2.0, "u10": 10.0, "v10": 10.0}  # m
+_POSITIVE = {"up": 1.0, "down": -1.0}
+
+# Values that are read from the file at a time, whatever the block that is asked for; one row at least.
+_READ_AT_A_TIME = 8 << 20
+_MOST_MEMBERS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One variable of a forecast.
+
+    Parameters
+    ----------
+    name
+        Name in the contract.
+    values
+        The variable, lazy, with the dimensions of the places, of time, perhaps of members, and none else.
+    member
+        Name of the dimension of members; empty where there is none.
+    clock
+        Name of the dimension of the days.
+    days
+        The days ``(time,)``, datetime64[ns].
+    conversion
+        From the file's unit to the contract's.
+    sign
+        -1 where the file counts the other way round.
+    """
+
+    name: str
+    values: xr.DataArray = field(repr=False)
+    member: str
+    clock: str
+    days: Days
+    conversion: Conversion
+    sign: float
+
+    @property
+    def stored(self) -> str:
+        """Name in the file."""
+        return str(self.values.name)
+
+    @property
+    def members(self) -> int:
+        """Members of the ensemble; 1 without one."""
+        return int(self.values.sizes[self.member]) if self.member else 1
+
+    def at(self, positions: slice) -> Field:
+        """Keep some of the days."""
+        return replace(self, values=self.values.isel({self.clock: positions}), days=self.days[positions])
+
+
+def fields_of(
+    opened: xr.Dataset, names: Sequence[str], places: Places, units: Mapping[str, str], where: str
+) -> list[Field]:
+    """Find variables of the contract in a forecast.
+
+    Parameters
+    ----------
+    opened
+        The forecast.
+    names
+        Names in the contract.
+    places
+        What `places_of` found in it.
+    units
+        Contract name -> unit, stronger than the file's.
+    where
+        The forecast's name, for the messages.
+
+    Raises
+    ------
+    SoilcastError
+        A variable is missing or ambiguous, has other dimensions, does not say what it counts, or has no known unit.
+    """
+    found = {name: _variable(opened, name, where) for name in names}
+    missing = [name for name, variable in found.items() if variable is None]
+    if missing:
+        sought = ", ".join(f"{name} ({VARIABLES[name].standard_name or 'no standard name'})" for name in missing)
+        raise SoilcastError(
+            f"{where}: there is no {sought}, which the run needs; it holds {_there(opened)}: add it, or name it by its "
+            "short name or by its standard_name"
+        )
+    return [
+        _field(opened, name, variable, places, units.get(name), where)
+        for name, variable in found.items()
+        if variable is not None
+    ]
+
+
+def gather(one: Field, places: Places, cells: slice, where: str) -> Floats:
+    """Read a variable at some cells, a few rows of the file at a time.
+
+    Returns
+    -------
+    ``(member, lead, cell)`` float32 in the contract's unit; NaN in cells that the forecast does not cover.
+    """
+    rows, columns = places.rows[cells], places.columns[cells]
+    gathered = np.full((one.members, len(one.days), len(rows)), np.nan, dtype=np.float32)
+    covered = np.flatnonzero(rows >= 0)
+    if not len(covered):
+        return gathered
+    west, east = int(columns[covered].min()), int(columns[covered].max()) + 1
+    band = max(1, _READ_AT_A_TIME // (one.members * len(one.days) * (east - west)))
+    bands = (rows[covered] - rows[covered].min()) // band
+    for number in np.unique(bands):
+        chosen = covered[bands == number]
+        top, bottom = int(rows[chosen].min()), int(rows[chosen].max()) + 1
+        box = dict(zip(places.dims, (slice(top, bottom), slice(west, east)), strict=False))
+        with naming_damage(Path(where)):
+            block = one.values.isel(box).load().transpose(*filter(None, (one.member, one.clock)), *places.dims)
+        values = block.to_numpy().reshape(one.members, len(one.days), bottom - top, east - west)
+        picked = values[:, :, rows[chosen] - top, columns[chosen] - west].astype(np.float32)
+        gathered[:, :, chosen] = one.conversion(picked) * np.float32(one.sign)
+    return gathered
+
+
+def _variable(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None:
+    """The variable of the contract's name, else the only one of its standard name."""
+    if name in opened.data_vars:
+        return opened[name]
+    for standard in _standard_names(name):
+        named = (one for one in opened.data_vars.values() if str(one.attrs.get("standard_name")) == standard)
+        fitting = [variable for variable in named if _fits(variable, name)]
+        if len(fitting) > 1:
+            raise SoilcastError(
+                f"{where}: {', '.join(str(one.name) for one in fitting)} may all be {name}, by their standard_name: "
+                f"rename the right one to {name}"
+            )
+        if fitting:
+            return fitting[0]
+    return None
+
+
+def _standard_names(name: str) -> tuple[str, ...]:
+    return (*filter(None, (VARIABLES[name].standard_name,)), *_ALSO.get(name, ()))
+
+
+def _fits(variable: xr.DataArray, name: str) -> bool:
+    """Whether a variable of the right standard name is the mean or the extreme that is meant, and near the ground."""
+    methods = str(variable.attrs.get("cell_methods", ""))
+    extreme = next((word for word in _EXTREMES.values() if word in methods), None)
+    return extreme == _EXTREMES.get(name) and _at_height(variable, name) and _pressure_of(variable) is None
+
+
+def _at_height(variable: xr.DataArray, name: str) -> bool:
+    """Whether a variable may be of the height that the contract means."""
+    wanted = _HEIGHTS.get(name)
+    named = [one for one in _levels(variable) if str(one.attrs.get("standard_name")) == "height"]
+    return wanted is None or not named or any(abs(float(one.item()) - wanted) <= 1.0 for one in named)
+
+
+def _pressure_of(variable: xr.DataArray) -> str | None:
+    """The pressure that a variable is of, in words, where it says that it is aloft."""
+    for level in _levels(variable):
+        with suppress(SoilcastError):
+            conversion("sp", unit_of(level.attrs), "")
+            return f"{level.item():g} {unit_of(level.attrs)}"
+    return None
+
+
+def _levels(variable: xr.DataArray) -> list[xr.DataArray]:
+    """Numbers that belong to a whole variable, such as its height; xarray gives it those of the file's others too."""
+    said = str(variable.encoding.get("coordinates", variable.attrs.get("coordinates", ""))).split()
+    own = {*said, *variable.dims}
+    return [one for one in variable.coords.values() if one.name in own and one.size == 1 and one.dtype.kind in "fiu"]
+
+
+def _field(
+    opened: xr.Dataset, name: str, variable: xr.DataArray, places: Places, unit: str | None, where: str
+) -> Field:
+    _refuse_aloft(variable, name, where)
+    _refuse_accumulated(variable, where)
+    if variable.dtype.kind not in "fiu":
+        raise SoilcastError(f"{where}: {variable.name} holds no numbers ({variable.dtype}): correct the file")
+    clock = clock_of(variable, where)
+    member = next((dim for dim in MEMBERS if dim in variable.dims), "")
+    expected = {*places.dims, clock, *filter(None, (member,))}
+    for dim, size in variable.sizes.items():
+        if dim not in expected and size > 1:
+            what = "forecasts" if dim in (*STEPS, *TIMES) else "positions"
+            raise SoilcastError(
+                f"{where}: {variable.name} has {size} {what} along {dim}: select one (xarray: ds.isel({dim}=0))"
+            )
+    if not expected <= set(variable.dims):
+        raise SoilcastError(
+            f"{where}: {variable.name} has the dimensions ({', '.join(map(str, variable.dims))}), not all of "
+            f"({', '.join(sorted(expected))}): put it on the places of lat and lon"
+        )
+    if member and variable.sizes[member] > _MOST_MEMBERS:
+        raise SoilcastError(
+            f"{where}: {variable.name} has {variable.sizes[member]} members along {member}: select "
+            f"{_MOST_MEMBERS} at most"
+        )
+    return Field(
+        name=name,
+        values=variable.isel({dim: 0 for dim in variable.dims if dim not in expected}),
+        member=member,
+        clock=clock,
+        days=days_of_steps(opened, clock, where),
+        conversion=conversion(name, unit or unit_of(variable.attrs), f"{where}: {variable.name}"),
+        sign=_sign(opened, variable, name, where),
+    )
+
+
+def _refuse_aloft(variable: xr.DataArray, name: str, where: str) -> None:
+    """The short name q is that of humidity at any level; the others are of the ground alone."""
+    pressure = _pressure_of(variable) if name == "q" else None
+    if pressure is not None:
+        raise SoilcastError(
+            f"{where}: {variable.name} is of {pressure}, but {name} is wanted near the ground: give the variable of 2 m"
+        )
+
+
+def _refuse_accumulated(variable: xr.DataArray, where: str) -> None:
+    """ECMWF's accumulations run from the beginning of the forecast up to the step: no daily totals."""
+    if variable.attrs.get("GRIB_stepType") == "accum" and "sum" not in str(variable.attrs.get("cell_methods", "")):
+        raise SoilcastError(
+            f"{where}: {variable.name} is accumulated up to its time stamp (GRIB_stepType accum), but totals of each "
+            "day are expected: take the differences of successive days (xarray: ds.diff), label them by their day, and "
+            "set the attribute cell_methods to 'time: sum'"
+        )
+
+
+def _sign(opened: xr.Dataset, variable: xr.DataArray, name: str, where: str) -> float:
+    """Which way a variable counts; the contract has evaporation positive upward, ECMWF's GRIB downward."""
+    attributes = variable.attrs
+    if name not in ("e", "pev") or "soilcast_kind" in opened.attrs:
+        return 1.0
+    said = str(attributes.get("positive", "")).lower()
+    if said in _POSITIVE:
+        return _POSITIVE[said]
+    parameter = parameter_of(str(variable.name), attributes) if "GRIB_paramId" in attributes else None
+    if parameter is not None:
+        return parameter.sign
+    if str(attributes.get("standard_name")) in _standard_names(name):
+        return 1.0
+    raise SoilcastError(
+        f"{where}: {variable.name} does not say which way it counts: set its attribute positive to up, or to down "
+        "where water that leaves the ground is negative"
+    )
+
+
+def _there(opened: xr.Dataset) -> str:
+    names = sorted(map(str, opened.data_vars))
+    shown = ", ".join(names[:20]) or "no variable"
+    return f"{shown}, ..." if len(names) > 20 else shown

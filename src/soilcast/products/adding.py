@@ -1,0 +1,163 @@
+"""From a block of an outlook and the cube's record to the products of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.errors import SoilcastError
+from soilcast.products.climate import LEAST_YEARS, WINDOW, Reference, gather, moves, years_known
+from soilcast.products.indices import (
+    DRY_PERCENTILE,
+    anomaly,
+    days_to,
+    drought_class,
+    percentile,
+    probability_below,
+    threshold_at,
+)
+from soilcast.products.record import Record, parts_of, record_of
+from soilcast.products.variables import (
+    ANOMALY,
+    DAYS_TO_DRY,
+    DROUGHT,
+    PERCENTILE,
+    PROBABILITY_DRY,
+    Climate,
+    Dryness,
+    Product,
+)
+
+Floats = npt.NDArray[np.float32]
+Made = dict[Product, npt.NDArray[Any]]
+
+_DIMS = ("cell", "time", "lead")
+
+
+def add_products(
+    outlook: xr.Dataset,
+    cube: xr.Dataset,
+    cells: slice,
+    *,
+    layers: Sequence[str],
+    reference: slice,
+    window: int = WINDOW,
+    least_years: int = LEAST_YEARS,
+    dry_percentile: float = DRY_PERCENTILE,
+    dry_threshold: float | None = None,
+) -> dict[str, xr.Variable]:
+    """Make the products of a block of cells of one issue day.
+
+    A value is measured against the cell's own record within ``window`` days of the valid day. Days later than the
+    newest observation that the forecast may know (issue day - ``latency_days``) never count, wherever ``reference``
+    ends.
+
+    Parameters
+    ----------
+    outlook
+        The block: each layer ``(cell, time, lead)`` [m3 m-3] of one issue day ``time``, its ``lead`` [d], and, if it
+        has quantiles, ``{layer}_quantile`` ``(cell, time, lead, quantile)`` with their levels ``quantile``; the
+        attribute ``latency_days``.
+    cube
+        The opened cube, all cells, with the layers.
+    cells
+        Positions of the block in the cube. An empty block gives names, types and attributes, which are those of all.
+    layers
+        The layers to make products of.
+    reference
+        Positions of the days of the record that may count.
+    window
+        Days on either side of the valid day [d].
+    least_years
+        Years, more than half of whose days around the valid day are observed, that a cell needs.
+    dry_percentile
+        Dry is at or below this percentile of the valid day [%] ..
+    dry_threshold
+        .. or, if given, at or below this soil moisture [m3 m-3].
+
+    Returns
+    -------
+    Names -> variables as they are stored, whole numbers with -128 for missing: ``{layer}_anomaly`` [m3 m-3],
+    ``{layer}_percentile`` [%], ``{layer}_drought`` and, of two or more quantiles, ``{layer}_probability_dry``, all
+    ``(cell, time, lead)``; ``{layer}_days_to_dry`` ``(cell, time)`` [d]. Missing where the forecast or the climate is,
+    and, but for the anomaly, where soil moisture never moves at that time of the year.
+
+    Raises
+    ------
+    SoilcastError
+        The cube lacks a layer.
+    """
+    if outlook.sizes["time"] != 1:
+        raise ValueError(f"products are of one issue day; the outlook has {outlook.sizes['time']}")
+    for layer in layers:
+        if layer not in cube:
+            raise SoilcastError(
+                f"{cube.encoding.get('source', 'the cube')}: no {layer}, in whose record the percentiles of its "
+                "forecast are sought: give a cube with it"
+            )
+    leads = outlook["lead"].to_numpy()
+    issue = outlook["time"].to_numpy()[0].astype("datetime64[D]")
+    newest = issue - int(outlook.attrs.get("latency_days", 0))
+    record = record_of(cube["time"].to_numpy(), reference, newest, issue + leads.astype(np.int64), window)
+    climate = Climate(record.period, window, record.years, least_years)
+    dryness = Dryness(dry_percentile, dry_threshold)
+    products: dict[str, xr.Variable] = {}
+    for layer in layers:
+        forecast = _values(outlook, layer, _DIMS)
+        quantiles, levels = None, np.empty(0)
+        if f"{layer}_quantile" in outlook and outlook.sizes["quantile"] >= 2:
+            quantiles = _values(outlook, f"{layer}_quantile", (*_DIMS, "quantile"))
+            levels = outlook["quantile"].to_numpy()
+        parts = []
+        for part, values in parts_of(cube, layer, cells, record):
+            block = _Block(forecast[part], leads, None if quantiles is None else quantiles[part], levels)
+            parts.append(_made(block, values, record, climate, dryness))
+        for product in parts[0]:
+            whole = np.concatenate([made[product] for made in parts])[:, np.newaxis]
+            attributes = product.attributes(layer, climate, dryness)
+            products[product.name(layer)] = xr.Variable(_DIMS[: whole.ndim], whole, attributes)
+    return products
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Forecasts of some cells: ``(cell, lead)`` and ``(cell, lead, quantile)`` [m3 m-3], leads [d], levels."""
+
+    forecast: Floats
+    leads: npt.NDArray[np.integer]
+    quantiles: Floats | None
+    levels: npt.NDArray[np.float64]
+
+
+def _made(block: _Block, values: Reference, record: Record, climate: Climate, dryness: Dryness) -> Made:
+    """Products of some cells, from the days of their record ``(cell, day)``, lead by lead."""
+    departures, ranks, thresholds = (np.full(block.forecast.shape, np.nan, dtype=np.float32) for _ in range(3))
+    for lead, positions in enumerate(record.positions):
+        around = gather(values, positions)
+        enough = years_known(around) >= climate.least_years
+        ranked = enough & moves(around)
+        samples = around.reshape(len(around), positions.size)
+        departures[:, lead] = np.where(enough, anomaly(block.forecast[:, lead], samples), np.nan)
+        ranks[:, lead] = np.where(ranked, percentile(block.forecast[:, lead], samples), np.nan)
+        if block.quantiles is not None and dryness.threshold is None:
+            thresholds[:, lead] = np.where(ranked, threshold_at(samples, dryness.percentile), np.nan)
+    if dryness.threshold is None:
+        days = days_to(ranks, dryness.percentile, block.leads)
+    else:
+        thresholds[:] = dryness.threshold
+        days = days_to(block.forecast, dryness.threshold, block.leads)
+    made: Made = {ANOMALY: departures, PERCENTILE: ranks, DROUGHT: drought_class(ranks), DAYS_TO_DRY: days}
+    if block.quantiles is not None:
+        made[PROBABILITY_DRY] = probability_below(block.quantiles, block.levels, thresholds)
+    return made
+
+
+def _values(outlook: xr.Dataset, name: str, dims: tuple[str, ...]) -> Floats:
+    """Values of a variable of one issue day without its time."""
+    values: Floats = outlook[name].transpose(*dims).to_numpy()[:, 0].astype(np.float32, copy=False)
+    return values

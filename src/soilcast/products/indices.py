@@ -1,0 +1,176 @@
+"""What a forecast value means in the climate of its cell: percentile, anomaly, drought class, days and odds to dry."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float32]
+Whole = npt.NDArray[np.int8]
+
+MISSING = -128
+"""Stands in whole numbers where there is no value."""
+
+NO_DROUGHT = -1
+NOT_REACHED = -1
+
+DRY_PERCENTILE = 20.0
+"""The percentile at which moderate drought (D1) begins."""
+
+DROUGHT_CLASSES: dict[str, float] = {
+    "D0_abnormally_dry": 30.0,
+    "D1_moderate_drought": 20.0,
+    "D2_severe_drought": 10.0,
+    "D3_extreme_drought": 5.0,
+    "D4_exceptional_drought": 2.0,
+}
+"""Highest percentile of each class of the U.S. Drought Monitor (Svoboda et al. 2002,
+doi:10.1175/1520-0477-83.8.1181), from D0 on; the class is the position here."""
+
+
+def percentile(values: Values, reference: Values) -> Floats:
+    """Rank of values among a reference: 100 (below + equal / 2) / all.
+
+    Equal ones count half (mid-rank), since records of soil moisture are rounded. Of a value of the reference it is
+    Hazen's plotting position, 100 (rank - 1/2) / all.
+
+    Parameters
+    ----------
+    values
+        ``(cell,)`` [m3 m-3].
+    reference
+        ``(cell, sample)`` [m3 m-3], NaN where missing.
+
+    Returns
+    -------
+    ``(cell,)`` [%], 0 .. 100; NaN where the value or the whole reference is missing.
+    """
+    sought = values[:, np.newaxis]
+    count = np.count_nonzero(np.isfinite(reference), axis=1)
+    twice = np.count_nonzero(reference < sought, axis=1) + np.count_nonzero(reference <= sought, axis=1)
+    known = np.isfinite(values) & (count > 0)
+    return np.where(known, 50.0 * twice / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def anomaly(values: Values, reference: Values) -> Floats:
+    """Departure from the mean of a reference: value - mean.
+
+    Parameters
+    ----------
+    values, reference
+        See `percentile`.
+
+    Returns
+    -------
+    ``(cell,)`` [m3 m-3]; NaN where the value or the whole reference is missing.
+    """
+    there = np.isfinite(reference)
+    count = np.count_nonzero(there, axis=1)
+    total = np.where(there, reference, 0).sum(axis=1, dtype=np.float64)
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return (values - mean).astype(np.float32)
+
+
+def drought_class(percentiles: Values) -> Whole:
+    """Class of the U.S. Drought Monitor of percentiles.
+
+    Parameters
+    ----------
+    percentiles
+        Any shape [%].
+
+    Returns
+    -------
+    The same shape: 0 (D0, at most 30) .. 4 (D4, at most 2), `NO_DROUGHT` above, `MISSING` for NaN.
+    """
+    classes = np.full(percentiles.shape, NO_DROUGHT, dtype=np.int8)
+    for highest in DROUGHT_CLASSES.values():
+        classes += percentiles <= highest
+    classes[np.isnan(percentiles)] = MISSING
+    return classes
+
+
+def threshold_at(reference: Values, percent: float) -> Floats:
+    """Soil moisture below which the percentile is at most ``percent``, and above which it is more.
+
+    So it agrees with `percentile`: it is the (k + 1)-th smallest value, k the whole part of percent / 100 times all.
+
+    Parameters
+    ----------
+    reference
+        ``(cell, sample)`` [m3 m-3], NaN where missing.
+    percent
+        Above 0 and below 100 [%].
+
+    Returns
+    -------
+    ``(cell,)`` [m3 m-3]; NaN where the whole reference is missing.
+    """
+    assert 0 < percent < 100
+    if not reference.shape[1]:
+        return np.full(len(reference), np.nan, dtype=np.float32)
+    ascending = np.sort(reference, axis=1)  # missing values come last
+    count = np.count_nonzero(np.isfinite(reference), axis=1)
+    # A share that is a whole number of values may come out a hair short of it.
+    place = np.clip(np.floor(percent * count / 100 + 1e-9).astype(np.int64), 0, np.maximum(count - 1, 0))
+    return np.take_along_axis(ascending, place[:, np.newaxis], axis=1)[:, 0].astype(np.float32)
+
+
+def days_to(values: Values, threshold: Values | float, leads: npt.NDArray[np.integer]) -> Whole:
+    """First lead at which a forecast is at or below a threshold.
+
+    Parameters
+    ----------
+    values
+        ``(cell, lead)``, soil moisture [m3 m-3] or percentiles [%].
+    threshold
+        In the same unit; whatever broadcasts to ``(cell, lead)``.
+    leads
+        ``(lead,)`` [d], ascending, at most 127.
+
+    Returns
+    -------
+    ``(cell,)`` [d]; `NOT_REACHED` if it stays above, `MISSING` if a value that is missing leaves it open.
+    """
+    assert leads.max(initial=0) <= np.iinfo(np.int8).max
+    threshold = np.broadcast_to(np.asarray(threshold, dtype=values.dtype), values.shape)
+    open_yet = np.isnan(values) | np.isnan(threshold)
+    tells = open_yet | (values <= threshold)
+    first = np.argmax(tells, axis=1)
+    found = np.where(tells.any(axis=1), leads[first], NOT_REACHED)
+    unknown = open_yet[np.arange(len(values)), first]
+    return np.where(unknown, MISSING, found).astype(np.int8)
+
+
+def probability_below(quantiles: Values, levels: Values, threshold: Values | float) -> Floats:
+    """Probability that a quantile forecast gives to values at or below a threshold.
+
+    Between two quantiles the distribution function is a straight line, and beyond the outermost ones it goes on with
+    the slope that it has beside them, to 0 and 1.
+
+    Parameters
+    ----------
+    quantiles
+        ``(cell, lead, quantile)`` [m3 m-3]; where they cross they are put in order.
+    levels
+        ``(quantile,)``, two at least, ascending, between 0 and 1.
+    threshold
+        [m3 m-3]; whatever broadcasts to ``(cell, lead)``.
+
+    Returns
+    -------
+    ``(cell, lead)``, 0 .. 1; NaN where the threshold or a quantile is missing.
+    """
+    assert len(levels) >= 2
+    ascending = np.sort(quantiles.astype(np.float64), axis=-1)
+    sought = np.broadcast_to(threshold, quantiles.shape[:-1]).astype(np.float64)
+    passed = np.count_nonzero(ascending <= sought[..., np.newaxis], axis=-1)
+    upper = np.clip(passed, 1, len(levels) - 1)
+    low, high = (np.take_along_axis(ascending, at[..., np.newaxis], axis=-1)[..., 0] for at in (upper - 1, upper))
+    # Where two quantiles are one value, all that is below lies to the left of it and all above to the right.
+    steps = np.where(sought < low, -np.inf, np.where(sought >= high, np.inf, 0.0))
+    share = np.divide(sought - low, high - low, out=steps, where=high > low)
+    probability = np.clip(levels[upper - 1] + share * (levels[upper] - levels[upper - 1]), 0.0, 1.0)
+    known = np.isfinite(sought) & np.isfinite(quantiles).all(axis=-1)
+    return np.where(known, probability, np.nan).astype(np.float32)

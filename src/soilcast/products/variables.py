@@ -1,0 +1,133 @@
+"""How products are called and described in an outlook: names, types and CF attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from soilcast.cube.check import SMALLEST_SPREAD
+from soilcast.cube.contract import VARIABLES
+from soilcast.products.climate import COARSE_YEARS, LEAST_YEARS
+from soilcast.products.indices import DROUGHT_CLASSES, DRY_PERCENTILE, MISSING, NO_DROUGHT, NOT_REACHED
+
+
+@dataclass(frozen=True)
+class Climate:
+    """What products are measured against.
+
+    Parameters
+    ----------
+    period
+        ``first:last`` of the days of the record that may count; empty where none may.
+    window
+        Days on either side of the valid day [d].
+    years
+        Years that the record covers around every valid day.
+    least_years
+        Years that a cell needs.
+    """
+
+    period: str
+    window: int
+    years: int
+    least_years: int = LEAST_YEARS
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a product says of it."""
+        said = (
+            f"against the cell's own days within {self.window} days of the date, in {self.years} year(s) of "
+            f"{self.period or 'an empty record'}; missing where fewer than {self.least_years} are known; no "
+            f"percentile where they all lie within {SMALLEST_SPREAD:g} m3 m-3"
+        )
+        if self.years < COARSE_YEARS:
+            said += f"; of fewer than {COARSE_YEARS} years percentiles are coarse: the driest rest on few events"
+        return {
+            "reference_period": self.period,
+            "reference_window_days": np.int32(self.window),
+            "reference_years": np.int32(self.years),
+            "comment": said,
+        }
+
+
+@dataclass(frozen=True)
+class Dryness:
+    """What counts as dry: at or below a percentile of the valid day [%], or, if given, a soil moisture [m3 m-3]."""
+
+    percentile: float = DRY_PERCENTILE
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        assert 0 < self.percentile < 100, "a percentile is in %"
+        assert self.threshold is None or 0 < self.threshold < 1, "soil moisture is in m3 m-3"
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a product says of it."""
+        if self.threshold is not None:
+            return {"dry": f"at or below {self.threshold:g} m3 m-3"}
+        return {"dry": f"at or below percentile {self.percentile:g} of the valid day"}
+
+
+@dataclass(frozen=True)
+class Product:
+    """One variable beside the forecast of a layer.
+
+    Parameters
+    ----------
+    suffix
+        What follows the layer in its name.
+    what
+        In words, before those of the layer.
+    units
+        As CF writes them.
+    type
+        On disk.
+    rests_on
+        Whether it depends on the ``climate``, on what is ``dry``, which may be a percentile of the climate, or both.
+    more
+        Attributes of its own.
+    """
+
+    suffix: str
+    what: str
+    units: str
+    type: type[np.float32 | np.int8] = np.float32
+    rests_on: str = "climate"
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+
+    def name(self, layer: str) -> str:
+        """Name of the variable."""
+        return f"{layer}_{self.suffix}"
+
+    def attributes(self, layer: str, climate: Climate, dryness: Dryness) -> dict[str, Any]:
+        """CF attributes of the variable."""
+        made = {"long_name": f"{self.what}: {VARIABLES[layer].long_name}", "units": self.units, **self.more}
+        if self.rests_on == "dry":
+            made |= dryness.attributes
+        if self.rests_on == "climate" or dryness.threshold is None:
+            made |= climate.attributes
+        return made | ({"_FillValue": np.int8(MISSING)} if self.type is np.int8 else {})
+
+
+_CLASSES: dict[str, Any] = {
+    "flag_values": np.array([NO_DROUGHT, *range(len(DROUGHT_CLASSES))], dtype=np.int8),
+    "flag_meanings": " ".join(("none", *DROUGHT_CLASSES)),
+    "highest_percentiles": np.array(list(DROUGHT_CLASSES.values())),
+}
+_NOT_WITHIN: dict[str, Any] = {
+    "flag_values": np.array([NOT_REACHED], dtype=np.int8),
+    "flag_meanings": "not_dry_within_the_leads",
+}
+
+ANOMALY = Product("anomaly", "departure from the mean of the date", "m3 m-3")
+PERCENTILE = Product("percentile", "percentile among the days around the date", "%")
+DROUGHT = Product("drought", "drought class of the U.S. Drought Monitor", "1", np.int8, more=_CLASSES)
+DAYS_TO_DRY = Product("days_to_dry", "days until it is dry", "d", np.int8, "dry", _NOT_WITHIN)
+PROBABILITY_DRY = Product("probability_dry", "probability that it is dry", "1", rests_on="dry")
+
+PRODUCTS = (ANOMALY, PERCENTILE, DROUGHT, DAYS_TO_DRY, PROBABILITY_DRY)
+"""Every product; the last one only of forecasts with quantiles."""
