@@ -44,8 +44,8 @@ class DayBlocks:
         ``(6, model, cell, block)``: the number of days, and the sums of observed, predicted, their squares and their
         product.
     followed
-        Metric of consistency -> ``(2, model, cell, block)``: days consistent with the water balance, and days counted
-        (Eq. 19).
+        Metric that is a mean over days -> ``(2, model, cell, block)``: its sum over days, and days counted. Of
+        consistency (Eq. 19) the sum is that of the days consistent with the water balance.
     """
 
     models: tuple[str, ...]
@@ -87,8 +87,8 @@ class DayBlocks:
         with np.errstate(divide="ignore", invalid="ignore"):
             measured = _scores([taken @ one.T for one in self.moments[:, position]], self.offset)
             for name, days in self.followed.items():
-                consistent, counted = (taken @ one.T for one in days[:, position])
-                measured[name] = np.where(counted > 0, consistent / counted, np.nan)
+                total, counted = (taken @ one.T for one in days[:, position])
+                measured[name] = np.where(counted > 0, total / counted, np.nan)
         return measured
 
 
@@ -159,23 +159,49 @@ def _sum_block(
     usable = np.isfinite(observed)
     for values in models.values():
         usable &= np.isfinite(values)
-    days = usable.sum(axis=1)
-    offset = np.where(usable, observed, 0).sum(axis=1, dtype=np.float64) / np.maximum(days, 1)
+    offset, moments = sum_moments(observed, usable, list(models.values()), starts)
     before = day_before(history, case.test)
     signs = balance_signs(case.balance, files.cube, cells, history, case.test)
-    y = np.where(usable, observed - offset[:, np.newaxis], 0.0)
-    moments = np.empty((len(_MOMENTS), len(models), len(observed), len(starts)))
     followed = {name: np.empty((2, *moments.shape[1:])) for name in signs}
     for position, values in enumerate(models.values()):
-        f = np.where(usable, values - offset[:, np.newaxis], 0.0)
-        for number, series in enumerate((usable.astype(np.float64), y, f, y * y, f * f, y * f)):
-            moments[number, position] = np.add.reduceat(series, starts, axis=1)
         moved = before.astype(np.float64) - np.where(usable, values, np.nan)
         for name, sign in signs.items():
             product = sign * moved
             for number, series in enumerate((product < 0, np.abs(product) > 0)):
                 followed[name][number, position] = np.add.reduceat(series.astype(np.float64), starts, axis=1)
     return offset, moments, followed
+
+
+def sum_moments(
+    observed: npt.NDArray[np.floating],
+    usable: npt.NDArray[np.bool_],
+    models: Sequence[npt.NDArray[np.floating]],
+    starts: npt.NDArray[np.int64],
+) -> tuple[Array, Array]:
+    """Sum observations and models over blocks of days.
+
+    Parameters
+    ----------
+    observed, usable
+        ``(cell, day)`` [m3 m-3], and the days that count.
+    models
+        Of each model ``(cell, day)`` [m3 m-3].
+    starts
+        First day of each block.
+
+    Returns
+    -------
+    ``offset`` and ``moments`` of `DayBlocks`.
+    """
+    days = usable.sum(axis=1)
+    offset = np.where(usable, observed, 0).sum(axis=1, dtype=np.float64) / np.maximum(days, 1)
+    y = np.where(usable, observed - offset[:, np.newaxis], 0.0)
+    moments = np.empty((len(_MOMENTS), len(models), len(observed), len(starts)))
+    for position, values in enumerate(models):
+        f = np.where(usable, values - offset[:, np.newaxis], 0.0)
+        for number, series in enumerate((usable.astype(np.float64), y, f, y * y, f * f, y * f)):
+            moments[number, position] = np.add.reduceat(series, starts, axis=1)
+    return offset, moments
 
 
 def _scores(moments: Sequence[Array], offset: Array) -> dict[str, Array]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from soilcast.errors import SoilcastError
 from soilcast.training.split import period_slice
 
 _TEXTS = (
-    "target",
     "label",
     "model",
     "content",
@@ -29,6 +28,8 @@ _TEXTS = (
     "validation_period",
     "test_period",
 )
+"""Attributes that every artifact with forecasts carries."""
+
 _LEARNT = ("train_period", "validation_period")
 _PERIODS = (*_LEARNT, "test_period")
 
@@ -44,7 +45,7 @@ class Entry:
     path
         Where it came from.
     attributes
-        What it says of itself: the texts that every forecast carries.
+        What it says of itself: the texts that all of its kind carry.
     config, training_log
         Its run's configuration and log.
     mark
@@ -59,6 +60,31 @@ class Entry:
     mark: str
 
 
+Judged = TypeVar("Judged", bound=Entry)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Judged]):
+    """One kind of artifact that is judged.
+
+    Parameters
+    ----------
+    name
+        What it says of itself as ``soilcast_kind``.
+    texts
+        Attributes that it carries beside those of every kind.
+    same
+        Those of them that all which are judged together must have alike.
+    look
+        Called with an entry, the opened artifact and the opened cube: checks the axes, and gives what is known of it.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    same: tuple[str, ...]
+    look: Callable[[Entry, xr.Dataset, xr.Dataset], Judged]
+
+
 def mark_of(opened: xr.Dataset) -> str:
     """Tell artifacts apart by what they say of themselves, hashes and the time of making included."""
     said = sorted((str(name), str(text)) for name, text in opened.attrs.items())
@@ -66,10 +92,19 @@ def mark_of(opened: xr.Dataset) -> str:
 
 
 def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reserved: Sequence[str]) -> list[Entry]:
+    """Look at next-day forecasts and check that they can be judged together on this cube: see `open_kind`."""
+    return open_kind(FORECAST, paths, cube, cube_path, reserved)
+
+
+def open_kind(
+    kind: Kind[Judged], paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reserved: Sequence[str]
+) -> list[Judged]:
     """Look at forecasts and check that they can be judged together on this cube; their values are not read.
 
     Parameters
     ----------
+    kind
+        What they are.
     paths
         The forecasts, at least one.
     cube, cube_path
@@ -84,28 +119,26 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
         target or another split than the first.
     """
     if not paths:
-        raise SoilcastError("no forecast is given: name at least one that `soilcast forecast` wrote")
-    entries: list[Entry] = []
+        raise SoilcastError(f"no {kind.name} is given: name at least one that `soilcast forecast` wrote")
+    entries: list[Judged] = []
     taken = set(reserved)
     for path in paths:
-        with open_artifact(path, "forecast") as forecast:
-            attributes = _texts(forecast, path)
+        with open_artifact(path, kind.name) as forecast:
+            attributes = _texts(forecast, path, kind)
             _check_cube(attributes, path, cube, cube_path)
             if entries:
-                _check_same(attributes, path, entries[0])
+                _check_same(attributes, path, entries[0], kind)
             label = _unique(attributes["label"], taken)
             taken.add(label)
-            entries.append(
-                Entry(
-                    label=label,
-                    path=path,
-                    attributes=attributes,
-                    config=_parsed(attributes, "config", dict, path),
-                    training_log=_parsed(attributes, "training_log", list, path),
-                    mark=mark_of(forecast),
-                )
+            entry = Entry(
+                label=label,
+                path=path,
+                attributes=attributes,
+                config=_parsed(attributes, "config", dict, path),
+                training_log=_parsed(attributes, "training_log", list, path),
+                mark=mark_of(forecast),
             )
-            _check_axes(forecast, attributes, path, cube)
+            entries.append(kind.look(entry, forecast, cube))
     return entries
 
 
@@ -143,11 +176,12 @@ def days_judged(entry: Entry, cube: xr.Dataset) -> tuple[npt.NDArray[np.bool_], 
     return learn, test
 
 
-def _texts(forecast: xr.Dataset, path: Path) -> dict[str, str]:
-    lacking = [name for name in _TEXTS if not isinstance(forecast.attrs.get(name), str)]
+def _texts(forecast: xr.Dataset, path: Path, kind: Kind[Judged]) -> dict[str, str]:
+    names = (*kind.texts, *_TEXTS)
+    lacking = [name for name in names if not isinstance(forecast.attrs.get(name), str)]
     if lacking:
-        raise SoilcastError(f"{path}: the forecast lacks the attribute(s) {', '.join(lacking)}: forecast again")
-    texts = {name: " ".join(forecast.attrs[name].split()) for name in _TEXTS}
+        raise SoilcastError(f"{path}: the {kind.name} lacks the attribute(s) {', '.join(lacking)}: forecast again")
+    texts = {name: " ".join(forecast.attrs[name].split()) for name in names}
     for name in _PERIODS:
         try:
             days_of(texts[name])
@@ -175,15 +209,20 @@ def _check_cube(attributes: dict[str, str], path: Path, cube: xr.Dataset, cube_p
         )
 
 
-def _check_same(attributes: dict[str, str], path: Path, first: Entry) -> None:
-    for name in ("target", *_PERIODS):
+def _check_same(attributes: dict[str, str], path: Path, first: Entry, kind: Kind[Judged]) -> None:
+    for name in (*kind.same, *_PERIODS):
         mine, theirs = attributes[name], first.attributes[name]
         same = days_of(mine) == days_of(theirs) if name in _PERIODS else mine == theirs
         if not same:
-            raise SoilcastError(
-                f"{path}: {name} is {mine}, but {theirs} in {first.path}: forecasts that are judged together need the "
-                "same; evaluate them apart"
-            )
+            raise other_than_first(name, mine, theirs, path, first.path, kind.name)
+
+
+def other_than_first(name: str, mine: object, theirs: object, path: Path, first: Path, kind: str) -> SoilcastError:
+    """Say in what an artifact differs from the first of those that are to be judged together."""
+    return SoilcastError(
+        f"{path}: {name} is {mine}, but {theirs} in {first}: {kind}s that are judged together need the same; evaluate "
+        "them apart"
+    )
 
 
 def _unique(label: str, taken: set[str]) -> str:
@@ -194,17 +233,27 @@ def _unique(label: str, taken: set[str]) -> str:
     return unique
 
 
-def _check_axes(forecast: xr.Dataset, attributes: dict[str, str], path: Path, cube: xr.Dataset) -> None:
-    target = attributes["target"]
+def check_cells(entry: Entry, opened: xr.Dataset, cube: xr.Dataset) -> None:
+    """Refuse an artifact whose cells are not those of its cube."""
+    if not np.array_equal(opened["cell"].to_numpy(), cube["cell"].to_numpy()):
+        raise SoilcastError(f"{entry.path}: its cells are not those of its cube: it is damaged; forecast again")
+
+
+def _look_at_forecast(entry: Entry, forecast: xr.Dataset, cube: xr.Dataset) -> Entry:
+    target, path = entry.attributes["target"], entry.path
     there = target in cube and target in forecast and forecast[target].dims == ("cell", "time")
     if not there or forecast[target].dtype.kind != "f":
         raise SoilcastError(f"{path}: no {target} (cell, time) in it and in its cube: it is damaged; forecast again")
-    if not np.array_equal(forecast["cell"].to_numpy(), cube["cell"].to_numpy()):
-        raise SoilcastError(f"{path}: its cells are not those of its cube: it is damaged; forecast again")
+    check_cells(entry, forecast, cube)
     days = cube["time"].to_numpy()
-    tested = days[period_slice(days, attributes["test_period"], str(path), "its test period")]
+    period = entry.attributes["test_period"]
+    tested = days[period_slice(days, period, str(path), "its test period")]
     if not np.array_equal(forecast["time"].to_numpy(), tested):
         raise SoilcastError(
-            f"{path}: its days are not those of its test period {attributes['test_period']}: it is damaged; forecast "
-            "again"
+            f"{path}: its days are not those of its test period {period}: it is damaged; forecast again"
         )
+    return entry
+
+
+FORECAST: Kind[Entry] = Kind("forecast", ("target",), ("target",), _look_at_forecast)
+"""Forecasts of the next day."""

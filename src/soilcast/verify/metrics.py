@@ -37,14 +37,15 @@ class Metric:
     units
         Unit, as CF writes it.
     best
-        Whether a good forecast has a ``"higher"`` value, a ``"lower"`` one, or one near ``"zero"``.
+        Whether a good forecast has a ``"higher"`` value, a ``"lower"`` one, one near ``"zero"``, or near the
+        ``"nominal"`` one of its name.
     """
 
     name: str
     symbol: str
     long_name: str
     units: str
-    best: Literal["higher", "lower", "zero"]
+    best: Literal["higher", "lower", "zero", "nominal"]
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -77,6 +78,23 @@ METRICS: dict[str, Metric] = _table(
 )
 # fmt: on
 """Every metric of the scores, in the order of the table; `score_cells` gives those before ``skill``."""
+
+# fmt: off
+OUTLOOK_METRICS: dict[str, Metric] = _table(
+    METRICS["rmse"],
+    METRICS["bias"],
+    METRICS["r"],
+    Metric("ratio", "RMSE ratio", "RMSE over that of persistence at the same lead", "1", "lower"),
+    Metric("crps", "CRPS",
+           "continuous ranked probability score; without quantiles the mean absolute error", "m3 m-3", "lower"),
+    Metric("coverage_50", "coverage 50 %", "share of days within the central 50 % interval", "1", "nominal"),
+    Metric("coverage_90", "coverage 90 %", "share of days within the central 90 % interval", "1", "nominal"),
+    Metric("width_90", "width 90 %", "mean width of the central 90 % interval", "m3 m-3", "lower"),
+    Metric("rmse_dry", "RMSE dry", "RMSE of the driest 5 % of the cell's observed test days", "m3 m-3", "lower"),
+    Metric("rmse_wet", "RMSE wet", "RMSE of the wettest 5 % of the cell's observed test days", "m3 m-3", "lower"),
+)
+# fmt: on
+"""Every metric of the scores of outlooks, in the order of the table."""
 
 
 def score_cells(

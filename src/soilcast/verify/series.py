@@ -76,12 +76,16 @@ def picked_series(
         "observed": xr.Variable(("pick", "time"), observed, {"long_name": "observed", **moisture}),
         "predicted": xr.Variable(("model", "pick", "time"), predicted, {"long_name": "forecast", **moisture}),
     }
-    if "tp" in cube:
-        rain = np.concatenate([read(cube.isel(time=test), "tp", slice(pick, pick + 1)) for pick in picks])
-        series["precipitation"] = xr.Variable(
-            ("pick", "time"), rain, {"long_name": "total precipitation", "units": "m d-1"}
-        )
-    return series
+    return series | rain_of(picks, cube, test, "time")
+
+
+def rain_of(picks: Positions, cube: xr.Dataset, test: slice, dim: str) -> dict[str, xr.Variable]:
+    """``precipitation(pick, dim)`` [m d-1] of the test days, if the cube has it."""
+    if "tp" not in cube:
+        return {}
+    rain = np.concatenate([read(cube.isel(time=test), "tp", slice(pick, pick + 1)) for pick in picks])
+    about = {"long_name": "total precipitation", "units": "m d-1"}
+    return {"precipitation": xr.Variable(("pick", dim), rain, about)}
 
 
 def _at_quantile(

@@ -12,7 +12,7 @@ from scipy import stats
 
 from soilcast.progress import progress_bar
 from soilcast.verify.dayblocks import DayBlocks
-from soilcast.verify.metrics import METRICS
+from soilcast.verify.metrics import METRICS, OUTLOOK_METRICS
 from soilcast.verify.summary import weighted_means, weighted_medians
 
 RESAMPLES = 500
@@ -140,7 +140,8 @@ class FieldTest:
 
 def gain(metric: str) -> int:
     """Sign of a difference that is better: -1 for errors, +1 for all other metrics."""
-    return -1 if metric in METRICS and METRICS[metric].best == "lower" else 1
+    known = METRICS | OUTLOOK_METRICS
+    return -1 if metric in known and known[metric].best == "lower" else 1
 
 
 def judge_field(estimate: Estimate, metric: str, area: Array) -> FieldTest:
