@@ -32,7 +32,7 @@ def make_scores(
     """Scores in the schema that `evaluate` writes: on a grid, or of places in a small region."""
     draw = np.random.default_rng(seed)
     models = [*networks, *BASELINES]
-    coords = _gridded(draw, cells, step) if gridded else _places(draw, cells)
+    coords = cells_of_a_grid(draw, cells, step) if gridded else cells_of_places(draw, cells)
     scores = xr.Dataset(
         coords={"model": models, "time": np.datetime64("2020-01-01", "ns") + np.arange(days) * np.timedelta64(1, "D")}
         | coords,
@@ -45,7 +45,7 @@ def make_scores(
             "train_period": "2018-01-01:2019-06-28",
             "validation_period": "2019-06-29:2019-12-23",
             "test_period": "2020-01-01:2020-12-31",
-            "training_logs": json.dumps({label: _log(draw) for label in networks}),
+            "training_logs": json.dumps({label: made_log(draw) for label in networks}),
             "configs": json.dumps({label: {"model": {"name": label.lower()}, "seed": 0} for label in networks}),
             "cells_total": cells + 2,
             "cells_scored": cells,
@@ -80,7 +80,8 @@ def with_rmse(scores: xr.Dataset, **medians: float) -> xr.Dataset:
     return scores.assign(skill=skill)
 
 
-def _gridded(draw: np.random.Generator, cells: int, step: float) -> dict[str, xr.Variable]:
+def cells_of_a_grid(draw: np.random.Generator, cells: int, step: float) -> dict[str, xr.Variable]:
+    """Random cells of a global grid of this ``step`` [degrees]."""
     lat, lon = np.arange(82, -60, -step) - step / 2, np.arange(-180, 180, step) + step / 2
     index = np.sort(draw.choice(lat.size * lon.size, cells, replace=False))
     grid = Grid(lat, lon, index)
@@ -93,7 +94,8 @@ def _gridded(draw: np.random.Generator, cells: int, step: float) -> dict[str, xr
     }
 
 
-def _places(draw: np.random.Generator, cells: int) -> dict[str, xr.Variable]:
+def cells_of_places(draw: np.random.Generator, cells: int) -> dict[str, xr.Variable]:
+    """Places in a small region."""
     return {
         "cell": xr.Variable("cell", np.arange(cells)),
         "lat": xr.Variable("cell", 40 + draw.random(cells) * 2),
@@ -128,7 +130,8 @@ def _add_series(scores: xr.Dataset, draw: np.random.Generator, picks: int) -> No
     scores["precipitation"] = (("pick", "time"), draw.gamma(0.2, 0.02, (picks, days)).astype(np.float32))
 
 
-def _log(draw: np.random.Generator) -> list[dict[str, float | None]]:
+def made_log(draw: np.random.Generator) -> list[dict[str, float | None]]:
+    """A training log of 60 epochs."""
     loss = 0.3 * np.exp(-np.arange(60) / 15) + 0.04 + draw.random(60) * 0.005
     return [
         {

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from soilcast.doctoring import doctor
     from soilcast.downloading import download
     from soilcast.errors import SoilcastError
+    from soilcast.exporting import export
     from soilcast.forecasting import forecast
     from soilcast.inspecting import inspect
     from soilcast.reporting import report
     from soilcast.reproducing import reproduce
     from soilcast.sources import prepare
     from soilcast.training import Config, load_config, open_run, train
+    from soilcast.updating import update
     from soilcast.verify import evaluate, summarise
 
 _HOME = {
@@ -34,6 +36,7 @@ _HOME = {
     "doctor": "doctoring",
     "download": "downloading",
     "evaluate": "verify",
+    "export": "exporting",
     "forecast": "forecasting",
     "inspect": "inspecting",
     "load_config": "training",
@@ -44,6 +47,7 @@ _HOME = {
     "reproduce": "reproducing",
     "summarise": "verify",
     "train": "training",
+    "update": "updating",
 }
 
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "doctor",
     "download",
     "evaluate",
+    "export",
     "forecast",
     "inspect",
     "load_config",
@@ -64,6 +69,7 @@ __all__ = [
     "reproduce",
     "summarise",
     "train",
+    "update",
 ]
 
 

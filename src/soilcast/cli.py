@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -54,11 +54,26 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Gaps(StrEnum):
+    """What becomes of cells that cannot be forecast."""
+
+    refuse = "refuse"
+    missing = "missing"
+
+
 class Zones(StrEnum):
     """How finely climates are told apart."""
 
     main = "main"
     fine = "fine"
+
+
+class Overlap(Enum):
+    """What is done with days that a cube and new files have with other values."""
+
+    refuse = "refuse"
+    keep = "keep"
+    replace = "replace"
 
 
 class _CommandWithKeys(TyperCommand):
@@ -225,6 +240,35 @@ def prepare(
 
 
 @app.command()
+def update(
+    cube: Annotated[Path, typer.Argument(help="A cube that prepare wrote.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files or folders with new days.")],
+    overlap: Annotated[
+        Overlap, typer.Option(help="Days that differ from the cube's: keep the cube's, or replace them.")
+    ] = Overlap.refuse,
+    tolerance: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Of a variable's range in the contract: smaller differences are none."),
+    ] = 1e-6,
+    allow_gap: Annotated[bool, typer.Option("--allow-gap", help="Days in between become missing ones.")] = False,
+    memory: Memory = None,
+) -> None:
+    """Append new days to a cube, read as the cube was. Whatever ends it, the old or the new cube stands whole."""
+    from soilcast.memory import parse_bytes
+
+    soilcast.update(
+        cube,
+        files,
+        overlap=overlap.value,
+        tolerance=tolerance,
+        allow_gap=allow_gap,
+        memory=parse_bytes(memory) if memory else None,
+        progress=_shown(),
+        tell=typer.echo,
+    )
+
+
+@app.command()
 def doctor(
     files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, archives, stores, addresses.")],
     unit: Annotated[
@@ -258,6 +302,9 @@ def train(
     model: Annotated[str | None, typer.Option(help="lstm, phy-lstm or phys-lstm; wins over the config.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with keys of the config.")] = None,
     settings: Settings = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Begin with the weights, and the config, of this run.")
+    ] = None,
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -266,9 +313,12 @@ def train(
     from soilcast.memory import parse_bytes
     from soilcast.training.train import run_summary
 
-    chosen = soilcast.load_config(config, settings or (), model=model)
+    base = soilcast.open_run(init).config.model_dump(mode="json", exclude={"split"}) if init else None
+    chosen = soilcast.load_config(config, settings or (), model=model, base=base)
     limit = parse_bytes(memory) if memory else None
-    run = soilcast.train(cube, out, chosen, overwrite=overwrite, resume=resume, memory=limit, progress=_shown())
+    run = soilcast.train(
+        cube, out, chosen, init=init, overwrite=overwrite, resume=resume, memory=limit, progress=_shown()
+    )
     if os.environ.get("RANK", "0") == "0":
         typer.echo(run_summary(run.record))
     if run.record["status"] == "interrupted":
@@ -281,6 +331,22 @@ def forecast(
     cube: Cube,
     out: Out,
     period: Annotated[str | None, typer.Option(help="Days to forecast; by default the run's test period.")] = None,
+    issue: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="Forecast the days after this one, the issue day.")
+    ] = None,
+    lead: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Days ahead; by default all that the run was trained for.")
+    ] = None,
+    weather: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Forecast of the weather ahead, or: observed, the cube's own.")
+    ] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable of the weather, over the file's.")
+    ] = None,
+    append: Annotated[bool, typer.Option("--append", help="Add the day to those that --out holds already.")] = False,
+    gaps: Annotated[
+        Gaps, typer.Option(help="Cells without soil moisture to begin with: refuse, or leave missing.")
+    ] = Gaps.refuse,
     precision: Annotated[
         Precision, typer.Option(help="Of matrix products; bfloat16 is faster, and says how much less exact.")
     ] = Precision.float32,
@@ -289,13 +355,39 @@ def forecast(
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Forecast the next day's soil moisture, for every cell and day of the test period."""
+    """Forecast the soil moisture of every cell: of the days after --from, or of the whole test period."""
     from soilcast.memory import parse_bytes
 
     limit = parse_bytes(memory) if memory else None
     chosen: dict[str, Any] = {"period": period, "precision": precision.value, "memory": limit, "dask": dask}
-    soilcast.forecast(run, cube, out, **chosen, overwrite=overwrite, resume=resume, progress=_shown())
+    ahead: dict[str, Any] = {"issue": issue, "leads": lead, "weather": weather, "gaps": gaps.value, "append": append}
+    ahead["units"] = _pairs(unit, "--unit") if unit else None
+    soilcast.forecast(run, cube, out, **chosen, **ahead, overwrite=overwrite, resume=resume, progress=_shown())
     typer.echo(soilcast.inspect(out))
+
+
+@app.command()
+def export(
+    outlook: Annotated[Path, typer.Argument(help="An outlook; or a forecast or cube.")],
+    out: Annotated[Path, typer.Option("--out", help="Map to write: .tif (GeoTIFF) or .png; or table: .csv.")],
+    variable: Annotated[str, typer.Option(metavar="NAME", help="What to write, such as swvl1_percentile.")],
+    lead: Annotated[
+        list[int] | None, typer.Option("--lead", metavar="DAYS", help="Leads to write; by default all.")
+    ] = None,
+    issue: Annotated[str | None, typer.Option(metavar="DATE", help="Issue day, if the outlook has several.")] = None,
+    day: Annotated[str | None, typer.Option(metavar="DATE", help="Day of a forecast or cube.")] = None,
+    quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, such as 0.05.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a forecast or one of its products as a map (GeoTIFF, PNG) or a table (CSV)."""
+    chosen: dict[str, Any] = {
+        "variable": variable,
+        "lead": lead or None,
+        "issue": issue,
+        "day": day,
+        "quantile": quantile,
+    }
+    typer.echo(str(soilcast.export(outlook, out, **chosen, overwrite=overwrite)))
 
 
 @app.command()
@@ -313,7 +405,7 @@ def evaluate(
 
 @app.command()
 def report(
-    scores: Annotated[list[Path], typer.Argument(metavar="SCORES", help="Folders that evaluate wrote.")],
+    scores: Annotated[list[Path], typer.Argument(metavar="SCORES", help="Folders that evaluate wrote, or outlooks.")],
     out: Out,
     title: Annotated[str | None, typer.Option(help="Headline of the report.")] = None,
     overwrite: Overwrite = False,

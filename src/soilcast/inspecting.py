@@ -1,4 +1,4 @@
-"""Say what any of soilcast's artifacts is: a cube, a run, a forecast, scores."""
+"""Say what any of soilcast's artifacts is: a cube, a run, a forecast, an outlook, scores of either."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ SCORES_FILE = "scores.nc"
 
 _SHOWN = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
 
+_SHOWN_AHEAD = {
+    "ratio": ("median", "RMSE over that of persistence, median over the cells by area"),
+    "crps": ("median", "CRPS [m3 m-3], median over the cells by area"),
+    "coverage_90": ("mean", "share of days within the 90 % interval, mean over the cells by area"),
+}
+
 
 def inspect(path: str | Path) -> str:
     """Describe an artifact in some lines of text.
@@ -28,7 +34,7 @@ def inspect(path: str | Path) -> str:
     Parameters
     ----------
     path
-        A cube, run, forecast or scores.
+        A cube, run, forecast, outlook or scores.
 
     Raises
     ------
@@ -46,15 +52,9 @@ def inspect(path: str | Path) -> str:
 
 
 def _kind(path: Path) -> str:
-    for kind in _DESCRIBE:
-        try:
-            open_artifact(path, kind).close()
-        except SoilcastError as error:
-            if f"a {kind} is expected" in str(error):
-                continue
-            raise
-        return kind
-    raise SoilcastError(f"{path}: not a cube, run, forecast or scores of soilcast")
+    opened = open_artifact(path, *_DESCRIBE)
+    opened.close()
+    return str(opened.attrs["soilcast_kind"])
 
 
 def _cube_lines(path: Path) -> Iterator[str]:
@@ -123,6 +123,64 @@ def _scores_lines(path: Path) -> Iterator[str]:
     yield medians.rename(columns=lambda name: name.removesuffix("_median")).to_string(float_format="{:.4f}".format)
 
 
+def _outlook_lines(path: Path) -> Iterator[str]:
+    outlook = open_artifact(path, "outlook")
+    promised = ("title", "content", "targets", "weather", "train_period", "validation_period")
+    _refuse_lacking(outlook, path, promised, ("cell", "time", "lead"))
+    layers = outlook.attrs["targets"].split(",")
+    _refuse_lacking(outlook, path, (), layers)
+    yield f"outlook: {outlook.attrs['title']}"
+    yield from _common_lines(outlook, "issue day(s)")
+    yield _known_line(outlook)
+    yield f"trained on {outlook.attrs['train_period']}, validated on {outlook.attrs['validation_period']}"
+    for layer in layers:
+        present, total = _count(outlook, layer)
+        others = sorted(str(name) for name in outlook.data_vars if str(name).startswith(f"{layer}_"))
+        yield f"{layer}: {present:,} of {total:,} forecasts there (each cell, issue day and lead)"
+        yield from (f"with {name}" for name in others)
+    if "quantile" in outlook.variables:
+        yield f"quantiles: {', '.join(f'{level:g}' for level in outlook['quantile'].to_numpy())}"
+
+
+def _outlook_scores_lines(path: Path) -> Iterator[str]:
+    scores = open_artifact(path, "outlook_scores")
+    _refuse_lacking(scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "lead", *_SHOWN_AHEAD))
+    yield f"scores of outlooks: {scores.attrs['title']}"
+    yield f"content: {scores.attrs['content']}"
+    yield (
+        f"test period: {scores.attrs['test_period']}; {scores.sizes.get('time', 0)} issue days; "
+        f"{scores.attrs.get('cells_scored', 0)} cells scored"
+    )
+    yield _known_line(scores)
+    table = summarise(scores)
+    for target in scores["target"].to_numpy():
+        for name, (statistic, what) in _SHOWN_AHEAD.items():
+            values = table[f"{name}_{statistic}"].xs(target, level="target").unstack("lead").dropna(how="all")
+            if values.size:
+                yield f"{target}, {what}, by lead [d]:"
+                yield (
+                    values.reindex(scores["model"].to_numpy())
+                    .dropna(how="all")
+                    .to_string(float_format="{:.4f}".format, index_names=False)
+                )
+
+
+def _known_line(opened: xr.Dataset) -> str:
+    """Which leads an outlook has, and what it knows of the days before and ahead."""
+    leads = opened["lead"].to_numpy()
+    latency = opened.attrs.get("latency_days", "?")
+    return (
+        f"leads {leads.min()} .. {leads.max()} days ({len(leads)}); newest observation {latency} day(s) before the end "
+        f"of the issue day; weather ahead: {opened.attrs.get('weather', 'not said')}"
+    )
+
+
+def _count(opened: xr.Dataset, name: str) -> tuple[int, int]:
+    """Count the values that are there, and all of them, a chunk at a time."""
+    blocks = [slice(start, start + CELL_CHUNK) for start in range(0, opened.sizes["cell"], CELL_CHUNK)]
+    return sum(int(np.isfinite(read(opened, name, cells)).sum()) for cells in blocks), opened[name].size
+
+
 def _run_lines(path: Path) -> Iterator[str]:
     run = open_run(path)
     yield f"run: {run_summary(run.record)}"
@@ -141,15 +199,17 @@ def _refuse_lacking(opened: xr.Dataset, path: Path, attributes: Sequence[str], v
         raise SoilcastError(f"{path}: {', '.join(lacking)} is missing: damaged, or made by other software")
 
 
-def _common_lines(opened: xr.Dataset) -> Iterator[str]:
+def _common_lines(opened: xr.Dataset, days_are: str = "days") -> Iterator[str]:
     days = np.datetime_as_string(opened["time"].to_numpy(), "D")
     grid = f" of a {opened.sizes['grid_lat']} x {opened.sizes['grid_lon']} grid" if "grid_lat" in opened.sizes else ""
     yield f"content: {opened.attrs['content']}"
-    yield f"{opened.sizes['cell']:,} cells{grid}, {len(days):,} days: {days[0]} .. {days[-1]}"
+    yield f"{opened.sizes['cell']:,} cells{grid}, {len(days):,} {days_are}: {days[0]} .. {days[-1]}"
 
 
 _DESCRIBE: dict[str, Callable[[Path], Iterator[str]]] = {
     "cube": _cube_lines,
     "forecast": _forecast_lines,
     "scores": _scores_lines,
+    "outlook": _outlook_lines,
+    "outlook_scores": _outlook_scores_lines,
 }

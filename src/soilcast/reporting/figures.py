@@ -32,7 +32,7 @@ BOXED = ("rmse", "skill", "r", "kge")
 _LAYOUT_FONT = "DejaVu Sans"
 _READER_FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
-_LOOK: dict[Any, Any] = {
+LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "soilcast",
     "text.parse_math": False,
@@ -52,6 +52,7 @@ _LOOK: dict[Any, Any] = {
     "xtick.major.size": 3,
     "ytick.major.size": 3,
 }
+"""Settings of matplotlib that all figures of a page are drawn with."""
 
 
 def training_curve(label: str, log: Any, colour: str, where: str) -> tuple[str, str]:
@@ -86,7 +87,7 @@ def training_curve(label: str, log: Any, colour: str, where: str) -> tuple[str, 
             f"{where}: the training log of {label} cannot be read: the file is damaged; evaluate again"
         ) from error
     validated = np.isfinite(valid)
-    with matplotlib.rc_context(_LOOK):
+    with matplotlib.rc_context(LOOK):
         figure, axes = _canvas(4.6, 2.8)
         axes.plot(epoch, train, color=colour, alpha=0.55, linewidth=1.4, label="training")
         axes.plot(
@@ -120,7 +121,7 @@ def time_series(scores: xr.Dataset, pick: int) -> str:
     time = scores["time"].to_numpy()
     palette = colours(scores)
     wet = "precipitation" in scores
-    with matplotlib.rc_context(_LOOK):
+    with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(11.2, 3.8 if wet else 2.8))
         _margins(figure, left=0.85, bottom=0.34, right=0.25)
         figure.subplots_adjust(hspace=0.12)
@@ -164,7 +165,7 @@ def zone_boxes(scores: xr.Dataset, metric: str, labels: Sequence[str]) -> str | 
             groups[f"{climate.letter} {climate.name}\n{int(inside.sum())} cells"] = samples
     if not groups:
         return None
-    with matplotlib.rc_context(_LOOK):
+    with matplotlib.rc_context(LOOK):
         figure, axes = _canvas(5.6, 3.2)
         draw_boxes(axes, groups, [palette[label] for label in labels])
         axes.set_xticks(range(len(groups)), list(groups), fontsize=8.5)

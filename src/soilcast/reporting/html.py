@@ -8,6 +8,9 @@ from importlib.resources import files
 
 from soilcast.reporting.maps import Scale
 
+_ROUND = 20
+"""Numbers beneath a colour scale that reaches as far have no decimals."""
+
 # The browser itself then refuses any script and any request, whatever a text from a file may hold.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -39,6 +42,16 @@ def paragraph(text: str, *, note: bool = False) -> str:
     return f"<p{' class=note' if note else ''}>{escape(text)}</p>"
 
 
+def badge(text: str) -> str:
+    """Short text in a coloured frame: what kind of data the numbers are of."""
+    return f'<span class="badge">{escape(text)}</span>'
+
+
+def verdict(first: str, rest: str) -> str:
+    """Frame a sentence in bold, plain text, and what follows it, HTML."""
+    return f'<div class="verdict">{paragraph(first)}{rest}</div>'
+
+
 def heading(text: str, beside: str = "") -> str:
     """Heading of a group of figures; ``beside`` is HTML, the colour scale of a map."""
     return f'<div class="group"><h4>{escape(text)}</h4>{beside}</div>'
@@ -67,9 +80,19 @@ def legend(colours: Mapping[str, str], bars: Iterable[str] = ()) -> str:
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
+def swatches(colours: Mapping[str, str]) -> str:
+    """Name the colours of classes on a map, each as a square with an edge."""
+    items = (
+        f'<li><span class=square style="background:{colour}"></span>{escape(name)}</li>'
+        for name, colour in colours.items()
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
 def colour_bar(scale: Scale, units: str) -> str:
     """Draw the colour scale of a metric's maps, with numbers, unit and what its ends mean."""
-    decimals = 3 if scale.high - scale.low < 1 else 2
+    reach = scale.high - scale.low
+    decimals = 3 if reach < 1 else 2 if reach < _ROUND else 0
     ticks = [scale.low + (scale.high - scale.low) * share for share in (0, 0.25, 0.5, 0.75, 1)]
     numbers = "".join(f"<span>{tick:.{decimals}f}</span>".replace("-", "−") for tick in ticks)
     ends = f"<span>{escape(scale.style.low)}</span><span>{escape(units)}</span><span>{escape(scale.style.high)}</span>"

@@ -15,7 +15,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
@@ -55,7 +55,10 @@ class Scale:
     @property
     def gradient(self) -> list[str]:
         """Colours from low to high as CSS writes them."""
-        return [matplotlib.colors.to_hex(matplotlib.colormaps[self.style.colours](x)) for x in np.linspace(0, 1, 17)]
+        return [
+            matplotlib.colors.to_hex(matplotlib.colormaps.get_cmap(self.style.colours)(x))
+            for x in np.linspace(0, 1, 17)
+        ]
 
 
 def robust_scale(values: Values, style: MapStyle) -> Scale | None:
@@ -111,13 +114,17 @@ class Canvas:
         scale
             Colours and limits.
         """
+        return _png(self.picture(values, scale))
+
+    def picture(self, values: xr.DataArray, scale: Scale) -> Pixels:
+        """Draw one map as pixels ``(row, column, 3)``; see `panel`."""
         norm = Normalize(scale.low, scale.high, clip=True)
         if self._source is None or self._grid is None:
-            return _png(_over(self._dots(values.to_numpy().astype(np.float64), scale.style.colours, norm), self._coast))
+            return _over(self._dots(values.to_numpy().astype(np.float64), scale.style.colours, norm), self._coast)
         flat = to_grid(values, self._grid).to_numpy().ravel()
         picture = np.where(self._source >= 0, flat[np.maximum(self._source, 0)], np.nan)
-        coloured = matplotlib.colormaps[scale.style.colours](norm(np.nan_to_num(picture)), bytes=True)[..., :3]
-        return _png(_over(np.where(np.isfinite(picture)[..., None], coloured, self._base), self._coast))
+        coloured = matplotlib.colormaps.get_cmap(scale.style.colours)(norm(np.nan_to_num(picture)), bytes=True)[..., :3]
+        return _over(np.where(np.isfinite(picture)[..., None], coloured, self._base), self._coast)
 
     def draw(self, axes: Axes, values: Values, scale: Scale, marked: npt.NDArray[np.bool_]) -> None:
         """Draw one map as shapes, for print.
@@ -192,7 +199,7 @@ class Canvas:
         outside = (row < 0) | (column < 0)
         return np.where(outside, -1, row * len(self._grid.lon) + column)
 
-    def _dots(self, values: Values, colours: str, norm: Normalize) -> Pixels:
+    def _dots(self, values: Values, colours: str | Colormap, norm: Normalize) -> Pixels:
         axes = self._axes()
         axes.imshow(self._base, extent=self._box, aspect="auto", interpolation="nearest", zorder=0)
         x, y = self.projection.forward(self._lon, self._lat)

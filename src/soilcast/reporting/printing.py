@@ -53,15 +53,16 @@ def printed(figure: Figure, name: str) -> dict[str, bytes]:
     stream = io.BytesIO()
     known = {"CreationDate": None, "Creator": None, "Producer": None}
     FigureCanvasPdf(figure).print_pdf(stream, metadata=known)  # type: ignore[no-untyped-call]
-    return {f"{name}.pdf": stream.getvalue(), f"{name}.png": _png(figure, _DOTS)}
+    return {f"{name}.pdf": stream.getvalue(), f"{name}.png": png(figure)}
 
 
 def on_screen(figure: Figure) -> str:
     """Data URI of a figure for the page."""
-    return "data:image/png;base64," + base64.b64encode(_png(figure, _DOTS_ON_SCREEN)).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png(figure, _DOTS_ON_SCREEN)).decode("ascii")
 
 
-def _png(figure: Figure, dots: int) -> bytes:
+def png(figure: Figure, dots: int = _DOTS) -> bytes:
+    """Make the PNG of a figure, of so many ``dots`` an inch."""
     stream = io.BytesIO()
     before = figure.dpi
     figure.set_dpi(dots)

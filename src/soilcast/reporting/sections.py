@@ -29,16 +29,16 @@ def headline(scores: xr.Dataset) -> str:
     cells = f"{attrs.get('cells_scored', '?')} of {attrs.get('cells_total', scores.sizes['cell'])}"
     rows = {
         "Target": _target(attrs.get("target", "")),
-        "Training": _period(attrs.get("train_period", "")),
-        "Validation": _period(attrs.get("validation_period", "")),
-        "Test": _period(attrs.get("test_period", "")),
+        "Training": period(attrs.get("train_period", "")),
+        "Validation": period(attrs.get("validation_period", "")),
+        "Test": period(attrs.get("test_period", "")),
         "Cells scored": cells,
         "Source": attrs.get("source", ""),
     }
     return (
-        f'<span class="badge">Data: {escape(content(scores))}</span>'
-        f'<div class="verdict">{html.paragraph(first)}{html.paragraph(" ".join(others))}</div>'
-        f"{html.facts(rows)}"
+        html.badge(f"Data: {content(scores)}")
+        + html.verdict(first, html.paragraph(" ".join(others)))
+        + html.facts(rows)
     )
 
 
@@ -78,12 +78,8 @@ def training(scores: xr.Dataset) -> str:
 def maps(scores: xr.Dataset) -> str:
     """One block of maps per metric, the networks and persistence on one colour scale."""
     canvas = Canvas(scores)
-    text = "Colours run from the 2nd to the 98th percentile of all panels of a metric, at most from −1 to 1. "
-    if "grid_lat" in scores.coords:
-        text += "Grey: land that was not scored."
-    else:
-        text += "The cells form no grid: a dot stands at the centre of each, small and grey where it was not scored."
-    return html.paragraph(text, note=True) + "".join(
+    text = "Colours run from the 2nd to the 98th percentile of all panels of a metric, at most from −1 to 1."
+    return html.paragraph(f"{text} {cells_note(scores, 'was not scored')}", note=True) + "".join(
         _metric_maps(scores, canvas, metric) for metric in shown(scores, list(MAPS))
     )
 
@@ -94,7 +90,7 @@ def series(scores: xr.Dataset) -> str:
     lines = {"observed": OBSERVED} | {label: palette[label] for label in networks(scores)}
     key = html.legend(lines | ({"rain": RAIN} if "precipitation" in scores else {}), bars=["rain"])
     drawn = [
-        html.picture(figures.time_series(scores, pick), _place(scores, pick), _errors(scores, pick), wide=True)
+        html.picture(figures.time_series(scores, pick), place_of_pick(scores, pick), _errors(scores, pick), wide=True)
         for pick in range(scores.sizes["pick"])
     ]
     return key + "".join(f'<div class="series">{figure}</div>' for figure in drawn)
@@ -178,6 +174,25 @@ def content(scores: xr.Dataset) -> str:
     return str(scores.attrs.get("content", "")).strip() or "of unknown kind"
 
 
+def cells_note(dataset: xr.Dataset, lacking: str) -> str:
+    """Say how maps show the cells, and those without a value: of these, ``lacking`` says what they are."""
+    if "grid_lat" in dataset.coords:
+        return f"Grey: land that {lacking}."
+    return f"The cells form no grid: a dot stands at the centre of each, small and grey where it {lacking}."
+
+
+def place_of_pick(scores: xr.Dataset, pick: int) -> str:
+    """Name the place of a picked cell, and its climate."""
+    cell = scores.isel(cell=int(scores["pick_cell"].to_numpy()[pick]))
+    climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
+    return place_name(cell) + (f", {climate.letter} {climate.name}" if climate else "")
+
+
+def period(text: str) -> str:
+    """Write a period for people."""
+    return text.replace(":", " to ")
+
+
 def _metric_maps(scores: xr.Dataset, canvas: Canvas, metric: str) -> str:
     labels = figures.boxed_models(scores, metric)
     units = pretty_units(METRICS[metric].units)
@@ -218,12 +233,6 @@ def _captioned(label: str, drawn: tuple[str, str]) -> tuple[str, str, str]:
     return uri, label, detail
 
 
-def _place(scores: xr.Dataset, pick: int) -> str:
-    cell = scores.isel(cell=int(scores["pick_cell"].to_numpy()[pick]))
-    climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
-    return place_name(cell) + (f", {climate.letter} {climate.name}" if climate else "")
-
-
 def _errors(scores: xr.Dataset, pick: int) -> str:
     cell = int(scores["pick_cell"].to_numpy()[pick])
     labels = [*networks(scores), PERSISTENCE]
@@ -235,7 +244,3 @@ def _errors(scores: xr.Dataset, pick: int) -> str:
 
 def _target(name: str) -> str:
     return {"swvl1": "soil water of layer 1 (swvl1), next day"}.get(name, name)
-
-
-def _period(text: str) -> str:
-    return text.replace(":", " to ")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import xarray as xr
+from matplotlib.colors import Colormap
 
 from soilcast.reporting.scores import PERSISTENCE
 
@@ -23,7 +24,7 @@ class MapStyle:
     Parameters
     ----------
     colours
-        Name of a matplotlib colour map that survives colour blindness.
+        A matplotlib colour map that survives colour blindness, or its name.
     centred
         Whether 0 is the middle of the scale.
     low, high
@@ -32,7 +33,7 @@ class MapStyle:
         Colours end at this distance from 0 at the latest: a metric without a lower bound would else be all one colour.
     """
 
-    colours: str
+    colours: str | Colormap
     centred: bool
     low: str
     high: str

@@ -1,0 +1,84 @@
+"""From an outlook, a forecast or a cube to files that maps and spreadsheets open: GeoTIFF, PNG, CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from soilcast.errors import SoilcastError
+from soilcast.exporting.geotiff import write_geotiff
+from soilcast.exporting.selecting import Field, select
+from soilcast.exporting.table import write_table
+from soilcast.files import refuse_existing, whole_or_nothing
+
+__all__ = ["export"]
+
+
+def export(
+    outlook: str | Path,
+    out: str | Path,
+    *,
+    variable: str,
+    lead: int | Sequence[int] | None = None,
+    issue: str | None = None,
+    day: str | None = None,
+    quantile: float | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write one variable of one issue day, or of one day, as a map or a table.
+
+    Parameters
+    ----------
+    outlook
+        An outlook; or a forecast or cube, of which one day is written.
+    out
+        File to write, by its name: ``.tif`` is a GeoTIFF of the cells' grid with a band for each lead, ``.png`` a
+        drawn map for each lead, ``.csv`` a line for each lead and cell.
+    variable
+        Its name, such as ``swvl1_percentile``.
+    lead
+        Leads to write [d]; by default all.
+    issue
+        Issue day of an outlook, such as ``2020-03-01``; needed where it has several.
+    day
+        Day of a forecast or cube; needed where it has several.
+    quantile
+        Level, where the variable has quantiles. Of ``swvl1`` it stands for ``swvl1_quantile``.
+    overwrite
+        Replace ``out`` if it exists.
+
+    Returns
+    -------
+    ``out``.
+
+    Raises
+    ------
+    SoilcastError
+        Another kind of artifact or of file, a variable, lead, level or day that is not there or not named, cells
+        without a regular grid (GeoTIFF), nothing to draw (PNG), an extra that is not installed, or a full disk.
+    """
+    source, out = Path(outlook), Path(out)
+    write = _WRITERS.get(out.suffix.lower())
+    if write is None:
+        raise SoilcastError(f"{out}: is written as {', '.join(_WRITERS)}: give it such a name")
+    refuse_existing(out, overwrite=overwrite)
+    field = select(source, variable, lead=lead, issue=issue, day=day, quantile=quantile)
+    with whole_or_nothing(out, overwrite=overwrite) as partial:
+        write(field, partial, out)
+    return out
+
+
+def _write_picture(field: Field, partial: Path, out: Path) -> None:
+    # Imported here, since it brings matplotlib along, for which the other formats should not wait.
+    from soilcast.exporting.picture import write_picture
+
+    write_picture(field, partial, out)
+
+
+_WRITERS: dict[str, Callable[[Field, Path, Path], None]] = {
+    ".tif": write_geotiff,
+    ".tiff": write_geotiff,
+    ".png": _write_picture,
+    ".csv": write_table,
+}
+"""How a field is written, by the end of the file's name: ``(field, where to write, file that it will be)``."""

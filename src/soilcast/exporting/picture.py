@@ -1,0 +1,142 @@
+"""Draw a field as maps, one for each lead, all on one colour scale."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from soilcast.errors import SoilcastError
+from soilcast.exporting.selecting import Band, Field
+from soilcast.products.indices import NOT_REACHED
+from soilcast.products.variables import ANOMALY, DAYS_TO_DRY, DROUGHT, PERCENTILE, PROBABILITY_DRY, Product
+from soilcast.reporting import drought
+from soilcast.reporting.maps import Canvas, Scale, robust_scale
+from soilcast.reporting.printing import WIDE, png, print_look
+from soilcast.reporting.style import MapStyle, pretty_units
+
+Values = npt.NDArray[np.float32]
+
+_MOST_MAPS = 40
+_DOTS = 200  # an inch
+
+_STYLES: dict[Product, MapStyle] = {
+    ANOMALY: MapStyle("BrBG", True, "drier than usual", "wetter than usual"),
+    PERCENTILE: MapStyle("BrBG", False, "dry", "wet"),
+    DROUGHT: drought.SCALE.style,
+    DAYS_TO_DRY: MapStyle("YlOrBr_r", False, "soon", "late"),
+    PROBABILITY_DRY: MapStyle("YlOrBr", False, "hardly", "surely"),
+}
+_MOISTURE = MapStyle("YlGnBu", False, "dry", "wet")
+_OTHER = MapStyle("viridis", False, "low", "high")
+
+
+def write_picture(field: Field, partial: Path, out: Path) -> None:
+    """Draw a field as PNG.
+
+    Parameters
+    ----------
+    field
+        What to draw.
+    partial
+        Where to write.
+    out
+        What it will be called, for messages.
+
+    Raises
+    ------
+    SoilcastError
+        There are more leads than fit a page, or no value to draw.
+    """
+    if len(field.bands) > _MOST_MAPS:
+        raise SoilcastError(f"{out}: {len(field.bands)} maps do not fit a page: name some leads with --lead")
+    product = next((one for one in _STYLES if field.name.endswith(f"_{one.suffix}")), None)
+    values = _drawable(field, product)
+    scale = _scale(field, product, values)
+    if scale is None:
+        raise SoilcastError(f"{out}: {field.name} has no value there: there is nothing to draw")
+    canvas = Canvas(field.opened)
+    columns = min(len(field.bands), 1 if len(field.bands) == 1 else 2 if len(field.bands) <= 4 else 3)
+    rows = -(-len(field.bands) // columns)
+    tall = WIDE / columns * canvas.shape[0] / canvas.shape[1]
+    with print_look():
+        figure = Figure(figsize=(WIDE, rows * (tall + 0.25) + 1.0), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels:
+            panel.set_axis_off()
+        for panel, band, one in zip(panels, field.bands, values, strict=False):
+            panel.imshow(canvas.picture(xr.DataArray(one, dims="cell"), scale), interpolation="antialiased")
+            panel.set_title(_title(field, band), loc="left")
+        figure.suptitle(_wrapped(_capital(field.long_name), 80), x=0.01, ha="left", fontsize=10)
+        _bar(figure, list(panels), field, product, scale)
+        figure.supxlabel(_wrapped(_footer(field), 130), x=0.01, ha="left", fontsize=6.5, color="#4b5563")
+        partial.write_bytes(png(figure, _DOTS))
+
+
+def _drawable(field: Field, product: Product | None) -> Values:
+    """Values that a colour scale can show: never dry comes after the last lead."""
+    if product is not DAYS_TO_DRY:
+        return field.values
+    return np.where(field.values == NOT_REACHED, np.float32(_last_lead(field) + 1), field.values)
+
+
+def _scale(field: Field, product: Product | None, values: Values) -> Scale | None:
+    if not np.isfinite(values).any():
+        return None
+    limits = {
+        PERCENTILE: (0.0, 100.0),
+        PROBABILITY_DRY: (0.0, 1.0),
+        DROUGHT: (drought.SCALE.low, drought.SCALE.high),
+        DAYS_TO_DRY: (1.0, _last_lead(field) + 1.0),
+    }
+    if product in limits:
+        return Scale(*limits[product], _STYLES[product])
+    style = _STYLES[product] if product else _MOISTURE if field.name.startswith("swvl") else _OTHER
+    return robust_scale(values.astype(np.float64), style)
+
+
+def _bar(figure: Figure, panels: list[Axes], field: Field, product: Product | None, scale: Scale) -> None:
+    colours = ScalarMappable(Normalize(scale.low, scale.high), scale.style.colours)
+    units = "" if product is DROUGHT else pretty_units(field.units)
+    ends = "" if product is DROUGHT else f"{scale.style.low} … {scale.style.high}"
+    options: dict[str, Any] = {"orientation": "horizontal", "shrink": 0.7, "aspect": 40}
+    bar = figure.colorbar(colours, ax=panels, label=f"{ends} [{units}]" if units else ends, **options)
+    if product is DROUGHT:
+        bar.set_ticks(list(drought.CLASSES), labels=[name.partition(" ")[0] for name, _ in drought.CLASSES.values()])
+    if product is DAYS_TO_DRY:
+        last = _last_lead(field)
+        step = -(-last // 15)
+        ticks = list(range(1, last + 1, step))
+        bar.set_ticks([*ticks, last + 1], labels=[*map(str, ticks), "later"])
+
+
+def _title(field: Field, band: Band) -> str:
+    if band.lead is not None:
+        ahead = f"{band.lead} day{'s' if band.lead > 1 else ''} ahead"
+        return ahead if band.day is None else f"{band.day}, {ahead}"
+    return "" if band.day is None else str(band.day)
+
+
+def _footer(field: Field) -> str:
+    made = "" if field.issue is None else f", made at the end of {field.issue}"
+    return f"{_capital(field.nature)}{made}. {field.opened.attrs.get('title', '')}".strip()
+
+
+def _last_lead(field: Field) -> int:
+    return int(field.opened["lead"].max()) if "lead" in field.opened.coords else 1
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(" ".join(text.split()), width)

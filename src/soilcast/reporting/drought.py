@@ -1,0 +1,94 @@
+"""Drought classes: how they are called and coloured, and how much of the area lies in each."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.colors import ListedColormap
+
+from soilcast.reporting.maps import Scale
+from soilcast.reporting.style import MapStyle
+
+CLASSES: dict[int, tuple[str, str]] = {
+    -1: ("none", "#ffffff"),
+    0: ("D0 abnormally dry", "#ffff00"),
+    1: ("D1 moderate drought", "#fcd37f"),
+    2: ("D2 severe drought", "#ffaa00"),
+    3: ("D3 extreme drought", "#e60000"),
+    4: ("D4 exceptional drought", "#730000"),
+}
+"""Names and colours of the U.S. Drought Monitor. From D0 on each is darker than the one before, and so they can be
+told apart under every common form of colour blindness."""
+
+DROUGHT = 1
+"""The class from which dryness is called drought."""
+
+_STYLE = MapStyle(ListedColormap([colour for _, colour in CLASSES.values()]), False, "", "")
+
+SCALE = Scale(-1.5, 4.5, _STYLE)
+"""Of maps of the classes."""
+
+
+def swatch_colours() -> dict[str, str]:
+    """Name -> colour, for a legend."""
+    return dict(CLASSES.values())
+
+
+def area_shares(classes: npt.NDArray[np.floating], area: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Share of the area that lies in each class.
+
+    Parameters
+    ----------
+    classes
+        ``(cell, lead)``, -1 none, 0 .. 4 for D0 .. D4; anything else has no class and is left out.
+    area
+        ``(cell,)`` [m2].
+
+    Returns
+    -------
+    ``(class, lead)``, in the order of `CLASSES`, summing to 1; NaN at a lead without any class.
+    """
+    weights = area.astype(np.float64)
+    shares = np.stack([weights @ (classes == number) for number in CLASSES])
+    total = shares.sum(axis=0)
+    return np.asarray(shares / np.where(total > 0, total, np.nan))
+
+
+def share_in_drought(outlook: xr.Dataset, target: str) -> npt.NDArray[np.float64]:
+    """Share of the area in drought, D1 or worse, ``(lead,)``."""
+    shares = area_shares(outlook[f"{target}_drought"].to_numpy(), outlook["area"].to_numpy())
+    return np.asarray(shares[list(CLASSES).index(DROUGHT) :].sum(axis=0))
+
+
+def drought_table(outlook: xr.Dataset, target: str) -> str:
+    """Draw a table of a row a class and a column a lead: share of the area [%]."""
+    shares = area_shares(outlook[f"{target}_drought"].to_numpy(), outlook["area"].to_numpy())
+    rows = [
+        _row(f'<span class="square" style="background:{colour}"></span>{escape(name)}', shares[at], "network")
+        for at, (name, colour) in enumerate(CLASSES.values())
+    ]
+    rows.append(_row("D1 to D4", share_in_drought(outlook, target), "baseline first"))
+    days = np.datetime_as_string(outlook["valid_time"].to_numpy(), "D")
+    heads = "".join(
+        f"<th scope=col>{lead}<small>{day[5:]}</small></th>"
+        for lead, day in zip(outlook["lead"].to_numpy(), days, strict=True)
+    )
+    return (
+        '<div class="scroll"><table class="scores narrow"><thead><tr>'
+        f'<th scope="col">Days ahead</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
+
+
+def percent(share: float) -> str:
+    """Share of the area for people: a decimal, none at 100; a dash where it is not known."""
+    if not np.isfinite(share):
+        return "–"
+    return f"{100 * share:.1f}" if share < 1 else "100"
+
+
+def _row(head: str, shares: npt.NDArray[np.float64], kind: str) -> str:
+    cells = "".join(f"<td>{percent(float(share))}</td>" for share in shares)
+    return f'<tr class="{kind}"><th scope=row>{head}</th>{cells}</tr>'

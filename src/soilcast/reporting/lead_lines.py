@@ -1,0 +1,200 @@
+"""Lines against the lead, each named where it ends: how every figure of a score by lead is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import matplotlib.ticker
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from soilcast.reporting.figures import LOOK, svg
+from soilcast.reporting.style import palette
+
+Values = npt.NDArray[np.float64]
+
+_WIDE, _HIGH = 5.6, 3.2  # inch
+_LEFT, _BOTTOM, _TOP = 0.72, 0.48, 0.1
+_LETTER, _LINE = 0.076, 0.165  # inch: width of a letter and height of a line of a name
+_LONGEST = 26  # letters of a name
+_DEEP = -4.0
+"""Value below which an axis is logarithmic beneath -1."""
+
+_STEEP = 20.0
+"""Ratio of the largest to the least value from which an axis is logarithmic."""
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (5, 1.5, 1, 1.5)))
+_GREY = "#6b7280"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the line of a model is drawn: networks by hue and marker, baselines grey, by their dashes."""
+
+    colour: str
+    marker: str
+    dashes: str | tuple[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a figure of lines against the lead has beside its lines.
+
+    Parameters
+    ----------
+    label
+        Of the vertical axis, with its unit.
+    level
+        A value to draw a thin line at: no skill, the wanted coverage.
+    band
+        A range to shade.
+    zero
+        Whether the axis begins at 0 where it is linear.
+    logarithmic
+        Whether it may be logarithmic, where values differ much.
+    """
+
+    label: str
+    level: float | None = None
+    band: tuple[float, float] | None = None
+    zero: bool = False
+    logarithmic: bool = False
+
+
+def looks(networks: Sequence[str], baselines: Sequence[str]) -> dict[str, Look]:
+    """Give every model its look."""
+    hues = palette(networks, baselines)
+    inside = {label: Look(hues[label], _MARKERS[at % len(_MARKERS)], "-") for at, label in enumerate(networks)}
+    return inside | {label: Look(_GREY, "", _DASHES[at % len(_DASHES)]) for at, label in enumerate(baselines)}
+
+
+def lead_lines(leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[str, Look], frame: Frame) -> str | None:
+    """Draw one line a model against the lead.
+
+    Parameters
+    ----------
+    leads
+        The leads [d], ``(lead,)``.
+    lines
+        Label -> values ``(lead,)``, NaN where there is none; a label without any is left out.
+    look
+        Label -> how it is drawn.
+    frame
+        The axis.
+
+    Returns
+    -------
+    The figure as a data URI; None if there is nothing to draw.
+    """
+    drawn = {label: values for label, values in lines.items() if np.isfinite(values).any()}
+    if not drawn:
+        return None
+    with matplotlib.rc_context(LOOK):
+        figure = Figure(figsize=(_WIDE, _HIGH))
+        right = 0.2 + _LETTER * max(len(_short(label)) for label in drawn)
+        figure.subplots_adjust(_LEFT / _WIDE, _BOTTOM / _HIGH, 1 - right / _WIDE, 1 - _TOP / _HIGH)
+        axes = figure.subplots()
+        if frame.band:
+            axes.axhspan(*frame.band, color="#dbe7f1", linewidth=0, zorder=0)
+        if frame.level is not None:
+            axes.axhline(frame.level, color="#9aa1ab", linewidth=0.9, zorder=1)
+        for label, values in drawn.items():
+            one = look[label]
+            dot, size = (one.marker, 4) if one.marker else ("_" if len(leads) == 1 else "", 14)
+            axes.plot(leads, values, color=one.colour, linestyle=one.dashes, linewidth=1.5, marker=dot, markersize=size)
+        _scale(axes, np.concatenate(list(drawn.values())), frame)
+        lead_axis(axes, leads)
+        axes.set_ylabel(frame.label)
+        _name_ends(axes, leads, drawn, look)
+        return svg(figure)
+
+
+def lead_axis(axes: Axes, leads: Sequence[int]) -> None:
+    """Set the horizontal axis to whole days of lead."""
+    margin = 0.03 * (leads[-1] - leads[0]) or 0.5
+    axes.set_xlim(leads[0] - margin, leads[-1] + margin)
+    if len(leads) == 1:
+        axes.set_xticks(list(leads))
+    else:
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(10, integer=True))
+    axes.set_xlabel("days ahead")
+
+
+def _scale(axes: Axes, values: Values, frame: Frame) -> None:
+    finite = values[np.isfinite(values)]
+    least, largest = float(finite.min()), float(finite.max())
+    if frame.logarithmic and least > 0 and largest / least > _STEEP:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=8))
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        return
+    if least < _DEEP:
+        axes.set_yscale("symlog", linthresh=1.0)
+        axes.set_ylim(2 * least, max(1.0, 1.06 * largest))
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        return
+    if frame.zero:
+        axes.set_ylim(0, 1.06 * largest or 1)
+        return
+    known = [least, largest, *([] if frame.level is None else [frame.level]), *(frame.band or ())]
+    slack = 0.06 * (max(known) - min(known)) or 0.05
+    axes.set_ylim(min(known) - slack, max(known) + slack)
+
+
+def _name_ends(axes: Axes, leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[str, Look]) -> None:
+    """Write each name beside the last value of its line, moved apart where they would lie on each other."""
+    there = {label: np.flatnonzero(np.isfinite(values))[-1] for label, values in lines.items()}
+    to_axes = axes.transData + axes.transAxes.inverted()
+    ends = {label: to_axes.transform((leads[at], lines[label][at])) for label, at in there.items()}
+    height = _LINE / (_HIGH - _BOTTOM - _TOP)
+    order = sorted(ends, key=lambda label: float(ends[label][1]))
+    places = spread([float(ends[label][1]) for label in order], height)
+    for label, place in zip(order, places, strict=True):
+        colour = look[label].colour
+        x, y = ends[label]
+        axes.annotate(
+            _short(label),
+            xy=(x, y),
+            xytext=(1.025, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=9.5,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 2},
+        )
+
+
+def spread(places: Sequence[float], least: float) -> list[float]:
+    """Move ascending places apart until neighbours are ``least`` apart, and all from 0 to 1, as little as that takes.
+
+    Each group of places that touch is centred on the mean of where its members wish to be.
+    """
+    groups: list[list[float]] = []  # of wishes
+    least = min(least, 1 / max(len(places) - 1, 1))
+    for place in places:
+        groups.append([place])
+        while len(groups) > 1 and _first(groups[-1], least) < _last(groups[-2], least) + least:
+            joined = groups.pop()
+            groups[-1] += joined
+    return [_first(group, least) + position * least for group in groups for position in range(len(group))]
+
+
+def _first(group: Sequence[float], least: float) -> float:
+    length = (len(group) - 1) * least
+    return float(np.clip(np.mean(group) - length / 2, 0.0, max(1.0 - length, 0.0)))
+
+
+def _last(group: Sequence[float], least: float) -> float:
+    return _first(group, least) + (len(group) - 1) * least
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
