@@ -1,6 +1,7 @@
 """Run the experiments on real data and write docs/results.md from their scores; copy the demo's table to the README.
 
     python -m tools.results --data ../shared/data --out results [--only caravan]
+    python -m tools.results --only outlooks      # rewrites the part on several days ahead alone
 
 Each experiment is a file of src/soilcast/experiments/. What has been run already is not run again, unless its folder
 in --out is removed. Nothing in the written page is typed by hand but the sentences around the numbers.
@@ -27,8 +28,10 @@ from soilcast.reporting import markdown_table, verdict
 from soilcast.schema import flatten
 from soilcast.training import open_run
 from tools.document import rewritten
+from tools.outlook_results import sections as outlook_sections
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "results.md"
 EXPERIMENTS = ("demo", "caravan", "prms_delaware", "mhm_moselle")
 SEEDS = 3
 
@@ -41,6 +44,9 @@ REPRODUCED: dict[str, tuple[str, str, list[str]]] = {
     "moselle": ("mhm_moselle", "all", _SHORT),
 }
 """Name of a dossier -> the experiment whose cube and config it takes, the parts of the paper, what is set beside."""
+
+_AHEAD = "outlooks"
+"""The part of the page on several days ahead."""
 
 _PICTURES = ("fig3", "fig4")
 _PICTURED = "planet"
@@ -57,8 +63,9 @@ networks are not: these see the weather of the seven days before alone.
 
 Nothing here is the paper's own result, which is of other data (global ERA5-Land at 0.5 degrees). What the paper reports
 stands in a column of its own, and no line of it can be compared with ours.
+"""
 
-# The paper, reproduced
+_PAPER = """# The paper, reproduced
 
 What follows are the dossiers of `soilcast reproduce` ([how to read them](reproduce.md)). Each number is the median over
 the cells, weighted by area, ± its 95 % confidence interval over the seeds; in brackets the mean. ▲ better and ▼ worse
@@ -78,8 +85,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the real data")
     parser.add_argument("--out", type=Path, default=ROOT / "results", help="folder for runs and scores")
-    parser.add_argument("--only", choices=(*EXPERIMENTS, *REPRODUCED), help="run this one and write nothing")
+    parser.add_argument(
+        "--only", choices=(_AHEAD, *EXPERIMENTS, *REPRODUCED), help="run this one; only outlooks writes its part"
+    )
     options = parser.parse_args()
+    if options.only == _AHEAD:
+        text = rewritten(PAGE.read_text(encoding="utf-8"), _AHEAD, _ahead(options.data, options.out))
+        PAGE.write_text(text, encoding="utf-8")
+        return
     names = (options.only,) if options.only else (*EXPERIMENTS, *REPRODUCED)
     for name in dict.fromkeys(names):
         if name in EXPERIMENTS and not (options.out / name / "report.html").is_file():
@@ -89,11 +102,12 @@ def main() -> None:
             reproduced(name, options.out)
     if options.only:
         return
-    sections = [_HEAD, *(_dossier(name, options.out) for name in REPRODUCED), _SINGLE]
+    ahead = f"<!-- {_AHEAD}:begin -->\n{_ahead(options.data, options.out)}\n<!-- {_AHEAD}:end -->\n"
+    sections = [_HEAD, ahead, _PAPER, *(_dossier(name, options.out) for name in REPRODUCED), _SINGLE]
     sections += [section for name in EXPERIMENTS for section in _section(name, options.out / name)]
     made = ", ".join(f"{package} {version}" for package, version in versions().items())
     sections.append(f"\nMade with {made} on {os.cpu_count()} processors ({platform.machine()}).\n")
-    (ROOT / "docs/results.md").write_text("\n".join(sections), encoding="utf-8")
+    PAGE.write_text("\n".join(sections), encoding="utf-8")
     readme = ROOT / "README.md"
     demo = _scores(options.out / "demo")
     table = f"{_caption(builtin_experiment('demo'), demo)}\n\n{markdown_table(demo)}"
@@ -108,6 +122,10 @@ def reproduced(name: str, out: Path) -> Path:
     chosen = [f"{key}={json.dumps(value)}" for key, value in config.items() if key not in beside]
     folder = out / "reproduced" / name
     return reproduce(part, out / experiment / "cube", folder, seeds=SEEDS, settings=[*chosen, *settings])
+
+
+def _ahead(data: Path, out: Path) -> str:
+    return "\n".join(outlook_sections(data, out)).strip()
 
 
 def _dossier(name: str, out: Path) -> str:

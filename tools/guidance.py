@@ -1,0 +1,185 @@
+"""The study of guidance: what physics adds to a network that beats persistence, from much and from little."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.comparing import builtin_experiment, train_and_forecast
+from soilcast.cube import open_cube, read, write_dataset
+from soilcast.experiments import Plan, plan_runs
+from soilcast.sources import prepare
+from soilcast.training.groups import climate_groups
+from soilcast.verify import evaluate
+from soilcast.verify.outlook_significance import compare_outlooks
+from soilcast.verify.significance import interval_over_seeds
+from soilcast.verify.summary import weighted_median
+
+GUIDANCE = "outlook_guidance"
+
+_REFERENCE, _TARGET = "unguided", "swvl1"
+_NEVER_SEEN = "a climate never seen"
+_SCENARIOS: dict[str, list[str]] = {
+    "all cells and years": [],
+    "10 % of the cells": ["split.cells_share=0.1"],
+    "one year": ["split.development=2019"],
+}
+"""What there is to learn from -> settings."""
+
+_EXTREMES = {"rmse_dry": "driest 5 %", "rmse_wet": "wettest 5 %"}
+_ZONES = "ABCDE"
+_JOBS = len(os.sched_getaffinity(0))
+
+_HEAD = """## Does physics still help once persistence is beaten?
+
+All rows see the soil moisture until the issue day and the observed weather ahead. Numbers are the difference in RMSE
+from the unguided network in per cent of it, negative where the row is better: of the area-weighted medians over the
+cells, with the 95 % interval over seeds and blocks of days in brackets, ▲ better and ▼ worse beyond chance. Of the
+driest and wettest 5 % of each cell's days it is the mean over all days ahead, with the interval over the seeds.
+Cells of a climate never seen are each forecast by a network that learnt from the other climates alone.
+"""
+
+
+def guidance_section(out: Path) -> Iterator[str]:
+    """Run the study unless that was done, and write its table."""
+    experiment, found = builtin_experiment(GUIDANCE), guided(out)
+    yield _HEAD
+    yield f"{experiment.about.strip()} {experiment.seeds} seeds.\n"
+    leads = next(iter(found.values()))["lead"].to_numpy()
+    shown = [leads[0], leads[len(leads) // 2], leads[-1]]
+    heads = [f"{lead} d ahead" for lead in shown] + [*_EXTREMES.values()]
+    heads += [f"ratio to persistence, {lead} d" for lead in (shown[0], shown[-1])]
+    yield "| Learnt from | Guidance | " + " | ".join(heads) + " |"
+    yield "|:--|:--|" + "--:|" * len(heads)
+    for scenario, result in found.items():
+        for row in result["row"].to_numpy():
+            yield f"| {scenario} | {row} | " + " | ".join(_cells(result.sel(row=row), row == _REFERENCE, shown)) + " |"
+    yield ""
+
+
+def guided(out: Path) -> dict[str, xr.Dataset]:
+    """Run the study unless that was done; what there is to learn from -> differences from the reference [%]."""
+    experiment, folder = builtin_experiment(GUIDANCE), out / GUIDANCE
+    cube, plans = folder / "cube", plan_runs(experiment)
+    if not cube.exists():
+        prepare(experiment.source, experiment.paths, out=cube, **experiment.options)
+    found = {}
+    for scenario, settings in _SCENARIOS.items():
+        place = folder / scenario.replace(" %", "").replace(" ", "-")
+        forecasts = _forecasts(cube, plan_runs(experiment, settings), place)
+        found[scenario] = _compared(cube, plans, forecasts, place)
+    place = folder / _NEVER_SEEN.replace(" ", "-")
+    with open_cube(cube) as opened:
+        groups = climate_groups(opened)
+    by_zone = {}
+    for letter in (letter for number, letter in enumerate(_ZONES) if (groups == number).any()):
+        left_out = plan_runs(experiment, [f"split.without_climate={letter}"])
+        by_zone[letter] = _forecasts(cube, left_out, place / letter)
+    stitched = {}
+    for name in plans:
+        own = {letter: forecasts[name] for letter, forecasts in by_zone.items()}
+        stitched[name] = _stitched(own, groups, place / "stitched" / name)
+    found[_NEVER_SEEN] = _compared(cube, plans, stitched, place)
+    return found
+
+
+def _forecasts(cube: Path, plans: Mapping[str, Plan], folder: Path) -> dict[str, Path]:
+    """Train and forecast what is missing."""
+    wanted = {name: folder / "forecasts" / name for name in plans}
+    if not all(path.exists() for path in wanted.values()):
+        _, failed = train_and_forecast(cube, plans, folder, jobs=_JOBS, resume=True)
+        assert not failed, failed
+    return wanted
+
+
+def _stitched(forecasts: Mapping[str, Path], groups: npt.NDArray[np.int64], out: Path) -> Path:
+    """Put together, for each climate, the forecast of the run that learnt from the other climates."""
+    if out.exists():
+        return out
+    whole = xr.open_zarr(next(iter(forecasts.values())), consolidated=False, chunks=None).load()
+    for letter, path in forecasts.items():
+        own = xr.open_zarr(path, consolidated=False, chunks=None)
+        of_zone = groups == _ZONES.index(letter)
+        for name, values in whole.data_vars.items():
+            if values.dims[:2] == ("cell", "time"):
+                values.to_numpy()[of_zone] = own[name].to_numpy()[of_zone]
+    for variable in whole.variables.values():
+        variable.encoding = {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_dataset(whole, out, netcdf=False)
+    return out
+
+
+def _compared(cube: Path, plans: Mapping[str, Plan], forecasts: Mapping[str, Path], folder: Path) -> xr.Dataset:
+    """Differences in RMSE from the reference [%] over all days, and on the driest and wettest."""
+    kept = folder / "differences.nc"
+    if kept.exists():
+        return xr.load_dataset(kept, engine="h5netcdf")
+    rows: dict[str, dict[int, str]] = {}
+    for name, plan in plans.items():
+        row, _, seed = name.rpartition("-s")
+        rows.setdefault(row, {})[int(seed)] = plan.label
+    paths = [forecasts[name] for name in plans]
+    scores = evaluate(paths, cube, folder / "scores", overwrite=True)
+    found = compare_outlooks(paths, cube, (_REFERENCE, "persistence"), rows=rows)
+    found = found.sel(metric="rmse", target=_TARGET, drop=True)
+    with open_cube(cube) as opened:
+        area = read(opened, "area").astype(np.float64)
+    medians = {name: _medians(scores[name], area) for name in ("rmse", *_EXTREMES)}
+    seeds = list(rows[_REFERENCE].values())
+    level = np.mean([[medians["rmse"][label, lead] for lead in found["lead"].to_numpy()] for label in seeds], axis=0)
+    result = (
+        100
+        * found[["difference", "low", "high"]].sel(reference=_REFERENCE, drop=True)
+        / xr.DataArray(level, dims="lead")
+    )
+    result["ratio"] = found["ratio"].sel(reference="persistence", drop=True)
+    for name in _EXTREMES:
+        limits = [_over_seeds(medians[name], own, rows[_REFERENCE], result["lead"].to_numpy()) for own in rows.values()]
+        result[name] = (("row", "limit"), limits)
+    result.to_netcdf(kept, engine="h5netcdf")
+    return result
+
+
+def _medians(values: xr.DataArray, area: npt.NDArray[np.float64]) -> dict[tuple[str, int], float]:
+    """Area-weighted median of each model and lead."""
+    chosen = values.sel(target=_TARGET)
+    return {
+        (str(model), int(lead)): weighted_median(chosen.sel(model=model, lead=lead).to_numpy(), area)
+        for model in chosen["model"].to_numpy()
+        for lead in chosen["lead"].to_numpy()
+    }
+
+
+def _over_seeds(
+    medians: Mapping[tuple[str, int], float],
+    seeds: Mapping[int, str],
+    reference: Mapping[int, str],
+    leads: npt.NDArray[np.integer],
+) -> tuple[float, float, float]:
+    """Difference from the reference [%], of the mean over the days ahead, and its interval over the seeds."""
+    mine, theirs = (
+        np.array([np.mean([medians[rows[seed], int(lead)] for lead in leads]) for seed in seeds])
+        for rows in (seeds, reference)
+    )
+    return interval_over_seeds(100 * (mine / theirs - 1))
+
+
+def _cells(one: xr.Dataset, is_reference: bool, shown: list[np.integer]) -> list[str]:
+    """A row of the table."""
+    cells = ["–"] * (len(shown) + len(_EXTREMES))
+    if not is_reference:
+        ahead = [one.sel(lead=lead) for lead in shown]
+        cells = [_differing(*(float(part[name]) for name in ("difference", "low", "high"))) for part in ahead]
+        cells += [_differing(*map(float, one[name].to_numpy())) for name in _EXTREMES]
+    return [*cells, *(f"{float(one['ratio'].sel(lead=lead)):.3f}" for lead in (shown[0], shown[-1]))]
+
+
+def _differing(value: float, low: float, high: float) -> str:
+    mark = " ▲" if high < 0 else " ▼" if low > 0 else ""
+    return f"{value:.1f} \\[{low:.1f}, {high:.1f}\\]{mark}".replace("-", "−")
