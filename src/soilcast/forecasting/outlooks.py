@@ -33,9 +33,6 @@ _AGE_ATTRIBUTES = {
     "units": "d",
 }
 
-_OF_THE_DAY = ("weights_sha256", "cube_sha256", "lead_days", "weather", "weather_forecast", "precision")
-"""Attributes in which the outlook of a day agrees with itself."""
-
 _ROOT_LAYERS = ("swvl1", "swvl2", "swvl3")
 _ROOT_ATTRIBUTES = {
     "long_name": "volumetric soil water of the layers 1 to 3",
@@ -143,7 +140,9 @@ class Outlooks:
         """Whether it is the last of those that ``out`` holds."""
         with open_artifact(out, "outlook") as found:
             last = found["time"].to_numpy()[-1] == self._cube["time"].to_numpy()[self._wanted.issues.start]
-            return bool(last) and all(found.attrs.get(name) == self.asked[name] for name in _OF_THE_DAY)
+            # The others are of all days that are there.
+            alike = (name for name in self.same if name not in ("test_period", "issue_days"))
+            return bool(last) and all(found.attrs.get(name) == self.asked[name] for name in alike)
 
     @property
     def promised(self) -> dict[str, Promised]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,28 +99,18 @@ def make_dataset(
     SoilcastError
         There is nothing to learn from, or a period without a usable cell-day.
     """
-    first = max(0, split.train.start - config.inputs.sequence_length)
-    days = slice(first, split.validation.stop)
+    days = days_seen(config, split)
+    first = days.start
     names = (*config.inputs.dynamic, config.inputs.target, *config.inputs.static)
-    identity = {
-        "format": _FORMAT,
-        "cube": cube.attrs["content_sha256"],
-        "inputs": config.inputs.model_dump(mode="json"),
-        "normalise": config.normalise.model_dump(mode="json"),
-        "space": config.loss.space,
-        "statistics": scalings_sha256(scalings) if scalings else None,
-        "cells": [config.split.cells_share, config.split.without_climate],
-        "days": [first, split.train.start, split.train.stop, split.validation.stop],
-    }
+    identity = identity_of(cube, config, split, scalings) | {"format": _FORMAT, "space": config.loss.space}
     arrays = make_arrays(
         folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), frugal=frugal
     )
-    model = MODELS[config.model]
-    water = {"form": model.form, "water": config.water.model_dump(mode="json") if model.form else None}
-    signed = identity | water
-    signs = make_arrays(folder, signed, lambda allocate: _fill_signs(allocate, cube, config, days), frugal=frugal)[
-        "sign"
-    ]
+
+    def followed(block: slice) -> Array:
+        return read(cube.isel(time=days), config.inputs.target, block)
+
+    signs = make_signs(folder, identity, cube, config, days, followed, frugal=frugal)
     learnable = np.array(arrays["learnable"])
     refuse_unlearnable(learnable, cube, config)
     train, validation = (
@@ -136,6 +127,63 @@ def make_dataset(
     return Dataset(samples, first, from_arrays(statistics, names), train, validation, learnable)
 
 
+def days_seen(config: Config, split: Split) -> slice:
+    """Positions of the days of samples: the development period, and the days before it that its first windows see."""
+    return slice(max(0, split.train.start - config.inputs.sequence_length), split.validation.stop)
+
+
+def identity_of(
+    cube: xr.Dataset, config: Config, split: Split, scalings: Mapping[str, Scaling] | None
+) -> dict[str, Any]:
+    """All that samples of any kind depend on, as `make_arrays` asks for it."""
+    days = [days_seen(config, split).start, split.train.start, split.train.stop, split.validation.stop]
+    return {
+        "cube": cube.attrs["content_sha256"],
+        "inputs": config.inputs.model_dump(mode="json"),
+        "normalise": config.normalise.model_dump(mode="json"),
+        "statistics": scalings_sha256(scalings) if scalings else None,
+        "cells": [config.split.cells_share, config.split.without_climate],
+        "days": days,
+    }
+
+
+def make_signs(
+    folder: Path | None,
+    identity: Mapping[str, Any],
+    cube: xr.Dataset,
+    config: Config,
+    days: slice,
+    followed: Callable[[slice], Array],
+    *,
+    frugal: bool,
+) -> npt.NDArray[np.int8]:
+    """Give dW_t of Eq. 12 after Eq. 13 on some days ``(cell, time)``; 0 for a model that follows no water balance.
+
+    Parameters
+    ----------
+    folder, frugal
+        See `make_dataset`.
+    identity
+        Of the samples.
+    followed
+        Gives of a block of cells the observed water ``(cell, time)`` that is to follow the balance.
+    """
+    form = MODELS[config.model].form
+
+    def fill(allocate: Allocate) -> None:
+        cells, count = cube.sizes["cell"], days.stop - days.start
+        signs = allocate("sign", (cells, count), np.int8)
+        if form is None:
+            signs[:] = 0
+            return
+        for block in cell_blocks(cells, count, len(config.inputs.dynamic)):
+            signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), followed(block))
+            forget_pages((signs,), write=True)
+
+    water = {"form": form, "water": config.water.model_dump(mode="json") if form else None}
+    return make_arrays(folder, {**identity, **water}, fill, frugal=frugal)["sign"]
+
+
 def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path) -> Path | None:
     """Say where samples are to be kept so that training holds no more than ``memory`` [bytes]: see `make_dataset`.
 
@@ -147,7 +195,8 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
     if memory is None:
         return None
     cells = cube.sizes["cell"]
-    days = split.validation.stop - max(0, split.train.start - config.inputs.sequence_length)
+    seen = days_seen(config, split)
+    days = seen.stop - seen.start
     soil = len(config.inputs.lags) + 2 * len(config.layers) if config.outlook.lead_days else 1
     large = cells * days * (4 * len(config.inputs.dynamic) + 4 * soil + 1)
     always = held_memory() + _WORKING_BYTES + cells * days * 3
@@ -190,18 +239,6 @@ def _fill(
         values, pairs = _SPACES[config.loss.space](observed, own[config.inputs.target])
         target[block], to_loss_space[block] = np.nan_to_num(values), pairs
         forget_pages((dynamic, target, usable), write=True)
-
-
-def _fill_signs(allocate: Allocate, cube: xr.Dataset, config: Config, days: slice) -> None:
-    cells, count, form = cube.sizes["cell"], days.stop - days.start, MODELS[config.model].form
-    signs = allocate("sign", (cells, count), np.int8)
-    if form is None:
-        signs[:] = 0
-        return
-    for block in cell_blocks(cells, count, len(config.inputs.dynamic)):
-        observed = read(cube.isel(time=days), config.inputs.target, block)
-        signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), observed)
-        forget_pages((signs,), write=True)
 
 
 def _normalised(observed: npt.NDArray[np.float32], scaling: Scaling) -> tuple[Array, Array]:

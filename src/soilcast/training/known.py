@@ -53,7 +53,7 @@ class Known:
     static
         ``(cell, feature)`` float32.
     rain
-        ``(2,)`` or ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
+        ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
     physical
         ``(cell, 4 x layer)`` float32, see `Horizon.channels`; empty if the network needs none.
     """

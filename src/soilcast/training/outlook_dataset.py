@@ -17,11 +17,18 @@ from soilcast.errors import SoilcastError
 from soilcast.models import MODELS
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.config import Config
-from soilcast.training.dataset import Dataset, refuse_empty, refuse_unlearnable
+from soilcast.training.dataset import (
+    Dataset,
+    days_seen,
+    identity_of,
+    make_signs,
+    refuse_empty,
+    refuse_unlearnable,
+)
 from soilcast.training.groups import learning_cells
 from soilcast.training.inputs import cell_blocks, fit_scalings, load_inputs
 from soilcast.training.known import Known, horizon_of
-from soilcast.training.normalise import Scaling, from_arrays, scalings_sha256, to_arrays
+from soilcast.training.normalise import Scaling, from_arrays, to_arrays
 from soilcast.training.outlook_samples import OutlookSamples
 from soilcast.training.outlook_statistics import (
     OutlookStatistics,
@@ -31,7 +38,6 @@ from soilcast.training.outlook_statistics import (
 )
 from soilcast.training.samples import CellDays
 from soilcast.training.split import Split
-from soilcast.water import mask_observed, water_sign
 
 Floats = npt.NDArray[np.float32]
 
@@ -62,27 +68,17 @@ def make_outlook_dataset(
     SoilcastError
         There is nothing to learn from, or a period without a usable cell-day.
     """
-    first = max(0, split.train.start - config.inputs.sequence_length)
-    days = slice(first, split.validation.stop)
-    identity = {
-        "format": _FORMAT,
-        "cube": cube.attrs["content_sha256"],
-        "inputs": config.inputs.model_dump(mode="json"),
-        "layers": config.layers,
-        "lead_days": config.outlook.lead_days,
-        "normalise": config.normalise.model_dump(mode="json"),
-        "statistics": scalings_sha256(scalings) if scalings else None,
-        "cells": [config.split.cells_share, config.split.without_climate],
-        "days": [first, split.train.start, split.train.stop, split.validation.stop],
-    }
+    days = days_seen(config, split)
+    first = days.start
+    own = {"format": _FORMAT, "layers": config.layers, "lead_days": config.outlook.lead_days}
+    identity = identity_of(cube, config, split, scalings) | own
     arrays = make_arrays(
         folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), frugal=frugal
     )
-    form = MODELS[config.model].form
-    water = {"form": form, "water": config.water.model_dump(mode="json") if form else None}
-    signs = make_arrays(
-        folder, identity | water, lambda allocate: _fill_signs(allocate, cube, config, days), frugal=frugal
-    )["sign"]
+    seen = cube.isel(time=days)
+    signs = make_signs(
+        folder, identity, cube, config, days, lambda block: _water_followed(seen, config, block), frugal=frugal
+    )
     learnable = np.array(arrays["learnable"])
     refuse_unlearnable(learnable, cube, config)
     leads = config.outlook.lead_days
@@ -270,24 +266,14 @@ def _followed(days: npt.NDArray[np.bool_], leads: int, *, all_days: bool = True)
     return np.asarray(found == leads if all_days else found > 0)
 
 
-def _fill_signs(allocate: Allocate, cube: xr.Dataset, config: Config, days: slice) -> None:
-    cells, count, form = cube.sizes["cell"], days.stop - days.start, MODELS[config.model].form
-    signs = allocate("sign", (cells, count), np.int8)
-    signs[:] = 0
-    if form is None:
-        return
-    for block in cell_blocks(cells, count, len(config.inputs.dynamic)):
-        seen = cube.isel(time=days)
-        if _is_column(config):
-            parts = [
-                read(seen, layer, block) * read(cube, thickness_name(layer), block)[:, np.newaxis]
-                for layer in config.layers
-            ]
-            followed = np.sum(parts, axis=0)
-        else:
-            followed = read(seen, config.inputs.target, block)
-        signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), followed)
-        forget_pages((signs,), write=True)
+def _water_followed(seen: xr.Dataset, config: Config, block: slice) -> Floats:
+    """Observed water of some cells that is to follow dW ``(cell, time)``: of all layers together, or of the target."""
+    if not _is_column(config):
+        return read(seen, config.inputs.target, block)
+    depths = [
+        read(seen, layer, block) * read(seen, thickness_name(layer), block)[:, np.newaxis] for layer in config.layers
+    ]
+    return np.asarray(np.sum(depths, axis=0))
 
 
 def _is_column(config: Config) -> bool:
