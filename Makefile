@@ -25,7 +25,7 @@ bench: $(READY)
 results: $(READY)
 	$(BIN)/python -m tools.results
 
-$(READY): pyproject.toml constraints.txt src/soilcast/models/cell.c
+$(READY): pyproject.toml constraints.txt src/soilcast/models/lstm_kernel.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,lint]"
 	touch $(READY)

@@ -13,7 +13,7 @@ from pathlib import Path
 from soilcast.provenance import versions
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-BENCHMARKS = ("training", "design", "forecast", "globe", "outlook", "metrics", "preparation", "demo")
+BENCHMARKS = ("training", "design", "forecast", "globe", "issue_day", "metrics", "preparation", "demo")
 
 _HEAD = """# Performance
 

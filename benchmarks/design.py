@@ -35,7 +35,7 @@ def main() -> None:
         plans = plan_runs(experiment, settings)
         steps = len(plans) * options.epochs * BATCHES
         for jobs in options.jobs:
-            runs = {Path(folder) / f"jobs-{jobs}" / name: plan.config for name, plan in plans.items()}
+            runs = {Path(folder) / f"jobs-{jobs}" / name: config for name, config in plans.items()}
             start = time.perf_counter()
             train_runs(cube, runs, jobs=jobs)
             rows.append((jobs, 1000 * (time.perf_counter() - start) / steps))

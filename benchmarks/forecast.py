@@ -11,11 +11,14 @@ import xarray as xr
 from benchmarks.measuring import in_turns, machine, median_ratio, show, verdict
 from benchmarks.plain import DYNAMIC, HIDDEN, LENGTH, STATIC, PlainLSTM, forecast_cell_by_cell
 from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC
-from soilcast.forecasting.blocks import BlockForecaster
+from soilcast.forecasting.block import BlockForecaster
+from soilcast.forecasting.request import OpenedRequest, Request
 from soilcast.training import Config
+from soilcast.training.build import build_networks
 from soilcast.training.devices import torch_threads
 from soilcast.training.normalise import Scaling
-from soilcast.training.run import Run, build_networks
+from soilcast.training.run import Run
+from soilcast.training.soil_statistics import SoilStatistics
 
 PLAIN = "nn.LSTM, cell after cell"
 
@@ -25,13 +28,17 @@ def made(cells: int, days: int) -> tuple[Run, xr.Dataset]:
     random = np.random.default_rng(0)
     dynamic = {name: (("cell", "time"), random.random((cells, days), dtype=np.float32)) for name in PAPER_DYNAMIC}
     static = {name: (("cell",), random.random(cells, dtype=np.float32)) for name in PAPER_STATIC}
+    dynamic["swvl1"] = (("cell", "time"), random.random((cells, days), dtype=np.float32))
     lat, lon = random.uniform(-60, 70, cells), random.uniform(-180, 180, cells)
-    cube = xr.Dataset({**dynamic, **static}, coords={"lat": ("cell", lat), "lon": ("cell", lon)})
+    time = np.datetime64("2019-12-25", "ns") + np.arange(days) * np.timedelta64(1, "D")
+    cube = xr.Dataset({**dynamic, **static}, coords={"lat": ("cell", lat), "lon": ("cell", lon), "time": time})
     config = Config()
     scalings = {
-        name: Scaling(np.zeros(cells), np.ones(cells)) for name in (*PAPER_DYNAMIC, config.inputs.target, *PAPER_STATIC)
+        name: Scaling(np.zeros(cells), np.ones(cells)) for name in (*PAPER_DYNAMIC, config.task.target, *PAPER_STATIC)
     }
-    return Run(config, build_networks(config), scalings, lat, lon, np.ones(cells, dtype=bool), {}, []), cube
+    statistics = SoilStatistics(np.ones((cells, 1, 1)), np.ones((cells, 1)))
+    networks, usable = build_networks(config), np.ones(cells, dtype=bool)
+    return Run(config, networks, scalings, statistics, lat, lon, usable, {}, []), cube
 
 
 def main() -> None:
@@ -79,7 +86,9 @@ def main() -> None:
 
 
 def _forecaster(run: Run, cube: xr.Dataset, wanted: slice, precision: str, threads: int) -> BlockForecaster:
-    return BlockForecaster(run, cube, wanted, precision, threads, torch.device("cpu"))
+    issues = slice(wanted.start - 1, wanted.stop - 1)
+    opened = OpenedRequest(Request("run", "cube", precision=precision), run, cube, "a year", issues, 1, "none")
+    return BlockForecaster(opened, threads, torch.device("cpu"))
 
 
 if __name__ == "__main__":

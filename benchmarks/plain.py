@@ -9,27 +9,38 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from soilcast.training.samples import CellDays, Draw, Samples
+from soilcast.task import Layout, Task
+from soilcast.training.samples import SampleIndex, SampleIndices, Samples
+from soilcast.training.windows import WindowSource
 
 DYNAMIC, STATIC, LENGTH, HIDDEN, SIZE, BATCHES = 8, 6, 7, 128, 64, 300
 
 Epoch = Callable[[], None]
 
 
-def made_samples(cells: int = 1000, days: int = 540) -> tuple[Samples, CellDays]:
+def made_samples(cells: int = 1000, days: int = 540) -> tuple[Samples, SampleIndex]:
     """Random numbers in the place of data: the work is the same."""
     random = torch.Generator().manual_seed(0)
-    samples = Samples(
+    none = torch.zeros(cells, days, 0)
+    source = WindowSource(
         dynamic=torch.rand(cells, days, DYNAMIC, generator=random),
+        lags=none,
+        newest=none,
+        calendar=torch.zeros(days, 2),
         static=torch.rand(cells, STATIC, generator=random),
-        target=torch.rand(cells, days, generator=random),
+        rain=torch.zeros(cells, 2),
+        physical=torch.zeros(cells, 0),
+    )
+    samples = Samples(
+        source,
+        Layout(Task()),
+        observed=torch.rand(cells, days, 1, generator=random),
         water_sign=torch.randint(-1, 2, (cells, days), generator=random, dtype=torch.int8),
-        to_loss_space=torch.tensor([[1.0, 0.0]]).repeat(cells, 1),
-        length=LENGTH,
+        depth=torch.ones(cells, 1),
     )
     usable = np.zeros((cells, days), dtype=bool)
     usable[:, LENGTH:] = True
-    return samples, CellDays(usable)
+    return samples, SampleIndex(usable)
 
 
 class PlainLSTM(nn.Module):
@@ -64,31 +75,31 @@ def loader_epoch(samples: Samples) -> Epoch:
 
 def _epoch(batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> Epoch:
     network = PlainLSTM()
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
 
     def epoch() -> None:
         network.train()
         for windows, observed in batches():
             loss = torch.sqrt(torch.mean((observed - network(windows)) ** 2))
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
 
     return epoch
 
 
 class _Windows(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, samples: Samples) -> None:
-        self._samples, self._days = samples, samples.target.shape[1] - LENGTH
+        self._samples, self._days = samples, samples.observed.shape[1] - LENGTH
 
     def __len__(self) -> int:
-        return len(self._samples.target) * self._days
+        return len(self._samples.observed) * self._days
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         cell, day = number // self._days, number % self._days + LENGTH
-        seen = self._samples.dynamic[cell, day - LENGTH : day]
-        static = self._samples.static[cell].expand(LENGTH, -1)
-        return torch.cat((seen, static), dim=1), self._samples.target[cell, day]
+        seen = self._samples.source.dynamic[cell, day - LENGTH : day]
+        static = self._samples.source.static[cell].expand(LENGTH, -1)
+        return torch.cat((seen, static), dim=1), self._samples.observed[cell, day, 0]
 
 
 def forecast_cell_by_cell(network: nn.Module, dynamic: Tensor, static: Tensor) -> Tensor:
@@ -102,6 +113,6 @@ def forecast_cell_by_cell(network: nn.Module, dynamic: Tensor, static: Tensor) -
     return torch.stack(forecasts)
 
 
-def one_draw() -> Draw:
+def one_sample() -> SampleIndices:
     """A validation of one sample, for trainings that are timed without one."""
-    return Draw(np.zeros(1, dtype=np.int64), np.full(1, LENGTH, dtype=np.int64))
+    return SampleIndices(np.zeros(1, dtype=np.int64), np.full(1, LENGTH, dtype=np.int64))

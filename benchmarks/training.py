@@ -11,41 +11,40 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import in_turns, machine, median_ratio, show, verdict
-from benchmarks.plain import BATCHES, DYNAMIC, LENGTH, SIZE, STATIC, loader_epoch, made_samples, one_draw, tuned_epoch
-from soilcast.models import LSTM
+from benchmarks.plain import BATCHES, DYNAMIC, LENGTH, SIZE, STATIC, loader_epoch, made_samples, one_sample, tuned_epoch
+from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import Checkpoint, Checkpoints
-from soilcast.training.config import TrainConfig
+from soilcast.training.config import Config
 from soilcast.training.devices import torch_threads
+from soilcast.training.distributed import Ranks
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Watch, train_networks
-from soilcast.training.ranks import Ranks
-from soilcast.training.samples import CellDays, Samples
-from soilcast.water.losses import LOSSES
+from soilcast.training.loop import Callbacks, train_networks
+from soilcast.training.samples import SampleIndex, Samples
 
 TUNED, LOADER, OURS = "nn.LSTM, tuned loop", "nn.LSTM, DataLoader", "soilcast, LSTM"
 
 
 def soilcasts_epoch(
     samples: Samples,
-    usable: CellDays,
+    usable: SampleIndex,
     threads: int,
-    loss: str = "rmse",
+    model: str = "lstm",
     keep: Checkpoints | None = None,
     **options: object,
 ) -> Callable[[], None]:
     """An epoch of soilcast's own loop, draws, dropout and log included."""
-    config = TrainConfig.model_validate({"epochs": 1, "batch_size": SIZE, "batches_per_epoch": BATCHES, **options})
-    networks = [LSTM(DYNAMIC + STATIC) for _ in range(config.ensemble)]
-    learner = Learner(networks, LOSSES[loss]((0.5, 0.5)), config, Ranks(), threads)
+    train = {"epochs": 1, "batch_size": SIZE, "batches_per_epoch": BATCHES, **options}
+    config = Config.model_validate({"model": model, "train": train})
+    learner = Learner(build_networks(config), build_loss(config), config.train, Ranks(), threads)
 
-    def kept(point: Checkpoint, must: bool) -> None:
+    def on_epoch_end(point: Checkpoint, must: bool) -> None:
         if keep is not None and (must or keep.is_due()):
             keep.write(point)
 
     def epoch() -> None:
         torch.set_num_threads(1 if threads > 1 else threads)
-        watch = Watch(lambda record: None, lambda words: None, kept)
-        train_networks(learner, samples, usable, one_draw(), config, watch, dropout=0.15)
+        callbacks = Callbacks(lambda record: None, lambda words: None, on_epoch_end)
+        train_networks(learner, samples, usable, one_sample(), config.train, callbacks, network=config.network)
         torch.set_num_threads(threads)
 
     return epoch
@@ -66,7 +65,7 @@ def main() -> None:
             "soilcast, LSTM, with checkpoints": soilcasts_epoch(
                 samples, usable, threads, keep=Checkpoints(Path(folder), {})
             ),
-            "soilcast, PHY-LSTM": soilcasts_epoch(samples, usable, threads, "water_balance"),
+            "soilcast, PHY-LSTM": soilcasts_epoch(samples, usable, threads, "phy-lstm"),
             "soilcast, LSTM, bfloat16": soilcasts_epoch(samples, usable, threads, precision="bfloat16"),
             "soilcast, LSTM, ensemble of 4": soilcasts_epoch(samples, usable, threads, ensemble=4),
         }

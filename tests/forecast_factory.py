@@ -1,4 +1,4 @@
-"""A made cube of few cells, made forecasts of it, and their refusal: for tests of what judges forecasts."""
+"""A made cube of few cells, made forecasts of it, and their refusal: for tests of what evaluates forecasts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
-from soilcast.cube import Grid, assemble, cells_of_grid, era5_land_thickness, open_cube, save_cube, write_dataset
+from soilcast.cube import (
+    Grid,
+    assemble,
+    cells_of_grid,
+    era5_land_thickness,
+    open_artifact,
+    open_cube,
+    save_cube,
+    write_dataset,
+)
 from soilcast.errors import SoilcastError
 from soilcast.verify import evaluate
 
@@ -20,6 +30,16 @@ PERIODS = {
 }
 TEST = slice(int(np.searchsorted(DAYS, np.datetime64("2020-04-01"))), len(DAYS))
 GRID = Grid(np.array([10.0, 30.0, 50.0, 70.0]), np.array([0.0, 20.0, 40.0]), np.array([0, 1, 4, 5, 7, 8, 10, 11]))
+LEADS = 3
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def issues_of(leads):
+    """Issue days of which all leads lie within the test period, as positions along the days of the cube."""
+    return slice(TEST.start - 1, TEST.stop - leads)
+
+
+ISSUES = issues_of(LEADS)
 
 
 def made_cube(path, lacking=(), seed=0):
@@ -52,38 +72,95 @@ def made_cube(path, lacking=(), seed=0):
     return path
 
 
-def made_forecast(path, cube_path, *, label="LSTM", model="lstm", noise=0.01, seed=1, water=None, **attributes):
+def valid(values, leads=LEADS, issues=None):
+    """``(cell, time)`` of all days -> ``(cell, issue day, lead)``."""
+    issues = issues or issues_of(leads)
+    return np.stack([values[:, issues.start + k : issues.stop + k] for k in range(1, leads + 1)], axis=-1)
+
+
+def made_forecast(
+    path,
+    cube_path,
+    *,
+    targets=("swvl1",),
+    leads=1,
+    levels=(),
+    label="LSTM",
+    noise=0.01,
+    seed=1,
+    issues=None,
+    balance="none",
+    water=None,
+    change=lambda forecast: forecast,
+    **attributes,
+):
+    """A forecast whose error is noise that grows with the lead, and whose quantiles know how large it is."""
+    rng = np.random.default_rng(seed)
+    issues = issues or issues_of(leads)
+    spread = noise * np.sqrt(np.arange(1, leads + 1))
     with open_cube(cube_path) as cube:
-        observed = cube["swvl1"].to_numpy()[:, TEST]
-        noisy = observed + noise * np.random.default_rng(seed).standard_normal(observed.shape)
-        noisy = np.where(np.isnan(noisy), 0.3, noisy).astype(np.float32)
+        variables = {}
+        for target in targets:
+            observed = valid(cube[target].to_numpy(), leads, issues)
+            central = np.where(np.isnan(observed), 0.3, observed) + spread * rng.standard_normal(observed.shape)
+            variables[target] = (("cell", "time", "lead"), central.astype(np.float32))
+            if levels:
+                quantiles = central[..., None] + spread[:, None] * norm.ppf(levels)
+                dims = ("cell", "time", "lead", "quantile")
+                variables[f"{target}_quantile"] = (dims, quantiles.astype(np.float32))
+        issued = DAYS[issues]
+        ahead = np.arange(1, leads + 1)
         forecast = xr.Dataset(
-            {"swvl1": (("cell", "time"), noisy)},
-            coords={name: cube[name].load() for name in cube.coords if name != "time"} | {"time": DAYS[TEST]},
+            variables,
+            coords={name: cube[name].load() for name in cube.coords if name != "time"}
+            | {
+                "time": ("time", issued, {"standard_name": "forecast_reference_time"}),
+                "lead": ("lead", ahead, {"standard_name": "forecast_period", "units": "d"}),
+                "valid_time": (("time", "lead"), issued[:, None] + ahead * np.timedelta64(1, "D")),
+                **({"quantile": list(levels)} if levels else {}),
+            },
             attrs={
                 "soilcast_kind": "forecast",
+                "soilcast_format": 2,
                 "title": "a made forecast",
-                "target": "swvl1",
+                "targets": ",".join(targets),
+                "lead_days": leads,
+                "latency_days": 0,
+                "weather": "none",
+                "issue_days": f"{str(issued[0])[:10]}:{str(issued[-1])[:10]}",
                 "label": label,
-                "model": model,
+                "model": label.lower(),
                 "content": cube.attrs["content"],
                 "source": cube.attrs["source"],
                 "cube_sha256": cube.attrs["content_sha256"],
-                "config": json.dumps({"model": model, "water": water or {}}),
+                "weights_sha256": "0" * 64,
+                "config": json.dumps({"model": label.lower(), "loss": {"balance": balance}, "water": water or {}}),
                 "training_log": json.dumps([{"epoch": 1, "train_loss": 0.1, "validation_loss": None, "seconds": 1.0}]),
                 **PERIODS,
                 **attributes,
             },
         )
-    write_dataset(forecast, path, netcdf=path.suffix == ".nc")
+        forecast["area"] = cube["area"].load()
+    write_dataset(change(forecast), path, netcdf=path.suffix == ".nc")
+    return path
+
+
+def altered(forecast, path, change):
+    """The same forecast with ``change(dataset)`` made to it."""
+    with open_artifact(forecast, "forecast") as opened:
+        loaded = opened.load()
+    for name in loaded.variables:
+        loaded[name].encoding = {}
+    write_dataset(change(loaded), path, netcdf=path.suffix == ".nc")
     return path
 
 
 def refused(forecasts, cube, out, *words):
+    """See that the evaluation is refused in one line with these words, and leaves nothing."""
     with pytest.raises(SoilcastError) as caught:
         evaluate(forecasts, cube, out)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
-        assert word in message
+        assert word in message, message
     assert not out.exists()

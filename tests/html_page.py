@@ -6,8 +6,13 @@ import base64
 import io
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from pathlib import Path
 
+import xarray as xr
 from PIL import Image
+
+from scores_factory import save_forecast, save_scores
+from soilcast.reporting import report
 
 _VOID = {"meta", "link", "img", "br"}
 
@@ -53,6 +58,31 @@ class Page(HTMLParser):
         )
 
 
+def report_page(folder: Path, *many: xr.Dataset, title: str | None = None) -> Page:
+    """Write scores and forecasts into a folder, and read the page on them, ``report.html``."""
+    paths = []
+    for number, one in enumerate(many):
+        save = save_forecast if one.attrs["soilcast_kind"] == "forecast" else save_scores
+        paths.append(save(one, folder / f"{one.attrs['soilcast_kind']}{number}"))
+    report(paths, folder / "report.html", title=title)
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def rows_of(page: Page, label: str) -> list[list[str]]:
+    """All rows of the tables of a page that begin with a label."""
+    return [[cell.strip() for cell in row] for row in page.rows if row and row[0].strip() == label]
+
+
+def anchors(page: Page) -> set[str]:
+    """Anchors of the sections of a page."""
+    return {str(attributes["id"]) for tag, attributes in page.tags if tag == "h3"}
+
+
+def decoded(uri: str) -> bytes:
+    """What a data URI holds."""
+    return base64.b64decode(uri.partition(",")[2], validate=True)
+
+
 def loads_and_runs_nothing(page: Page) -> None:
     """Fail if a page has a script, or names anything outside of itself."""
     assert "script" not in {tag for tag, _ in page.tags}
@@ -73,8 +103,7 @@ def counted_pictures(page: Page) -> dict[str, int]:
     """Count the pictures of a page by their kind, after opening each."""
     kinds = {"png": 0, "svg": 0}
     for uri in page.pictures():
-        head, _, encoded = uri.partition(",")
-        raw = base64.b64decode(encoded, validate=True)
+        head, raw = uri.partition(",")[0], decoded(uri)
         if head == "data:image/png;base64":
             kinds["png"] += 1
             Image.open(io.BytesIO(raw)).verify()

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from torch import Tensor, nn
+from torch import nn
 
-from soilcast.models import MODELS, NETWORKS, Model
+from soilcast.models import NETWORKS
+from soilcast.training.config import PRESETS
 
 
-class GRU(nn.Module):
-    """One layer of GRU, dropout, and a linear head on the last step."""
-
-    def __init__(self, features: int, hidden_size: int, dropout: float) -> None:
-        super().__init__()
-        self.gru = nn.GRU(features, hidden_size, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, 1)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        hidden, _ = self.gru(inputs)
-        return self.head(self.dropout(hidden[:, -1])).squeeze(-1)
+def build_gru(features: int, hidden_size: int) -> nn.Module:
+    """Build one layer of GRU."""
+    return nn.GRU(features, hidden_size, batch_first=True)
 
 
 def register_gru(patch: pytest.MonkeyPatch) -> None:
-    """Register the models ``gru`` and ``phys-gru`` until the patch is undone."""
-    patch.setitem(NETWORKS, "gru", GRU)
-    patch.setitem(MODELS, "gru", Model("GRU", "gru", "rmse", None, (1.0, 0.0)))
-    patch.setitem(MODELS, "phys-gru", Model("PHYs-GRU", "gru", "water_balance", "multi", (0.1, 0.9)))
+    """Register the presets ``gru`` and ``phys-gru`` until the patch is undone."""
+    network = {"name": "gru"}
+    patch.setitem(NETWORKS, "gru", build_gru)
+    patch.setitem(PRESETS, "gru", {"label": "GRU", "network": network})
+    guided = {"balance": "multi", "weights": [0.1, 0.9]}
+    patch.setitem(PRESETS, "phys-gru", {"label": "PHYs-GRU", "network": network, "loss": guided})

@@ -56,7 +56,7 @@ def content_of(out: Path) -> dict[str, Any]:
         for file in sorted(out.rglob("*"))
         if file.is_file() and file != out / "zarr.json"
     }
-    attributes = {name: value for name, value in open_cube(out).attrs.items() if name != "provenance"}
+    attributes = {name: value for name, value in open_cube(out).attrs.items() if name not in ("provenance", "history")}
     return {**files, **attributes}
 
 

@@ -24,7 +24,7 @@ import pytest
 
 from soilcast.training import load_config, train
 from soilcast.training.config import Config
-from soilcast.training.samples import SAMPLERS, CellDays, Draw
+from soilcast.training.samples import SAMPLERS, SampleIndex, SampleIndices
 
 PATIENCE = 300.0
 """Seconds after which a test gives up; nothing here takes a tenth of it, even on a busy machine."""
@@ -46,7 +46,7 @@ class Job:
     cube, out
         Paths.
     settings
-        Keys of the config; one thread unless they say otherwise.
+        Keys of the config; one thread unless they name another number.
     model
         Name of the model.
     options
@@ -94,9 +94,9 @@ def fork(job: Job, death: Death | None = None, environment: Mapping[str, str] | 
     return _start(_train, job, death, dict(environment or {}))
 
 
-def fork_command(job: Job, *options: str, said: Path, environment: Mapping[str, str] | None = None) -> BaseProcess:
-    """Start what the command runs in such a fork; what it says on standard error goes to a file."""
-    return _start(_run_command, words(job, *options), said, dict(environment or {}))
+def fork_command(job: Job, *options: str, stderr: Path, environment: Mapping[str, str] | None = None) -> BaseProcess:
+    """Start what the command runs in such a fork; what it writes to standard error goes to a file."""
+    return _start(_run_command, words(job, *options), stderr, dict(environment or {}))
 
 
 def _start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
@@ -139,7 +139,7 @@ def command(job: Job, *options: str, environment: Mapping[str, str] | None = Non
 
 
 def words(job: Job, *options: str) -> list[str]:
-    """Say the command of a training, from ``soilcast`` on."""
+    """Give the command of a training, from ``soilcast`` on."""
     found = ["soilcast", "train", "--cube", str(job.cube), "--out", str(job.out), "--model", job.model, *options]
     return found + [word for setting in ("train.threads=1", *job.settings) for word in ("--set", setting)]
 
@@ -165,7 +165,7 @@ def stop_at(patch: pytest.MonkeyPatch, epoch: int, error: type[BaseException] = 
     """Have the next training of this very process stopped as an epoch begins."""
     sampler, begun = SAMPLERS["cell_days"], itertools.count(1)
 
-    def stopping(usable: CellDays, batches: int, size: int, random: np.random.Generator) -> Draw:
+    def stopping(usable: SampleIndex, batches: int, size: int, random: np.random.Generator) -> SampleIndices:
         if next(begun) == epoch:
             raise error
         return sampler(usable, batches, size, random)
@@ -191,11 +191,11 @@ def epochs(out: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in one.items() if not key.startswith(("seconds", "samples"))} for one in records]
 
 
-def _run_command(arguments: list[str], said: Path, environment: dict[str, str]) -> None:
+def _run_command(arguments: list[str], stderr: Path, environment: dict[str, str]) -> None:
     from soilcast.cli import main
 
     os.environ.update(environment)
-    with said.open("w") as stream:
+    with stderr.open("w") as stream:
         os.dup2(stream.fileno(), 2)
     sys.argv = arguments
     main()

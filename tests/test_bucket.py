@@ -1,4 +1,4 @@
-"""The bucket: mass closes and soil moisture stays between 0 and the porosity, whatever a network says."""
+"""The bucket: mass closes and soil moisture stays between 0 and the porosity, whatever a network gives."""
 
 from __future__ import annotations
 
@@ -87,16 +87,16 @@ def test_mass_closes_within_bounds(
 
 
 @given(raws(3e38), column(0, 0.3), column(0, 0.1))
-def test_slopes_are_finite(raw: torch.Tensor, rain: torch.Tensor, storage: torch.Tensor) -> None:
+def test_gradients_are_finite(raw: torch.Tensor, rain: torch.Tensor, storage: torch.Tensor) -> None:
     raw, storage = raw.requires_grad_(True), storage.requires_grad_(True)
     porosity, thickness = torch.full((ROWS,), 0.4), torch.full((ROWS,), 0.07)
     for _ in range(3):
         storage, _, _ = Bucket()(raw, rain, storage, porosity, thickness)
-    (slope,) = torch.autograd.grad((storage**2).sum(), raw)
-    assert torch.isfinite(slope).all()
+    (grad,) = torch.autograd.grad((storage**2).sum(), raw)
+    assert torch.isfinite(grad).all()
 
 
-def test_slopes_are_those_of_finite_differences() -> None:
+def test_gradients_are_those_of_finite_differences() -> None:
     raw = torch.tensor([[0.3, -2.0], [-1.0, 0.5]], dtype=torch.float64, requires_grad=True)
     rain, storage, porosity, thickness = (
         torch.tensor(pair, dtype=torch.float64) for pair in ([0.01, 0.002], [0.01, 0.02], [0.4, 0.5], [0.07, 0.07])

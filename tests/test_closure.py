@@ -13,11 +13,11 @@ import xarray as xr
 from faulty_cubes import of_the_beginning, of_the_mean_day, put, scaled, values
 from small import few, small_cube
 from soilcast.cube import open_cube, save_cube
+from soilcast.doctoring import terms as terms_module
+from soilcast.doctoring.closure import closure, relative_residual, spread, weighted_quantiles
+from soilcast.doctoring.terms import tiles
 from soilcast.errors import SoilcastError
 from soilcast.sources.planet import planet
-from soilcast.water import terms as terms_module
-from soilcast.water.closure import closure, relative_residual, spread, weighted_quantiles
-from soilcast.water.terms import tiles
 
 MADE: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "end": lambda cube: cube,

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,14 +26,16 @@ from distributed import Client, LocalCluster
 from typer.testing import CliRunner
 
 from cluster_work import die_of, sleep
+from multiday import AHEAD, quick
 from small import small_cube
 from soilcast.cli import app
 from soilcast.cluster import work_on_cluster
-from soilcast.cube import open_cube, save_cube
+from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
-from soilcast.forecasting.next_day import _on_worker
-from soilcast.training import load_config, open_run, train
+from soilcast.forecasting.produce import _on_worker
+from soilcast.forecasting.request import Request
+from soilcast.training import load_config, train
 from soilcast.verify import blocks, evaluate
 
 pytestmark = pytest.mark.slow
@@ -44,19 +47,21 @@ PIECES = {number: slice(10 * number, 10 * number + 10) for number in range(6)}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cube of three groups of cells, two runs and their forecasts, made without a cluster."""
+    """A cube of three groups of cells, two runs and their forecasts, made without a cluster; runs of several days."""
     path = tmp_path_factory.mktemp("cluster")
     save_cube(small_cube(cells=150, days=800), path / "cube")
     for model in ("lstm", "phy-lstm"):
         train(path / "cube", path / f"run-{model}", load_config(settings=QUICK, model=model))
         forecast(path / f"run-{model}", path / "cube", path / model, period="2019-05")
+    quick(path / "cube", path / "run-several", "normalise.scope=global", "task.layers=[swvl1,swvl2]")
+    quick(path / "cube", path / "run-ahead", AHEAD)
     return path
 
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that make three pieces of each forecast and of the scores."""
-    monkeypatch.setattr("soilcast.forecasting.next_day.block_size", lambda *_: 64)
+    monkeypatch.setattr("soilcast.forecasting.produce.block_size", lambda *_: 64)
     monkeypatch.setattr(EVALUATE, "block_size", lambda *_: 64)
 
 
@@ -65,10 +70,16 @@ def values(made: xr.Dataset) -> np.ndarray:
 
 
 def same_scores(one: xr.Dataset, other: xr.Dataset) -> None:
-    changing = ("provenance",)
+    changing = ("provenance", "history")
     xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
     attrs = [{name: text for name, text in made.attrs.items() if name not in changing} for made in (one, other)]
     assert attrs[0] == attrs[1]
+
+
+def stored(path: Path) -> dict[str, bytes]:
+    """The chunks of a store, and what its arrays are."""
+    files = [file for file in path.rglob("*") if file.is_file() and file != path / "zarr.json"]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 def line(caught: pytest.ExceptionInfo[SoilcastError]) -> str:
@@ -87,6 +98,47 @@ def test_a_forecast_has_the_same_bits(folder: Path, tmp_path: Path, address: str
     ]
     assert np.isfinite(values(made[0])).all()
     np.testing.assert_array_equal(values(made[0]), values(made[1]))
+
+
+MULTI_DAY: dict[str, tuple[str, dict[str, Any]]] = {
+    "a period, with quantiles": ("run-several", {"period": "2019-05"}),
+    "bfloat16": ("run-several", {"period": "2019-05", "precision": "bfloat16"}),
+    "an issue day, with products": ("run-several", {"issue": "2020-01-20"}),
+    "weather ahead, observed": ("run-ahead", {"issue": "2020-01-20", "weather": "observed"}),
+    "the next day, with products": ("run-lstm", {"issue": "2020-01-20"}),
+}
+
+
+@pytest.mark.parametrize("case", MULTI_DAY)
+def test_a_multi_day_forecast_is_stored_in_the_same_bytes(
+    folder: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    run, options = MULTI_DAY[case]
+    if "issue" in options:  # else all cells of one day are a group, and so one block
+        monkeypatch.setattr("soilcast.forecasting.block._AT_ONCE", {one: {"cpu": 64} for one in (True, False)})
+    alone = forecast(folder / run, folder / "cube", tmp_path / "alone", **options)
+    shared = forecast(folder / run, folder / "cube", tmp_path / "shared", **options, dask=address)
+    assert np.isfinite(values(alone)).all()
+    assert alone["swvl1"].encoding["chunks"][0] == 64
+    assert stored(tmp_path / "shared") == stored(tmp_path / "alone")
+    changing = ("provenance", "history", "peak_memory_bytes")
+    attributes = [{name: one for name, one in made.attrs.items() if name not in changing} for made in (alone, shared)]
+    assert attributes[0] == attributes[1]
+    assert ("swvl1_quantile" in shared) == (run != "run-lstm")
+    assert ("swvl1_percentile" in shared) == ("issue" in options)
+
+
+def test_gaps_that_a_worker_finds_are_told(folder: Path, tmp_path: Path, address: str) -> None:
+    made = small_cube(cells=150, days=800)
+    soil = made["swvl1"].to_numpy().copy()
+    soil[100, 749] = np.nan
+    save_cube(made.assign(swvl1=(("cell", "time"), soil, made["swvl1"].attrs)), tmp_path / "cube")
+    told: dict[str, Any] = {"issue": "2020-01-20", "dask": address}
+    with pytest.raises(SoilcastError, match=r"1 of \d+ cells from \d+ on have no swvl1 .* on 2020-01-20") as caught:
+        forecast(folder / "run-several", tmp_path / "cube", tmp_path / "out", **told)
+    line(caught)
+    left = forecast(folder / "run-several", tmp_path / "cube", tmp_path / "out", **told, gaps="missing", overwrite=True)
+    assert np.flatnonzero(np.isnan(values(left)).any(axis=(1, 2))).tolist() == [100]
 
 
 def test_scores_have_the_same_bits(folder: Path, tmp_path: Path, address: str) -> None:
@@ -129,13 +181,46 @@ def test_workers_do_not_go_on_with_files_that_have_been_replaced(folder: Path, t
     assert not np.array_equal(*made)
 
 
-@pytest.mark.parametrize("other", ["run", "cube"])
-def test_a_worker_that_finds_other_files_says_so(folder: Path, other: str) -> None:
-    run, cube = open_run(folder / "run-lstm"), open_cube(folder / "cube")
-    meant = {"run": run.record["weights_sha256"], "cube": cube.attrs["content_sha256"]} | {other: "of another"}
-    paths = {"run": str(folder / "run-lstm"), "cube": str(folder / "cube")}
+def test_workers_do_not_go_on_with_weather_that_has_been_replaced(
+    folder: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for shift in (0.0, 10.0):
+        weather_of_cells(tmp_path / "weather.nc", shift)
+        there: dict[str, Any] = {"issue": "2020-01-20", "weather": "weather.nc", "overwrite": True}
+        alone = forecast(folder / "run-ahead", folder / "cube", tmp_path / "alone", **there)
+        shared = forecast(folder / "run-ahead", folder / "cube", tmp_path / "shared", **there, dask=address)
+        np.testing.assert_allclose(values(shared), values(alone), rtol=0, atol=1e-6)
+        made.append(values(alone).copy())
+    assert np.abs(made[0] - made[1]).max() > 1e-5
+
+
+def weather_of_cells(path: Path, shift: float) -> None:
+    """A forecast of the weather of the three days after 2020-01-20, for the cells of the cube."""
+    cube = small_cube(cells=150, days=800)
+    days = np.arange("2020-01-21", "2020-01-24", dtype="datetime64[D]").astype("datetime64[ns]")
+    values = {"t2m": cube["t2m"].sel(time=days).to_numpy() + shift, "tp": cube["tp"].sel(time=days).to_numpy()}
+    found = {
+        name: (("cell", "time"), one.astype(np.float32), {"units": {"t2m": "K", "tp": "m"}[name]})
+        for name, one in values.items()
+    }
+    places = {name: ("cell", cube[name].to_numpy()) for name in ("lat", "lon")}
+    # Beside, since the former one may be open.
+    xr.Dataset(found, {"time": days, **places}).to_netcdf(path.with_name("new.nc"), engine="h5netcdf")
+    path.with_name("new.nc").replace(path)
+
+
+@pytest.mark.parametrize("other", ["run", "cube", "weather"])
+def test_a_worker_that_finds_other_files_says_so(folder: Path, tmp_path: Path, other: str) -> None:
+    weather_of_cells(tmp_path / "weather.nc", 0.0)
+    paths = {"run": folder / "run-ahead", "cube": folder / "cube", "weather": tmp_path / "weather.nc"}
+    request = Request(**{name: str(path) for name, path in paths.items()}, issue="2020-01-20")
+    meant = dict(zip(paths, request.open().file_marks(request), strict=True))
+    assert np.isfinite(_on_worker(request, tuple(meant.values()), slice(0, 64))["swvl1"]).all()
+    meant |= {other: "of another"}
     with pytest.raises(SoilcastError, match=f"{other}.*: a worker finds another one there: give the workers the same"):
-        _on_worker(*paths.values(), *meant.values(), slice(500, 510), "float32", slice(0, 64))
+        _on_worker(request, tuple(meant.values()), slice(0, 64))
 
 
 def test_damage_that_a_worker_finds_is_told(folder: Path, tmp_path: Path, address: str) -> None:

@@ -22,7 +22,7 @@ from small import small_cube
 from soilcast import cli
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
-from soilcast.files import whole_or_nothing
+from soilcast.files import atomic_write
 
 QUICK = [
     "--set", "train.epochs=2", "--set", "train.validate_every=1",
@@ -96,7 +96,9 @@ def test_another_tool_opens_the_forecast(walked: Path) -> None:
     with xr.open_dataset(walked / "lstm.nc", engine="h5netcdf") as forecast:
         assert forecast["swvl1"].attrs["units"] == "m3 m-3"
         assert forecast["time"].dtype == np.dtype("datetime64[ns]")
-        assert forecast["time"].size == 366
+        assert forecast["swvl1"].sizes["time"] == forecast["time"].size == 366
+        assert forecast["lead"].to_numpy().tolist() == [1]
+        assert str(forecast["valid_time"].to_numpy()[0, 0])[:10] == "2020-01-01"
 
 
 @pytest.mark.slow
@@ -227,7 +229,7 @@ def test_of_two_commands_with_one_out_the_later_is_refused(tmp_path: Path, kind:
             path = path / "inside"
         path.write_text(text)
 
-    with pytest.raises(SoilcastError, match="exists already"), whole_or_nothing(out) as partial:  # noqa: PT012
+    with pytest.raises(SoilcastError, match="exists already"), atomic_write(out) as partial:  # noqa: PT012
         write(partial, "later")
         write(out, "first")
     assert (out / "inside" if kind == "folder" else out).read_text() == "first"
@@ -286,7 +288,7 @@ def test_what_cannot_be_said_is_one_line(tmp_path: Path) -> None:
 
 def test_an_artifact_that_lacks_what_it_promises_is_one_line(tmp_path: Path) -> None:
     for kind in ("cube", "forecast", "scores"):
-        bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_contract": 1})
+        bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_contract": 1, "soilcast_format": 2})
         bare.to_netcdf(tmp_path / f"{kind}.nc", engine="h5netcdf")
         with pytest.raises(SoilcastError, match=rf"{kind}\.nc: title, content.* is missing"):
             soilcast.inspect(tmp_path / f"{kind}.nc")

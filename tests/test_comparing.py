@@ -125,6 +125,19 @@ def test_what_is_finished_is_kept(tmp_path: Path) -> None:
     assert made_of == open_run(tmp_path / "runs" / "lstm").record["weights_sha256"]
 
 
+@pytest.mark.usefixtures("bare_report")
+def test_a_finished_forecast_of_several_days_is_kept(tmp_path: Path) -> None:
+    several = experiment(models=["lstm"], config=QUICK | {"task": {"lead_days": 3, "lags": ["swvl1"]}})
+    compare(several, tmp_path, tell=lambda line: None)
+    files = [file for file in (tmp_path / "forecasts" / "lstm").rglob("*") if file.is_file()]
+    before = [file.stat().st_mtime_ns for file in files]
+    compare(several, tmp_path, resume=True, tell=lambda line: None)
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert open_artifact(tmp_path / "forecasts" / "lstm", "forecast").sizes["lead"] == 3
+    scores = open_artifact(tmp_path / "scores" / "scores.nc", "scores")
+    assert scores["rmse"].sel(model="LSTM").sizes["lead"] == 3
+
+
 def test_outputs_are_checked_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "prepare", lambda *words, **options: pytest.fail("work has begun"))
     forecast = tmp_path / "forecasts" / "lstm"
@@ -194,14 +207,14 @@ def test_the_papers_design_has_its_19_runs() -> None:
     assert [plan.label for plan in plans.values()] == list(plans) == names
     for name, plan in plans.items():
         model = {"L": "lstm", "A": "phys-lstm", "C": "phys-lstm", "B": "phy-lstm", "D": "phy-lstm"}[name[0]]
-        assert plan.config.model == model
+        assert plan.model == model
         if name[0] in "AB":
-            assert plan.config.water.terms == TERM_SETS[int(name[1])]
+            assert plan.water.terms == TERM_SETS[int(name[1])]
         if name[0] in "CD":
-            assert plan.config.water.terms == TERM_SETS[4]
+            assert plan.water.terms == TERM_SETS[4]
             share = (2 * int(name[1]) - 1) / 10
-            assert plan.config.weights == pytest.approx((share, 1 - share))
-        assert plan.config.train.epochs == 1000
+            assert plan.loss.weights == pytest.approx((share, 1 - share))
+        assert plan.train.epochs == 1000
 
 
 @pytest.mark.slow

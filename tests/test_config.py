@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from soilcast.errors import SoilcastError
-from soilcast.training.config import Config, describe_keys, load_config
+from soilcast.models import HEADS, NETWORKS
+from soilcast.task import Task
+from soilcast.training.build import build_loss, build_networks
+from soilcast.training.config import FORMER_KEYS, PRESETS, Config, describe_keys, load_config
+from soilcast.training.losses import LOSSES
+
+LAG = "task.lags=[swvl1]"
+TWO = ("task.lead_days=2", LAG)
 
 
 def test_defaults_are_the_papers() -> None:
     config = Config()
-    assert len(config.inputs.dynamic) + len(config.inputs.static) == 14
-    assert (config.inputs.target, config.inputs.sequence_length) == ("swvl1", 7)
+    task = config.task
+    assert len(task.dynamic) + len(task.static) == 14
+    assert (task.layers, task.target, task.window, task.lead_days) == (("swvl1",), "swvl1", 7, 1)
+    assert (task.lags, task.latency, task.known_future, task.quantiles) == ((), {}, (), ())
     assert (config.network.hidden_size, config.network.dropout) == (128, 0.15)
     train = config.train
     assert (train.epochs, train.validate_every, train.patience, train.learning_rate) == (1000, 20, 10, 0.001)
@@ -21,10 +34,33 @@ def test_defaults_are_the_papers() -> None:
     assert (config.water.terms, config.water.snow) == (("P", "E", "SRO", "dSD"), "paper")
 
 
-def test_weights_are_the_models_own_unless_given() -> None:
-    assert load_config(model="phys-lstm").weights == (0.1, 0.9)
-    assert load_config(model="phy-lstm").weights == (0.5, 0.5)
-    assert load_config(settings=["loss.weights=[3,7]"], model="phy-lstm").weights == (3.0, 7.0)
+def test_a_preset_gives_what_the_config_leaves_out() -> None:
+    found = {name: load_config(model=name).loss for name in ("lstm", "phy-lstm", "phys-lstm")}
+    assert {name: (loss.name, loss.balance, loss.weights) for name, loss in found.items()} == {
+        "lstm": ("rmse", "none", (1.0, 0.0)),
+        "phy-lstm": ("rmse", "single", (0.5, 0.5)),
+        "phys-lstm": ("rmse", "multi", (0.1, 0.9)),
+    }
+    assert load_config(settings=["loss.weights=[3,7]"], model="phy-lstm").loss.weights == (3.0, 7.0)
+    assert [load_config(model=name).balance for name in found] == [None, "single", "multi"]
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_is_a_model(name: str) -> None:
+    config = load_config(model=name)
+    assert config.model == name
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+    assert config.network.name in NETWORKS
+    assert config.head.name in HEADS
+    assert build_loss(config).name in LOSSES
+    (network,) = build_networks(config)
+    assert network.output_shape[:2] == (config.task.lead_days, len(config.task.layers))
+
+
+def test_the_config_of_a_guided_run_does_not_depend_on_its_preset() -> None:
+    by_preset = load_config(model="phys-lstm")
+    by_hand = load_config(settings=["loss.balance=multi", "loss.weights=[0.1,0.9]", "label=PHYs-LSTM"])
+    assert by_hand.model_copy(update={"model": "phys-lstm"}) == by_preset
 
 
 def test_settings_win_over_the_file_and_the_model_over_both(tmp_path: Path) -> None:
@@ -52,17 +88,34 @@ def test_periods_stay_as_written(value: str) -> None:
         ("train.epochs", "write key=value"),
         ("train.sampling=random", "train.sampling"),
         ("split.test=last year", "is not a period"),
-        ("inputs.dynamic=[t2m, rain]", "rain is no variable of a cube"),
-        ("inputs.dynamic=[t2m, t2m]", "named twice"),
+        ("task.dynamic=[t2m, rain]", "rain is no variable of a cube"),
+        ("task.dynamic=[t2m, t2m]", "named twice"),
         ("model=lsmt", "did you mean lstm?"),
         ("loss.weights=[0, 1]", "loss.weights"),
         ("train.epochs=[", "not valid YAML"),
-        ("inputs.dynamic=[t2m, clay]", "clay is static: name it in inputs.static"),
-        ("inputs.static=[t2m]", "t2m is dynamic: name it in inputs.dynamic"),
-        ("inputs.dynamic=[]", "inputs.dynamic: name at least one"),
+        ("task.dynamic=[t2m, clay]", "clay is static: name it in task.static"),
+        ("task.static=[t2m]", "t2m is dynamic: name it in task.dynamic"),
+        ("task.dynamic=[]", "task.dynamic: name at least one"),
         ("loss.weights=[.nan, 1]", "loss.weights: l1 must be above 0"),
         ("loss.weights=[1, .inf]", "loss.weights: l1 must be above 0"),
         ("train.learning_rate=.inf", "train.learning_rate"),
+        ("task.layers=[]", "task.layers: name at least one layer"),
+        ("task.layers=[swvl5]", "task.layers"),
+        ("task.lags=[swvl1, swvl1]", "named twice"),
+        ("task.dynamic=[tp, swvl1]", "swvl1 is soil moisture, which is an input by task.lags: name it there"),
+        ("task.quantiles=[0.9, 0.1]", "quantiles lie between 0 and 1, ascending"),
+        ("task.quantiles=[0.5, 0.5]", "quantiles lie between 0 and 1, ascending"),
+        ("task.quantiles=[0.5, 1]", "quantiles lie between 0 and 1, ascending"),
+        ("network.name=lstn", "network.name: there is no such network: did you mean lstm?"),
+        ("head.name=roll_out", "head.name: there is no such head: did you mean rollout?"),
+        ("loss.name=rms", "loss.name: there is no such loss: did you mean rmse?"),
+        ("loss.balance=double", "loss.balance"),
+        ("loss.space=persistent", "loss.space"),
+        ("task.latency={lag: 2}", "latency names lag, which is no input: did you mean lags?"),
+        ("task.latency={swvl3: 2}", "latency names swvl3, which is no input"),
+        ("task.latency=61", "latency of all is 61 days: it lies between 0 and 60"),
+        ("task.latency=-1", "latency of all is -1 days: it lies between 0 and 60"),
+        ("task.latency=true", "task.latency"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, expected: str) -> None:
@@ -91,11 +144,17 @@ def test_a_value_where_keys_belong_is_refused_whatever_is_set_beside_it(tmp_path
 
 
 def test_the_target_is_no_deep_layer_of_its_own_balance() -> None:
-    target = "inputs.target=swvl2"
-    with pytest.raises(SoilcastError, match=r"swvl2 is among water\.deep_layers.*set water\.deep_layers=\[swvl3\]"):
+    target = "task.layers=[swvl2]"
+    with pytest.raises(
+        SoilcastError, match=r"begins with swvl2, one of water\.deep_layers.*set water\.deep_layers=\[swvl3\]$"
+    ):
         load_config(settings=[target], model="phys-lstm")
-    assert load_config(settings=[target, "water.deep_layers=[swvl3]"], model="phys-lstm").inputs.target == "swvl2"
-    assert load_config(settings=[target], model="phy-lstm").inputs.target == "swvl2"
+    with pytest.raises(SoilcastError, match=r"one of water\.deep_layers.*use loss\.balance=single$"):
+        load_config(settings=[target, "water.deep_layers=[swvl2]"], model="phys-lstm")
+    for model, settings in (("phys-lstm", ["water.deep_layers=[swvl3]"]), ("phy-lstm", []), ("lstm", [])):
+        assert load_config(settings=[target, *settings], model=model).task.target == "swvl2"
+    # A deep layer may be forecast too, as long as it is not the one that the balance is of.
+    assert load_config(settings=["task.layers=[swvl1,swvl2]"], model="phys-lstm").task.target == "swvl1"
 
 
 def test_every_key_is_described() -> None:
@@ -104,3 +163,154 @@ def test_every_key_is_described() -> None:
         key for key, _, _ in rows
     }
     assert all(meaning for _, _, meaning in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["loss.weights=[0.5,0.5]"], "gives l2 to a water balance, but loss.balance is none"),
+        (["loss.balance=single"], "loss.balance=single guides nothing while l2 of loss.weights is 0"),
+        (["head.predict=change"], "swvl1 is forecast from its own newest value, which is not among task.lags"),
+        (["head.name=rollout"], "swvl1 is forecast from its own newest value"),
+        ([*TWO, "task.layers=[swvl1,swvl2]", "head.predict=change"], "swvl2 is forecast from its own newest value"),
+        (
+            ["task.lead_days=2", "task.known_future=[tp]", "head.name=bucket", "head.predict=change"],
+            "swvl1 is forecast from its own newest value",
+        ),
+        (
+            ["task.layers=[swvl1,swvl2]", "task.lags=[swvl1,swvl2]", "task.latency={swvl1: 2}", "head.name=rollout"],
+            "head.name=rollout goes day by day from one newest day, but task.latency differs",
+        ),
+        ([*TWO, "loss.rain=1"], "need the rain ahead: name tp in task.known_future"),
+        ([*TWO, "head.name=bucket", "head.predict=change"], "need the rain ahead: name tp in task.known_future"),
+        ([*TWO, "head.name=rollout", "head.lead1_only=true"], "head.name=rollout has one linear layer for all days"),
+        (
+            [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "loss.rain=1"],
+            "head.name=bucket cannot fall with more rain",
+        ),
+        (
+            [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "loss.name=cmal"],
+            "cmal would move its water",
+        ),
+        ([*TWO, "task.known_future=[tp]", "head.name=bucket"], "set head.predict=change"),
+        (
+            [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "network.mc_dropout=5"],
+            "nothing of the store of head.name=bucket is: leave mc_dropout out",
+        ),
+        (["loss.name=quantiles"], "loss.name=quantiles needs task.quantiles"),
+        (["network.masked_lags=0.1"], "network.masked_lags masks task.lags, of which there are none"),
+        (["network.mc_dropout=5", "network.dropout=0"], "network.mc_dropout draws with network.dropout, which is 0"),
+        (["task.known_future=[pev]"], "known_future names pev, which is not among task.dynamic"),
+        (["task.dynamic=[t2m]", "task.known_future=[tp]"], "known_future names tp, which is not among task.dynamic"),
+        (["task.known_future=[tp]", "task.latency=2"], "known_future names tp, whose latency is 2"),
+        (["task.known_future=[tp]", "task.latency={tp: 1}"], "known_future names tp, whose latency is 1"),
+        ([*TWO, "task.latency={lags: 7}"], "a latency of 7 days leaves none of the 7 days of task.window"),
+        (["task.latency={dynamic: 9}"], "a latency of 9 days leaves none of the 7 days of task.window in which t2m"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(SoilcastError) as caught:
+        load_config(settings=settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [LAG, "head.predict=change"],
+        [LAG, "head.name=rollout"],
+        [LAG, "task.known_future=[tp]", "head.name=bucket", "head.predict=change"],
+        [*TWO, "task.known_future=[tp]", "loss.rain=1"],
+        [*TWO, "head.lead1_only=true"],
+        ["loss.name=quantiles", "task.quantiles=[0.1,0.9]"],
+        ["task.quantiles=[0.1,0.9]"],
+        ["task.known_future=[tp]", "task.latency={dynamic: 2, tp: 0}"],
+        [LAG, "task.latency=6"],
+        ["network.mc_dropout=5"],
+        [LAG, "network.masked_lags=0.1"],
+        [
+            "task.layers=[swvl1,swvl2]", "task.lags=[swvl1,swvl2]", "task.latency={swvl1: 2}", "head.predict=change",
+        ],
+    ],
+)  # fmt: skip
+def test_what_the_remedies_name_is_taken(settings: list[str]) -> None:
+    assert load_config(settings=settings) != Config()
+
+
+def test_latency_is_of_all_inputs_of_a_group_or_of_one() -> None:
+    def latency(value: Any) -> list[int]:
+        task = Task(lags=("swvl1", "swvl2"), dynamic=("t2m", "tp"), latency=value)
+        return [task.latency_of(name) for name in ("t2m", "tp", "swvl1", "swvl2")]
+
+    assert latency(0) == [0, 0, 0, 0]
+    assert latency(2) == [2, 2, 2, 2]
+    assert latency({"lags": 5}) == [0, 0, 5, 5]
+    assert latency({"dynamic": 2, "lags": 5, "tp": 0, "swvl2": 3}) == [2, 0, 5, 3]
+    assert latency({"all": 1, "dynamic": 4, "swvl1": 0}) == [4, 4, 0, 1]
+    several = Task(layers=("swvl1", "swvl2"), lags=("swvl1", "swvl2"), latency={"swvl1": 1, "swvl2": 3})
+    assert several.soil_latency == 3
+
+
+VALUES: dict[str, Any] = {
+    "inputs.dynamic": ["tp"],
+    "inputs.static": [],
+    "inputs.lags": ["swvl1"],
+    "inputs.known_future": ["tp"],
+    "outlook.layers": ["swvl1"],
+    "outlook.levels": [0.5],
+}
+
+
+def fault(content: dict[str, Any]) -> str:
+    """What is wrong with a config that is made in Python."""
+    with pytest.raises(ValidationError) as caught:
+        Config(**content)
+    (only,) = caught.value.errors()
+    return str(only["msg"])
+
+
+@pytest.mark.parametrize("key", list(FORMER_KEYS))
+def test_a_key_of_a_former_version_is_refused_by_its_new_name(key: str, tmp_path: Path) -> None:
+    value = VALUES.get(key, 3)
+    section, name = key.split(".")
+    file = tmp_path / "former.yaml"
+    file.write_text(yaml.safe_dump({"train": {"epochs": 5}, section: {name: value}}))
+    told = f"{key} is called {FORMER_KEYS[key]} now"
+    with pytest.raises(SoilcastError) as by_file:
+        load_config(file)
+    with pytest.raises(SoilcastError) as by_setting:
+        load_config(settings=[f"{key}={value}"])
+    for text in (str(by_file.value), str(by_setting.value), fault({section: {name: value}})):
+        assert told in text
+        assert "\n" not in text
+    assert str(by_file.value).startswith(str(file))
+    new = FORMER_KEYS[key].split(" ")[0]
+    assert new in {one for one, _, _ in describe_keys()}
+
+
+def test_no_key_of_now_is_a_former_one() -> None:
+    assert not set(FORMER_KEYS) & {key for key, _, _ in describe_keys()}
+
+
+def test_what_is_registered_is_known_to_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry, key in ((NETWORKS, "network"), (HEADS, "head"), (LOSSES, "loss")):
+        monkeypatch.setitem(registry, "mine", registry[next(iter(registry))])
+        assert getattr(load_config(settings=[f"{key}.name=mine"]), key).name == "mine"
+        with pytest.raises(SoilcastError, match="did you mean mine"):
+            load_config(settings=[f"{key}.name=mime"])
+
+
+def test_leads_of_a_loss_that_weighs_none_are_weighed_by_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOSSES, "mine", lambda quantiles: lambda prediction, targets: prediction.level.mean())
+    settings = ["loss.name=mine", "task.lead_days=3"]
+    with pytest.raises(
+        SoilcastError, match=r"loss\.lead_decay weighs the leads of a mean score, which loss\.name=mine"
+    ):
+        load_config(settings=[*settings, "loss.lead_decay=1"])
+    assert load_config(settings=settings).loss.name == "mine"
+
+
+@pytest.mark.parametrize("weights", [(0, 1), (-1, 1), (1, -1), (math.inf, 0)])
+def test_weights_that_nothing_can_be_minimised_by_are_refused_in_python_too(weights: tuple[float, float]) -> None:
+    assert "l1 must be above 0" in fault({"loss": {"weights": weights, "balance": "single"}})

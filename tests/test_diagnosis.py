@@ -30,12 +30,12 @@ from faulty_cubes import (
 )
 from small import few, small_cube
 from soilcast.cube import conversion
-from soilcast.reporting.closure import closure_maps
+from soilcast.doctoring.diagnosis import Diagnosis, diagnose
+from soilcast.doctoring.hypotheses import FLUX_SLIPS, SNOW_SLIPS, hypotheses
+from soilcast.doctoring.maps import closure_maps
+from soilcast.doctoring.terms import terms_of
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
-from soilcast.water.diagnosis import Diagnosis, diagnose
-from soilcast.water.hypotheses import FLUX_SLIPS, SNOW_SLIPS, hypotheses
-from soilcast.water.terms import terms_of
 
 MAPPINGS = Path(soilcast.sources.__file__).parent / "table" / "mappings"
 WATER = ("tp", "e", "ro", "sd", "swvl1", "swvl2", "swvl3", "swvl4")

@@ -1,4 +1,4 @@
-"""Distributions of the error: densities, means and quantiles against scipy and scores; slopes whatever is asked."""
+"""Distributions of the error: densities, means and quantiles against scipy and scores; finite gradients always."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from hypothesis.extra import numpy as hnp
 from scipy import integrate, stats
 from scores.continuous import quantile_score
 
-from soilcast.models.distributions import CMAL, DISTRIBUTIONS, Distribution, Quantiles
+from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+DISTRIBUTIONS: dict[str, Distribution] = {"point": Point(), "quantiles": Quantiles(LEVELS), "cmal": CMAL()}
 DISTRIBUTION_NAMES = list(DISTRIBUTIONS)
 
 
 def build(name: str) -> Distribution:
-    return DISTRIBUTIONS[name](LEVELS)
+    return DISTRIBUTIONS[name]
 
 
 def numbers(bound: float) -> st.SearchStrategy[float]:
@@ -78,14 +79,14 @@ def test_cmal_starts_with_a_standard_deviation_of_one_half() -> None:
 
 
 def test_components_start_apart() -> None:
-    """Equal components would have equal slopes, and stay one."""
+    """Equal components would have equal gradients, and stay one."""
     mixture = CMAL().mixture(CMAL().start())
     assert len(set(mixture.b.tolist())) == 3
 
 
 @pytest.mark.parametrize("name", DISTRIBUTION_NAMES)
 @pytest.mark.parametrize("extreme", [0.0, 1e3, -1e3, 1e20, -1e20, 3.4e38, -3.4e38])
-def test_extreme_numbers_of_a_network_have_finite_losses_and_slopes(name: str, extreme: float) -> None:
+def test_extreme_numbers_of_a_network_have_finite_losses_and_gradients(name: str, extreme: float) -> None:
     one = build(name)
     rows = [torch.full((one.parameters,), extreme), torch.randn(one.parameters) * extreme / 10]
     rows += [torch.randn(one.parameters).index_fill(0, torch.tensor([k]), extreme) for k in range(one.parameters)]
@@ -93,8 +94,8 @@ def test_extreme_numbers_of_a_network_have_finite_losses_and_slopes(name: str, e
     error = torch.zeros(len(raw)).add_(0.3).requires_grad_(True)
     loss = one.loss(raw, error) + one.mean(raw)
     assert torch.isfinite(loss).all()
-    slopes = torch.autograd.grad(loss.sum(), [raw, error], allow_unused=True)
-    assert all(torch.isfinite(slope).all() for slope in slopes if slope is not None)
+    gradients = torch.autograd.grad(loss.sum(), [raw, error], allow_unused=True)
+    assert all(torch.isfinite(one).all() for one in gradients if one is not None)
     quantiles = one.quantiles(raw.detach(), LEVELS)
     assert torch.isfinite(quantiles).all()
     assert (quantiles.diff(dim=-1) >= 0).all()
@@ -111,7 +112,7 @@ def test_quantiles_never_cross(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", DISTRIBUTION_NAMES)
-def test_slopes_are_those_of_finite_differences(name: str) -> None:
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
     torch.manual_seed(3)
     one = build(name)
     raw = torch.randn(5, one.parameters, dtype=torch.float64, requires_grad=True)
@@ -153,8 +154,8 @@ def test_the_pinball_loss_is_the_quantile_score() -> None:
     raw, error = torch.randn(50, 7, dtype=torch.float64), torch.randn(50, dtype=torch.float64)
     seen = xr.DataArray(error.numpy(), dims="sample")
     scored = [
-        quantile_score(xr.DataArray(said, dims="sample"), seen, level, preserve_dims="all").to_numpy()
-        for level, said in zip(LEVELS, one.trained(raw).numpy().T, strict=True)
+        quantile_score(xr.DataArray(trained, dims="sample"), seen, level, preserve_dims="all").to_numpy()
+        for level, trained in zip(LEVELS, one.trained(raw).numpy().T, strict=True)
     ]
     np.testing.assert_allclose(one.loss(raw, error), np.mean(scored, axis=0) + seen.to_numpy() ** 2, rtol=1e-12)
 
@@ -268,6 +269,6 @@ def test_many_quantiles_at_once_are_those_of_each_alone() -> None:
     torch.testing.assert_close(together[-3:], one.quantiles(raw[-3:], LEVELS))
 
 
-def test_quantiles_give_no_slopes() -> None:
+def test_quantiles_give_no_gradients() -> None:
     raw = CMAL().start().requires_grad_(True)
     assert not CMAL().quantiles(raw, LEVELS).requires_grad

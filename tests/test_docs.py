@@ -17,10 +17,11 @@ import yaml
 
 import soilcast
 from soilcast.cli import app
-from soilcast.models import MODELS, NETWORKS
+from soilcast.models import HEADS, NETWORKS
 from soilcast.sources import SOURCES
-from soilcast.training.config import describe_keys
-from soilcast.water.losses import LOSSES
+from soilcast.training.config import PRESETS, describe_keys
+from soilcast.training.losses import LOSSES
+from soilcast.verify import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -155,7 +156,7 @@ def test_version_is_the_same_everywhere() -> None:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """Leave the registries as they were."""
-    before = [(registry, dict(registry)) for registry in (SOURCES, NETWORKS, MODELS, LOSSES)]
+    before = [(registry, dict(registry)) for registry in (SOURCES, NETWORKS, HEADS, PRESETS, LOSSES, METRICS)]
     yield
     for registry, entries in before:
         registry.clear()

@@ -1,4 +1,4 @@
-"""What goes wrong while a network is trained is told in one line, and what was learnt until then stays."""
+"""What goes wrong while a network is trained is told in one line, and what was trained until then stays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from processes import Job, bits, ends, fork, fork_command, leave_unfinished, wai
 from small import small_cube
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
-from soilcast.models import LSTM, NETWORKS
+from soilcast.models import NETWORKS
+from soilcast.models.network import build_lstm
 from soilcast.training import Run, load_config, open_run, train
 from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config
@@ -41,15 +42,16 @@ def config(*changes: str, model: str = "lstm") -> Config:
 
 
 class Turning(nn.Module):
-    """A network whose forecasts are no numbers from a certain call in training on."""
+    """A trunk whose states are no numbers from a certain call in training on."""
 
-    def __init__(self, features: int, hidden_size: int, dropout: float, calls: int) -> None:
+    def __init__(self, features: int, hidden_size: int, calls: int) -> None:
         super().__init__()
-        self.network, self._left = LSTM(features, hidden_size, dropout), calls
+        self.lstm, self._left = build_lstm(features, hidden_size), calls
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> tuple[Tensor, object]:
         self._left -= self.training
-        return self.network(inputs) * (float("nan") if self.training and self._left < 0 else 1.0)
+        states, memory = self.lstm(inputs)
+        return states * (float("nan") if self.training and self._left < 0 else 1.0), memory
 
 
 def turn(patch: pytest.MonkeyPatch, calls: int) -> None:
@@ -118,11 +120,11 @@ def test_what_diverges_in_the_first_epoch_leaves_nothing(
 
 def test_the_command_tells_of_divergence_in_one_line(cube: Path, tmp_path: Path) -> None:
     job = Job(cube, tmp_path / "run", (*QUICK, "train.learning_rate=1e38"), "phy-lstm")
-    assert ends(fork_command(job, said=tmp_path / "said.txt")) == 2
-    said = (tmp_path / "said.txt").read_text()
-    assert said.startswith("soilcast: training diverged in epoch 1, batch ")
-    assert said.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["said.txt"]
+    assert ends(fork_command(job, stderr=tmp_path / "stderr.txt")) == 2
+    told = (tmp_path / "stderr.txt").read_text()
+    assert told.startswith("soilcast: training diverged in epoch 1, batch ")
+    assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["stderr.txt"]
 
 
 @pytest.fixture

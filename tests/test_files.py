@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from soilcast.errors import SoilcastError
-from soilcast.files import refuse_existing, sha256_of, whole_or_nothing
+from soilcast.files import atomic_write, refuse_existing, sha256_of
 
 HERE = Path(__file__).parent
 
@@ -20,8 +20,8 @@ HERE = Path(__file__).parent
 HALF_WRITTEN = """
 import sys, time
 from pathlib import Path
-from soilcast.files import whole_or_nothing
-with whole_or_nothing(Path(sys.argv[1]), overwrite=True) as partial:
+from soilcast.files import atomic_write
+with atomic_write(Path(sys.argv[1]), overwrite=True) as partial:
     if sys.argv[2] == "folder":
         partial.mkdir()
         (partial / "half").write_text("new")
@@ -92,7 +92,7 @@ def content(path: Path) -> str:
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_was_written_stands_under_its_name_and_nothing_beside_it(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "deep" / "er" / "out"
-    with whole_or_nothing(out) as partial:
+    with atomic_write(out) as partial:
         assert not out.exists()
         write(partial, kind, "new")
     assert content(out) == "new"
@@ -105,7 +105,7 @@ def test_what_exists_is_refused_before_any_work(tmp_path: Path, kind: str) -> No
     write(out, kind, "old")
     with (
         pytest.raises(SoilcastError, match=r"out exists already: give another --out, or --overwrite to replace it$"),
-        whole_or_nothing(out),
+        atomic_write(out),
     ):
         pytest.fail("the work began")
     assert content(out) == "old"
@@ -121,7 +121,7 @@ def test_overwriting_replaces_all_of_what_stood_there(tmp_path: Path, old: str, 
     write(out, old, "old")
     if out.is_dir():
         (out / "stale").write_text("stale")
-    with whole_or_nothing(out, overwrite=True) as partial:
+    with atomic_write(out, overwrite=True) as partial:
         write(partial, new, "new")
         assert content(out) == "old"
     assert content(out) == "new"
@@ -134,7 +134,7 @@ def test_overwriting_a_link_leaves_alone_what_it_points_to(tmp_path: Path, old: 
     target, out = tmp_path / "target", tmp_path / "out"
     write(target, old, "old")
     out.symlink_to(target)
-    with whole_or_nothing(out, overwrite=True) as partial:
+    with atomic_write(out, overwrite=True) as partial:
         write(partial, "folder", "new")
     assert content(out) == "new"
     assert not out.is_symlink()
@@ -146,7 +146,7 @@ def test_overwriting_a_link_leaves_alone_what_it_points_to(tmp_path: Path, old: 
 def test_a_fault_midway_leaves_the_old_and_no_trace(tmp_path: Path, kind: str, error: type[BaseException]) -> None:
     out = tmp_path / "out"
     write(out, kind, "old")
-    with pytest.raises(error, match=r"^midway$"), whole_or_nothing(out, overwrite=True) as partial:  # noqa: PT012
+    with pytest.raises(error, match=r"^midway$"), atomic_write(out, overwrite=True) as partial:  # noqa: PT012
         write(partial, kind, "new")
         raise error("midway")
     assert content(out) == "old"
@@ -169,7 +169,7 @@ def test_a_killed_process_leaves_the_old_or_nothing(tmp_path: Path, kind: str, o
         assert content(out) == "old"
     else:
         assert not out.exists()
-    with whole_or_nothing(out, overwrite=True) as partial:
+    with atomic_write(out, overwrite=True) as partial:
         write(partial, kind, "next")
     assert content(out) == "next"
 
@@ -180,7 +180,7 @@ def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(tmp_path:
     write(tmp_path / f".out.{left}-{os.getpid()}", kind, "left")
     out = tmp_path / "out"
     write(out, "folder", "old")
-    with whole_or_nothing(out, overwrite=True) as partial:
+    with atomic_write(out, overwrite=True) as partial:
         write(partial, "folder", "new")
     assert content(out) == "new"
     assert list(tmp_path.iterdir()) == [out]
@@ -191,7 +191,7 @@ def test_a_device_without_space_is_told_and_leaves_nothing(tmp_path: Path) -> No
     out.write_text("old")
     with (  # noqa: PT012
         pytest.raises(SoilcastError, match=r"^no space left on the disk of .*out: nothing was written; free some"),
-        whole_or_nothing(out, overwrite=True) as partial,
+        atomic_write(out, overwrite=True) as partial,
     ):
         partial.symlink_to("/dev/full")  # the kernel itself answers ENOSPC there
         partial.write_bytes(b"new")
@@ -226,7 +226,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     for out in (tmp_path / "file" / "out", tmp_path / "file" / "deeper" / "out", tmp_path / ("long" * 100)):
         with (
             pytest.raises(SoilcastError, match=r"cannot be written \(.*\): give another --out$"),
-            whole_or_nothing(out),
+            atomic_write(out),
         ):
             pytest.fail("the work began")
 
@@ -237,19 +237,19 @@ def test_even_overwrite_spares_a_folder_of_others(tmp_path: Path) -> None:
     (theirs / "chapter.tex").write_text("years of work")
     with (
         pytest.raises(SoilcastError, match=r"thesis is a folder that soilcast did not write.*give another --out$"),
-        whole_or_nothing(theirs, overwrite=True),
+        atomic_write(theirs, overwrite=True),
     ):
         pytest.fail("the work began")
     assert (theirs / "chapter.tex").read_text() == "years of work"
 
 
 def test_another_fault_of_the_system_stays_loud(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole_or_nothing(tmp_path / "out"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "out"):
         (tmp_path / "absent").read_text()
 
 
 def test_a_work_that_writes_nothing_is_a_defect(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole_or_nothing(tmp_path / "out"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "out"):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -65,13 +65,13 @@ def test_a_run_that_fails_takes_no_other_along(cube: Path, tmp_path: Path) -> No
     runs = {
         tmp_path / "wild": quick("lstm", "train.learning_rate=1e38"),
         tmp_path / "far": quick("lstm", "split.test=2031"),
-        tmp_path / "blind": quick("lstm", "inputs.dynamic=[pev]"),
+        tmp_path / "blind": quick("lstm", "task.dynamic=[pev]"),
         tmp_path / "tame": quick("lstm"),
     }
     ended: list[str] = []
     outcomes = train_runs(cube, runs, ended=lambda out, outcome: ended.append(out.name))
     assert ended == ["wild", "far", "blind", "tame"]
-    for name, told in (("wild", "diverged"), ("far", "is outside the cube"), ("blind", "no pev, which inputs.dynamic")):
+    for name, told in (("wild", "diverged"), ("far", "is outside the cube"), ("blind", "no pev, which task.dynamic")):
         assert told in str(outcomes[tmp_path / name])
     assert isinstance(outcomes[tmp_path / "tame"], Run)
     assert [path.name for path in tmp_path.iterdir()] == ["tame"]

@@ -23,10 +23,20 @@ from soilcast.training import load_config, open_run, train
 from soilcast.training.arrays import make_arrays
 from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
-from soilcast.training.samples import SAMPLERS, Draw
+from soilcast.training.samples import SAMPLERS, SampleIndices
 from soilcast.training.split import split_days
 
 MIB = 2**20
+
+SEVERAL_DAYS = (
+    "task.lead_days=3",
+    "task.lags=[swvl1,swvl2]",
+    "task.latency={lags: 2, ssrd: 1}",
+    "task.known_future=[tp]",
+    "task.calendar=true",
+    "task.quantiles=[0.1,0.5,0.9]",
+    "task.fill_days=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +60,9 @@ def config(*changes: str, model: str = "phys-lstm") -> Config:
         ("lstm", ()),
         ("phy-lstm", ("normalise.scope=global", "train.sampling=shared_day")),
         ("phys-lstm", ("loss.space=physical", "train.ensemble=2", "normalise.method=z_score")),
-        ("phys-lstm", ("inputs.sequence_length=30",)),
+        ("phys-lstm", ("task.window=30",)),
+        ("lstm", SEVERAL_DAYS),
+        ("phy-lstm", (*SEVERAL_DAYS, "task.layers=[swvl1,swvl2]", "loss.space=persistence", "loss.bounds=1")),
     ],
 )
 def test_mapped_samples_give_the_same_bits(
@@ -68,21 +80,26 @@ def test_mapped_samples_give_the_same_bits(
         assert bits(tmp_path / name) == bits(tmp_path / "in memory")
 
 
+@pytest.mark.parametrize("changes", [(), (*SEVERAL_DAYS, "loss.space=persistence")], ids=["paper", "several days"])
 @pytest.mark.parametrize("sampling", SAMPLERS)
-def test_what_is_drawn_does_not_depend_on_where_samples_are(cube: Path, tmp_path: Path, sampling: str) -> None:
-    opened, chosen = open_cube(cube), config()
+def test_what_is_drawn_does_not_depend_on_where_samples_are(
+    cube: Path, tmp_path: Path, sampling: str, changes: tuple[str, ...]
+) -> None:
+    opened, chosen = open_cube(cube), config(*changes)
     split = split_days(opened["time"].to_numpy(), chosen.split, "cube")
     drawn = []
-    for folder, frugal in ((None, False), (tmp_path, True)):
-        dataset = make_dataset(opened, chosen, split, folder, frugal=frugal)
-        assert bool(dataset.samples.mapped) == frugal
+    for folder, low_memory in ((None, False), (tmp_path, True)):
+        dataset = make_dataset(opened, chosen, split, folder, low_memory=low_memory)
+        assert bool(dataset.samples.mapped) == low_memory
         draw = SAMPLERS[sampling](dataset.training, 50, 64, np.random.default_rng(3))
-        drawn.append((draw, dataset.samples.gather(Draw(draw.cells[:, np.newaxis], draw.days[:, np.newaxis]))))
+        drawn.append((draw, dataset.samples.gather(SampleIndices(draw.cells[:, np.newaxis], draw.days[:, np.newaxis]))))
     (expected, windows), (found, mapped) = drawn
     np.testing.assert_array_equal(found.cells, expected.cells)
     np.testing.assert_array_equal(found.days, expected.days)
     np.testing.assert_array_equal(mapped.windows, windows.windows)
-    for name, values in vars(windows.targets).items():
+    parts = windows.targets.parts()
+    assert set(parts) == {"observed", "previous", "water_sign", "depth"} | ({"error_scale"} if changes else set())
+    for name, values in parts.items():
         np.testing.assert_array_equal(getattr(mapped.targets, name), values)
 
 
@@ -208,10 +225,10 @@ def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
     peaks = {}
     for job, options in ((in_memory, ()), (mapped, ("--memory", f"{memory}MiB"))):
         process = command(job, *options)
-        said, errors = process.communicate()
+        printed, errors = process.communicate()
         assert process.returncode == 0, errors
         peaks[job.out.name] = open_run(job.out).record["peak_memory_bytes"]
-        assert f"peak memory {peaks[job.out.name] / MIB:,.0f} MiB" in said
+        assert f"peak memory {peaks[job.out.name] / MIB:,.0f} MiB" in printed
     assert peaks["b"] <= memory * MIB < peaks["a"]
     assert bits(in_memory.out) == bits(mapped.out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "cube"]

@@ -1,15 +1,33 @@
-"""The metrics agree with a plain loop and with an independent library, and are honest where they are not defined."""
+"""The metrics agree with a plain loop and an independent library, are honest where not defined, and open to more."""
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
+import pandas as pd
 import pytest
 import scores.continuous
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soilcast.verify.metrics import METRICS, score, score_cells
+from forecast_factory import LEADS, LEVELS, made_cube, made_forecast
+from soilcast.cube import open_artifact
+from soilcast.errors import SoilcastError
+from soilcast.inspecting import inspect
+from soilcast.verify import (
+    METRICS,
+    Aligned,
+    Metric,
+    evaluate,
+    metrics_of,
+    register_metric,
+    score,
+    score_cells,
+    summarise,
+)
+from soilcast.verify.significance import gain
 
 MEASURED = list(METRICS)[: list(METRICS).index("skill")]
 
@@ -160,7 +178,12 @@ def test_labelled_arrays_keep_their_cells_and_are_told_their_units():
     labelled = xr.DataArray(observed, dims=("cell", "time"), coords=coordinates)
     found = score(labelled, labelled.copy(data=predicted).transpose("time", "cell"))
     np.testing.assert_array_equal(found["rmse"], score_cells(observed, predicted)["rmse"])
-    assert found["rmse"].attrs == {"long_name": "root mean square error (Eq. 16)", "units": "m3 m-3"}
+    assert found["rmse"].attrs == {
+        "long_name": "root mean square error (Eq. 16)",
+        "units": "m3 m-3",
+        "symbol": "RMSE",
+        "best": "lower",
+    }
     np.testing.assert_array_equal(found["lat"], [1, 2, 3, 4])
     with pytest.raises(ValueError, match="cell"):
         score(labelled, labelled.assign_coords(cell=[3, 7, 9, 12]))
@@ -169,3 +192,109 @@ def test_labelled_arrays_keep_their_cells_and_are_told_their_units():
 def test_arrays_of_different_shapes_are_a_defect():
     with pytest.raises(ValueError, match="cell, time"):
         score_cells(np.zeros((2, 3), dtype=np.float32), np.zeros((3, 2), dtype=np.float32))
+
+
+def test_the_table_of_metrics_is_that_of_the_contract():
+    assert " ".join(METRICS) == (
+        "r rmse ubrmse bias r2 kge kge_2012 skill ratio consistency_w1 consistency_w1_masked consistency_w2 "
+        "consistency_w2_masked crps coverage_50 coverage_90 width_90 rmse_dry rmse_wet"
+    )
+    needs = {name: metric.needs & {"quantiles", "water", "extremes", "reference"} for name, metric in METRICS.items()}
+    assert [name for name, of in needs.items() if of == {"quantiles"}] == ["coverage_50", "coverage_90", "width_90"]
+    assert [name for name, of in needs.items() if of == {"water"}] == [n for n in METRICS if n.startswith("consist")]
+    assert [name for name, of in needs.items() if of == {"extremes"}] == ["rmse_dry", "rmse_wet"]
+    assert [name for name, of in needs.items() if of == {"reference"}] == ["skill", "ratio"]
+    assert pickle.loads(pickle.dumps(METRICS)).keys() == METRICS.keys()  # as it goes to the workers of a cluster
+
+
+def test_every_kernel_gives_a_number_a_cell():
+    observed, predicted = made(4, 30, 0.3, 0.1, 0.5, 0.0, 6)
+    signs = np.sign(np.random.default_rng(0).standard_normal((4, 30))).astype(np.int8)
+    everything = Aligned(
+        observed=observed,
+        central=predicted,
+        previous=np.roll(observed, 1, axis=1),
+        driest=np.sort(observed, axis=1)[:, 2:3],
+        wettest=np.sort(observed, axis=1)[:, -3:-2],
+        quantiles=predicted[..., np.newaxis] + np.array([-0.2, -0.1, 0, 0.1, 0.2], dtype=np.float32),
+        levels=LEVELS,
+        signs={name: signs for name in METRICS if name.startswith("consistency")},
+    )
+    for name, metric in METRICS.items():
+        values = metric.kernel(everything)
+        assert values.shape == (4,), name
+        assert values.dtype == np.float64, name
+        assert np.isfinite(values).all(), name
+    np.testing.assert_array_equal(METRICS["skill"].kernel(everything), 0.0)  # without another it is its own reference
+    np.testing.assert_array_equal(METRICS["ratio"].kernel(everything), 1.0)
+
+
+def median_error(aligned: Aligned) -> np.ndarray:
+    return np.nanmedian(np.abs(aligned.central.astype(np.float64) - aligned.observed), axis=1)
+
+
+@pytest.fixture
+def own():
+    """Two metrics of the user's own, one of which takes quantiles."""
+    spread = lambda aligned: np.nanmean(aligned.quantiles[..., -1] - aligned.quantiles[..., 0], axis=1)  # noqa: E731
+    made = [
+        Metric("medae", "MedAE", "median absolute error", "m3 m-3", "lower", frozenset(), median_error),
+        Metric("spread", "spread", "mean of all spreads", "m3 m-3", "zero", frozenset({"quantiles"}), spread),
+    ]
+    yield [register_metric(metric) for metric in made]
+    for metric in made:
+        METRICS.pop(metric.name, None)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:Mean of empty slice")
+@pytest.mark.parametrize("leads", [1, LEADS])
+def test_a_metric_of_the_users_own_is_in_all_that_scores_are_shown_in(tmp_path, own, leads):
+    cube = made_cube(tmp_path / "cube")
+    made = [
+        made_forecast(tmp_path / "a", cube, leads=leads, levels=LEVELS),
+        made_forecast(tmp_path / "b", cube, leads=leads, label="point"),
+    ]
+    found = evaluate(made, cube, tmp_path / "scores")
+    assert found["medae"].attrs == own[0].attributes
+    assert (found["medae"].sel(cell=0) <= 2 * found["rmse"].sel(cell=0)).all()
+    assert np.isfinite(found["spread"].sel(model="LSTM", cell=0)).all()
+    assert np.isnan(found["spread"].sel(model=["point", "persistence"])).all()
+    assert {"medae_median", "spread_mean"} <= set(summarise(found))
+    assert {"medae_median", "spread_mean"} <= set(pd.read_csv(tmp_path / "scores" / "table.csv"))
+    cells = pd.read_csv(tmp_path / "scores" / "cells.csv", engine="python")
+    np.testing.assert_array_equal(cells["medae"], found["medae"].to_numpy().ravel())
+    table = inspect(tmp_path / "scores")
+    assert ("medae" if leads == 1 else "swvl1, median absolute error, median over the cells") in table
+    assert gain("medae") == -1
+    point = evaluate(made[1:], cube, tmp_path / "point")
+    assert "medae" in point
+    assert "spread" not in point
+    # A process that has not registered it still knows it by its attributes.
+    del METRICS["medae"]
+    with open_artifact(tmp_path / "scores" / "scores.nc", "scores") as opened:
+        known = metrics_of(opened)["medae"]
+        assert (known.symbol, known.best, known.units) == ("MedAE", "lower", "m3 m-3")
+        assert "medae_median" in summarise(opened)
+    with pytest.raises(SoilcastError, match="metric medae: it is not registered here"):
+        known.kernel(None)
+
+
+@pytest.mark.parametrize("name", ["rmse", "days", "observed", "my metric", ""])
+def test_a_metric_whose_name_is_taken_is_refused(name):
+    with pytest.raises(SoilcastError, match="the name is taken, or no identifier"):
+        register_metric(Metric(name, "M", "mine", "1", "higher", frozenset(), median_error))
+    assert METRICS.get(name) is None or METRICS[name].long_name != "mine"
+
+
+def test_a_metric_that_gives_no_number_a_cell_is_refused(tmp_path):
+    cube = made_cube(tmp_path / "cube")
+    made = made_forecast(tmp_path / "f", cube)
+    register_metric(Metric("whole", "W", "whole", "1", "higher", frozenset(), lambda aligned: aligned.observed))
+    try:
+        with pytest.raises(
+            SoilcastError, match=r"metric whole: its kernel gives float32 \(8, 91\), but a number of each"
+        ):
+            evaluate([made], cube, tmp_path / "scores")
+    finally:
+        del METRICS["whole"]
+    assert not (tmp_path / "scores").exists()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import percentileofscore
 
-from soilcast.cube import assemble, cells_of_grid, open_artifact, open_cube, save_cube, write_dataset
+from soilcast.cube import FORMATS, assemble, cells_of_grid, open_artifact, open_cube, save_cube, write_dataset
 from soilcast.cube.assemble import era5_land_thickness
 from soilcast.cube.grid import Grid
 from soilcast.errors import SoilcastError
@@ -287,7 +287,7 @@ def test_probability_of_a_normal_forecast_is_nearly_that_of_the_normal() -> None
     np.testing.assert_allclose(found, spread.cdf(thresholds), atol=5e-3)
 
 
-# A block of an outlook.
+# A block of forecasts.
 
 RECORD = days_from("2018-01-01", "2021-06-30")
 ISSUE = "2021-02-20"
@@ -319,14 +319,14 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     return open_cube(made_cube(tmp_path_factory.mktemp("products") / "cube"))
 
 
-def outlook_of(cells: int = CELLS, *, quantiles: bool = True, latency: int = 2) -> xr.Dataset:
-    """An outlook of one issue day; the first cell's second layer is missing from the third lead on."""
+def forecast_of(cells: int = CELLS, *, quantiles: bool = True, latency: int = 2) -> xr.Dataset:
+    """Forecasts of one issue day; the first cell's second layer is missing from the third lead on."""
     rng = np.random.default_rng(9)
     all_quantiles = np.sort(rng.uniform(0.1, 0.4, (2, CELLS, 1, 10, 5)).astype(np.float32), axis=-1)
     all_quantiles[1, 0, :, 2:] = NAN
     made = xr.Dataset(
         coords={"time": [np.datetime64(ISSUE, "ns")], "lead": ("lead", LEADS, {"units": "d"}), "quantile": LEVELS},
-        attrs={"soilcast_kind": "outlook", "latency_days": latency},
+        attrs={"soilcast_kind": "forecast", "soilcast_format": FORMATS["forecast"], "latency_days": latency},
     )
     for layer, values in zip(("swvl1", "swvl2"), all_quantiles[:, :cells], strict=True):
         made[layer] = (("cell", "time", "lead"), values[..., 2])
@@ -337,25 +337,25 @@ def outlook_of(cells: int = CELLS, *, quantiles: bool = True, latency: int = 2) 
 
 def products_of(cube: xr.Dataset, **options: object) -> dict[str, xr.Variable]:
     wanted = {"layers": ["swvl1", "swvl2"], "reference": slice(None), **options}
-    return add_products(outlook_of(), cube, slice(0, CELLS), **wanted)  # type: ignore[arg-type]
+    return add_products(forecast_of(), cube, slice(0, CELLS), **wanted)  # type: ignore[arg-type]
 
 
 def test_products_are_those_of_each_cell_layer_and_valid_day(cube: xr.Dataset) -> None:
     found = products_of(cube)
-    outlook = outlook_of()
+    made = forecast_of()
     newest = np.datetime64(ISSUE) - 2
     for layer in ("swvl1", "swvl2"):
         record = cube[layer].to_numpy()[:, newest >= RECORD]
         for lead in LEADS:
             around = reference_values(record, RECORD[newest >= RECORD], np.datetime64(ISSUE) + lead)
             samples = around.reshape(CELLS, -1)
-            forecast = outlook[layer].to_numpy()[:, 0, lead - 1]
+            forecast = made[layer].to_numpy()[:, 0, lead - 1]
             rank = percentile(forecast[:4], samples[:4])
             np.testing.assert_array_equal(found[f"{layer}_percentile"][:4, 0, lead - 1], rank)
             np.testing.assert_array_equal(found[f"{layer}_anomaly"][:4, 0, lead - 1], anomaly(forecast, samples)[:4])
             np.testing.assert_array_equal(found[f"{layer}_drought"][:4, 0, lead - 1], drought_class(rank))
             dry = threshold_at(samples, 20.0)[:4, np.newaxis]
-            quantiles = outlook[f"{layer}_quantile"].to_numpy()[:4, :, lead - 1]
+            quantiles = made[f"{layer}_quantile"].to_numpy()[:4, :, lead - 1]
             chance = probability_below(quantiles, LEVELS, dry)
             np.testing.assert_array_equal(found[f"{layer}_probability_dry"][:4, 0, lead - 1], chance[:, 0])
         ranks_found = found[f"{layer}_percentile"].to_numpy()[:, 0]
@@ -419,11 +419,11 @@ def test_only_days_of_the_reference_count(cube: xr.Dataset) -> None:
 
 def test_dry_may_be_a_soil_moisture(cube: xr.Dataset) -> None:
     found = products_of(cube, dry_threshold=0.2)
-    outlook = outlook_of()
-    days = days_to(outlook["swvl1"].to_numpy()[:, 0], 0.2, LEADS)
+    made = forecast_of()
+    days = days_to(made["swvl1"].to_numpy()[:, 0], 0.2, LEADS)
     np.testing.assert_array_equal(found["swvl1_days_to_dry"][:, 0], days)
     assert (days > 0).any()
-    chance = probability_below(outlook["swvl1_quantile"].to_numpy()[:, 0], LEVELS, np.float32(0.2))
+    chance = probability_below(made["swvl1_quantile"].to_numpy()[:, 0], LEVELS, np.float32(0.2))
     np.testing.assert_array_equal(found["swvl1_probability_dry"][:, 0], chance)
     assert found["swvl1_days_to_dry"].attrs["dry"] == "at or below 0.2 m3 m-3"
     assert "reference_period" not in found["swvl1_days_to_dry"].attrs
@@ -439,10 +439,10 @@ def test_the_median_is_dry_where_dry_is_likelier_than_not(cube: xr.Dataset) -> N
 
 def test_blocks_do_not_change_the_products(cube: xr.Dataset) -> None:
     whole = products_of(cube)
-    outlook = outlook_of()
+    made = forecast_of()
     parts = [
         add_products(
-            outlook.isel(cell=part), cube, part, layers=["swvl1", "swvl2"], reference=slice(None)
+            made.isel(cell=part), cube, part, layers=["swvl1", "swvl2"], reference=slice(None)
         )
         for part in (slice(0, 1), slice(1, 4), slice(4, 6))
     ]  # fmt: skip
@@ -451,8 +451,8 @@ def test_blocks_do_not_change_the_products(cube: xr.Dataset) -> None:
 
 
 def test_an_empty_block_tells_what_all_are(cube: xr.Dataset) -> None:
-    empty = add_products(outlook_of(0), cube, slice(0, 0), layers=["swvl1"], reference=slice(None))
-    whole = add_products(outlook_of(), cube, slice(0, CELLS), layers=["swvl1"], reference=slice(None))
+    empty = add_products(forecast_of(0), cube, slice(0, 0), layers=["swvl1"], reference=slice(None))
+    whole = add_products(forecast_of(), cube, slice(0, CELLS), layers=["swvl1"], reference=slice(None))
     assert list(empty) == list(whole)
     for name, variable in whole.items():
         assert (empty[name].dims, empty[name].dtype) == (variable.dims, variable.dtype)
@@ -469,8 +469,8 @@ def test_more_cells_than_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_without_two_quantiles_there_is_no_probability(cube: xr.Dataset) -> None:
-    for outlook in (outlook_of(quantiles=False), outlook_of().isel(quantile=[2])):
-        found = add_products(outlook, cube, slice(0, CELLS), layers=["swvl1"], reference=slice(None))
+    for made in (forecast_of(quantiles=False), forecast_of().isel(quantile=[2])):
+        found = add_products(made, cube, slice(0, CELLS), layers=["swvl1"], reference=slice(None))
         assert list(found) == ["swvl1_anomaly", "swvl1_percentile", "swvl1_drought", "swvl1_days_to_dry"]
 
 
@@ -496,9 +496,9 @@ def test_a_record_without_a_day_that_counts_gives_nothing(cube: xr.Dataset) -> N
 @pytest.mark.parametrize("suffix", ["", ".nc"])
 def test_products_survive_the_disk_as_cf(cube: xr.Dataset, tmp_path: Path, suffix: str) -> None:
     found = products_of(cube)
-    path = tmp_path / f"outlook{suffix}"
-    write_dataset(outlook_of().assign(found), path, netcdf=bool(suffix))
-    opened = open_artifact(path, "outlook")
+    path = tmp_path / f"forecast{suffix}"
+    write_dataset(forecast_of().assign(found), path, netcdf=bool(suffix))
+    opened = open_artifact(path, "forecast")
     drought = opened["swvl1_drought"]
     stored = found["swvl1_drought"].to_numpy()
     np.testing.assert_array_equal(drought, np.where(stored == -128, NAN, stored))
@@ -518,11 +518,11 @@ def test_products_survive_the_disk_as_cf(cube: xr.Dataset, tmp_path: Path, suffi
 def test_a_cube_without_the_layer_is_told(cube: xr.Dataset) -> None:
     with pytest.raises(SoilcastError, match=r"cube: no swvl2, in whose record .*: give a cube with it"):
         add_products(
-            outlook_of(), cube.drop_vars("swvl2"), slice(0, CELLS), layers=["swvl1", "swvl2"], reference=slice(None)
+            forecast_of(), cube.drop_vars("swvl2"), slice(0, CELLS), layers=["swvl1", "swvl2"], reference=slice(None)
         )
 
 
 def test_several_issue_days_are_a_defect_of_the_caller(cube: xr.Dataset) -> None:
-    two = xr.concat([outlook_of(), outlook_of()], dim="time")
+    two = xr.concat([forecast_of(), forecast_of()], dim="time")
     with pytest.raises(ValueError, match="one issue day"):
         add_products(two, cube, slice(0, CELLS), layers=["swvl1"], reference=slice(None))

@@ -35,3 +35,16 @@ def test_what_code_does_changes_its_hash(package: Path) -> None:
     assert '"paper": 1.0' in source
     package.write_text(source.replace('"paper": 1.0', '"paper": -1.0'))
     assert code_sha256(["water"]) != before
+
+
+def test_a_file_beside_the_rooms_counts_too(package: Path) -> None:
+    task = package.parent.parent / "task.py"
+    shutil.copy(PACKAGE / "task.py", task)
+    rooms = ["task.py", "water"]
+    before = code_sha256(rooms)
+    assert before != code_sha256(["water"])
+    source = task.read_text()
+    task.write_text(f"# a comment\n{source}")
+    assert code_sha256(rooms) == before
+    task.write_text(source.replace("_LONGEST_LATENCY = 60", "_LONGEST_LATENCY = 61"))
+    assert code_sha256(rooms) != before

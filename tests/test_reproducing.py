@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,18 +18,23 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from torch import Tensor, nn
 
 from small import small_cube
-from soilcast import reproduce
-from soilcast.cube import open_cube, save_cube
+from soilcast import evaluate, reproduce, reproducing
+from soilcast.cube import open_artifact, open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.experiments import PARTS, load_study
-from soilcast.reproducing import plans
+from soilcast.models import NETWORKS
+from soilcast.reproducing import plans, scorer
 from soilcast.reproducing.claims import Claim
-from soilcast.reproducing.plans import plan_study
+from soilcast.reproducing.plans import StudyPlan, plan_study
 from soilcast.reproducing.reported import reported
 from soilcast.verify.agreement import measure_agreement
+from soilcast.verify.aligned import Aligned
+from soilcast.verify.metrics import METRICS, Metric
 from soilcast.verify.significance import Estimate, judge_field
+from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
 
 TINY = [
@@ -44,6 +51,7 @@ ROWS = {
     "PHYs-LSTM": {"model": "phys-lstm"},
 }
 FIGURES = ("fig3", "fig4", "fig5")
+FIGURE = ["pdf", "png", "txt"]
 
 
 def study(path: Path, **changes: object) -> Path:
@@ -320,8 +328,214 @@ def test_a_run_is_named_by_all_that_its_weights_depend_on(
     assert snow["B4"] != before["B4"]
     save_cube(small_cube(cells=12, days=800, seed=1), tmp_path / "other")
     assert names_of(tmp_path / "other", [])["LSTM"] != before["LSTM"]
+    assert "task.py" in plans.ROOMS
+    renamed = {name: {**keys, "label": f"mine {name}"} for name, keys in load_study("table1").runs.items()}
+    assert names_of(cube, [], runs=renamed) == before
+    assert names_of(cube, ["task.lead_days=2"])["LSTM"] != before["LSTM"]
     monkeypatch.setattr(plans, "code_in_use", lambda: "other code")
     assert names_of(cube, [])["LSTM"] != before["LSTM"]
+
+
+SEVERAL = [*TINY, "task.lead_days=2", "task.lags=[swvl1]", "task.layers=[swvl1,swvl2]", "water.deep_layers=[swvl3]"]
+SHOWN = {"table": [], "zones": FIGURE, "consistency": FIGURE, "series": FIGURE, "readings": []}
+
+
+@pytest.fixture(scope="module")
+def several(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every kind of study two days ahead, each with a dossier of its own; not to be changed."""
+    out = tmp_path_factory.mktemp("several")
+    for show in SHOWN:
+        made = study(out / f"my-{show}.yaml", show=show, seeds=1)
+        reproduce(made, cube, out / "out", settings=SEVERAL, jobs=1, tell=lambda line: None)
+        shutil.copytree(out / "out" / "dossier", out / show)
+    return out
+
+
+@pytest.mark.parametrize("show", SHOWN)
+def test_a_study_of_several_days_is_shown_at_every_lead(several: Path, show: str) -> None:
+    endings = ["csv", *SHOWN[show]]
+    names = {f"my-{show}{lead}.{ending}" for lead in ("", "-lead2") for ending in endings}
+    assert set(content(several / show)) == names | {"report.html", "report.md", "dossier.json", "runs.csv"}
+    words = text_of(several / show / "report.html")
+    assert "Mine, 1 day ahead" in words
+    assert "Mine, 2 days ahead" in words
+    assert "swvl1, 1 to 2 days ahead" in words
+    assert "## Mine, 2 days ahead" in (several / show / "report.md").read_text()
+    assert (several / show / f"my-{show}.csv").read_bytes() != (several / show / f"my-{show}-lead2.csv").read_bytes()
+    assert len(list((several / "out" / "runs").iterdir())) == len(ROWS)  # all studies share them
+
+
+def test_the_scores_of_a_lead_are_those_of_evaluate(several: Path, cube: Path, tmp_path: Path) -> None:
+    runs = pd.read_csv(several / "table" / "runs.csv").set_index("model")["run"]
+    forecasts = [several / "out" / "forecasts" / run for run in runs]
+    scores = evaluate(forecasts, cube, tmp_path / "scores")
+    for lead, name in ((1, "my-table"), (2, "my-table-lead2")):
+        table = pd.read_csv(several / "table" / f"{name}.csv").set_index(["statistic", "metric", "model"])["value"]
+        at = scores.sel(target="swvl1", lead=lead)
+        for row, run in {**runs, "persistence": "persistence"}.items():
+            for metric in ("rmse", "kge", "consistency_w1", "consistency_w2_masked"):
+                expected = weighted_median(at[metric].sel(model=run).to_numpy(), at["area"].to_numpy())
+                assert table["median", metric, row] == pytest.approx(expected, rel=1e-4, nan_ok=True), (lead, metric)
+    paper = pd.read_csv(several / "table" / "my-table-lead2.csv")[["paper_low", "paper_high"]]
+    assert paper.isna().all(axis=None)  # which reports the next day alone
+    assert (several / "table" / "report.html").read_text().count("Geng et al. (2024), on their data") == 1
+
+
+def test_series_of_a_lead_are_of_the_days_that_it_forecasts(several: Path, cube: Path) -> None:
+    series = pd.read_csv(several / "series" / "my-series-lead2.csv")
+    first = series[series["cell"] == series["cell"].iloc[0]]
+    run = pd.read_csv(several / "series" / "runs.csv").set_index("model")["run"]["LSTM"]
+    days = first["time"].to_numpy().astype("datetime64[ns]")
+    with open_cube(cube) as opened:
+        position = list(opened["cell"].to_numpy()).index(first["cell"].iloc[0])
+        np.testing.assert_allclose(first["observed"], opened["swvl1"][position].sel(time=days), rtol=1e-5)
+    with open_artifact(several / "out" / "forecasts" / run, "forecast") as opened:
+        np.testing.assert_array_equal(opened["valid_time"].sel(lead=2).to_numpy(), days)
+        np.testing.assert_allclose(first["LSTM"], opened["swvl1"][position].sel(lead=2), rtol=1e-5)
+
+
+def test_rows_that_cannot_be_scored_together_are_refused_before_any_work(cube: Path, tmp_path: Path) -> None:
+    for keys, message in (
+        ({"task": {"lead_days": 3}}, "run far: task.lead_days is 3, but 1 in run LSTM"),
+        ({"task": {"layers": ["swvl2"]}}, "run far: the first of task.layers is swvl2, but swvl1 in run LSTM"),
+        ({"split": {"validation_share": 0.5}}, "run far: split.validation_share is 0.5, but 0.25 in run LSTM"),
+    ):
+        mine = study(tmp_path / "mine.yaml", runs={"LSTM": ROWS["LSTM"], "far": {"model": "lstm", **keys}})
+        with pytest.raises(SoilcastError, match=message):
+            reproduce(mine, cube, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weather_ahead_that_the_cube_lacks_is_left_out(tmp_path: Path) -> None:
+    save_cube(small_cube(cells=12, days=800, drop=["u10"]), tmp_path / "cube")
+    with open_cube(tmp_path / "cube") as opened:
+        plan, _ = plan_study("table1", load_study("table1"), opened, ["task.known_future=[tp,u10]"])
+    assert (plan.task.known_future, plan.left_out) == (("tp",), ("u10",))
+
+
+def two_parts(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Let `all` be two studies of one run each: the first of LSTM, the second of PHY-LSTM."""
+    first = load_study("table1").model_copy(update={"runs": {"LSTM": ROWS["LSTM"]}, "title": "One"})
+    runs = {"PHY-LSTM": {**ROWS["PHY-LSTM"], **changes}}
+    second = first.model_copy(update={"runs": runs, "reference": "PHY-LSTM", "title": "Two"})
+    monkeypatch.setattr(reproducing, "PARTS", ("table1", "table2"))
+    monkeypatch.setattr(reproducing, "load_study", {"table1": first, "table2": second}.get)
+
+
+def test_a_study_stands_in_the_dossier_once_its_own_runs_are_done(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_parts(monkeypatch)
+    reproduce("all", cube, tmp_path / "whole", seeds=1, settings=TINY, jobs=1, tell=lambda line: None)
+
+    def stop(line: str) -> None:
+        if "phy-lstm" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=stop)
+    dossier = tmp_path / "out" / "dossier"
+    found = content(dossier)
+    assert found["table1.csv"] == (tmp_path / "whole" / "dossier" / "table1.csv").read_bytes()
+    assert "table2.csv" not in found
+    words = text_of(dossier / "report.html")
+    assert "Not all runs are done: Two will follow." in words
+    assert set(pd.read_csv(dossier / "runs.csv")["status"]) == {"finished", "not yet trained"}
+    told: list[str] = []
+    reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=told.append)
+    assert content(dossier) == content(tmp_path / "whole" / "dossier")
+    # All was trained by then, so that there was nothing to write early.
+    assert not [line for line in told if "to come" in line]
+
+
+def test_a_study_is_scored_beside_the_trainings_in_other_processes(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_parts(monkeypatch, train={"epochs": 400, "patience": 400})
+    told: list[str] = []
+    settings = [setting for setting in TINY if not setting.startswith("train.epochs")] + ["train.batches_per_epoch=20"]
+    quick = load_study("table1").model_copy(update={"runs": {"LSTM": {**ROWS["LSTM"], "train": {"epochs": 1}}}})
+    second = reproducing.load_study("table2")
+    monkeypatch.setattr(reproducing, "load_study", {"table1": quick, "table2": second}.get)
+    reproduce("all", cube, tmp_path / "out", seeds=1, settings=settings, jobs=2, tell=told.append)
+    order = [next(n for n, line in enumerate(told) if text in line) for text in ("to come: table2", "phy-lstm-")]
+    assert order == sorted(order)
+    assert told[-1].endswith("the dossier of table1, table2")
+
+
+def test_a_fault_in_scoring_takes_no_run_along(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_parts(monkeypatch)
+    score = scorer.score_study
+
+    def fail(plan: StudyPlan, *given: object, **options: object) -> object:
+        if plan.name == "table1":
+            raise SoilcastError("no cell-day")
+        return score(plan, *given, **options)
+
+    monkeypatch.setattr(scorer, "score_study", fail)
+    told: list[str] = []
+    reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=told.append)
+    assert "table1 cannot be scored yet: no cell-day" in told
+    words = text_of(tmp_path / "out" / "dossier" / "report.html")
+    assert "It could not be scored: no cell-day" in words
+    assert {"table2.csv", "runs.csv"} <= set(content(tmp_path / "out" / "dossier"))
+    monkeypatch.setattr(scorer, "score_study", lambda *given, **options: fail(replace(given[0], name="table1")))
+    with pytest.raises(SoilcastError, match="no cell-day"):
+        reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=told.append)
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
+
+
+class Mean(nn.Module):
+    """A network of one's own: the output of each step is linear in its inputs."""
+
+    def __init__(self, features: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(features, hidden_size)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, None]:
+        return self.layer(inputs), None
+
+
+def bias_of_dry_days(aligned: Aligned) -> np.ndarray:
+    dry = aligned.observed <= aligned.driest
+    return np.nanmean(np.where(dry, aligned.central - aligned.observed, np.nan), axis=1)
+
+
+def test_a_network_and_a_metric_of_ones_own_are_reproduced(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Metric("dry_bias", "dry bias", "bias of dry days", "m3 m-3", "zero", frozenset(), bias_of_dry_days)
+    monkeypatch.setitem(METRICS, "dry_bias", own)
+    monkeypatch.setitem(NETWORKS, "mean", Mean)
+    mine = study(tmp_path / "mine.yaml", runs={"LSTM": ROWS["LSTM"], "mean": {"network": {"name": "mean"}}})
+    reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, tell=lambda line: None)
+    table = pd.read_csv(tmp_path / "out" / "dossier" / "mine.csv").set_index(["model", "metric", "statistic"])
+    found = table.loc["mean", "dry_bias", "median"]
+    assert np.isfinite([found["value"], found["low"], found["difference"]]).all()
+    assert np.isnan(found["p"])
+    assert np.isfinite(table.loc["persistence", "dry_bias", "median"]["value"])
+    words = text_of(tmp_path / "out" / "dossier" / "report.html")
+    assert "is not tested, since days cannot be resampled in a metric of one's own" in words
+    # The name of a run holds the code of its network, which is to be in a file.
+    source, before = tmp_path / "mine.py", names_of(cube, [], runs={"LSTM": {"network": {"name": "mean"}}})
+    source.write_text("other = 'code'")
+    monkeypatch.setattr(plans.inspect, "getsourcefile", lambda part: str(source))
+    after = names_of(cube, [], runs={"LSTM": {"network": {"name": "mean"}}})
+    assert after != before
+    monkeypatch.undo()
+    monkeypatch.setitem(NETWORKS, "mean", functools.partial(Mean))
+    with pytest.raises(SoilcastError, match=r"network\.name=mean is registered here without a file of its code"):
+        names_of(cube, [], runs={"LSTM": {"network": {"name": "mean"}}})
+
+
+def test_a_network_that_other_processes_have_not_registered_is_named(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS, "mean", Mean)
+    mine = study(tmp_path / "mine.yaml", runs={"LSTM": {"network": {"name": "mean"}}})
+    told: list[str] = []
+    with pytest.raises(SoilcastError, match=r"network\.name=mean is not registered in the process .*: take jobs=1"):
+        reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=2, tell=told.append)
 
 
 def test_what_the_paper_reports_is_what_it_reports(shared: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from networks import register_gru
 from processes import (
@@ -40,19 +40,18 @@ from processes import (
 from small import small_cube
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
-from soilcast.models import MODELS
+from soilcast.models import NETWORKS
 from soilcast.provenance import versions
 from soilcast.training import load_config, open_run, train
+from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
+from soilcast.training.distributed import Ranks
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Training, Watch, train_networks
-from soilcast.training.ranks import Ranks
-from soilcast.training.run import build_networks
+from soilcast.training.loop import Callbacks, Training, train_networks
 from soilcast.training.samples import SAMPLERS, fixed_sample
 from soilcast.training.split import split_days
-from soilcast.water.losses import LOSSES
 
 QUICK = ("train.validate_every=2", "train.batches_per_epoch=10", "train.batch_size=16", "network.hidden_size=8")
 RESUME = {"resume": True}
@@ -170,12 +169,12 @@ def test_ctrl_c_writes_the_run_and_keeps_what_is_gone_on_from(cube: Path, tmp_pa
     settings = ("train.epochs=400", *QUICK)
     expected = Job(cube, tmp_path / "a" / "run", settings)
     job = Job(cube, tmp_path / "b" / "run", settings, options=RESUME)
-    process = fork_command(job, said=tmp_path / "said.txt")
+    process = fork_command(job, stderr=tmp_path / "stderr.txt")
     wait_until(lambda: not process.is_alive() or job.epochs_logged() > 5)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
     assert ends(process) == 130
-    assert (tmp_path / "said.txt").read_text() == "soilcast: stopped\n"
+    assert (tmp_path / "stderr.txt").read_text() == "soilcast: stopped\n"
     interrupted = open_run(job.out).record
     assert interrupted["status"] == "interrupted"
     assert 5 < interrupted["epochs"] < 400
@@ -255,9 +254,9 @@ def test_an_interrupted_run_without_its_checkpoint_is_not_taken_for_finished(cub
     [
         (("train.learning_rate=0.01",), "train.learning_rate 0.001, but this training is of 0.01"),
         (("train.epochs=7",), "train.epochs 6, but this training is of 7"),
-        (("loss.weights=[0.2,0.8]",), "loss.weights null, but this training is of [0.2, 0.8]"),
+        (("loss.weights=[0.2,0.8]",), "loss.weights [0.1, 0.9], but this training is of [0.2, 0.8]"),
         (("train.threads=2",), "threads 1, but this training is of 2"),
-        (("model=phy-lstm",), 'model "phys-lstm", but this training is of "phy-lstm"'),
+        (("model=phy-lstm",), 'label "PHYs-LSTM", but this training is of "PHY-LSTM"'),
     ],
 )
 def test_a_checkpoint_of_another_config_is_refused(cube: Path, out: Path, changes: tuple[str, ...], named: str) -> None:
@@ -339,27 +338,43 @@ def test_an_ensemble_goes_on_and_its_members_are_those_trained_alone(cube: Path,
             torch.testing.assert_close(together.networks[member].state_dict()[name], value, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("model", ["phys-lstm", "phys-gru"])
+LAGS = ("task.lead_days=2", "task.lags=[swvl1]", "task.static=[]", "network.masked_lags=0.3", "head.predict=change")
+
+
+def build_dropping_gru(features: int, hidden_size: int) -> nn.Module:
+    """Build a trunk that drops by itself, from the random state of torch."""
+    return nn.GRU(features, hidden_size, num_layers=2, dropout=0.3, batch_first=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "more"), [("phys-lstm", ()), ("phys-gru", ()), ("phys-lstm", LAGS)], ids=["phys-lstm", "phys-gru", "lags"]
+)
 @pytest.mark.parametrize("sampling", SAMPLERS)
 @pytest.mark.parametrize("patience", [1, 99])
 def test_from_the_end_of_any_epoch_a_training_ends_the_same(
-    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, sampling: str, patience: int
+    cube: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    more: tuple[str, ...],
+    sampling: str,
+    patience: int,
 ) -> None:
-    register_gru(monkeypatch)  # it goes through automatic differentiation, and drops by itself
-    changes = ("train.epochs=9", "train.validate_every=1", "train.ensemble=2", "train.learning_rate=0.3")
+    register_gru(monkeypatch)
+    monkeypatch.setitem(NETWORKS, "gru", build_dropping_gru)
+    changes = ("train.epochs=9", "train.validate_every=1", "train.ensemble=2", "train.learning_rate=0.3", *more)
     chosen = config(*changes, f"train.sampling={sampling}", f"train.patience={patience}", model=model)
     opened = open_cube(cube)
     dataset = make_dataset(opened, chosen, split_days(opened["time"].to_numpy(), chosen.split, "cube"), None)
     validation = fixed_sample(dataset.validation, 500, 0)
 
     def run(start: Checkpoint | None) -> tuple[Training, Tensor, list[Checkpoint]]:
-        loss = LOSSES[MODELS[model].loss](MODELS[model].weights)
-        learner = Learner(build_networks(chosen), loss, chosen.train, Ranks())
+        learner = Learner(build_networks(chosen), build_loss(chosen), chosen.train, Ranks())
         points: list[Checkpoint] = []
-        watch = Watch(lambda line: None, lambda words: None, lambda point, must: points.append(point))
+        callbacks = Callbacks(lambda line: None, lambda words: None, lambda point, must: points.append(point))
         trained = train_networks(
-            learner, dataset.samples, dataset.training, validation, chosen.train, watch,
-            dropout=chosen.network.dropout, start=start,
+            learner, dataset.samples, dataset.training, validation, chosen.train, callbacks,
+            network=chosen.network, start=start,
         )  # fmt: skip
         return trained, learner.members.weights, points
 
@@ -373,3 +388,12 @@ def test_from_the_end_of_any_epoch_a_training_ends_the_same(
         assert trained.weights.keys() == expected.weights.keys()
         assert all(torch.equal(value, expected.weights[name]) for name, value in trained.weights.items())
         assert (trained.status, trained.members) == (expected.status, expected.members)
+
+
+def test_masked_lags_depend_on_the_seed_and_the_epoch(cube: Path, tmp_path: Path) -> None:
+    losses = {}
+    for name, changes in (("a", LAGS), ("b", LAGS), ("c", (*LAGS[:3], LAGS[4]))):
+        run = train(cube, tmp_path / name, config("train.epochs=2", *changes))
+        losses[name] = [line["train_loss"] for line in run.log]
+    assert losses["a"] == losses["b"]
+    assert losses["a"] != losses["c"]

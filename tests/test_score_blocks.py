@@ -1,4 +1,4 @@
-"""Scores in blocks of cells: the same to the bit for any block, in little memory, with faults judged over all."""
+"""Scores in blocks of cells: the same to the bit for any block, in little memory, with faults told of all together."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from forecast_factory import DAYS, TEST, made_forecast, refused
+from forecast_factory import DAYS, TEST, altered, made_forecast, refused
 from small import small_cube
-from soilcast.cube import open_artifact, open_cube, save_cube, write_dataset
+from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.verify import evaluate
-from soilcast.verify.blocks import make_case, score_on_worker
+from soilcast.verify.blocks import score_on_worker
+from soilcast.verify.case import make_case
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
 
@@ -27,7 +28,7 @@ def wide(tmp_path_factory):
     """A cube of 200 cells, its forecast, and its folder; not to be changed."""
     folder = tmp_path_factory.mktemp("wide")
     save_cube(small_cube(cells=200, days=len(DAYS), start="2019-01-01"), folder / "cube")
-    made_forecast(folder / "forecast", folder / "cube", model="phy-lstm")
+    made_forecast(folder / "forecast", folder / "cube", balance="multi")
     return folder
 
 
@@ -69,13 +70,13 @@ def test_memory_does_not_grow_with_the_cells(tmp_path, wide, block_of):
     assert peaks[1] - peaks[0] < observations, peaks
 
 
-def test_whether_anything_is_left_to_score_is_judged_over_all_blocks(tmp_path, wide, block_of):
+def test_whether_anything_is_left_to_score_is_told_of_all_blocks_together(tmp_path, wide, block_of):
     gappy = with_values(
         wide / "forecast", tmp_path / "gappy", lambda values: values.where(values["cell"] >= cell(wide, 64))
     )
     block_of(64)
     scores = evaluate([wide / "forecast", gappy], wide / "cube", tmp_path / "scores")
-    np.testing.assert_array_equal(scores["days"][0] > 0, np.arange(200) >= 64)
+    np.testing.assert_array_equal(scores["days"][0, 0] > 0, np.arange(200) >= 64)
     assert scores.attrs["cells_scored"] == 136
     late = with_values(
         wide / "forecast", tmp_path / "late", lambda values: values.where(values["cell"] < cell(wide, 64))
@@ -91,11 +92,7 @@ def cell(folder, position):
 
 
 def with_values(forecast, path, change):
-    with open_artifact(forecast, "forecast") as opened:
-        loaded = opened.load()
-    loaded["swvl1"] = change(loaded["swvl1"])
-    write_dataset(loaded, path, netcdf=False)
-    return path
+    return altered(forecast, path, lambda one: one.assign(swvl1=change(one["swvl1"])))
 
 
 def test_a_cube_without_observations_in_the_test_period_is_named(tmp_path):
@@ -119,7 +116,7 @@ def test_a_baseline_that_knows_nothing_is_named_with_the_cube(tmp_path):
 def test_files_that_change_under_way_are_told(wide):
     with open_cube(wide / "cube") as opened:
         entries = open_entries([wide / "forecast"], opened, wide / "cube", reserved=())
-        case = make_case(entries, opened, wide / "cube", choose_balance(entries, opened))
+        case = make_case(entries, opened, wide / "cube", choose_balance(entries, opened).readings)
     changed = replace(case, marks=case.marks | {(wide / "forecast").absolute(): "another"})
     score_on_worker(case, slice(0, 64))
     with pytest.raises(SoilcastError, match="forecast: it is not the file that the evaluation began with"):

@@ -73,13 +73,15 @@ def test_scores_from_day_blocks_equal_those_of_evaluate(tmp_path: Path) -> None:
     cube = made_cube(tmp_path / "cube")
     forecasts = [
         made_forecast(tmp_path / "a", cube),
-        made_forecast(tmp_path / "b", cube, label="PHY-LSTM", model="phy-lstm", noise=0.02, seed=3),
+        made_forecast(tmp_path / "b", cube, label="PHY-LSTM", balance="single", noise=0.02, seed=3),
     ]
-    expected = evaluate(forecasts, cube, tmp_path / "scores")
-    blocks = sum_day_blocks(forecasts, cube, READINGS, block_days=10)
+    expected = evaluate(forecasts, cube, tmp_path / "scores").isel(target=0, lead=0)
+    sums = sum_day_blocks(forecasts, cube, READINGS, block_days=10)
+    assert list(sums) == [("swvl1", 1)]
+    blocks = sums["swvl1", 1]
     assert blocks.models == tuple(expected["model"].to_numpy())
     assert blocks.count == 9
-    assert set(blocks.metrics) >= {"r", "rmse", "r2", "kge", "consistency_w1_masked"}
+    assert set(blocks.metrics) >= {"r", "rmse", "r2", "kge", "crps", "consistency_w1_masked"}
     for model in blocks.models:
         for metric, values in blocks.scores(model).items():
             np.testing.assert_allclose(values[0], expected[metric].sel(model=model), rtol=1e-9, err_msg=metric)

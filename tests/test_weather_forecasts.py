@@ -492,7 +492,7 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "a variable is missing": (
         lambda data: data.rename(tp="rain"),
-        r"there is no tp \(lwe_thickness_of_precipitation_amount\), which the run needs; it holds rain, t2m: add it",
+        r"there is no tp \(lwe_precipitation_rate\), which the run needs; it holds rain, t2m: add it",
     ),
     "two of a standard name": (
         lambda data: (
@@ -521,8 +521,8 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
         "t2m holds no numbers",
     ),
     "of soilcast, but no weather": (
-        lambda data: data.assign_attrs(soilcast_kind="outlook"),
-        "a weather forecast is expected, but this is a outlook",
+        lambda data: data.assign_attrs(soilcast_kind="forecast"),
+        "a weather forecast is expected, but this is a forecast",
     ),
 }
 

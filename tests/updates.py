@@ -64,7 +64,7 @@ def changes_of_update(cube: Path, files: Sequence[Path], noted: Path, *, steps: 
 def _update(cube: Path, files: list[Path], death: Death | None, steps: int, noted: Path | None) -> None:
     os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill loses nothing that the system has
     if steps == 2:
-        appending.exchange = lambda one, other: False  # type: ignore[assignment]
+        appending.atomic_swap = lambda one, other: False  # type: ignore[assignment]
     if death is not None:
         sys.addaudithook(_executioner(death, str(cube.parent)))
     changes: list[str] = []

@@ -13,8 +13,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from soilcast.cube.contract import VARIABLES
-from soilcast.models import MODELS
-from soilcast.training.config import describe_keys
+from soilcast.training.config import PRESETS, Config, describe_keys
 from soilcast.verify import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,14 +49,16 @@ def key_table() -> str:
 
 
 def model_table() -> str:
-    """Every model, from `soilcast.models.MODELS`."""
-    forms = {None: "none", "single": "W1 (Eq. 10)", "multi": "W2 (Eq. 11)"}
-    rows = [
-        (f"`{name}`", model.label, f"`{model.network}`", f"`{model.loss}`", forms[model.form], f"{l1:g}, {l2:g}")
-        for name, model in MODELS.items()
-        for l1, l2 in [model.weights]
-    ]
-    return _table(("`--model`", "label", "network", "loss", "water balance", "l1, l2"), rows)
+    """Every preset, from `soilcast.training.config.PRESETS`."""
+    balances = {"none": "none", "single": "W1 (Eq. 10)", "multi": "W2 (Eq. 11)"}
+    rows = []
+    for name in PRESETS:
+        config = Config(model=name)
+        loss, leads = config.loss, config.task.lead_days
+        ahead = "1" if leads == 1 else f"1 to {leads}"
+        weights = ", ".join(f"{weight:g}" for weight in loss.weights)
+        rows.append((f"`{name}`", config.label, ahead, f"`{loss.name}`", balances[loss.balance], weights))
+    return _table(("`--model`", "label", "leads [d]", "loss of the data", "water balance", "l1, l2"), rows)
 
 
 def metric_table() -> str:

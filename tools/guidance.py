@@ -12,15 +12,16 @@ import xarray as xr
 
 from soilcast.comparing import builtin_experiment, train_and_forecast
 from soilcast.cube import open_cube, read, write_dataset
-from soilcast.experiments import Plan, plan_runs
+from soilcast.experiments import plan_runs
 from soilcast.sources import prepare
+from soilcast.training.config import Config
 from soilcast.training.groups import climate_groups
 from soilcast.verify import evaluate
-from soilcast.verify.outlook_significance import compare_outlooks
+from soilcast.verify.comparison import compare_forecasts
 from soilcast.verify.significance import interval_over_seeds
 from soilcast.verify.summary import weighted_median
 
-GUIDANCE = "outlook_guidance"
+GUIDANCE = "multiday_guidance"
 
 _REFERENCE, _TARGET = "unguided", "swvl1"
 _NEVER_SEEN = "a climate never seen"
@@ -88,7 +89,7 @@ def guided(out: Path) -> dict[str, xr.Dataset]:
     return found
 
 
-def _forecasts(cube: Path, plans: Mapping[str, Plan], folder: Path) -> dict[str, Path]:
+def _forecasts(cube: Path, plans: Mapping[str, Config], folder: Path) -> dict[str, Path]:
     """Train and forecast what is missing."""
     wanted = {name: folder / "forecasts" / name for name in plans}
     if not all(path.exists() for path in wanted.values()):
@@ -115,7 +116,7 @@ def _stitched(forecasts: Mapping[str, Path], groups: npt.NDArray[np.int64], out:
     return out
 
 
-def _compared(cube: Path, plans: Mapping[str, Plan], forecasts: Mapping[str, Path], folder: Path) -> xr.Dataset:
+def _compared(cube: Path, plans: Mapping[str, Config], forecasts: Mapping[str, Path], folder: Path) -> xr.Dataset:
     """Differences in RMSE from the reference [%] over all days, and on the driest and wettest."""
     kept = folder / "differences.nc"
     if kept.exists():
@@ -126,19 +127,20 @@ def _compared(cube: Path, plans: Mapping[str, Plan], forecasts: Mapping[str, Pat
         rows.setdefault(row, {})[int(seed)] = plan.label
     paths = [forecasts[name] for name in plans]
     scores = evaluate(paths, cube, folder / "scores", overwrite=True)
-    found = compare_outlooks(paths, cube, (_REFERENCE, "persistence"), rows=rows)
-    found = found.sel(metric="rmse", target=_TARGET, drop=True)
+    found = compare_forecasts(paths, cube, (_REFERENCE, "persistence"), rows=rows)
+    found = found.sel(tested_metric="rmse", target=_TARGET, drop=True)
     with open_cube(cube) as opened:
         area = read(opened, "area").astype(np.float64)
     medians = {name: _medians(scores[name], area) for name in ("rmse", *_EXTREMES)}
     seeds = list(rows[_REFERENCE].values())
     level = np.mean([[medians["rmse"][label, lead] for lead in found["lead"].to_numpy()] for label in seeds], axis=0)
+    ends = {"difference_low": "low", "difference_high": "high"}
     result = (
         100
-        * found[["difference", "low", "high"]].sel(reference=_REFERENCE, drop=True)
+        * found[["difference", *ends]].rename(ends).sel(reference=_REFERENCE, drop=True)
         / xr.DataArray(level, dims="lead")
     )
-    result["ratio"] = found["ratio"].sel(reference="persistence", drop=True)
+    result["ratio"] = found["difference_ratio"].sel(reference="persistence", drop=True)
     for name in _EXTREMES:
         limits = [_over_seeds(medians[name], own, rows[_REFERENCE], result["lead"].to_numpy()) for own in rows.values()]
         result[name] = (("row", "limit"), limits)

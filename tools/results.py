@@ -1,7 +1,7 @@
 """Run the experiments on real data and write docs/results.md from their scores; copy the demo's table to the README.
 
     python -m tools.results --data ../shared/data --out results [--only caravan]
-    python -m tools.results --only outlooks      # rewrites the part on several days ahead alone
+    python -m tools.results --only multiday      # rewrites the part on several days ahead alone
 
 Each experiment is a file of src/soilcast/experiments/. What has been run already is not run again, unless its folder
 in --out is removed. Nothing in the written page is typed by hand but the sentences around the numbers.
@@ -28,7 +28,7 @@ from soilcast.reporting import markdown_table, verdict
 from soilcast.schema import flatten
 from soilcast.training import open_run
 from tools.document import rewritten
-from tools.outlook_results import sections as outlook_sections
+from tools.multiday_results import sections as multiday_sections
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -45,7 +45,7 @@ REPRODUCED: dict[str, tuple[str, str, list[str]]] = {
 }
 """Name of a dossier -> the experiment whose cube and config it takes, the parts of the paper, what is set beside."""
 
-_AHEAD = "outlooks"
+_AHEAD = "multiday"
 """The part of the page on several days ahead."""
 
 _PICTURES = ("fig3", "fig4")
@@ -125,7 +125,7 @@ def reproduced(name: str, out: Path) -> Path:
 
 
 def _ahead(data: Path, out: Path) -> str:
-    return "\n".join(outlook_sections(data, out)).strip()
+    return "\n".join(multiday_sections(data, out)).strip()
 
 
 def _dossier(name: str, out: Path) -> str:
@@ -163,8 +163,8 @@ def _caption(experiment: Experiment, scores: xr.Dataset) -> str:
 
 
 def _inputs(folder: Path) -> str:
-    inputs = open_run(folder / "runs" / "lstm").config.inputs
-    return f"Inputs: {', '.join((*inputs.dynamic, *inputs.static))}."
+    task = open_run(folder / "runs" / "lstm").config.task
+    return f"Inputs: {', '.join((*task.dynamic, *task.static))}."
 
 
 def _training(run: Path) -> str:
@@ -178,7 +178,7 @@ def _training(run: Path) -> str:
 
 
 def _weights(run: Path) -> str:
-    return ":".join(f"{weight:g}" for weight in open_run(run).config.weights)
+    return ":".join(f"{weight:g}" for weight in open_run(run).config.loss.weights)
 
 
 def _scores(folder: Path) -> xr.Dataset:

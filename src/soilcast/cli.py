@@ -368,14 +368,14 @@ def forecast(
 
 @app.command()
 def export(
-    outlook: Annotated[Path, typer.Argument(help="An outlook; or a forecast or cube.")],
+    source: Annotated[Path, typer.Argument(help="A forecast or cube.")],
     out: Annotated[Path, typer.Option("--out", help="Map to write: .tif (GeoTIFF) or .png; or table: .csv.")],
     variable: Annotated[str, typer.Option(metavar="NAME", help="What to write, such as swvl1_percentile.")],
     lead: Annotated[
         list[int] | None, typer.Option("--lead", metavar="DAYS", help="Leads to write; by default all.")
     ] = None,
-    issue: Annotated[str | None, typer.Option(metavar="DATE", help="Issue day, if the outlook has several.")] = None,
-    day: Annotated[str | None, typer.Option(metavar="DATE", help="Day of a forecast or cube.")] = None,
+    issue: Annotated[str | None, typer.Option(metavar="DATE", help="Issue day, if the forecast has several.")] = None,
+    day: Annotated[str | None, typer.Option(metavar="DATE", help="Day of a cube; or that a forecast is of.")] = None,
     quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, such as 0.05.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -387,7 +387,7 @@ def export(
         "day": day,
         "quantile": quantile,
     }
-    typer.echo(str(soilcast.export(outlook, out, **chosen, overwrite=overwrite)))
+    typer.echo(str(soilcast.export(source, out, **chosen, overwrite=overwrite)))
 
 
 @app.command()
@@ -395,17 +395,21 @@ def evaluate(
     forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST", help="Forecasts on one cube.")],
     cube: Cube,
     out: Out,
+    significance: Annotated[
+        bool, typer.Option("--significance", help="Test differences at every lead, too: significance.csv.")
+    ] = False,
     dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score forecasts against the cube, always beside persistence and climatology."""
-    soilcast.evaluate(forecasts, cube, out, dask=dask, overwrite=overwrite, progress=_shown())
+    options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
+    soilcast.evaluate(forecasts, cube, out, **options, progress=_shown())
     typer.echo(soilcast.inspect(out))
 
 
 @app.command()
 def report(
-    scores: Annotated[list[Path], typer.Argument(metavar="SCORES", help="Folders that evaluate wrote, or outlooks.")],
+    scores: Annotated[list[Path], typer.Argument(metavar="SCORES", help="Folders that evaluate wrote, or forecasts.")],
     out: Out,
     title: Annotated[str | None, typer.Option(help="Headline of the report.")] = None,
     overwrite: Overwrite = False,

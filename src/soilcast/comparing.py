@@ -10,14 +10,15 @@ from typing import Any
 
 from soilcast.cube import open_artifact, open_cube
 from soilcast.errors import SoilcastError
-from soilcast.experiments import Experiment, Plan, builtin_experiment, load_experiment, plan_runs
-from soilcast.files import refuse_existing, whole_or_nothing
+from soilcast.experiments import Experiment, builtin_experiment, load_experiment, plan_runs
+from soilcast.files import refuse_existing
 from soilcast.forecasting import forecast
 from soilcast.reporting import report
 from soilcast.sources import prepare
 from soilcast.training.checkpoint import CHECKPOINT
+from soilcast.training.config import Config
 from soilcast.training.jobs import train_runs
-from soilcast.training.run import RECORD, Run, open_run
+from soilcast.training.run import Run, open_run
 from soilcast.training.train import run_summary
 from soilcast.verify import evaluate
 from soilcast.workers import refuse_unguarded
@@ -26,6 +27,7 @@ from soilcast.workplace import workplace_of
 __all__ = ["Experiment", "builtin_experiment", "compare", "demo"]
 
 Tell = Callable[[str], None]
+Ended = Callable[[str, Path | SoilcastError], None]
 
 
 def compare(
@@ -100,7 +102,7 @@ def compare(
 
 def train_and_forecast(
     cube: Path,
-    plans: Mapping[str, Plan],
+    plans: Mapping[str, Config],
     out: Path,
     *,
     jobs: int,
@@ -109,6 +111,7 @@ def train_and_forecast(
     memory: int | None = None,
     progress: bool = False,
     tell: Tell = print,
+    ended: Ended = lambda name, outcome: None,
 ) -> tuple[dict[str, Path], dict[str, SoilcastError]]:
     """Train and forecast many runs on one cube; one that fails is told, and takes no other along.
 
@@ -117,11 +120,13 @@ def train_and_forecast(
     cube
         Path of the cube.
     plans
-        Name of each run -> what to train, and what to call it.
+        Name of each run -> what to train.
     out
         Folder to write: ``runs/NAME`` and ``forecasts/NAME``.
     jobs, overwrite, resume, memory, progress, tell
         See `compare`.
+    ended
+        Called in this process with the name of each run as it ends, and with its forecast, or why there is none.
 
     Returns
     -------
@@ -133,11 +138,11 @@ def train_and_forecast(
             tell(f"{run} failed: {outcome}")
         else:
             tell(f"{run}: {run_summary(outcome.record)}")
+        ended(run.name, outcome if isinstance(outcome, SoilcastError) else folder / run.name)
 
     folder = out / "forecasts"
-    labels = {name: plan.label for name, plan in plans.items()}
-    then = functools.partial(_label_and_forecast, cube, folder, labels, overwrite or resume, resume)
-    configs = {out / "runs" / name: plan.config for name, plan in plans.items()}
+    then = functools.partial(_forecast, cube, folder, overwrite or resume, resume)
+    configs = {out / "runs" / name: config for name, config in plans.items()}
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
     outcomes = train_runs(cube, configs, jobs=jobs, **options, progress=progress, then=then, ended=say)
     failed = {run.name: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
@@ -152,7 +157,7 @@ def demo(
     progress: bool = False,
     tell: Tell = print,
 ) -> Path:
-    """Train, forecast and judge LSTM, PHY-LSTM and PHYs-LSTM on the built-in planet (synthetic weather).
+    """Train, forecast and evaluate LSTM, PHY-LSTM and PHYs-LSTM on the built-in planet (synthetic weather).
 
     Parameters
     ----------
@@ -170,7 +175,7 @@ def demo(
     return compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, tell=tell)
 
 
-def _refuse_taken(out: Path, plans: Mapping[str, Plan], *, overwrite: bool, resume: bool) -> None:
+def _refuse_taken(out: Path, plans: Mapping[str, Config], *, overwrite: bool, resume: bool) -> None:
     """See, before hours of training, that all outputs can be written."""
     for path in _outputs(out, plans):
         if path.exists() and not (overwrite or resume):
@@ -181,7 +186,7 @@ def _refuse_taken(out: Path, plans: Mapping[str, Plan], *, overwrite: bool, resu
             refuse_existing(path, overwrite=True)
 
 
-def _outputs(out: Path, plans: Mapping[str, Plan]) -> Iterator[Path]:
+def _outputs(out: Path, plans: Mapping[str, Config]) -> Iterator[Path]:
     yield from (out / "cube", out / "scores", out / "report.html")
     for name in plans:
         yield from (out / "runs" / name, workplace_of(out / "runs" / name) / CHECKPOINT, out / "forecasts" / name)
@@ -212,22 +217,11 @@ def _parsed(provenance: object) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _label_and_forecast(
-    cube: Path, folder: Path, labels: Mapping[str, str], overwrite: bool, resume: bool, run: Path, memory: int | None
-) -> None:
-    _label(run, labels[run.name])
+def _forecast(cube: Path, folder: Path, overwrite: bool, resume: bool, run: Path, memory: int | None) -> None:
     path = folder / run.name
     if resume and _stands(path, run):
         return
     forecast(run, cube, path, memory=memory, overwrite=overwrite, resume=resume and not path.exists())
-
-
-def _label(run: Path, label: str) -> None:
-    """Call a run by its name in the experiment, and so its forecast, the scores and the report."""
-    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
-    if record["label"] != label:
-        with whole_or_nothing(run / RECORD, overwrite=True) as partial:
-            partial.write_text(json.dumps(record | {"label": label}, indent=2) + "\n", encoding="utf-8")
 
 
 def _stands(path: Path, run: Path) -> bool:

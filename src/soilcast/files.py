@@ -34,7 +34,7 @@ _HERE, _EXCHANGE = -100, 2
 
 
 @contextmanager
-def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_write(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a path beside ``out`` to write a file or a folder to; on success it becomes ``out``.
 
     Parameters
@@ -57,18 +57,18 @@ def whole_or_nothing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _remove(partial)  # left by a process that was killed and had the same number, as they do in containers
             out.parent.mkdir(parents=True, exist_ok=True)
             yield partial
-            put_in_place(partial, out, overwrite=overwrite)  # another command may have written it meanwhile
+            atomic_replace(partial, out, overwrite=overwrite)  # another command may have written it meanwhile
         finally:
             _remove(partial)
 
 
-def put_in_place(made: Path, out: Path, *, overwrite: bool) -> None:
+def atomic_replace(made: Path, out: Path, *, overwrite: bool) -> None:
     """Make ``made``, on the same disk, become ``out``: whatever ends this, it is at the one place or the other.
 
     Raises
     ------
     SoilcastError
-        As `whole_or_nothing`.
+        As `atomic_write`.
     """
     refuse_existing(out, overwrite=overwrite)
     with disk_faults_told(out):
@@ -133,7 +133,7 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def exchange(one: Path, other: Path) -> bool:
+def atomic_swap(one: Path, other: Path) -> bool:
     """Have two files or folders of one disk change places in a single step, so that no moment is without either.
 
     Returns
@@ -207,7 +207,7 @@ def _replace(partial: Path, out: Path) -> None:
     # Only a file can be renamed onto another in one step; with a folder on either side the old one steps aside first.
     aside = out.with_name(f".{out.name}.replaced-{os.getpid()}")
     _remove(aside)
-    if out.is_dir() and partial.is_dir() and exchange(partial, out):
+    if out.is_dir() and partial.is_dir() and atomic_swap(partial, out):
         partial.rename(aside)
         flush_folder(out.parent)
         _remove(aside)

@@ -1,4 +1,4 @@
-"""Say what any of soilcast's artifacts is: a cube, a run, a forecast, an outlook, scores of either."""
+"""Describe any of soilcast's artifacts in words: a cube, a run, a forecast, scores."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.training.run import RECORD, open_run
 from soilcast.training.train import run_summary
-from soilcast.verify import summarise
+from soilcast.verify import metrics_of, summarise
+from soilcast.verify.metrics import BUILT_IN
 
 SCORES_FILE = "scores.nc"
 
 _SHOWN = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
-
-_SHOWN_AHEAD = {
-    "ratio": ("median", "RMSE over that of persistence, median over the cells by area"),
-    "crps": ("median", "CRPS [m3 m-3], median over the cells by area"),
-    "coverage_90": ("mean", "share of days within the 90 % interval, mean over the cells by area"),
+_SHOWN_BY_LEAD = {
+    "ratio": ("median", "RMSE over that of persistence"),
+    "crps": ("median", "CRPS [m3 m-3]"),
+    "coverage_90": ("mean", "share of days within the 90 % interval"),
 }
+_FOUR_DIGITS = "{:.4f}".format
 
 
 def inspect(path: str | Path) -> str:
@@ -34,7 +35,7 @@ def inspect(path: str | Path) -> str:
     Parameters
     ----------
     path
-        A cube, run, forecast, outlook or scores.
+        A cube, run, forecast or scores.
 
     Raises
     ------
@@ -102,50 +103,30 @@ def _survey(cube: xr.Dataset, name: str) -> _Survey:
 
 
 def _forecast_lines(path: Path) -> Iterator[str]:
-    opened = open_artifact(path, "forecast")
-    _refuse_lacking(opened, path, ("title", "content", "target", "train_period", "validation_period"), ("cell", "time"))
-    _refuse_lacking(opened, path, (), (opened.attrs["target"],))
-    yield f"forecast: {opened.attrs['title']}"
-    yield from _common_lines(opened)
-    values = read(opened, opened.attrs["target"])
-    yield f"trained on {opened.attrs['train_period']}, validated on {opened.attrs['validation_period']}"
-    yield f"cell-days forecast: {np.isfinite(values).sum():,} of {values.size:,}"
+    forecast = open_artifact(path, "forecast")
+    attributes = ("title", "content", "targets", "weather", "train_period", "validation_period")
+    _refuse_lacking(forecast, path, attributes, ("cell", "time", "lead"))
+    targets = forecast.attrs["targets"].split(",")
+    _refuse_lacking(forecast, path, (), targets)
+    yield f"forecast: {forecast.attrs['title']}"
+    yield from _common_lines(forecast, "issue day(s)")
+    yield _known_line(forecast)
+    yield f"trained on {forecast.attrs['train_period']}, validated on {forecast.attrs['validation_period']}"
+    for target in targets:
+        present, total = _count(forecast, target)
+        others = sorted(str(name) for name in forecast.data_vars if str(name).startswith(f"{target}_"))
+        yield f"{target}: {present:,} of {total:,} cell-days forecast (each issue day and lead)"
+        yield from (f"with {name}" for name in others)
+    if "quantile" in forecast.variables:
+        yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"
 
 
 def _scores_lines(path: Path) -> Iterator[str]:
     scores = open_artifact(path, "scores")
-    _refuse_lacking(scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "rmse"))
+    _refuse_lacking(
+        scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "target", "lead", "rmse")
+    )
     yield f"scores: {scores.attrs['title']}"
-    yield f"content: {scores.attrs['content']}"
-    yield f"test period: {scores.attrs['test_period']}; {np.isfinite(scores['rmse'][0]).sum():d} cells scored"
-    yield "median over the cells, by area:"
-    medians = summarise(scores)[[f"{name}_median" for name in _SHOWN if name in scores]]
-    yield medians.rename(columns=lambda name: name.removesuffix("_median")).to_string(float_format="{:.4f}".format)
-
-
-def _outlook_lines(path: Path) -> Iterator[str]:
-    outlook = open_artifact(path, "outlook")
-    promised = ("title", "content", "targets", "weather", "train_period", "validation_period")
-    _refuse_lacking(outlook, path, promised, ("cell", "time", "lead"))
-    layers = outlook.attrs["targets"].split(",")
-    _refuse_lacking(outlook, path, (), layers)
-    yield f"outlook: {outlook.attrs['title']}"
-    yield from _common_lines(outlook, "issue day(s)")
-    yield _known_line(outlook)
-    yield f"trained on {outlook.attrs['train_period']}, validated on {outlook.attrs['validation_period']}"
-    for layer in layers:
-        present, total = _count(outlook, layer)
-        others = sorted(str(name) for name in outlook.data_vars if str(name).startswith(f"{layer}_"))
-        yield f"{layer}: {present:,} of {total:,} forecasts there (each cell, issue day and lead)"
-        yield from (f"with {name}" for name in others)
-    if "quantile" in outlook.variables:
-        yield f"quantiles: {', '.join(f'{level:g}' for level in outlook['quantile'].to_numpy())}"
-
-
-def _outlook_scores_lines(path: Path) -> Iterator[str]:
-    scores = open_artifact(path, "outlook_scores")
-    _refuse_lacking(scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "lead", *_SHOWN_AHEAD))
-    yield f"scores of outlooks: {scores.attrs['title']}"
     yield f"content: {scores.attrs['content']}"
     yield (
         f"test period: {scores.attrs['test_period']}; {scores.sizes.get('time', 0)} issue days; "
@@ -153,25 +134,38 @@ def _outlook_scores_lines(path: Path) -> Iterator[str]:
     )
     yield _known_line(scores)
     table = summarise(scores)
+    own = {name: metric for name, metric in metrics_of(scores).items() if name not in BUILT_IN}
     for target in scores["target"].to_numpy():
-        for name, (statistic, what) in _SHOWN_AHEAD.items():
-            values = table[f"{name}_{statistic}"].xs(target, level="target").unstack("lead").dropna(how="all")
-            if values.size:
-                yield f"{target}, {what}, by lead [d]:"
-                yield (
-                    values.reindex(scores["model"].to_numpy())
-                    .dropna(how="all")
-                    .to_string(float_format="{:.4f}".format, index_names=False)
-                )
+        of_target = table[table.index.get_level_values("target") == target].droplevel("target")
+        if scores.sizes["lead"] == 1:
+            yield f"{target}, median over the cells, by area:"
+            shown = {f"{name}_median": name for name in (*_SHOWN, *own) if name in scores}
+            yield of_target.droplevel("lead")[list(shown)].to_string(
+                float_format=_FOUR_DIGITS, header=list(shown.values())
+            )
+            continue
+        by_lead = _SHOWN_BY_LEAD | {name: ("median", metric.long_name) for name, metric in own.items()}
+        for name, (statistic, what) in by_lead.items():
+            if name not in scores or not of_target[f"{name}_{statistic}"].notna().any():
+                continue
+            values = of_target[f"{name}_{statistic}"].unstack("lead").reindex(scores["model"].to_numpy())
+            yield f"{target}, {what}, {statistic} over the cells by area, by lead [d]:"
+            yield values.dropna(how="all").to_string(float_format=_FOUR_DIGITS, index_names=False)
+    if "tested_metric" in scores.coords:
+        tested, rows, references = (
+            ", ".join(map(str, scores[name].to_numpy())) for name in ("tested_metric", "row", "reference")
+        )
+        yield f"differences tested: {tested} of {rows} against {references}: see significance.csv and the report"
 
 
 def _known_line(opened: xr.Dataset) -> str:
-    """Which leads an outlook has, and what it knows of the days before and ahead."""
+    """Which leads there are, and what is known of the days before and ahead."""
     leads = opened["lead"].to_numpy()
     latency = opened.attrs.get("latency_days", "?")
+    shown = f"leads {leads.min()} .. {leads.max()} days ({len(leads)})" if len(leads) > 1 else f"lead {leads[0]} day(s)"
     return (
-        f"leads {leads.min()} .. {leads.max()} days ({len(leads)}); newest observation {latency} day(s) before the end "
-        f"of the issue day; weather ahead: {opened.attrs.get('weather', 'not said')}"
+        f"{shown}; newest observation {latency} day(s) before the end "
+        f"of the issue day; weather ahead: {opened.attrs.get('weather', 'not stated')}"
     )
 
 
@@ -187,7 +181,7 @@ def _run_lines(path: Path) -> Iterator[str]:
     for name in ("cube_title", "content", "train_period", "validation_period", "test_period"):
         yield f"{name.replace('_', ' ')}: {run.record[name]}"
     count = sum(parameter.numel() for parameter in run.networks[0].parameters())
-    yield f"inputs: {', '.join((*run.config.inputs.dynamic, *run.config.inputs.static))}"
+    yield f"inputs: {', '.join((*run.config.task.dynamic, *run.config.task.static))}"
     members = f"{len(run.networks)} members of " if len(run.networks) > 1 else ""
     yield f"network: {members}{count:,} parameters; config in {path / 'config.yaml'}"
 
@@ -210,6 +204,4 @@ _DESCRIBE: dict[str, Callable[[Path], Iterator[str]]] = {
     "cube": _cube_lines,
     "forecast": _forecast_lines,
     "scores": _scores_lines,
-    "outlook": _outlook_lines,
-    "outlook_scores": _outlook_scores_lines,
 }

@@ -32,15 +32,25 @@ def code_sha256(rooms: Sequence[str]) -> str:
     Parameters
     ----------
     rooms
-        Folders of the package, such as ``water``.
+        Folders of the package, such as ``water``, and files at its top, such as ``task.py``.
     """
     package = Path(__file__).parent
     digest = hashlib.sha256(platform.python_version().encode())  # which reads code in its own way
-    for file in sorted(path for room in rooms for path in (package / room).rglob("*") if path.suffix in (".py", ".c")):
-        text = file.read_text(encoding="utf-8")
-        does = _without_docstrings(text) if file.suffix == ".py" else text
-        digest.update(f"{file.relative_to(package).as_posix()}\0{does}\0".encode())
+    places = [package / room for room in rooms]
+    files = [path for place in places for path in ([place] if place.is_file() else place.rglob("*"))]
+    for file in sorted(path for path in files if path.suffix in (".py", ".c")):
+        digest.update(f"{file.relative_to(package).as_posix()}\0{_does(file)}\0".encode())
     return digest.hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    """Hash what the code of one file does, as `code_sha256` does."""
+    return hashlib.sha256(_does(file).encode()).hexdigest()
+
+
+def _does(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    return _without_docstrings(text) if file.suffix == ".py" else text
 
 
 def _without_docstrings(source: str) -> str:
@@ -50,6 +60,38 @@ def _without_docstrings(source: str) -> str:
         if isinstance(body, list):
             node.body = [one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]  # type: ignore[attr-defined]
     return ast.dump(tree)
+
+
+def history_of(provenance: str) -> str:
+    """Say a provenance as CF's ``history`` does: a line with time, command and version for each step, the first first.
+
+    Parameters
+    ----------
+    provenance
+        What `stamp` gave, and what was ``appended`` to it.
+
+    Returns
+    -------
+    Empty where the text says nothing of the kind.
+    """
+    try:
+        made = json.loads(provenance)
+        steps = [made, *made.get("appended", [])]
+        return "\n".join(f"{one['created']} {one['made_by']} (soilcast {_version_in(one)})" for one in steps)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def written_by(provenance: str) -> str:
+    """Name the soilcast that a provenance is from: ``soilcast 0.1.0``."""
+    try:
+        return f"soilcast {_version_in(json.loads(provenance))}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "another soilcast"
+
+
+def _version_in(made: dict[str, Any]) -> str:
+    return str(made["versions"]["soilcast"])
 
 
 def stamp(made_by: str, **inputs: Any) -> str:

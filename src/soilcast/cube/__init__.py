@@ -12,12 +12,13 @@ from soilcast.cube.contract import (
     thickness_name,
 )
 from soilcast.cube.grid import Grid, from_grid, grid_of, spacing, to_grid, wrap_longitude
-from soilcast.cube.store import open_artifact, open_cube, read, write_dataset
+from soilcast.cube.store import FORMATS, open_artifact, open_cube, read, write_dataset
 from soilcast.cube.units import Conversion, conversion
 from soilcast.cube.writing import save_cube
 
 __all__ = [
     "ERA5_LAND_LAYERS",
+    "FORMATS",
     "PAPER_DYNAMIC",
     "PAPER_STATIC",
     "VARIABLES",

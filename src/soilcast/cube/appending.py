@@ -9,11 +9,11 @@ from pathlib import Path
 
 from soilcast.cube.check import check_bounds
 from soilcast.cube.joining import Joined
-from soilcast.cube.store import zarr_settings, zarr_to_netcdf
+from soilcast.cube.store import complete_metadata, zarr_settings, zarr_to_netcdf
 from soilcast.cube.stream import PROGRESS, CubeStream, same_layout
 from soilcast.cube.writing import scheduler_of, write_missing
 from soilcast.errors import SoilcastError
-from soilcast.files import disk_faults_told, exchange, flush_folder, flush_to_disk, whole_or_nothing
+from soilcast.files import atomic_swap, atomic_write, disk_faults_told, flush_folder, flush_to_disk
 from soilcast.workplace import locked_workplace, workplace_of
 
 
@@ -115,11 +115,12 @@ def _unchanged(joined: Joined, stream: CubeStream, out: Path) -> list[int]:
 def _put(store: Path, out: Path) -> None:
     """Have a finished store become the cube."""
     if not out.is_dir():
-        with whole_or_nothing(out, overwrite=True) as partial:
+        with atomic_write(out, overwrite=True) as partial:
             zarr_to_netcdf(store, partial)
         return
+    complete_metadata(store)
     flush_to_disk(store)
-    if not exchange(store, out):
+    if not atomic_swap(store, out):
         # The system cannot do it in one step. Between these two no cube stands at its place; `_recover` brings it back.
         out.rename(_aside(out))
         try:

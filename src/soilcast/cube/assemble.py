@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube.calendar import Days
+from soilcast.cube.cf import CONVENTIONS, DAY, LATITUDE, LONGITUDE
 from soilcast.cube.contract import CONTRACT_VERSION, ERA5_LAND_LAYERS, VARIABLES, thickness_name
 from soilcast.cube.grid import Grid
 
@@ -22,10 +23,10 @@ def cells_of_grid(grid: Grid) -> dict[str, xr.Variable]:
             grid.index,
             {"compress": "grid_lat grid_lon", "long_name": "index of the cell in its grid"},
         ),
-        "lat": _latitude(grid.cell_lat, "cell"),
-        "lon": _longitude(grid.cell_lon, "cell"),
-        "grid_lat": _latitude(grid.lat, "grid_lat"),
-        "grid_lon": _longitude(grid.lon, "grid_lon"),
+        "lat": xr.Variable("cell", grid.cell_lat, LATITUDE),
+        "lon": xr.Variable("cell", grid.cell_lon, LONGITUDE),
+        "grid_lat": xr.Variable("grid_lat", grid.lat, LATITUDE | {"axis": "Y"}),
+        "grid_lon": xr.Variable("grid_lon", grid.lon, LONGITUDE | {"axis": "X"}),
         "area": xr.Variable("cell", grid.cell_area),
     }
 
@@ -47,8 +48,8 @@ def cells_of_places(
     labels = np.asarray(names).astype(str)
     return {
         "cell": xr.Variable("cell", np.arange(len(labels), dtype=np.int64), {"long_name": "number of the cell"}),
-        "lat": _latitude(np.asarray(lat, dtype=np.float64), "cell"),
-        "lon": _longitude(np.asarray(lon, dtype=np.float64), "cell"),
+        "lat": xr.Variable("cell", np.asarray(lat, dtype=np.float64), LATITUDE),
+        "lon": xr.Variable("cell", np.asarray(lon, dtype=np.float64), LONGITUDE),
         "cell_name": xr.Variable(
             "cell", labels, {"long_name": "name of the cell in its source", "cf_role": "timeseries_id"}
         ),
@@ -108,9 +109,9 @@ def assemble(
     sizes = {"cell": cells["cell"].size, "time": len(time)}
     cube = xr.Dataset(
         coords={name: variable for name, variable in cells.items() if name != "area"}
-        | {"time": xr.Variable("time", time, {"standard_name": "time", "long_name": "day (UTC)"})},
+        | {"time": xr.Variable("time", time, DAY)},
         attrs={
-            "Conventions": "CF-1.11",
+            "Conventions": CONVENTIONS,
             "title": title,
             "source": source,
             "content": content,
@@ -127,16 +128,8 @@ def assemble(
         attributes: dict[str, Any] = dict(row.attributes)
         if origins and name in origins:
             attributes["origin"] = origins[name]
-        cube[name] = (row.dims, data.astype(np.float64 if name == "area" else np.float32, copy=False), attributes)
+        cube[name] = (row.dims, data.astype(row.dtype, copy=False), attributes)
     for layer in ERA5_LAND_LAYERS:
         if layer in cube and thickness_name(layer) not in cube:
             raise ValueError(f"{layer} comes without its thickness {thickness_name(layer)}")
     return cube
-
-
-def _latitude(values: npt.NDArray[np.float64], dim: str) -> xr.Variable:
-    return xr.Variable(dim, values, {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"})
-
-
-def _longitude(values: npt.NDArray[np.float64], dim: str) -> xr.Variable:
-    return xr.Variable(dim, values, {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"})

@@ -7,7 +7,11 @@ a day (fluxes, daily totals) or metres (stores), soil moisture in m3 m-3, evapor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+
+from soilcast.cube.zones import KOEPPEN_CLASSES
 
 CONTRACT_VERSION = 1
 
@@ -36,6 +40,10 @@ class Variable:
     kind
         ``"state"`` (a level: mean of, or at the end of, the day), ``"flux"`` (a daily total of water),
         ``"static"`` (no time), ``"class"`` (static, a category).
+    cell_methods
+        What a value says of the day, as CF writes it; None where sources differ in it.
+    classes
+        Of a category, what the numbers from 0 on mean, one word each; empty where the source alone knows.
     """
 
     name: str
@@ -45,6 +53,8 @@ class Variable:
     valid_min: float
     valid_max: float
     kind: Literal["state", "flux", "static", "class"]
+    cell_methods: str | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def is_static(self) -> bool:
@@ -57,48 +67,62 @@ class Variable:
         return ("cell",) if self.is_static else ("cell", "time")
 
     @property
-    def attributes(self) -> dict[str, str | list[float]]:
-        """Its CF attributes inside a cube."""
-        named = {"standard_name": self.standard_name} if self.standard_name else {}
-        return {
-            "long_name": self.long_name,
-            **named,
-            "units": self.units,
-            "valid_range": [self.valid_min, self.valid_max],
-        }
+    def dtype(self) -> type[np.float32 | np.float64]:
+        """Its type inside a cube; areas are summed, and so are more precise."""
+        return np.float64 if self.name == "area" else np.float32
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Its CF attributes inside a cube; bounds and flags are of its own type, as CF asks."""
+        made: dict[str, Any] = {"long_name": self.long_name}
+        if self.standard_name:
+            made["standard_name"] = self.standard_name
+        if self.units == "K":
+            made["units_metadata"] = "temperature: on_scale"
+        made |= {"units": self.units, "valid_range": np.array([self.valid_min, self.valid_max], dtype=self.dtype)}
+        if self.cell_methods:
+            made["cell_methods"] = self.cell_methods
+        if self.classes:
+            made["flag_values"] = np.arange(len(self.classes), dtype=self.dtype)
+            made["flag_meanings"] = " ".join(self.classes)
+        return made
 
 
 def _table(*rows: Variable) -> dict[str, Variable]:
     return {row.name: row for row in rows}
 
 
+_MEAN = "time: mean"
+
 # fmt: off
 VARIABLES: dict[str, Variable] = _table(
     Variable("t2m",  "2 m temperature", "air_temperature", "K", 170.0, 340.0, "state"),
-    Variable("mx2t", "maximum 2 m temperature of the day", "air_temperature", "K", 170.0, 345.0, "state"),
-    Variable("mn2t", "minimum 2 m temperature of the day", "air_temperature", "K", 165.0, 335.0, "state"),
+    Variable("mx2t", "maximum 2 m temperature of the day", "air_temperature", "K", 170.0, 345.0, "state",
+             "time: maximum"),
+    Variable("mn2t", "minimum 2 m temperature of the day", "air_temperature", "K", 165.0, 335.0, "state",
+             "time: minimum"),
     Variable("d2m",  "2 m dewpoint temperature", "dew_point_temperature", "K", 150.0, 320.0, "state"),
     Variable("u10",  "10 m eastward wind", "eastward_wind", "m s-1", -60.0, 60.0, "state"),
     Variable("v10",  "10 m northward wind", "northward_wind", "m s-1", -60.0, 60.0, "state"),
     Variable("sp",   "surface pressure", "surface_air_pressure", "Pa", 40000.0, 112000.0, "state"),
     Variable("q",    "specific humidity", "specific_humidity", "kg kg-1", 0.0, 0.05, "state"),
     Variable("ssrd", "downward shortwave radiation at the surface",
-             "surface_downwelling_shortwave_flux_in_air", "W m-2", 0.0, 550.0, "state"),
+             "surface_downwelling_shortwave_flux_in_air", "W m-2", 0.0, 550.0, "state", _MEAN),
     Variable("strd", "downward longwave radiation at the surface",
-             "surface_downwelling_longwave_flux_in_air", "W m-2", 30.0, 700.0, "state"),
+             "surface_downwelling_longwave_flux_in_air", "W m-2", 30.0, 700.0, "state", _MEAN),
     Variable("ssr",  "net shortwave radiation at the surface, downward positive",
-             "surface_net_downward_shortwave_flux", "W m-2", 0.0, 500.0, "state"),
+             "surface_net_downward_shortwave_flux", "W m-2", 0.0, 500.0, "state", _MEAN),
     Variable("str",  "net longwave radiation at the surface, downward positive",
-             "surface_net_downward_longwave_flux", "W m-2", -350.0, 200.0, "state"),
-    Variable("tp",   "total precipitation", "lwe_thickness_of_precipitation_amount", "m d-1", 0.0, 1.9, "flux"),
+             "surface_net_downward_longwave_flux", "W m-2", -350.0, 200.0, "state", _MEAN),
+    Variable("tp",   "total precipitation", "lwe_precipitation_rate", "m d-1", 0.0, 1.9, "flux", _MEAN),
     Variable("e",    "evapotranspiration, upward positive", "lwe_water_evaporation_rate",
-             "m d-1", -0.02, 0.03, "flux"),
-    Variable("pev",  "potential evaporation, upward positive", None, "m d-1", -0.02, 0.15, "flux"),
-    Variable("sro",  "surface runoff", "surface_runoff_flux", "m d-1", 0.0, 1.9, "flux"),
-    Variable("ssro", "sub-surface runoff", "subsurface_runoff_flux", "m d-1", 0.0, 1.9, "flux"),
-    Variable("ro",   "total runoff", "runoff_flux", "m d-1", 0.0, 1.9, "flux"),
-    Variable("sf",   "snowfall, water equivalent", "lwe_thickness_of_snowfall_amount", "m d-1", 0.0, 1.9, "flux"),
-    Variable("smlt", "snowmelt", "lwe_thickness_of_surface_snow_melt_amount", "m d-1", 0.0, 1.9, "flux"),
+             "m d-1", -0.02, 0.03, "flux", _MEAN),
+    Variable("pev",  "potential evaporation, upward positive", None, "m d-1", -0.02, 0.15, "flux", _MEAN),
+    Variable("sro",  "surface runoff", None, "m d-1", 0.0, 1.9, "flux", _MEAN),
+    Variable("ssro", "sub-surface runoff", None, "m d-1", 0.0, 1.9, "flux", _MEAN),
+    Variable("ro",   "total runoff", None, "m d-1", 0.0, 1.9, "flux", _MEAN),
+    Variable("sf",   "snowfall, water equivalent", "lwe_snowfall_rate", "m d-1", 0.0, 1.9, "flux", _MEAN),
+    Variable("smlt", "snowmelt", None, "m d-1", 0.0, 1.9, "flux", _MEAN),
     Variable("sd",   "snow depth water equivalent", "lwe_thickness_of_surface_snow_amount", "m", 0.0, 30.0, "state"),
     Variable("swvl1", "volumetric soil water, layer 1", "volume_fraction_of_condensed_water_in_soil",
              "m3 m-3", 0.0, 1.0, "state"),
@@ -115,13 +139,14 @@ VARIABLES: dict[str, Variable] = _table(
     Variable("area", "area of the cell", "cell_area", "m2", 1.0, 1e13, "static"),
     Variable("elevation", "elevation of the surface", "surface_altitude", "m", -500.0, 9000.0, "static"),
     Variable("slope", "slope of the surface, rise over run", None, "1", 0.0, 20.0, "static"),
-    Variable("clay", "clay fraction of the fine earth", None, "kg kg-1", 0.0, 1.0, "static"),
-    Variable("sand", "sand fraction of the fine earth", None, "kg kg-1", 0.0, 1.0, "static"),
-    Variable("silt", "silt fraction of the fine earth", None, "kg kg-1", 0.0, 1.0, "static"),
+    Variable("clay", "clay fraction of the fine earth", "mass_fraction_of_clay_in_soil", "kg kg-1", 0.0, 1.0, "static"),
+    Variable("sand", "sand fraction of the fine earth", "mass_fraction_of_sand_in_soil", "kg kg-1", 0.0, 1.0, "static"),
+    Variable("silt", "silt fraction of the fine earth", "mass_fraction_of_silt_in_soil", "kg kg-1", 0.0, 1.0, "static"),
     Variable("soil_water_capacity", "water-holding capacity of the soil", None, "m", 0.0, 50.0, "static"),
     Variable("landcover", "land cover class of the source", None, "1", 0.0, 255.0, "class"),
     Variable("soil_type", "soil type class of the source", None, "1", 0.0, 255.0, "class"),
-    Variable("climate_zone", "Koeppen-Geiger class, 1 Af .. 30 EF (Beck et al. 2018)", None, "1", 0.0, 30.0, "class"),
+    Variable("climate_zone", "Koeppen-Geiger class, 1 Af .. 30 EF (Beck et al. 2018)", None, "1", 0.0, 30.0, "class",
+             classes=("unknown", *KOEPPEN_CLASSES.values())),
 )
 # fmt: on
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import xarray as xr
 
+from soilcast.cube.cf import netcdf_ready
+
 
 def write_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a dataset as NetCDF-4.
+    """Write a dataset as NetCDF-4 that keeps to CF.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping
     """
     with _Patient(path, "w+") as file:
         try:
-            dataset.to_netcdf(file, engine="h5netcdf", encoding=encoding)
+            netcdf_ready(dataset).to_netcdf(file, engine="h5netcdf", encoding=encoding)
         except Exception:
             # What could not be written could not be read again either: the fault of the disk is the cause.
             if file.fault is None:

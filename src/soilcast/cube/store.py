@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,21 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from soilcast.cube.cf import history_attribute, keep_to_cf
 from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
 from soilcast.cube.netcdf import write_netcdf
 from soilcast.errors import SoilcastError
-from soilcast.files import put_in_place, whole_or_nothing
+from soilcast.files import atomic_replace, atomic_write
+from soilcast.provenance import written_by
 
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
+
+FORMATS: dict[str, int] = {"forecast": 2, "scores": 2}
+"""Kinds of artifacts that carry the number of their format as ``soilcast_format`` -> the one of this soilcast."""
+
+_FORMER_KINDS = {"outlook": "forecast", "outlook_scores": "scores"}
+_AGAIN = {"forecast": "forecast again", "scores": "evaluate again"}
 
 _PROMISED = ("title", "content", "source", "content_sha256")
 
@@ -61,7 +69,7 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
     Raises
     ------
     SoilcastError
-        There is nothing, it cannot be read, it is something else, or chunks of it are missing.
+        There is nothing, it cannot be read, it is something else or of another format, or chunks of it are missing.
     """
     if not path.exists():
         raise SoilcastError(f"{path}: there is no such {kind}")
@@ -73,11 +81,13 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
         else:
             opened = xr.open_dataset(path, engine="h5netcdf")
         found = opened.attrs.get("soilcast_kind")
+        _refuse_other_format(opened, path, (kind, *others))
         if found in (kind, *others):
             if path.is_dir():
                 _check_complete(path)
             for name in opened.coords:
                 opened.variables[name].load()
+            keep_to_cf(opened)
             return opened
         opened.close()
     except SoilcastError:
@@ -89,6 +99,24 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
     wanted = " or ".join(_with_article(one) for one in (kind, *others))
     this = _with_article(str(found)) if found else "not of soilcast"
     raise SoilcastError(f"{path}: {wanted} is expected, but this is {this}")
+
+
+def _refuse_other_format(opened: xr.Dataset, path: Path, kinds: Sequence[str]) -> None:
+    """Raise `SoilcastError` for what is of one of these kinds, but of the format of another soilcast."""
+    found = str(opened.attrs.get("soilcast_kind"))
+    kind = found if found in kinds else _FORMER_KINDS.get(found, found)
+    if kind not in kinds or kind not in FORMATS:
+        return
+    written = opened.attrs.get("soilcast_format", 1) if kind == found else 1
+    if isinstance(written, int | np.integer) and written == FORMATS[kind]:
+        return
+    opened.close()
+    writer = written_by(str(opened.attrs.get("provenance", "")))
+    what = kind if kind.endswith("s") else _with_article(kind)
+    raise SoilcastError(
+        f"{path}: {what} of {writer} (format {written}), which this "
+        f"soilcast (format {FORMATS[kind]}) does not read: {_AGAIN[kind]}"
+    )
 
 
 def _with_article(kind: str) -> str:
@@ -135,12 +163,25 @@ def write_dataset(dataset: xr.Dataset, path: Path, *, netcdf: bool) -> None:
     encoding = {str(name): zarr_encoding(variable) for name, variable in dataset.variables.items() if variable.dims}
     with zarr_settings():
         dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
+    complete_metadata(path)
+
+
+def complete_metadata(store: Path) -> None:
+    """Have a finished Zarr store say its history, and the metadata of all its arrays in one place.
+
+    Consolidated metadata are what other software looks for first; a store that grew has them written anew.
+    """
+    with zarr_settings():
+        group = zarr.open_group(store, mode="r+", use_consolidated=False)
+        group.attrs.update(history_attribute(group.attrs.asdict()))
+        zarr.consolidate_metadata(store)
 
 
 def zarr_encoding(variable: xr.Variable) -> dict[str, Any]:
     """Chunks and codecs of a stored variable; the checksum makes damage an error instead of wrong numbers."""
     limit = {"cell": CELL_CHUNK, "time": DAY_CHUNK}
-    return {
+    axis = {"_FillValue": None} if isinstance(variable, xr.IndexVariable) else {}  # CF: axes have no missing values
+    return axis | {
         "chunks": tuple(min(size, limit.get(str(dim), size)) or 1 for dim, size in variable.sizes.items()),
         "compressors": (ZstdCodec(level=3), Crc32cCodec()),
     }
@@ -151,6 +192,7 @@ def zarr_settings() -> Iterator[None]:
     """Write every chunk, also one of missing values alone, so that an absent chunk is always damage."""
     with zarr.config.set({"array.write_empty_chunks": True}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         yield
 
 
@@ -163,9 +205,10 @@ def put_store_in_place(store: Path, out: Path, *, overwrite: bool) -> None:
         ``out`` exists, its folder cannot be written, or the disk is full; the store is still there.
     """
     if out.suffix != ".nc":
-        put_in_place(store, out, overwrite=overwrite)
+        complete_metadata(store)
+        atomic_replace(store, out, overwrite=overwrite)
         return
-    with whole_or_nothing(out, overwrite=overwrite) as partial:
+    with atomic_write(out, overwrite=overwrite) as partial:
         zarr_to_netcdf(store, partial)
 
 

@@ -7,17 +7,30 @@ from pathlib import Path
 
 import xarray as xr
 
+from soilcast.doctoring.closure import Closure, closure
+from soilcast.doctoring.diagnosis import Diagnosis, diagnose
 from soilcast.doctoring.era5 import READER
+from soilcast.doctoring.evidence import Finding
 from soilcast.doctoring.examining import examine_together
 from soilcast.doctoring.files import describe
 from soilcast.doctoring.findings import Examination
+from soilcast.doctoring.maps import closure_maps
+from soilcast.doctoring.plausibility import Doubt, plausibility
 from soilcast.errors import SoilcastError
-from soilcast.files import whole_or_nothing
-from soilcast.reporting.closure import closure_maps
+from soilcast.files import atomic_write
 from soilcast.sources.files import is_address
-from soilcast.water.diagnosis import Diagnosis, diagnose
 
-__all__ = ["Examination", "doctor"]
+__all__ = [
+    "Closure",
+    "Diagnosis",
+    "Doubt",
+    "Examination",
+    "Finding",
+    "closure",
+    "diagnose",
+    "doctor",
+    "plausibility",
+]
 
 
 def doctor(
@@ -87,7 +100,7 @@ def _draw(cube: xr.Dataset, diagnosis: Diagnosis, out: Path, *, overwrite: bool)
     drawn = closure_maps(cube, diagnosis, out.stem)
     if not drawn:
         raise SoilcastError(f"{out}: the water balance cannot be tested, so that there is nothing to draw")
-    with whole_or_nothing(out, overwrite=overwrite) as partial:
+    with atomic_write(out, overwrite=overwrite) as partial:
         partial.write_bytes(drawn[f"{out.stem}{out.suffix}"])
 
 

@@ -12,7 +12,6 @@ from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
 from soilcast.doctoring.era5 import scan_readable
 from soilcast.doctoring.findings import Together
 from soilcast.errors import SoilcastError
-from soilcast.models import MODELS
 from soilcast.sources.era5land.assembling import conversion_of, cube_of, daily_variables, days_axis, refuse_turned
 from soilcast.sources.era5land.constants import constants
 from soilcast.sources.era5land.counting import STORES, Counting, States, count_days
@@ -21,6 +20,7 @@ from soilcast.sources.era5land.laying import lay_out
 from soilcast.sources.era5land.recognising import Field
 from soilcast.sources.era5land.record import DAY, Record, make_record, whole_grid
 from soilcast.sources.era5land.saying import notes_on, origin_of, title_of
+from soilcast.training.config import PRESETS, Config
 from soilcast.water import refuse_missing
 from soilcast.water.config import WaterConfig
 
@@ -213,11 +213,12 @@ def _lacking(cube: xr.Dataset) -> dict[str, str]:
     """What each model needs by default that the files do not hold."""
     lacking = {}
     inputs = [name for name in (*PAPER_DYNAMIC, *PAPER_STATIC) if name not in cube]
-    for name, model in MODELS.items():
+    for name in PRESETS:
+        form = Config(model=name).balance
         said = [f"no {', '.join(inputs)} as inputs"] if inputs else []
-        if model.form is not None:
+        if form is not None:
             try:
-                refuse_missing(cube, model.form, WaterConfig())
+                refuse_missing(cube, form, WaterConfig())
             except SoilcastError as error:
                 said.append(str(error).partition(": ")[2])
         if said:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,10 +11,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from soilcast.errors import SoilcastError
-from soilcast.models import MODELS
 from soilcast.models.baselines import BASELINES
 from soilcast.schema import nearest, read_yaml, validate
-from soilcast.training.config import Config, load_config, merged
+from soilcast.training.config import PRESETS, Config, load_config, merged
 
 _HERE = Path(str(resources.files("soilcast.experiments")))
 
@@ -29,7 +27,7 @@ class Design(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: dict[str, Any] = Field({}, description="keys of the config that differ from the defaults, for all runs")
-    models: tuple[str, ...] = Field((), description="names in `MODELS`: a run of each, of the same name")
+    models: tuple[str, ...] = Field((), description="presets: a run of each, of the same name")
     runs: dict[str, dict[str, Any]] = Field({}, description="name of a run -> keys of its own, over those for all")
     seeds: int = Field(1, ge=1, le=1024, description="each run is trained with so many seeds")
 
@@ -37,8 +35,8 @@ class Design(BaseModel):
     @classmethod
     def _are_registered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in MODELS:
-                raise ValueError(f"there is no model {name}: {nearest(name, MODELS)}")
+            if name not in PRESETS:
+                raise ValueError(f"there is no model {name}: {nearest(name, PRESETS)}")
         return value
 
     @model_validator(mode="after")
@@ -124,23 +122,7 @@ def load_experiment(name: str | Path) -> Experiment:
     return _read(Path(name))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A run of an experiment.
-
-    Parameters
-    ----------
-    label
-        How scores and report call it.
-    config
-        What it is trained with.
-    """
-
-    label: str
-    config: Config
-
-
-def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str, Plan]:
+def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str, Config]:
     """Name the runs of an experiment, and make the config of each.
 
     Parameters
@@ -153,10 +135,10 @@ def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str,
     SoilcastError
         A key or a value of a config that does not fit, with the run that it is of.
     """
-    named = {name: (MODELS[name].label, {"model": name}) for name in experiment.models}
-    named |= {name: (name, dict(keys)) for name, keys in experiment.runs.items()}
+    named: dict[str, dict[str, Any]] = {name: {"model": name} for name in experiment.models}
+    named |= {name: {"label": name, **keys} for name, keys in experiment.runs.items()}
     plans = {}
-    for name, (label, keys) in named.items():
+    for name, keys in named.items():
         try:
             config = load_config(settings=settings, base=merged(experiment.config, keys))
         except SoilcastError as error:
@@ -164,7 +146,7 @@ def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str,
         for seed in range(experiment.seeds):
             end = f"-s{config.train.seed + seed}" if experiment.seeds > 1 else ""
             train = config.train.model_copy(update={"seed": config.train.seed + seed})
-            plans[name + end] = Plan(label + end, config.model_copy(update={"train": train}))
+            plans[name + end] = config.model_copy(update={"train": train, "label": config.label + end})
     return plans
 
 

@@ -1,4 +1,4 @@
-"""From an outlook, a forecast or a cube to files that maps and spreadsheets open: GeoTIFF, PNG, CSV."""
+"""From a forecast or a cube to files that maps and spreadsheets open: GeoTIFF, PNG, CSV."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from soilcast.errors import SoilcastError
 from soilcast.exporting.geotiff import write_geotiff
 from soilcast.exporting.selecting import Field, select
 from soilcast.exporting.table import write_table
-from soilcast.files import refuse_existing, whole_or_nothing
+from soilcast.files import atomic_write, refuse_existing
 
 __all__ = ["export"]
 
 
 def export(
-    outlook: str | Path,
+    source: str | Path,
     out: str | Path,
     *,
     variable: str,
@@ -29,8 +29,8 @@ def export(
 
     Parameters
     ----------
-    outlook
-        An outlook; or a forecast or cube, of which one day is written.
+    source
+        A forecast or a cube.
     out
         File to write, by its name: ``.tif`` is a GeoTIFF of the cells' grid with a band for each lead, ``.png`` a
         drawn map for each lead, ``.csv`` a line for each lead and cell.
@@ -39,9 +39,9 @@ def export(
     lead
         Leads to write [d]; by default all.
     issue
-        Issue day of an outlook, such as ``2020-03-01``; needed where it has several.
+        Issue day of a forecast, such as ``2020-03-01``; where it has several, this or ``day`` is needed.
     day
-        Day of a forecast or cube; needed where it has several.
+        Day of a cube, needed where it has several; or day that a forecast is of, at one lead: lead 1 by default.
     quantile
         Level, where the variable has quantiles. Of ``swvl1`` it stands for ``swvl1_quantile``.
     overwrite
@@ -57,13 +57,13 @@ def export(
         Another kind of artifact or of file, a variable, lead, level or day that is not there or not named, cells
         without a regular grid (GeoTIFF), nothing to draw (PNG), an extra that is not installed, or a full disk.
     """
-    source, out = Path(outlook), Path(out)
+    path, out = Path(source), Path(out)
     write = _WRITERS.get(out.suffix.lower())
     if write is None:
         raise SoilcastError(f"{out}: is written as {', '.join(_WRITERS)}: give it such a name")
     refuse_existing(out, overwrite=overwrite)
-    field = select(source, variable, lead=lead, issue=issue, day=day, quantile=quantile)
-    with whole_or_nothing(out, overwrite=overwrite) as partial:
+    field = select(path, variable, lead=lead, issue=issue, day=day, quantile=quantile)
+    with atomic_write(out, overwrite=overwrite) as partial:
         write(field, partial, out)
     return out
 

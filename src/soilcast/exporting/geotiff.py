@@ -89,7 +89,7 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
     }
     row, column = np.divmod(grid.index, len(grid.lon))
     pixels = rows.place[row] * columns.size + columns.place[column]
-    # In memory, since what a full disk says to GDAL does not reach us; and GDAL puts no files of its own beside it.
+    # In memory, since GDAL hides the error of a full disk; and GDAL puts no files of its own beside it.
     with MemoryFile() as memory:
         with memory.open(**profile) as raster:
             raster.update_tags(**_tags(field))
@@ -141,12 +141,12 @@ def _image(
 
 
 def _description(field: Field, band: Band) -> str:
-    said = field.name if band.lead is None else f"{field.name}, lead {band.lead} d"
-    return said if band.day is None else f"{said}, {band.day}"
+    name = field.name if band.lead is None else f"{field.name}, lead {band.lead} d"
+    return name if band.day is None else f"{name}, {band.day}"
 
 
 def _tags(field: Field) -> dict[str, str]:
-    """What the file says of itself."""
+    """Tags of the whole file."""
     tags = {
         "title": str(field.opened.attrs.get("title", "")),
         "variable": field.name,

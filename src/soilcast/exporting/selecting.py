@@ -15,7 +15,7 @@ from soilcast.cube import days_of, open_artifact, read
 from soilcast.cube.calendar import period_of
 from soilcast.errors import SoilcastError
 
-_KINDS = ("outlook", "forecast", "cube")
+_KINDS = ("forecast", "cube")
 _DIMS = {"cell", "time", "lead", "quantile"}
 
 
@@ -44,7 +44,7 @@ class Field:
     opened
         The artifact: its cells and attributes.
     kind
-        ``outlook``, ``forecast`` or ``cube``.
+        ``forecast`` or ``cube``.
     name
         Of the variable.
     values
@@ -52,7 +52,7 @@ class Field:
     bands
         What each band is.
     issue
-        Day at whose end an outlook was made.
+        Day at whose end a forecast was made.
     quantile
         Level of the values; None where they are no quantile.
     is_whole
@@ -76,8 +76,8 @@ class Field:
     @property
     def long_name(self) -> str:
         """What the values are, in words."""
-        said = str(self.attributes.get("long_name", self.name))
-        return said if self.quantile is None else f"{said}, quantile {self.quantile:g}"
+        name = str(self.attributes.get("long_name", self.name))
+        return name if self.quantile is None else f"{name}, quantile {self.quantile:g}"
 
     @property
     def units(self) -> str:
@@ -115,11 +115,12 @@ def select(
     if "quantile" in opened[name].dims:
         places["quantile"] = _level(opened, name, quantile, path)
     if "lead" in opened[name].dims:
-        places["lead"] = _leads(opened, lead, path)
+        places["lead"] = _leads(opened, 1 if lead is None and day is not None else lead, path)
     elif lead is not None:
         raise SoilcastError(f"{path}: {name} has no leads: leave --lead out")
     if "time" in opened[name].dims:
-        places["time"] = _moment(opened, kind, issue, day, path)
+        ahead = [int(opened["lead"][place]) for place in places.get("lead", ())]
+        places["time"] = _moment(opened, kind, issue, day, ahead, path)
     elif issue is not None or day is not None:
         raise SoilcastError(f"{path}: {name} has no days: leave --{'day' if day is not None else 'issue'} out")
     chosen = opened.isel(places)
@@ -131,7 +132,7 @@ def select(
         name,
         values.reshape(-1, opened.sizes["cell"]).astype(np.float32, copy=False),
         _bands(chosen, name, kind),
-        _day(chosen) if kind == "outlook" and "time" in places else None,
+        _day(chosen) if kind == "forecast" and "time" in places else None,
         float(chosen["quantile"]) if "quantile" in places else None,
         _are_whole(opened[name], values),
     )
@@ -148,9 +149,7 @@ def _opened(path: Path) -> tuple[xr.Dataset, str]:
             continue
         _refuse_damaged(opened, path)
         return opened, kind
-    raise SoilcastError(
-        f"{path}: is none of those that can be exported: give an {', '.join(_KINDS[:2])} or {_KINDS[2]}"
-    )
+    raise SoilcastError(f"{path}: is none of those that can be exported: give a {' or '.join(_KINDS)}")
 
 
 def _refuse_damaged(opened: xr.Dataset, path: Path) -> None:
@@ -198,8 +197,8 @@ def _level(opened: xr.Dataset, name: str, quantile: float | None, path: Path) ->
     levels = opened["quantile"].to_numpy()
     found = np.flatnonzero(np.isclose(levels, np.nan if quantile is None else quantile, rtol=0, atol=1e-6))
     if not len(found):
-        told = "holds several quantiles" if quantile is None else f"has no quantile {quantile:g}"
-        raise SoilcastError(f"{path}: {name} {told}; there are: {_listed(levels)}: name one with --quantile")
+        fault = "holds several quantiles" if quantile is None else f"has no quantile {quantile:g}"
+        raise SoilcastError(f"{path}: {name} {fault}; there are: {_listed(levels)}: name one with --quantile")
     return int(found[0])
 
 
@@ -212,26 +211,31 @@ def _leads(opened: xr.Dataset, lead: int | Sequence[int] | None, path: Path) -> 
     return [there.index(one) for one in dict.fromkeys(wanted)]
 
 
-def _moment(opened: xr.Dataset, kind: str, issue: str | None, day: str | None, path: Path) -> int:
-    """Position of the issue day of an outlook, or of the day of another."""
-    option, other = ("issue", "day") if kind == "outlook" else ("day", "issue")
-    given = {"issue": issue, "day": day}
-    if given[other] is not None:
-        told = "is named by the day on which it was made" if kind == "outlook" else "has no issue days"
-        raise SoilcastError(f"{path}: this {kind} {told}: use --{option} instead of --{other}")
-    days = opened["time"].to_numpy().astype("datetime64[D]")
-    text = given[option]
+def _moment(opened: xr.Dataset, kind: str, issue: str | None, day: str | None, leads: Sequence[int], path: Path) -> int:
+    """Position of the issue day of a forecast, by itself or by the day that it is of; or of the day of a cube."""
+    if issue is not None and kind == "cube":
+        raise SoilcastError(f"{path}: this cube has no issue days: use --day instead of --issue")
+    if issue is not None and day is not None:
+        raise SoilcastError(f"{path}: --issue and --day both name the day: give one of them")
+    if day is not None and kind == "forecast" and len(leads) != 1:
+        fault = "several leads are wanted" if leads else "the variable has no leads"
+        raise SoilcastError(f"{path}: {fault}, and so no one day: use --issue instead of --day")
+    shift = leads[0] if day is not None and leads else 0
+    days = (opened["time"] + np.timedelta64(shift, "D")).to_numpy().astype("datetime64[D]")
+    options = ["--day"] if kind == "cube" else ["--issue", "--day"][: 2 if len(leads) == 1 else 1]
+    text = issue if day is None else day
     if text is None:
         if len(days) > 1:
-            raise SoilcastError(f"{path}: holds the days {period_of(days)}: name one with --{option}")
+            raise SoilcastError(f"{path}: holds the days {period_of(days)}: name one with {' or '.join(options)}")
         return 0
     first, last = days_of(text)
+    option = "--issue" if day is None else "--day"
     if first != last:
-        raise SoilcastError(f"--{option} {text}: is more than one day: write it as {days[0]}")
-    found = np.flatnonzero(days == first.astype("datetime64[D]"))
+        raise SoilcastError(f"{option} {text}: is more than one day: write it as {days[0]}")
+    wanted = first.astype("datetime64[D]")
+    found = np.flatnonzero(days == wanted)
     if not len(found):
-        what = "issue day" if option == "issue" else "day"
-        wanted = first.astype("datetime64[D]")
+        what = "issue day" if day is None else "day"
         raise SoilcastError(f"{path}: no {what} {wanted} among {period_of(days)}: name one of them")
     return int(found[0])
 
@@ -248,7 +252,7 @@ def _bands(chosen: xr.Dataset, name: str, kind: str) -> tuple[Band, ...]:
     """What each band of the chosen values is."""
     at = _day(chosen)
     if "lead" not in chosen[name].dims:
-        return (Band(None, None if kind == "outlook" else at),)
+        return (Band(None, None if kind == "forecast" else at),)
     leads = [int(lead) for lead in chosen["lead"].to_numpy()]
     return tuple(Band(lead, None if at is None else at + np.timedelta64(lead, "D")) for lead in leads)
 

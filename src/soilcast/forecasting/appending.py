@@ -1,8 +1,9 @@
-"""How the outlook of a day is added to those of the days before: the old store or the new one stands, whole."""
+"""How the forecast from an issue day is added to those of earlier days: the old store or the new one stands, whole."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +20,31 @@ _JOINED = "joined.zarr"
 _ALIKE = ("targets", "weights_sha256", "lead_days", "latency_days", "weather", "precision")
 
 
-def refuse_append(out: Path, asked: dict[str, Any], cube: xr.Dataset, issue: np.datetime64) -> None:
-    """Raise `SoilcastError` unless the outlook of a day can be added to those of ``out``.
+def refuse_append(out: Path, requested: Mapping[str, Any], cube: xr.Dataset, issue: np.datetime64) -> None:
+    """Raise `SoilcastError` unless the forecast from a day can be added to those of ``out``.
 
     Parameters
     ----------
     out
-        Outlooks that are there.
-    asked
-        Attributes of the outlook to add.
+        The forecasts that are there.
+    requested
+        Attributes of the forecast to add.
     cube
         The opened cube that it is of.
     issue
         Its issue day.
     """
     if not out.is_dir():
-        raise SoilcastError(f"{out}: outlooks are added to a Zarr folder: give one as --out, or leave --append out")
-    with open_artifact(out, "outlook") as found:
+        raise SoilcastError(f"{out}: forecasts are added to a Zarr folder: give one as --out, or leave --append out")
+    with open_artifact(out, "forecast") as found:
         for name in _ALIKE:
-            if found.attrs.get(name) != asked[name]:
+            if found.attrs.get(name) != requested[name]:
                 raise SoilcastError(
-                    f"{out}: {name} is {found.attrs.get(name)}, but {asked[name]} of this outlook: give another --out"
+                    f"{out}: {name} is {found.attrs.get(name)}, but {requested[name]} of this forecast: give another "
+                    "--out"
                 )
         if any(not np.array_equal(found[name].to_numpy(), cube[name].to_numpy()) for name in ("lat", "lon")):
-            raise SoilcastError(f"{out}: these are outlooks of other cells than those of the cube: give another --out")
+            raise SoilcastError(f"{out}: these are forecasts of other cells than those of the cube: give another --out")
         last = found["time"].to_numpy()[-1]
         single = all(
             one.encoding["chunks"][one.dims.index("time")] == 1
@@ -55,11 +57,11 @@ def refuse_append(out: Path, asked: dict[str, Any], cube: xr.Dataset, issue: np.
             f"{np.datetime_as_string(issue, 'D')} is not: give another --from or --out"
         )
     if not single:
-        raise SoilcastError(f"{out}: these are outlooks of a whole period: add days to those that --from made")
+        raise SoilcastError(f"{out}: these are forecasts of a whole period: add days to those that --from made")
 
 
 def joined(out: Path, added: Path, place: Path) -> Path:
-    """Make a store of what ``out`` holds and of the outlook of one more day.
+    """Make a store of what ``out`` holds and of the forecast from one more day.
 
     Chunks of the days that are there get a second name and are not written again. No file of ``out`` is changed: all
     that grows is copied first.
@@ -67,9 +69,9 @@ def joined(out: Path, added: Path, place: Path) -> Path:
     Parameters
     ----------
     out
-        The outlooks that are there.
+        The forecasts that are there.
     added
-        The store of the outlook to add.
+        The store of the forecast to add.
     place
         Folder to work in.
 
@@ -84,16 +86,16 @@ def joined(out: Path, added: Path, place: Path) -> Path:
         growing = [str(name) for name, one in old.variables.items() if "time" in one.dims]
         _link(out, store, by_day)
         group, new = zarr.open_group(store, mode="r+"), zarr.open_group(added, mode="r")
-        with xr.open_zarr(added, consolidated=False, chunks=None) as outlook:
+        with xr.open_zarr(added, consolidated=False, chunks=None) as extra:
             for name in growing:
-                _grow(group[name], old[name], outlook[name], new[name])
-            days = old["time"].to_numpy()[0], outlook["time"].to_numpy()[-1]
+                _grow(group[name], old[name], extra[name], new[name])
+            days = old["time"].to_numpy()[0], extra["time"].to_numpy()[-1]
         group.attrs.update({**new.attrs, "issue_days": ":".join(np.datetime_as_string(day, "D") for day in days)})
     return store
 
 
-def _grow(array: Any, old: xr.DataArray, outlook: xr.DataArray, stored: Any) -> None:
-    """Add the day of an outlook behind the others, in the units in which these are stored."""
+def _grow(array: Any, old: xr.DataArray, extra: xr.DataArray, stored: Any) -> None:
+    """Add the issue day of a forecast behind the others, in the units in which these are stored."""
     axis = old.dims.index("time")
     shape = list(array.shape)
     shape[axis] += 1
@@ -101,7 +103,7 @@ def _grow(array: Any, old: xr.DataArray, outlook: xr.DataArray, stored: Any) -> 
     at = tuple(slice(-1, None) if position == axis else slice(None) for position in range(len(shape)))
     if old.dtype.kind == "M":  # days are counted from a day of each store's own
         encoding = {name: old.encoding[name] for name in ("units", "calendar", "dtype")}
-        coded = xr.conventions.encode_cf_variable(xr.Variable(outlook.dims, outlook.to_numpy(), encoding=encoding))
+        coded = xr.conventions.encode_cf_variable(xr.Variable(extra.dims, extra.to_numpy(), encoding=encoding))
         array[at] = coded.to_numpy()
     else:
         array[at] = stored[:]

@@ -1,61 +1,48 @@
-"""From a run and a cube to a forecast on disk: of the next day over a period, or of the days ahead of an issue day."""
+"""From a run and a cube to a forecast on disk: over a period, or of the days after one issue day."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import open_artifact, open_cube
+from soilcast.cluster import work_on_cluster
+from soilcast.cube import open_artifact
+from soilcast.cube.store import put_store_in_place
 from soilcast.errors import SoilcastError
-from soilcast.files import refuse_existing
-from soilcast.forecasting.choosing import Gaps
-from soilcast.forecasting.next_day import NextDay
-from soilcast.forecasting.outlooks import Outlooks
-from soilcast.forecasting.stream import PROGRESS
-from soilcast.forecasting.writing import Work, write_forecast
-from soilcast.memory import peak_memory
-from soilcast.training.devices import torch_threads
-from soilcast.training.inputs import refuse_missing_inputs, refuse_missing_layers
-from soilcast.training.run import open_run
+from soilcast.files import NO_ROOM, refuse_existing
+from soilcast.forecasting.appending import joined, refuse_append
+from soilcast.forecasting.block import BlockForecast, BlockForecaster
+from soilcast.forecasting.request import Gaps, OpenedRequest, Request
+from soilcast.forecasting.stream import PROGRESS, ForecastStream, VariableSpec
+from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells
+from soilcast.memory import held_memory, peak_memory
+from soilcast.progress import progress_bar
+from soilcast.training.devices import choose_device, torch_threads
+from soilcast.training.inputs import BLOCK_BYTES, block_size
 from soilcast.workplace import clear_workplace, locked_workplace, take_back
 
+Values = Mapping[str, npt.NDArray[Any]]
 
-class Kind(Protocol):
-    """A kind of forecast.
+IDENTITY_KEYS = (
+    "weights_sha256", "cube_sha256", "test_period", "issue_days", "lead_days", "weather", "weather_forecast",
+    "precision",
+)  # fmt: skip
+"""Attributes in which two forecasts that are the same agree."""
 
-    Attributes
-    ----------
-    kind, called
-        What the artifact calls itself, and what we call it, with its article.
-    same
-        Attributes in which two forecasts that are the same agree.
-    asked
-        The attributes that are asked for.
-    """
+_OF_ONE_DAY = tuple(name for name in IDENTITY_KEYS if name not in ("test_period", "issue_days"))
 
-    kind: str
-    called: str
-    same: tuple[str, ...]
-    asked: dict[str, Any]
+_WORKING_BYTES = 160 * 2**20
+_WORKING_BLOCKS = 4
+"""What forecasting takes beside the program: these bytes for the network, and so many times a block; measured."""
 
-    def work(self, threads: int) -> Work:
-        """Lay out the work, for so many threads."""
-        ...
-
-    def known(self) -> dict[str, Any]:
-        """What there is to know at the end."""
-        ...
-
-    def stands_in(self, out: Path) -> bool:
-        """Whether it is what was added to ``out`` last."""
-        ...
-
-    def refuse_append(self, out: Path) -> None:
-        """Raise `SoilcastError` unless it can be added to what ``out`` holds."""
-        ...
+_COMPARED = 16
+"""Groups of cells that are forecast with float32 too, to tell what bfloat16 costs."""
 
 
 def forecast(
@@ -77,7 +64,7 @@ def forecast(
     resume: bool = False,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Forecast each day of a period from the days before it, or the days ahead of an issue day.
+    """Forecast soil moisture from every issue day of a period, or from one issue day.
 
     Blocks of cells are read, forecast and written one after the other; until all are there they lie in
     ``OUT.unfinished``, and ``resume`` adds those that are missing. The forecast does not depend on the blocks.
@@ -91,22 +78,22 @@ def forecast(
     out
         Forecast to write: a Zarr folder, or NetCDF if the name ends in ``.nc``.
     period
-        Days to forecast, such as ``2020``; by default the test period of the run. A run that was trained for several
-        days ahead forecasts from every issue day whose days ahead lie in it.
+        Days to forecast, such as ``2020``; by default the test period of the run. There is a forecast from every issue
+        day whose forecast days lie in it.
     issue
-        The last day whose weather is known: forecast the days after it alone, with their percentile, anomaly and
-        drought class. For runs that were trained for several days ahead, as `leads`, `weather` and `gaps`.
+        The last day of which anything is known: forecast the days after it alone, with their percentile, anomaly and
+        drought class.
     leads
-        Days ahead; by default as many as the run was trained for.
+        Lead times [d]; by default as many as the run was trained for.
     weather
         Forecast of the weather of the days ahead (`soilcast.forecasting.weather.open_weather`) for a run that knows
         it, with an ensemble if it has members; or ``observed``, that of the cube.
     units
         Contract name -> unit, where the forecast of the weather says none or a wrong one.
     gaps
-        ``refuse`` to forecast while cells have no soil moisture to begin with, or leave these ``missing``.
+        ``refuse`` to forecast from one issue day while cells lack an input, or leave these ``missing``.
     append
-        Add the outlook of ``issue`` to those of earlier days that ``out`` holds, if it is there.
+        Add the forecast from ``issue`` to those of earlier days that ``out`` holds, if it is there.
     precision
         ``bfloat16`` makes matrix products faster and less exact; by how much is measured on some cells and written to
         the forecast (``bfloat16_rmse``, ``bfloat16_largest_error`` [m3 m-3]).
@@ -117,79 +104,205 @@ def forecast(
     overwrite
         Replace ``out`` if it exists, and start anew.
     resume
-        Go on with an earlier, unfinished forecast; do nothing if ``out`` is the finished one.
+        Resume an earlier, unfinished forecast; do nothing if ``out`` is the finished one.
     progress
         Show a bar.
 
     Returns
     -------
-    The forecast, opened: the target ``(cell, time)`` float32 [m3 m-3] by the day that is forecast; NaN where an
-    input is missing or the run has no statistics of the cell. Of an ensemble it is the mean of the members. Of several
-    days ahead: each layer ``(cell, time, lead)`` by the issue day, and its quantiles ``(cell, time, lead, quantile)``.
+    The forecast, opened: each layer ``(cell, time, lead)`` float32 [m3 m-3] by issue day and lead time, and with
+    quantiles also ``(cell, time, lead, quantile)``; NaN where an input is missing or the run has no statistics of the
+    cell. Of an ensemble it is the mean of the members.
 
     Raises
     ------
     SoilcastError
         A damaged run or cube, missing inputs, a period outside the cube, cells that the run has not seen, too little
-        memory, unfinished work on another forecast, a full disk (the blocks that are written stand). Of several days
-        ahead: soil moisture that is missing or older than its latency, a forecast of the weather that does not do.
+        memory, unfinished work on another forecast, a full disk (the blocks that are written stand), soil moisture that
+        is missing or older than its latency, a forecast of the weather that does not do.
     """
     out = Path(out)
-    trained, opened = open_run(run), open_cube(cube)
-    refuse_missing_inputs(opened, trained.config.inputs)
-    refuse_missing_layers(opened, trained.config.layers)
-    asked: Kind
-    options: dict[str, Any] = {"period": period, "precision": precision, "memory": memory, "dask": dask}
-    ahead: dict[str, Any] = {"issue": issue, "leads": leads, "weather": weather, "units": units}
-    if trained.config.outlook.lead_days:
-        asked = Outlooks(trained, opened, (run, cube), **options, **ahead, gaps=gaps)
-    else:
-        _refuse_ahead(ahead, run)
-        asked = NextDay(trained, opened, (run, cube), **options)
+    request = Request(
+        str(run),
+        str(cube),
+        period=period,
+        issue=issue,
+        leads=leads,
+        weather=None if weather is None else str(weather),
+        units=tuple(sorted((units or {}).items())),
+        gaps=gaps,
+        precision=precision,
+    )
+    opened = request.open()
+    attributes = describe(opened)
+    if append and not opened.is_single:
+        raise SoilcastError(f"{out}: --append adds the forecast from one issue day: say which by --from")
     if append:
         take_back(out)
     append = append and out.exists()
-    if append and resume and asked.stands_in(out):
+    if append and resume and _was_added(out, opened, attributes):
         clear_workplace(out)
-        return open_artifact(out, asked.kind)
+        return open_artifact(out, "forecast")
     if append:
-        asked.refuse_append(out)
+        refuse_append(out, attributes, opened.cube, opened.issue_days[0])
     elif resume and out.exists():
-        return _finished(out, asked)
+        return _finished(out, attributes)
     refuse_existing(out, overwrite=overwrite or append)
     with (
-        torch_threads(trained.config.train.threads) as threads,
+        torch_threads(opened.run.config.train.threads) as threads,
         locked_workplace(out, overwrite=overwrite, resume=resume, keep=PROGRESS) as place,
     ):
-        write_forecast(
-            asked.work(threads),
-            place,
-            out,
-            overwrite=overwrite,
-            progress=progress,
-            more=lambda: {**asked.known(), "peak_memory_bytes": peak_memory()},
-            append=append,
-        )
-    return open_artifact(out, asked.kind)
+        _write(opened, attributes, place, out, threads, memory, dask, overwrite, append=append, progress=progress)
+    return open_artifact(out, "forecast")
 
 
-def _refuse_ahead(options: dict[str, Any], run: str | Path) -> None:
-    names = {"issue": "--from", "leads": "--lead", "weather": "--weather", "units": "--unit"}
-    for name, value in options.items():
-        if value is not None:
-            raise SoilcastError(
-                f"{names[name]} {value}: {run} forecasts the next day from the weather before it alone: train one for "
-                "several days ahead with --set outlook.lead_days=10"
-            )
+def _write(
+    opened: OpenedRequest,
+    attributes: Mapping[str, Any],
+    place: Path,
+    out: Path,
+    threads: int,
+    memory: int | None,
+    dask: str | None,
+    overwrite: bool,
+    *,
+    append: bool,
+    progress: bool,
+) -> None:
+    """Make the blocks that are missing in ``place``, and put the whole to ``out``."""
+    forecaster = BlockForecaster(opened, threads, choose_device("auto"))
+    area = opened.cube["area"].drop_encoding().load()
+    skeleton = xr.Dataset({"area": area}, coordinates_of(opened), dict(attributes))
+    specs = {
+        name: VariableSpec(tuple(map(str, one.dims)), one.attrs, str(one.dtype))
+        for name, one in no_cells(opened).items()
+    }
+    block = _cells_a_block(opened, forecaster.group, memory)
+    identity = {name: attributes[name] for name in IDENTITY_KEYS}
+    try:
+        stream = ForecastStream(place, skeleton, specs, block, identity)
+        missing = {number: stream.blocks[number] for number in stream.missing}
+        label = f"{attributes['label']} forecast"
+        with progress_bar(label, len(stream.blocks), shown=progress, done=len(stream.done)) as advance:
+            for number, values in _blocks(opened, forecaster, missing, dask):
+                stream.write(number, values)
+                advance("")
+        costs = _rounding(forecaster, attributes["precision"], opened.cube.sizes["cell"])
+        stream.note_attributes({**costs, "peak_memory_bytes": peak_memory()})
+        store = joined(out, stream.store, place) if append else stream.store
+        put_store_in_place(store, out, overwrite=overwrite or append)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise SoilcastError(
+            f"no space left on the disk of {out} ({error.strerror}): the blocks that are forecast stand; free some "
+            "space and go on with --resume"
+        ) from error
+    stream.discard()
 
 
-def _finished(out: Path, asked: Kind) -> xr.Dataset:
+def _blocks(
+    opened: OpenedRequest, forecaster: BlockForecaster, missing: Mapping[int, slice], dask: str | None
+) -> Iterator[tuple[int, Values]]:
+    """Forecast blocks, here or on the workers of a cluster, in any order."""
+    if dask is None:
+        for number, cells in missing.items():
+            yield number, _values(opened, forecaster, cells)
+        return
+    # Workers have a working folder of their own, and may have seen other files at these paths before.
+    request = opened.request.absolute()
+    yield from work_on_cluster(dask, functools.partial(_on_worker, request, opened.file_marks(request)), missing)
+
+
+def _values(opened: OpenedRequest, forecaster: BlockForecaster, cells: slice) -> Values:
+    made = forecaster(cells)
+    if opened.is_single and opened.request.gaps == "refuse":
+        _refuse_gaps(opened, made, cells)
+    return {name: one.to_numpy() for name, one in block_variables(opened, made, cells).items()}
+
+
+def _on_worker(request: Request, meant: tuple[str, ...], cells: slice) -> Values:
+    with torch_threads(1):
+        return _values(*_worker_forecaster(request, meant), cells)
+
+
+@functools.lru_cache(maxsize=1)
+def _worker_forecaster(request: Request, meant: tuple[str, ...]) -> tuple[OpenedRequest, BlockForecaster]:
+    opened = request.open()
+    paths = request.run, request.cube, request.weather
+    for path, here, there in zip(paths, meant, opened.file_marks(request), strict=True):
+        if here != there:
+            raise SoilcastError(f"{path}: a worker finds another one there: give the workers the same files")
+    return opened, BlockForecaster(opened, 1, choose_device("cpu"))
+
+
+def _finished(out: Path, attributes: Mapping[str, Any]) -> xr.Dataset:
     """Open ``out`` if it is the very forecast that is asked for."""
-    found = open_artifact(out, asked.kind)
-    for name in asked.same:
-        if found.attrs.get(name) != asked.asked[name]:
+    found = open_artifact(out, "forecast")
+    for name in IDENTITY_KEYS:
+        if found.attrs.get(name) != attributes[name]:
             raise SoilcastError(
-                f"{out} is {asked.called} of {name} {found.attrs.get(name)}, not {asked.asked[name]}: give another "
-                "--out, or --overwrite to replace it"
+                f"{out} is a forecast of {name} {found.attrs.get(name)}, not {attributes[name]}: give another --out, "
+                "or --overwrite to replace it"
             )
     return found
+
+
+def _was_added(out: Path, opened: OpenedRequest, attributes: Mapping[str, Any]) -> bool:
+    """Whether what is to be added is the last issue day that ``out`` holds."""
+    with open_artifact(out, "forecast") as found:
+        is_last = found["time"].to_numpy()[-1] == opened.issue_days[0]
+        return bool(is_last) and all(found.attrs.get(name) == attributes[name] for name in _OF_ONE_DAY)
+
+
+def _cells_a_block(opened: OpenedRequest, group: int, memory: int | None) -> int:
+    """Cells that are read, forecast and written at once: multiples of a group that need no more than some bytes."""
+    task, count = opened.run.config.task, opened.issues.stop - opened.issues.start
+    days = count + task.window + task.lead_days
+    weathers = opened.weather.members if opened.weather else 1
+    soil = len(task.layers) * (1 + task.sees_own_layers) + len(task.lags)
+    read_in = days * (weathers * len(task.dynamic) + soil)
+    made = 2 * count * task.lead_days * len(task.layers) * (1 + len(task.quantiles))
+    most = BLOCK_BYTES
+    if memory is not None:
+        room, least = memory - held_memory() - _WORKING_BYTES, 4 * (read_in + made) * _WORKING_BLOCKS * group
+        if room < least:
+            raise SoilcastError(
+                f"--memory {memory / 2**20:.0f} MiB is too little: forecasting "
+                f"{opened.cube.encoding.get('source', 'the cube')} takes at least "
+                f"{(memory - room + least) / 2**20:.0f} MiB: give more"
+            )
+        most = min(BLOCK_BYTES, room // _WORKING_BLOCKS)
+    cells = block_size(1, read_in + made, most)
+    return max(group, cells // group * group)
+
+
+def _rounding(forecaster: BlockForecaster, precision: str, cells: int) -> dict[str, Any]:
+    """Say what the precision cost: of bfloat16 the differences from float32 [m3 m-3], on some groups of cells."""
+    if precision == "float32":
+        return {}
+    groups = -(-cells // forecaster.group)
+    chosen = sorted({round(position) for position in np.linspace(0, groups - 1, min(groups, _COMPARED))})
+    starts = [group * forecaster.group for group in chosen]
+    found = [forecaster.rounding(slice(start, min(start + forecaster.group, cells))) for start in starts]
+    rmse = float(np.sqrt(np.mean([square**2 for square, _ in found])))
+    return {"bfloat16_rmse": rmse, "bfloat16_largest_error": max(largest for _, largest in found)}
+
+
+def _refuse_gaps(opened: OpenedRequest, made: BlockForecast, cells: slice) -> None:
+    task, issue = opened.run.config.task, opened.issue_days[0]
+    where, count = opened.cube.encoding.get("source", "the cube"), len(made.centre)
+    remedy = "update the cube, choose another --from, or leave these cells out by --gaps missing"
+    if made.without_soil.any():
+        newest = np.datetime_as_string(issue - np.timedelta64(task.soil_latency, "D"), "D")
+        raise SoilcastError(
+            f"{where}: {int(made.without_soil.sum())} of {count} cells from {cells.start} on have no "
+            f"{' or '.join(task.layers)} on {newest} (task.latency {task.soil_latency}) nor in the {task.fill_days} "
+            f"day(s) before it (task.fill_days): {remedy}"
+        )
+    if made.without_inputs.any():
+        first = np.datetime_as_string(issue - np.timedelta64(task.window - 1, "D"), "D")
+        raise SoilcastError(
+            f"{where}: {int(made.without_inputs.sum())} of {count} cells from {cells.start} on lack inputs "
+            f"between {first} and {np.datetime_as_string(issue, 'D')}, or what is known ahead: {remedy}"
+        )

@@ -28,7 +28,7 @@ _CHUNK_VALUES = CELL_CHUNK * DAY_CHUNK
 
 
 @dataclass(frozen=True)
-class Promised:
+class VariableSpec:
     """A variable whose values come block by block of cells.
 
     Parameters
@@ -55,7 +55,7 @@ class ForecastStream:
         Folder to work in.
     skeleton
         The forecast without its values: coordinates, attributes, ``area``.
-    promised
+    specs
         The variables to forecast by name.
     block
         Cells a block, which is a chunk of the store.
@@ -67,7 +67,7 @@ class ForecastStream:
         self,
         place: Path,
         skeleton: xr.Dataset,
-        promised: Mapping[str, Promised],
+        specs: Mapping[str, VariableSpec],
         block: int,
         identity: Mapping[str, Any],
     ) -> None:
@@ -81,10 +81,10 @@ class ForecastStream:
         if self._progress.exists() and self.store.exists():
             self.done = self._read()
         else:
-            self._create(skeleton, promised)
+            self._create(skeleton, specs)
         with zarr_settings():
             group = zarr.open_group(self.store, mode="r+")
-            self._arrays: dict[str, Any] = {name: group[name] for name in promised}
+            self._arrays: dict[str, Any] = {name: group[name] for name in specs}
 
     @property
     def missing(self) -> list[int]:
@@ -109,9 +109,9 @@ class ForecastStream:
         """Forget the unfinished work: it is done."""
         self._progress.unlink(missing_ok=True)
 
-    def _create(self, skeleton: xr.Dataset, promised: Mapping[str, Promised]) -> None:
+    def _create(self, skeleton: xr.Dataset, specs: Mapping[str, VariableSpec]) -> None:
         whole, chunks = skeleton, {}
-        for name, one in promised.items():
+        for name, one in specs.items():
             shape = tuple(skeleton.sizes[dim] for dim in one.dims)
             empty = dask.array.zeros(shape, dtype=one.dtype, chunks=-1)
             whole = whole.assign({name: (one.dims, empty, dict(one.attributes))})
@@ -123,7 +123,7 @@ class ForecastStream:
             whole.to_zarr(self.store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
         self._note()
 
-    def _chunks(self, one: Promised, skeleton: xr.Dataset) -> tuple[int, ...]:
+    def _chunks(self, one: VariableSpec, skeleton: xr.Dataset) -> tuple[int, ...]:
         """A block of cells, as many days as a chunk has room for, and all of what each day has."""
         sizes = {dim: skeleton.sizes[dim] for dim in one.dims} | {"cell": min(self._block, skeleton.sizes["cell"])}
         if "time" in sizes:
@@ -144,6 +144,6 @@ class ForecastStream:
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(
                 f"{self._progress}: is of {name} {found.get(name)}, but this forecast is of "
-                f"{self._identity.get(name)}: go on with the former, or start anew with --overwrite"
+                f"{self._identity.get(name)}: resume the former, or start anew with --overwrite"
             )
         return done

@@ -1,4 +1,4 @@
-"""How the error of an outlook's central forecast is distributed: what a head's raw numbers mean, and their loss.
+"""How the error of a central forecast is distributed: what a head's raw numbers mean, and their loss.
 
 Everything here is about the error e = observed - centre, in units in which persistence errs by 1. A network gives a
 centre and P raw numbers for each lead and layer.
@@ -6,7 +6,6 @@ centre and P raw numbers for each lead and layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -45,7 +44,7 @@ class Distribution(Protocol):
         ...
 
     def loss(self, raw: Tensor, error: Tensor) -> Tensor:
-        """Score what was said of each error; finite, with finite slopes, whatever the raw numbers are.
+        """Score the distribution of each error; finite, with finite gradients, whatever the raw numbers are.
 
         Parameters
         ----------
@@ -109,7 +108,7 @@ class Quantiles:
     """Quantiles at given levels, which cannot cross: the middle one, and the positive gaps between neighbours.
 
     The loss is the mean pinball loss of the levels (Koenker and Bassett 1978, doi:10.2307/1913643) and e^2. The
-    slope of the pinball losses by the centre is their slope by the middle quantile, which training brings to zero;
+    gradient of the pinball losses by the centre is that by the middle quantile, which training brings to zero;
     so e^2 alone says where the centre settles, at the mean, and the expected error is zero.
 
     Parameters
@@ -228,7 +227,7 @@ class CMAL:
 
     @torch.no_grad()
     def quantiles(self, raw: Tensor, levels: npt.ArrayLike) -> Tensor:
-        """See `Distribution`: by inverting the distribution function; without slopes."""
+        """See `Distribution`: by inverting the distribution function; without gradients."""
         level = raw.new_tensor(checked_levels(levels))
         found = raw.new_empty(raw.shape[:-1].numel(), len(level))
         flat = raw.reshape(len(found), self.parameters)
@@ -250,14 +249,6 @@ class CMAL:
             _SMALLEST_TAU + (1 - 2 * _SMALLEST_TAU) * torch.sigmoid(asymmetry),
             torch.log_softmax(weight, dim=-1),
         )
-
-
-DISTRIBUTIONS: dict[str, Callable[[Sequence[float]], Distribution]] = {
-    "point": lambda levels: Point(),
-    "quantiles": lambda levels: Quantiles(tuple(levels)),
-    "cmal": lambda levels: CMAL(),
-}
-"""Every distribution by name: built from the quantile levels that outlooks carry."""
 
 
 def checked_levels(levels: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -6,7 +6,9 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from soilcast.models.network import Network
 
 _ALIGNED = 16
 """Parameters begin at multiples of this many floats: the widest vector that a processor loads."""
@@ -22,11 +24,11 @@ class Members:
 
     Attributes
     ----------
-    weights, slopes
-        ``(member, parameter)`` float32: all parameters, and the slopes of the loss by them.
+    weights, gradients
+        ``(member, parameter)`` float32: all parameters, and the gradients of the loss with respect to them.
     """
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
+    def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = list(networks)
         self._places: dict[str, tuple[slice, torch.Size]] = {}
         end = 0
@@ -35,22 +37,22 @@ class Members:
             end += -(-parameter.numel() // _ALIGNED) * _ALIGNED
         device = next(self.networks[0].parameters()).device
         self.weights = torch.zeros(len(self.networks), end, device=device)
-        self.slopes = torch.zeros_like(self.weights)
+        self.gradients = torch.zeros_like(self.weights)
         for member, network in enumerate(self.networks):
             for name, parameter in network.named_parameters():
                 place = self.of(self.weights, name)[member]
                 place.copy_(parameter.detach())
                 parameter.data = place
-                parameter.grad = self.of(self.slopes, name)[member]
+                parameter.grad = self.of(self.gradients, name)[member]
 
     def alongside(self) -> Members:
-        """The same networks and weights, with slopes of their own."""
+        """The same networks and weights, with gradients of their own."""
         other = copy.copy(self)
-        other.slopes = torch.zeros_like(self.slopes)
+        other.gradients = torch.zeros_like(self.gradients)
         return other
 
     def of(self, stacked: Tensor, name: str) -> Tensor:
-        """View one parameter of all members, ``(member, ...)``, in `weights`, `slopes` or what is like them."""
+        """View one parameter of all members, ``(member, ...)``, in `weights`, `gradients` or what is like them."""
         place, shape = self._places[name]
         return stacked[:, place].view(len(stacked), *shape)
 
@@ -61,7 +63,7 @@ class Members:
         marks = torch.ones_like(self.weights[:1])
         for name, (place, _) in self._places.items():
             part = name.partition(".")[0]
-            if part in frozen or (part == "gates" and "head" in frozen):
+            if part in frozen:
                 marks[:, place] = 0.0
         return marks
 

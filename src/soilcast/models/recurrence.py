@@ -1,24 +1,25 @@
-"""An LSTM's way forward and back through time, written out (Eq. 1-6), for several members of one shape at once.
+"""An LSTM's forward pass and back-propagation through time, written out (Eq. 1-6), for several members at once.
 
 Automatic differentiation of ``nn.LSTM`` records and allocates anew on every step what is always the same. Here the
-buffers stay, matrix products go straight into them, and the rest is one pass a day (`cell`). The members of an ensemble
-lie side by side in one tensor, so that a GPU trains all of them with each product.
+buffers stay, matrix products go straight into them, and the rest is one pass a day
+(`soilcast.models.lstm_kernel`). The members of an ensemble lie side by side in one tensor, so that a GPU trains all of
+them with each product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from soilcast.models.cell import Step, bind_backward, bind_forward, infer
+from soilcast.models.lstm_kernel import Step, bind_backward, bind_forward, infer
 
 
 @dataclass(frozen=True)
 class RecurrentWeights:
-    """The parameters of ``nn.LSTM`` of each member, or the slopes of the loss by them.
+    """The parameters of ``nn.LSTM`` of each member, or the gradients of the loss with respect to them.
 
     Parameters
     ----------
@@ -41,27 +42,29 @@ class Recurrence:
     ----------
     weights
         The parameters; read anew on every call.
-    slopes
-        Where `backward` writes the slopes by them.
+    gradients
+        Where `backward` writes the gradients with respect to them.
     product
-        Type of the matrix products: float32, or bfloat16 for mixed precision (sums, cells and slopes stay float32).
+        Type of the matrix products: float32, or bfloat16 for mixed precision (sums, cells and gradients stay float32).
     """
 
-    def __init__(self, weights: RecurrentWeights, slopes: RecurrentWeights, product: torch.dtype) -> None:
-        self.weights, self.slopes, self.product = weights, slopes, product
+    def __init__(self, weights: RecurrentWeights, gradients: RecurrentWeights, product: torch.dtype) -> None:
+        self.weights, self.gradients, self.product = weights, gradients, product
         self._room: _Room | None = None
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """Give h of the last day, from c_0 = h_0 = 0.
+    def forward(self, windows: Tensor, count: int = 1) -> Tensor:
+        """Give h of the last days, from c_0 = h_0 = 0.
 
         Parameters
         ----------
         windows
             ``(member, day, sample, feature)`` float32, contiguous.
+        count
+            How many days.
 
         Returns
         -------
-        ``(member, sample, hidden)``; a buffer that the next call writes over.
+        ``(member, count, sample, hidden)``; a buffer that the next call writes over.
         """
         room = self._room_for(windows)
         self._windows = windows
@@ -71,32 +74,35 @@ class Recurrence:
             if day:
                 self._add_product(gates, output_before, recurrent)
             step()
-        return room.output[:, -1]
+        return room.output[:, -count:]
 
-    def backward(self, slope: Tensor) -> None:
-        """Write the slopes by the parameters.
+    def backward(self, grad: Tensor) -> None:
+        """Write the gradients with respect to the parameters.
 
         Parameters
         ----------
-        slope
-            Slope of the loss by what `forward` gave, ``(member, sample, hidden)``.
+        grad
+            Gradient of the loss with respect to what `forward` gave, ``(member, count, sample, hidden)``.
         """
         room = self._room
         assert room is not None, "forward comes first"
         recurrent = self.weights.output.to(self.product)
-        room.slope_output.copy_(slope)
+        count = grad.shape[1]
+        room.grad_output.copy_(grad[:, -1])
         for position, (gates, step) in enumerate(room.backward):
             step()
             if position < len(room.backward) - 1:
-                self._product(gates, recurrent, room.slope_output)
+                self._product(gates, recurrent, room.grad_output)
+                if position + 1 < count:
+                    room.grad_output.add_(grad[:, count - 2 - position])
         # With the long side first a product with so few features is three times as fast.
         of_inputs = torch.bmm(self._windows.flatten(1, 2).transpose(1, 2), room.gates)
-        self.slopes.inputs.copy_(of_inputs.transpose(1, 2))
-        samples = slope.shape[1]
+        self.gradients.inputs.copy_(of_inputs.transpose(1, 2))
+        samples = grad.shape[2]
         after, outputs = room.gates[:, samples:].transpose(1, 2), room.output.flatten(1, 2)[:, :-samples]
-        self._product(after, outputs, self.slopes.output)
-        torch.sum(room.gates, dim=1, out=self.slopes.bias_inputs)
-        self.slopes.bias_output.copy_(self.slopes.bias_inputs)
+        self._product(after, outputs, self.gradients.output)
+        torch.sum(room.gates, dim=1, out=self.gradients.bias_inputs)
+        self.gradients.bias_output.copy_(self.gradients.bias_inputs)
 
     def _add_product(self, sums: Tensor, left: Tensor, right: Tensor) -> None:
         if self.product == torch.float32:
@@ -123,8 +129,8 @@ class _Room:
         members, days, samples, hidden = shape
         gates = torch.empty(members, days, samples, 4 * hidden, device=device)
         cell, bounded, output = (torch.empty(*shape, device=device) for _ in range(3))
-        slope_output, slope_cell = (torch.empty(members, samples, hidden, device=device) for _ in range(2))
-        self.gates, self.output, self.slope_output = gates.flatten(1, 2), output, slope_output
+        grad_output, grad_cell = (torch.empty(members, samples, hidden, device=device) for _ in range(2))
+        self.gates, self.output, self.grad_output = gates.flatten(1, 2), output, grad_output
         self.forward: list[tuple[Tensor, Tensor, Step]] = []
         self.backward: list[tuple[Tensor, Step]] = []
         for day in range(days):
@@ -132,13 +138,15 @@ class _Room:
             ahead = bind_forward(gates[:, day], before, cell[:, day], bounded[:, day], output[:, day])
             self.forward.append((gates[:, day], output[:, day - 1], ahead))
             last = day == days - 1
-            back = bind_backward(gates[:, day], before, bounded[:, day], slope_output, slope_cell, last=last)
+            back = bind_backward(gates[:, day], before, bounded[:, day], grad_output, grad_cell, last=last)
             self.backward.insert(0, (gates[:, day], back))
-        self._held = (cell, bounded, slope_cell)  # the bound steps know only where these lie
+        self._held = (cell, bounded, grad_cell)  # the bound steps know only where these lie
 
 
-def last_output(windows: Tensor, weights: RecurrentWeights, product: torch.dtype = torch.float32) -> Tensor:
-    """Give h of the last day of windows, keeping nothing for the way back.
+def last_states(
+    windows: Tensor, weights: RecurrentWeights, product: torch.dtype = torch.float32, count: int = 1
+) -> Tensor:
+    """Give h of the last days of windows, keeping nothing for back-propagation.
 
     Parameters
     ----------
@@ -146,19 +154,21 @@ def last_output(windows: Tensor, weights: RecurrentWeights, product: torch.dtype
         ``(member, day, sample, feature)`` float32.
     product
         Type of the matrix products with h.
+    count
+        How many days.
 
     Returns
     -------
-    ``(member, sample, hidden)`` in the type of the products.
+    ``(member, count, sample, hidden)`` in the type of the products.
     """
     members, days, samples, _ = windows.shape
     sums = windows.new_empty(members, days, samples, weights.inputs.shape[1])
     _project(windows, weights, sums.flatten(1, 2))
     recurrent = weights.output.transpose(1, 2).to(product)
-    return _walk((sums[:, day] for day in range(days)), recurrent)
+    return torch.stack(_walk([sums[:, day] for day in range(days)], recurrent, count), dim=1)
 
 
-def last_outputs(sequences: Tensor, length: int, weights: RecurrentWeights, product: torch.dtype) -> Tensor:
+def last_states_of_sequences(sequences: Tensor, length: int, weights: RecurrentWeights, product: torch.dtype) -> Tensor:
     """Give h of the last day of every window of ``length`` days in sequences, by one member.
 
     Windows overlap: what the inputs add to the sums is computed once a day, not once a window.
@@ -181,11 +191,13 @@ def last_outputs(sequences: Tensor, length: int, weights: RecurrentWeights, prod
     sums = torch.addmm(bias, sequences.flatten(0, 1), weights.inputs[0].t()).view(*sequences.shape[:2], -1)
     count = sequences.shape[1] - length + 1
     recurrent = weights.output[0].t().to(product)
-    return _walk((sums[:, day : day + count] for day in range(length)), recurrent)
+    return _walk([sums[:, day : day + count] for day in range(length)], recurrent, 1)[0]
 
 
-def _walk(sums: Iterable[Tensor], recurrent: Tensor) -> Tensor:
+def _walk(sums: Sequence[Tensor], recurrent: Tensor, count: int) -> list[Tensor]:
+    """Step through the days and give h of the last ones."""
     cell = output = from_output = torch.empty(0)
+    last = []
     for day, from_inputs in enumerate(sums):
         if day:
             torch.matmul(output, recurrent, out=from_output)
@@ -195,7 +207,9 @@ def _walk(sums: Iterable[Tensor], recurrent: Tensor) -> Tensor:
             output = torch.empty_like(cell, dtype=recurrent.dtype)
             from_output = torch.empty_like(from_inputs, dtype=recurrent.dtype, memory_format=torch.contiguous_format)
         infer(from_inputs, from_output if day else None, cell, output)
-    return output
+        if day >= len(sums) - count:
+            last.append(output.clone() if day < len(sums) - 1 else output)
+    return last
 
 
 def _project(windows: Tensor, weights: RecurrentWeights, out: Tensor) -> None:

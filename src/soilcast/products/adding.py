@@ -1,4 +1,4 @@
-"""From a block of an outlook and the cube's record to the products of each layer."""
+"""From a block of forecasts and the cube's record to the products of each layer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DIMS = ("cell", "time", "lead")
 
 
 def add_products(
-    outlook: xr.Dataset,
+    forecasts: xr.Dataset,
     cube: xr.Dataset,
     cells: slice,
     *,
@@ -59,7 +59,7 @@ def add_products(
 
     Parameters
     ----------
-    outlook
+    forecasts
         The block: each layer ``(cell, time, lead)`` [m3 m-3] of one issue day ``time``, its ``lead`` [d], and, if it
         has quantiles, ``{layer}_quantile`` ``(cell, time, lead, quantile)`` with their levels ``quantile``; the
         attribute ``latency_days``.
@@ -92,27 +92,27 @@ def add_products(
     SoilcastError
         The cube lacks a layer.
     """
-    if outlook.sizes["time"] != 1:
-        raise ValueError(f"products are of one issue day; the outlook has {outlook.sizes['time']}")
+    if forecasts.sizes["time"] != 1:
+        raise ValueError(f"products are of one issue day; the forecasts have {forecasts.sizes['time']}")
     for layer in layers:
         if layer not in cube:
             raise SoilcastError(
                 f"{cube.encoding.get('source', 'the cube')}: no {layer}, in whose record the percentiles of its "
                 "forecast are sought: give a cube with it"
             )
-    leads = outlook["lead"].to_numpy()
-    issue = outlook["time"].to_numpy()[0].astype("datetime64[D]")
-    newest = issue - int(outlook.attrs.get("latency_days", 0))
+    leads = forecasts["lead"].to_numpy()
+    issue = forecasts["time"].to_numpy()[0].astype("datetime64[D]")
+    newest = issue - int(forecasts.attrs.get("latency_days", 0))
     record = record_of(cube["time"].to_numpy(), reference, newest, issue + leads.astype(np.int64), window)
     climate = Climate(record.period, window, record.years, least_years)
     dryness = Dryness(dry_percentile, dry_threshold)
     products: dict[str, xr.Variable] = {}
     for layer in layers:
-        forecast = _values(outlook, layer, _DIMS)
+        forecast = _values(forecasts, layer, _DIMS)
         quantiles, levels = None, np.empty(0)
-        if f"{layer}_quantile" in outlook and outlook.sizes["quantile"] >= 2:
-            quantiles = _values(outlook, f"{layer}_quantile", (*_DIMS, "quantile"))
-            levels = outlook["quantile"].to_numpy()
+        if f"{layer}_quantile" in forecasts and forecasts.sizes["quantile"] >= 2:
+            quantiles = _values(forecasts, f"{layer}_quantile", (*_DIMS, "quantile"))
+            levels = forecasts["quantile"].to_numpy()
         parts = []
         for part, values in parts_of(cube, layer, cells, record):
             block = _Block(forecast[part], leads, None if quantiles is None else quantiles[part], levels)
@@ -157,7 +157,7 @@ def _made(block: _Block, values: Reference, record: Record, climate: Climate, dr
     return made
 
 
-def _values(outlook: xr.Dataset, name: str, dims: tuple[str, ...]) -> Floats:
+def _values(forecasts: xr.Dataset, name: str, dims: tuple[str, ...]) -> Floats:
     """Values of a variable of one issue day without its time."""
-    values: Floats = outlook[name].transpose(*dims).to_numpy()[:, 0].astype(np.float32, copy=False)
+    values: Floats = forecasts[name].transpose(*dims).to_numpy()[:, 0].astype(np.float32, copy=False)
     return values

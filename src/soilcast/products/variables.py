@@ -1,4 +1,4 @@
-"""How products are called and described in an outlook: names, types and CF attributes."""
+"""how products are called and described in a forecast: names, types and CF attributes."""
 
 from __future__ import annotations
 

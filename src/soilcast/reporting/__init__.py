@@ -1,10 +1,8 @@
 """The report: tables, figures, maps and the one HTML page that holds them."""
 
-from soilcast.reporting.outlook_markdown import markdown_leads
-from soilcast.reporting.outlook_verdict import outlook_verdict
 from soilcast.reporting.page import report
 from soilcast.reporting.scores import open_scores
-from soilcast.reporting.tables import markdown_table
+from soilcast.reporting.tables import markdown_leads, markdown_table
 from soilcast.reporting.verdict import verdict
 
-__all__ = ["markdown_leads", "markdown_table", "open_scores", "outlook_verdict", "report", "verdict"]
+__all__ = ["markdown_leads", "markdown_table", "open_scores", "report", "verdict"]

@@ -57,24 +57,24 @@ def area_shares(classes: npt.NDArray[np.floating], area: npt.NDArray[np.floating
     return np.asarray(shares / np.where(total > 0, total, np.nan))
 
 
-def share_in_drought(outlook: xr.Dataset, target: str) -> npt.NDArray[np.float64]:
+def share_in_drought(forecast: xr.Dataset, target: str) -> npt.NDArray[np.float64]:
     """Share of the area in drought, D1 or worse, ``(lead,)``."""
-    shares = area_shares(outlook[f"{target}_drought"].to_numpy(), outlook["area"].to_numpy())
+    shares = area_shares(forecast[f"{target}_drought"].to_numpy(), forecast["area"].to_numpy())
     return np.asarray(shares[list(CLASSES).index(DROUGHT) :].sum(axis=0))
 
 
-def drought_table(outlook: xr.Dataset, target: str) -> str:
+def drought_table(forecast: xr.Dataset, target: str) -> str:
     """Draw a table of a row a class and a column a lead: share of the area [%]."""
-    shares = area_shares(outlook[f"{target}_drought"].to_numpy(), outlook["area"].to_numpy())
+    shares = area_shares(forecast[f"{target}_drought"].to_numpy(), forecast["area"].to_numpy())
     rows = [
         _row(f'<span class="square" style="background:{colour}"></span>{escape(name)}', shares[at], "network")
         for at, (name, colour) in enumerate(CLASSES.values())
     ]
-    rows.append(_row("D1 to D4", share_in_drought(outlook, target), "baseline first"))
-    days = np.datetime_as_string(outlook["valid_time"].to_numpy(), "D")
+    rows.append(_row("D1 to D4", share_in_drought(forecast, target), "baseline first"))
+    days = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     heads = "".join(
         f"<th scope=col>{lead}<small>{day[5:]}</small></th>"
-        for lead, day in zip(outlook["lead"].to_numpy(), days, strict=True)
+        for lead, day in zip(forecast["lead"].to_numpy(), days, strict=True)
     )
     return (
         '<div class="scroll"><table class="scores narrow"><thead><tr>'

@@ -77,12 +77,12 @@ def band_names(drawn: Sequence[Band]) -> str:
 
 
 def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour: str) -> str | None:
-    """Draw outlooks of a picked cell from some issue days: above over the whole period, beneath a few of them large.
+    """Draw a picked cell from some issue days: above over the whole period, beneath a few of them large.
 
     Parameters
     ----------
     scores
-        Scores of outlooks, with their series.
+        Scores with their series.
     target
         The variable that is forecast.
     pick
@@ -130,7 +130,7 @@ def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour:
 
 
 def fan(valid: Days, centre: Values, quantiles: Values, drawn: Sequence[Band], colour: str, normal: Values) -> str:
-    """Draw the outlook of one cell.
+    """Draw the forecast of one cell.
 
     Parameters
     ----------

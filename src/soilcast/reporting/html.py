@@ -70,20 +70,11 @@ def panels(figures: Iterable[str], *, three: bool = False) -> str:
     return f'<div class="panels{" three" if three else ""}">{"".join(figures)}</div>'
 
 
-def legend(colours: Mapping[str, str], bars: Iterable[str] = ()) -> str:
-    """Name every colour; those in ``bars`` are drawn upright."""
-    upright = set(bars)
+def legend(colours: Mapping[str, str], bars: Iterable[str] = (), *, squares: bool = False) -> str:
+    """Name every colour; those in ``bars`` are drawn upright, classes of a map as squares with an edge."""
+    kinds = dict.fromkeys(colours, " class=square" if squares else "") | dict.fromkeys(bars, " class=bar")
     items = (
-        f'<li><span{" class=bar" if name in upright else ""} style="background:{colour}"></span>{escape(name)}</li>'
-        for name, colour in colours.items()
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'
-
-
-def swatches(colours: Mapping[str, str]) -> str:
-    """Name the colours of classes on a map, each as a square with an edge."""
-    items = (
-        f'<li><span class=square style="background:{colour}"></span>{escape(name)}</li>'
+        f'<li><span{kinds[name]} style="background:{colour}"></span>{escape(name)}</li>'
         for name, colour in colours.items()
     )
     return f'<ul class="legend">{"".join(items)}</ul>'

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soilcast.reporting.figures import LOOK, svg
+from soilcast.reporting.figures import DEEP, LOOK, log_ticks, svg
 from soilcast.reporting.style import palette
 
 Values = npt.NDArray[np.float64]
@@ -21,9 +21,6 @@ _WIDE, _HIGH = 5.6, 3.2  # inch
 _LEFT, _BOTTOM, _TOP = 0.72, 0.48, 0.1
 _LETTER, _LINE = 0.076, 0.165  # inch: width of a letter and height of a line of a name
 _LONGEST = 26  # letters of a name
-_DEEP = -4.0
-"""Value below which an axis is logarithmic beneath -1."""
-
 _STEEP = 20.0
 """Ratio of the largest to the least value from which an axis is logarithmic."""
 
@@ -129,12 +126,9 @@ def _scale(axes: Axes, values: Values, frame: Frame) -> None:
     finite = values[np.isfinite(values)]
     least, largest = float(finite.min()), float(finite.max())
     if frame.logarithmic and least > 0 and largest / least > _STEEP:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=8))
-        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        log_ticks(axes)
         return
-    if least < _DEEP:
+    if least < DEEP:
         axes.set_yscale("symlog", linthresh=1.0)
         axes.set_ylim(2 * least, max(1.0, 1.06 * largest))
         axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,12 +248,6 @@ class Canvas:
 
     def _project(self, points: Values) -> Values:
         return np.column_stack(self.projection.forward(points[:, 0], points[:, 1]))
-
-
-def stack(scores: xr.Dataset, metric: str, labels: Sequence[str]) -> Values:
-    """Values of several models one below the other, ``(model, cell)``, to set one colour scale for all."""
-    values: Values = scores[metric].sel(model=list(labels)).to_numpy().astype(np.float64)
-    return values
 
 
 def _nearest(axis: Values, places: Values, turn: float | None = None) -> npt.NDArray[np.int64]:

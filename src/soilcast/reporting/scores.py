@@ -1,9 +1,7 @@
-"""Open the Scores that a report is made of, and read the texts they carry."""
+"""Open the scores that a page is made of, and tell their models apart."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +10,48 @@ import xarray as xr
 
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
+from soilcast.reporting.artifacts import artifact_file, check_dims, check_leads, check_places, json_attribute, loaded
+from soilcast.verify.metrics import METRICS
 
 PERSISTENCE = "persistence"
-FILE = "scores.nc"
-_STORE = "zarr.json"
+
+_BY_CELL = ("model", "target", "lead", "cell")
+_BY_ISSUE = ("model", "target", "pick", "time", "lead")
+_BY_TEST = ("tested_metric", "row", "reference", "target", "lead")
+_ORDER = (
+    *("model", "tested_metric", "row", "reference", "target", "pick", "time", "lead", "cell", "quantile", "bin"),
+    "day",
+)
 
 _REQUIRED = {
+    "lead": ("lead",),
     "is_baseline": ("model",),
     "area": ("cell",),
     "lat": ("cell",),
     "lon": ("cell",),
-    "days": ("model", "cell"),
-    "r": ("model", "cell"),
-    "rmse": ("model", "cell"),
-    "skill": ("model", "cell"),
+    "days": ("target", "lead", "cell"),
+    **dict.fromkeys(("r", "rmse", "skill", "ratio"), _BY_CELL),
 }
-
+_IF_THERE = {
+    "climate_zone": ("cell",),
+    "quantile": ("quantile",),
+    "reliability": ("model", "target", "lead", "quantile"),
+    "rank_histogram": ("model", "target", "lead", "bin"),
+    "pick_cell": ("pick",),
+    "day": ("day",),
+    "time": ("time",),
+    "observed": ("target", "pick", "day"),
+    "precipitation": ("pick", "day"),
+    "predicted": _BY_ISSUE,
+    "predicted_quantile": (*_BY_ISSUE, "quantile"),
+    **dict.fromkeys(("difference", "difference_low", "difference_high", "difference_p"), _BY_TEST),
+    **dict.fromkeys(("difference_ratio", "area_better", "area_worse"), _BY_TEST),
+}
 _JSON = ("training_logs", "configs", "provenance")
 
 
 def open_scores(path: Path) -> xr.Dataset:
-    """Load Scores into memory and check that a report can be made of them.
+    """Load Scores into memory and check that a page can be made of them.
 
     Parameters
     ----------
@@ -41,7 +60,7 @@ def open_scores(path: Path) -> xr.Dataset:
 
     Returns
     -------
-    Metrics ``(model, cell)``, the coordinates of the cells and the attributes, with the labels of the models as texts.
+    See `load_scores`.
 
     Raises
     ------
@@ -53,80 +72,40 @@ def open_scores(path: Path) -> xr.Dataset:
 
 
 def load_scores(opened: xr.Dataset, file: Path) -> xr.Dataset:
-    """Do what `open_scores` does, with Scores of next-day forecasts that are open already."""
-    scores = loaded(opened, file)
-    check_dims(scores, file, _REQUIRED)
-    check_scores(scores, file)
-    return with_text_labels(scores)
+    """Load opened scores and check that a page can be made of them.
 
+    Parameters
+    ----------
+    opened
+        Scores ``(model, target, lead, cell)``; closed here.
+    file
+        Where they are from, for messages.
 
-def artifact_file(path: Path) -> Path:
-    """Give what is to be opened at a path: the ``scores.nc`` in a folder of scores, else the path itself.
-
-    Raises
-    ------
-    SoilcastError
-        A folder with neither scores nor a store in it.
-    """
-    if not path.is_dir() or (path / _STORE).is_file():
-        return path
-    if not (path / FILE).exists():
-        raise SoilcastError(f"{path}: there is no {FILE} in this folder: give a folder that soilcast evaluate wrote")
-    return path / FILE
-
-
-def loaded(opened: xr.Dataset, file: Path, again: str = "evaluate again") -> xr.Dataset:
-    """Load an opened artifact into memory, and close its file.
+    Returns
+    -------
+    The same in memory: dimensions in one order, leads ascending and whole days, labels and targets as texts.
 
     Raises
     ------
     SoilcastError
-        The file is damaged; ``again`` is the remedy.
+        They are damaged, or persistence is not among their models.
     """
-    try:
-        return opened.load()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise SoilcastError(f"{file}: cannot be read ({error}): the file is damaged; {again}") from error
-    finally:
-        opened.close()
-
-
-def with_text_labels(scores: xr.Dataset) -> xr.Dataset:
-    """Give the same scores with the labels of the models as texts."""
-    return scores.assign_coords(model=[str(label) for label in scores["model"].to_numpy()])
-
-
-def json_attribute(scores: xr.Dataset, name: str, again: str = "evaluate again") -> dict[str, Any]:
-    """Read an attribute that holds a JSON object; empty where there is none.
-
-    Raises
-    ------
-    SoilcastError
-        The text is no JSON object.
-    """
-    text = scores.attrs.get(name, "{}")
-    try:
-        found = json.loads(text)
-        json.dumps(found, indent=2)  # finds nesting too deep to be walked, while the fault can still be named
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SoilcastError(
-            f"{place_of(scores)}: attribute {name} is not JSON: the file is damaged; {again}"
-        ) from error
-    if not isinstance(found, dict):
-        raise SoilcastError(f"{place_of(scores)}: attribute {name} is not a JSON object: the file is damaged; {again}")
-    return found
-
-
-def place_of(scores: xr.Dataset) -> str:
-    """Give the file that scores were opened from, for messages."""
-    return str(scores.encoding.get("source", "scores"))
-
-
-def place_name(cell: xr.Dataset) -> str:
-    """Name the place of one cell, ``lat`` and ``lon`` [degrees] and, if it has one, its ``cell_name``."""
-    lat, lon = float(cell["lat"]), float(cell["lon"])
-    where = f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
-    return f"{cell['cell_name'].item()} ({where})" if "cell_name" in cell.coords else where
+    scores = loaded(opened, file).transpose(*_ORDER, ..., missing_dims="ignore")
+    optional = _IF_THERE | dict.fromkeys(METRICS, _BY_CELL)
+    check_dims(scores, file, _REQUIRED | {name: dims for name, dims in optional.items() if name in scores.variables})
+    _check_models(scores, file)
+    check_places(scores, file)
+    check_leads(scores, file)
+    if "pick_cell" in scores and not np.isin(scores["pick_cell"], np.arange(scores.sizes["cell"])).all():
+        raise SoilcastError(f"{file}: pick_cell names cells that are not there: the file is damaged; evaluate again")
+    if not scores.sizes.get("target"):
+        raise SoilcastError(f"{file}: it scores no target: the file is damaged; evaluate again")
+    if "tested_metric" in scores.coords and not set(map(str, scores["tested_metric"].to_numpy())) <= set(METRICS):
+        raise SoilcastError(f"{file}: tested_metric names what is no metric: the file is damaged; evaluate again")
+    for name in _JSON:
+        json_attribute(scores, name)
+    texts = [name for name in ("model", "target", "row", "reference", "tested_metric") if name in scores.coords]
+    return scores.sortby("lead").assign_coords({name: [str(one) for one in scores[name].to_numpy()] for name in texts})
 
 
 def networks(scores: xr.Dataset) -> list[str]:
@@ -134,30 +113,44 @@ def networks(scores: xr.Dataset) -> list[str]:
     return [str(label) for label in scores["model"].to_numpy()[~scores["is_baseline"].to_numpy().astype(bool)]]
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested JSON as ``a.b.c`` -> text, for a table of keys and values."""
-    rows: dict[str, str] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            rows |= flat(value, f"{prefix}{key}.")
-        else:
-            rows[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return rows
+def baselines(scores: xr.Dataset) -> list[str]:
+    """Labels of the baselines: persistence first."""
+    inside = networks(scores)
+    others = [str(label) for label in scores["model"].to_numpy() if str(label) not in (*inside, PERSISTENCE)]
+    return [PERSISTENCE, *others]
 
 
-def check_dims(
-    dataset: xr.Dataset, file: Path, required: Mapping[str, tuple[str, ...]], again: str = "evaluate again"
-) -> None:
-    """Refuse a dataset that lacks a variable, or has it with other dimensions."""
-    for name, dims in required.items():
-        if name not in dataset.variables or dataset[name].dims != dims:
-            raise SoilcastError(
-                f"{file}: {name} {dims} is missing: the file is damaged or of another soilcast; {again}"
-            )
+def ordered(scores: xr.Dataset) -> list[str]:
+    """Labels in the order of the tables: the networks, persistence, the other baselines."""
+    return [*networks(scores), *baselines(scores)]
 
 
-def check_scores(scores: xr.Dataset, file: Path) -> None:
-    """Refuse scores whose models, cells, picks or texts no page could be made of."""
+def targets(scores: xr.Dataset) -> list[str]:
+    """Names of the variables that are forecast."""
+    return [str(name) for name in scores["target"].to_numpy()]
+
+
+def guided_networks(scores: xr.Dataset) -> list[str]:
+    """Labels of the physics-guided networks: those with a water balance in their loss, as their configs have it."""
+    configs = json_attribute(scores, "configs")
+    return [label for label in networks(scores) if _balance(configs.get(label)) not in ("none", None)]
+
+
+def plain_network(scores: xr.Dataset) -> str | None:
+    """Label of the first network that is known to be trained without physical guidance."""
+    configs = json_attribute(scores, "configs")
+    return next((label for label in networks(scores) if _balance(configs.get(label)) == "none"), None)
+
+
+def _balance(config: Any) -> str | None:
+    """Water balance in the loss of a run: "none", "single" or "multi"; None where the config is not known."""
+    if not isinstance(config, dict):
+        return None
+    loss = config.get("loss")
+    return str(loss.get("balance", "none")) if isinstance(loss, dict) else "none"
+
+
+def _check_models(scores: xr.Dataset, file: Path) -> None:
     labels = [str(label) for label in scores["model"].to_numpy()]
     if PERSISTENCE not in labels:
         raise SoilcastError(
@@ -167,18 +160,3 @@ def check_scores(scores: xr.Dataset, file: Path) -> None:
         raise SoilcastError(
             f"{file}: two models have the same label: give each forecast its own label and evaluate again"
         )
-    check_places(scores, file)
-    if "pick_cell" in scores and not np.isin(scores["pick_cell"], np.arange(scores.sizes["cell"])).all():
-        raise SoilcastError(f"{file}: pick_cell names cells that are not there: the file is damaged; evaluate again")
-    for name in _JSON:
-        json_attribute(scores, name)
-
-
-def check_places(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
-    """Refuse cells that cannot be drawn or weighted."""
-    if dataset.sizes["cell"] == 0 or not np.isfinite(dataset["lat"]).all() or not np.isfinite(dataset["lon"]).all():
-        raise SoilcastError(f"{file}: it has no cells, or cells without a place: {again}")
-    if not np.isfinite(dataset["area"]).all():
-        raise SoilcastError(f"{file}: area is not a number in some cells: the file is damaged; {again}")
-    if ("grid_lat" in dataset.coords) != ("grid_lon" in dataset.coords):
-        raise SoilcastError(f"{file}: one axis of its grid is missing: the file is damaged; {again}")

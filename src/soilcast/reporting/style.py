@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
 from matplotlib.colors import Colormap
 
-from soilcast.reporting.scores import PERSISTENCE
+from soilcast.reporting.scores import PERSISTENCE, baselines, networks
+from soilcast.verify.metrics import METRICS, Metric
 
 # Okabe and Ito (2008): told apart under every common form of colour blindness.
 _NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -47,7 +48,15 @@ MAPS: dict[str, MapStyle] = {
     "kge": MapStyle("cividis", False, "poor", "good", reach=1.0),
     "bias": MapStyle("BrBG", True, "forecast too dry", "forecast too wet"),
 }
-"""The metrics that are mapped, in the order of the page."""
+"""The metrics of soilcast that are mapped, in the order of the page."""
+
+_DEFAULTS: dict[str, MapStyle] = {
+    "higher": MapStyle("cividis", False, "poor", "good"),
+    "lower": MapStyle("viridis", False, "good", "poor"),
+    "zero": MapStyle("BrBG", True, "too low", "too high"),
+    "nominal": MapStyle("cividis", False, "low", "high"),
+}
+"""How a metric that somebody registered is mapped, by which of its values is best."""
 
 DIFFERENCE = MapStyle("PuOr", True, "less consistent", "more consistent")
 """For the change of consistency against the plain network."""
@@ -56,18 +65,20 @@ IMPROVEMENT = MapStyle("RdBu", True, "less consistent", "more consistent")
 """The same in the colours of the paper's Figure 4: blue better, red worse."""
 
 
+def style_of(metric: str, known: Mapping[str, Metric] = METRICS) -> MapStyle:
+    """How a metric is drawn on a map: see `MAPS`; one that is not in it by which of its values is best."""
+    return MAPS.get(metric, _DEFAULTS[known[metric].best])
+
+
 def colours(scores: xr.Dataset) -> dict[str, str]:
     """Colour of every model: hues for networks, greys for baselines, persistence the darkest of them."""
-    labels = [str(label) for label in scores["model"].to_numpy()]
-    flags = scores["is_baseline"].to_numpy().astype(bool)
-    networks = [label for label, flag in zip(labels, flags, strict=True) if not flag]
-    return palette(networks, [label for label, flag in zip(labels, flags, strict=True) if flag])
+    return palette(networks(scores), baselines(scores))
 
 
-def palette(networks: Sequence[str], baselines: Sequence[str]) -> dict[str, str]:
-    """Colour of every label: see `colours`."""
-    others = [label for label in baselines if label != PERSISTENCE]
-    return _cycle(networks, _NETWORKS) | _cycle([PERSISTENCE, *others], _BASELINES)
+def palette(inside: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Colour of every label, of networks and of baselines: see `colours`."""
+    greys = [PERSISTENCE, *(label for label in others if label != PERSISTENCE)]
+    return _cycle(inside, _NETWORKS) | _cycle(greys, _BASELINES)
 
 
 def pretty_units(units: str) -> str:

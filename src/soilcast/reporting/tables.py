@@ -1,25 +1,28 @@
-"""The table of all models and baselines, as HTML and as Markdown, with persistence always in it."""
+"""The tables of all models and baselines, as HTML and as Markdown, with persistence always in them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from soilcast.reporting.scores import PERSISTENCE, networks
+from soilcast.reporting.artifacts import leads
+from soilcast.reporting.over_cells import as_shown, means, medians, ratios, summarised, summary_at
+from soilcast.reporting.scores import PERSISTENCE, networks, ordered, targets
 from soilcast.reporting.style import pretty_units
-from soilcast.verify.metrics import METRICS
-from soilcast.verify.summary import summarise
+from soilcast.verify.metrics import METRICS, Metric, metrics_of
 
-ACCURACY = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill")
 CONSISTENCY = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "consistency_w2_masked")
-HEADLINE = (*ACCURACY, "consistency_w1", "consistency_w2")
+INTERVALS = ("crps", "coverage_50", "coverage_90", "width_90")
+EXTREMES = ("rmse_dry", "rmse_wet")
 
-_DECIMALS = {"rmse": 4, "ubrmse": 4, "bias": 4}
+_ACCURACY = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill")
+_HEADLINE = (*_ACCURACY, "consistency_w1", "consistency_w2")
+_ELSEWHERE = ("kge_2012", "ratio", *CONSISTENCY, *INTERVALS, *EXTREMES)
 _HEADS = {
     "bias": "Bias",
     "r2": "R²",
@@ -29,6 +32,7 @@ _HEADS = {
     "consistency_w2": "Consistency W2",
     "consistency_w2_masked": "W2, with observed mask",
 }
+_FEW_COLUMNS = 6
 _DASH = "–"
 
 PERSISTENCE_NOTE = (
@@ -37,126 +41,31 @@ PERSISTENCE_NOTE = (
 )
 
 
-def number(value: float, metric: str) -> str:
+def number(value: float, metric: str, known: Mapping[str, Metric] = METRICS) -> str:
     """One value of a metric: 4 decimals for soil moisture, 3 for others, none from 100 on; a dash for NaN."""
     if not np.isfinite(value):
         return _DASH
-    text = f"{value:.{0 if abs(value) >= 100 else _DECIMALS.get(metric, 3)}f}"
+    text = f"{value:.{0 if abs(value) >= 100 else _decimals(metric, known)}f}"
     if float(text) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "−")
 
 
-def summarised(summary: pd.DataFrame, label: str, metric: str, statistic: Literal["median", "mean"]) -> float:
-    """One number of the summary of the scores, NaN where no cell has a value."""
-    return float(summary[f"{metric}_{statistic}"].to_numpy()[summary.index.get_loc(label)])
-
-
-def head(metric: str) -> str:
+def head(metric: str, known: Mapping[str, Metric] = METRICS) -> str:
     """Heading of a metric, without its unit."""
-    return _HEADS.get(metric, METRICS[metric].symbol)
+    return _HEADS.get(metric, known[metric].symbol)
 
 
-def shown(scores: xr.Dataset, metrics: Sequence[str]) -> list[str]:
-    """Those of the metrics that the scores hold."""
-    return [metric for metric in metrics if metric in scores]
-
-
-def ordered(scores: xr.Dataset) -> list[str]:
-    """Labels in the order of the tables: the networks, persistence, the other baselines."""
-    others = [str(m) for m in scores["model"].to_numpy() if str(m) not in networks(scores) and str(m) != PERSISTENCE]
-    return [*networks(scores), PERSISTENCE, *others]
-
-
-def best(summary: pd.DataFrame, metric: str, labels: Sequence[str]) -> set[str]:
-    """Labels with the best median, all that tie to the digits shown; none if fewer than two can be compared."""
-    medians = summary.loc[list(labels), f"{metric}_median"].dropna()
-    if len(medians) < 2:
-        return set()
-    distance = {"higher": -medians, "lower": medians, "zero": medians.abs()}[METRICS[metric].best]
-    rounded = distance.round(_DECIMALS.get(metric, 3))
-    winners = rounded.index[rounded == rounded.min()]
-    return set() if len(winners) == len(medians) else {str(label) for label in winners}
-
-
-def html_table(scores: xr.Dataset, metrics: Sequence[str] = HEADLINE, *, marks: bool = True) -> str:
-    """Table of area-weighted medians with the means beneath, one row per model.
-
-    Parameters
-    ----------
-    scores
-        What `open_scores` gives.
-    metrics
-        Columns; those that the scores lack are left out.
-    marks
-        Mark the best network and the best of all in each column of accuracy.
-    """
-    summary = summarise(scores)
-    columns = shown(scores, metrics)
-    inside = networks(scores)
-    leaders = {m: best(summary, m, inside) if marks and m in ACCURACY else set() for m in columns}
-    overall = {m: best(summary, m, ordered(scores)) if marks and m in ACCURACY else set() for m in columns}
-    heads = "".join(f"<th scope=col>{head(m)}{unit_line(m)}</th>" for m in columns)
-    body = []
-    for label in ordered(scores):
-        cells = []
-        for metric in columns:
-            kinds = [name for name, who in (("lead", leaders[metric]), ("top", overall[metric])) if label in who]
-            median, mean = _both(summary, label, metric)
-            attribute = f' class="{" ".join(kinds)}"' if kinds else ""
-            beneath = "" if median == mean == _DASH else f"<i>{mean}</i>"
-            cells.append(f"<td{attribute}><b>{median}</b>{beneath}</td>")
-        kind = "network" if label in inside else "baseline"
-        star = "<sup>*</sup>" if label == PERSISTENCE else ""
-        first = " first" if label == PERSISTENCE else ""
-        body.append(f'<tr class="{kind}{first}"><th scope=row>{escape(label)}{star}</th>{"".join(cells)}</tr>')
-    kind = "scores narrow" if len(columns) < 6 else "scores"
-    return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr><th scope="col">Model</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def markdown_table(scores: xr.Dataset) -> str:
-    """Give the headline table as GitHub Markdown: area-weighted ``median (mean)``, networks first, then the baselines.
-
-    Parameters
-    ----------
-    scores
-        What `open_scores` gives: metrics ``(model, cell)``.
-    """
-    summary = summarise(scores)
-    columns = shown(scores, HEADLINE)
-    lines = [
-        "| Model | " + " | ".join(plain_head(metric) for metric in columns) + " |",
-        "|:--|" + "--:|" * len(columns),
-    ]
-    for label in ordered(scores):
-        values = [_pair(*_both(summary, label, metric)) for metric in columns]
-        name = plain(label) if label in networks(scores) else f"*{plain(label)}*"
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _both(summary: pd.DataFrame, label: str, metric: str) -> tuple[str, str]:
-    median, mean = summarised(summary, label, metric, "median"), summarised(summary, label, metric, "mean")
-    return number(median, metric), number(mean, metric)
-
-
-def _pair(median: str, mean: str) -> str:
-    return _DASH if median == mean == _DASH else f"{median} ({mean})"
-
-
-def unit_line(metric: str) -> str:
-    """Unit of a metric beneath its heading, as HTML."""
-    units = pretty_units(METRICS[metric].units)
-    return f"<small>{units}</small>" if units else ""
-
-
-def plain_head(metric: str) -> str:
+def plain_head(metric: str, known: Mapping[str, Metric] = METRICS) -> str:
     """Heading of a metric with its unit in brackets."""
-    units = pretty_units(METRICS[metric].units)
-    return f"{head(metric)} [{units}]" if units else head(metric)
+    units = pretty_units(known[metric].units)
+    return f"{head(metric, known)} [{units}]" if units else head(metric, known)
+
+
+def unit_line(metric: str, known: Mapping[str, Metric] = METRICS) -> str:
+    """Unit of a metric beneath its heading, as HTML."""
+    units = pretty_units(known[metric].units)
+    return f"<small>{escape(units)}</small>" if units else ""
 
 
 def plain(text: str) -> str:
@@ -164,3 +73,203 @@ def plain(text: str) -> str:
     # A label from a file must not end the cell, start markup, or pass HTML on to the page that shows the Markdown.
     kept = "".join(f"\\{sign}" if sign in "\\|*_`[]#~" else sign for sign in " ".join(text.split()))
     return escape(kept, quote=False)
+
+
+def shown(scores: xr.Dataset, metrics: Sequence[str]) -> list[str]:
+    """Those of the metrics that the scores hold."""
+    return [metric for metric in metrics if metric in scores]
+
+
+def own_metrics(scores: xr.Dataset) -> list[str]:
+    """Metrics of the scores that somebody added to those of soilcast, also where they are not registered here."""
+    return [metric for metric in metrics_of(scores) if metric not in (*_HEADLINE, *_ELSEWHERE)]
+
+
+def headline_metrics(scores: xr.Dataset) -> list[str]:
+    """Metrics that the scoreboard of a lead has as columns."""
+    return [*shown(scores, _HEADLINE), *own_metrics(scores)]
+
+
+def best(summary: pd.DataFrame, metric: str, labels: Sequence[str], known: Mapping[str, Metric] = METRICS) -> set[str]:
+    """Labels with the best median, all that tie to the digits shown; none if fewer than two can be compared."""
+    median = summary.loc[list(labels), f"{metric}_median"].dropna()
+    distances = {"higher": -median, "lower": median, "zero": median.abs()}
+    if len(median) < 2 or known[metric].best not in distances:
+        return set()
+    rounded = distances[known[metric].best].round(_decimals(metric, known))
+    winners = rounded.index[rounded == rounded.min()]
+    return set() if len(winners) == len(median) else {str(label) for label in winners}
+
+
+def scoreboard(
+    scores: xr.Dataset, target: str, lead: int, metrics: Sequence[str] | None = None, *, marks: bool = True
+) -> str:
+    """Draw the table of a target at a lead as HTML: a row a model, area-weighted medians with the means beneath.
+
+    Parameters
+    ----------
+    scores
+        What `open_scores` gives.
+    target, lead
+        What is shown.
+    metrics
+        Columns; those that the scores lack are left out. By default those of `headline_metrics`.
+    marks
+        Mark the best network and the best of all in each column of accuracy.
+    """
+    summary = summary_at(scores, target, lead)
+    known = metrics_of(scores)
+    columns = headline_metrics(scores) if metrics is None else shown(scores, metrics)
+    marked = [metric for metric in columns if marks and metric not in CONSISTENCY]
+    leaders = {metric: best(summary, metric, networks(scores), known) for metric in marked}
+    overall = {metric: best(summary, metric, ordered(scores), known) for metric in marked}
+    rows = {
+        label: [
+            _cell(
+                *_both(summary, label, metric, known),
+                [name for name, who in (("lead", leaders), ("top", overall)) if label in who.get(metric, ())],
+            )
+            for metric in columns
+        ]
+        for label in ordered(scores)
+    }
+    starred = {"skill", *CONSISTENCY}.intersection(columns)  # the columns that `PERSISTENCE_NOTE` explains
+    heads = [f"{escape(head(metric, known))}{unit_line(metric, known)}" for metric in columns]
+    return _html(scores, "Model", heads, rows, narrow=len(columns) < _FEW_COLUMNS, star=bool(starred))
+
+
+def lead_table(scores: xr.Dataset, target: str) -> str:
+    """Draw the table of a target by lead as HTML: a row a model, the RMSE ratio to persistence above the RMSE.
+
+    Both are area-weighted medians over the cells. A ratio below 1 is tinted, the least of a lead has a dot, both by
+    the digits shown.
+    """
+    labels = ordered(scores)
+    ratio, rmse = _by_lead(scores, target)
+    tinted, least = as_shown(ratio) < 1, _least(ratio)
+    rows = {
+        label: [
+            _cell(
+                number(ratio[row, column], "ratio"),
+                number(rmse[row, column], "rmse"),
+                [name for name, there in (("lead", tinted), ("top", least)) if there[row, column]],
+            )
+            for column in range(ratio.shape[1])
+        ]
+        for row, label in enumerate(labels)
+    }
+    return _html(scores, "Days ahead", [str(lead) for lead in leads(scores)], rows, narrow=True)
+
+
+def markdown_table(scores: xr.Dataset, target: str | None = None, lead: int | None = None) -> str:
+    """Give the table of a lead as GitHub Markdown: area-weighted ``median (mean)``, networks first, then baselines.
+
+    Parameters
+    ----------
+    scores
+        What `open_scores` gives.
+    target, lead
+        What is shown; by default the first of each.
+    """
+    summary = summary_at(scores, target or targets(scores)[0], lead or leads(scores)[0])
+    columns, known = headline_metrics(scores), metrics_of(scores)
+    rows = {
+        _plain_label(scores, label): [_pair(*_both(summary, label, metric, known)) for metric in columns]
+        for label in ordered(scores)
+    }
+    return _markdown("Model", [plain_head(metric, known) for metric in columns], rows.items())
+
+
+def markdown_leads(scores: xr.Dataset, target: str) -> str:
+    """Give the RMSE ratio to persistence of each model by lead as GitHub Markdown, and below it what intervals cover.
+
+    Parameters
+    ----------
+    scores
+        What `open_scores` gives.
+    target
+        The variable that is forecast.
+    """
+    labels = ordered(scores)
+    ratio, rmse = _by_lead(scores, target)
+    rows = [
+        (_plain_label(scores, label), [number(value, "ratio") for value in ratio[row]])
+        for row, label in enumerate(labels)
+    ]
+    if "coverage_90" in scores:
+        covered = means(scores, scores["coverage_90"].sel(target=target)).sel(model=labels).to_numpy()
+        rows += [
+            (
+                f"{plain(label)}, share within its 90 % interval",
+                [number(value, "coverage_90") for value in covered[row]],
+            )
+            for row, label in enumerate(labels)
+            if np.isfinite(covered[row]).any()
+        ]
+    persistence = rmse[labels.index(PERSISTENCE)]
+    rows.append((f"*{PERSISTENCE}*, RMSE [m³ m⁻³]", [number(value, "rmse") for value in persistence]))
+    return _markdown("Days ahead", [str(lead) for lead in leads(scores)], rows)
+
+
+def _decimals(metric: str, known: Mapping[str, Metric]) -> int:
+    return 4 if metric in known and known[metric].units == "m3 m-3" else 3
+
+
+def _by_lead(scores: xr.Dataset, target: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Medians of the ratio to persistence and of the RMSE, ``(model, lead)`` in the order of the tables."""
+    labels = ordered(scores)
+    rmse = medians(scores, scores["rmse"].sel(target=target))
+    return ratios(scores, target).sel(model=labels).to_numpy(), rmse.sel(model=labels).to_numpy()
+
+
+def _least(ratio: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Mark the least of each column and what ties with it to the digits shown; none where all tie."""
+    rounded = np.where(np.isfinite(ratio), as_shown(ratio), np.inf)
+    least = (rounded == rounded.min(axis=0)) & np.isfinite(rounded)
+    return np.asarray(least & (least.sum(axis=0) < np.isfinite(rounded).sum(axis=0)))
+
+
+def _both(summary: pd.DataFrame, label: str, metric: str, known: Mapping[str, Metric]) -> tuple[str, str]:
+    median, mean = (summarised(summary, label, metric, statistic) for statistic in ("median", "mean"))
+    return number(median, metric, known), number(mean, metric, known)
+
+
+def _cell(upper: str, lower: str, classes: Sequence[str]) -> str:
+    attribute = f' class="{" ".join(classes)}"' if classes else ""
+    return f"<td{attribute}><b>{upper}</b>{'' if upper == lower == _DASH else f'<i>{lower}</i>'}</td>"
+
+
+def _html(
+    scores: xr.Dataset,
+    corner: str,
+    heads: Iterable[str],
+    rows: dict[str, list[str]],
+    *,
+    narrow: bool,
+    star: bool = False,
+) -> str:
+    inside = networks(scores)
+    body = []
+    for label, cells in rows.items():
+        kind = "network" if label in inside else "baseline first" if label == PERSISTENCE else "baseline"
+        mark = "<sup>*</sup>" if star and label == PERSISTENCE else ""
+        body.append(f'<tr class="{kind}"><th scope=row>{escape(label)}{mark}</th>{"".join(cells)}</tr>')
+    columns = "".join(f"<th scope=col>{one}</th>" for one in heads)
+    return (
+        f'<div class="scroll"><table class="scores{" narrow" if narrow else ""}"><thead><tr>'
+        f'<th scope="col">{corner}</th>{columns}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    )
+
+
+def _markdown(corner: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|:--|" + "--:|" * len(heads)]
+    lines += [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _plain_label(scores: xr.Dataset, label: str) -> str:
+    return plain(label) if label in networks(scores) else f"*{plain(label)}*"
+
+
+def _pair(median: str, mean: str) -> str:
+    return _DASH if median == mean == _DASH else f"{median} ({mean})"

@@ -3,44 +3,93 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from soilcast.reporting.scores import PERSISTENCE, networks
+from soilcast.reporting.artifacts import leads
+from soilcast.reporting.over_cells import (
+    against,
+    as_shown,
+    best_network,
+    best_with_intervals,
+    means,
+    medians,
+    ratios,
+    summarised,
+    summary_at,
+    with_intervals,
+)
+from soilcast.reporting.scores import PERSISTENCE, baselines, guided_networks, networks, plain_network, targets
 from soilcast.reporting.style import pretty_units
-from soilcast.reporting.tables import number, ordered, summarised
+from soilcast.reporting.tables import number
+from soilcast.reporting.wording import PERCENT, at_leads, enumerated, knows_observed_weather
 from soilcast.verify.metrics import METRICS
-from soilcast.verify.summary import summarise
 
 UNTESTED = "Differences are not tested for significance."
-PLAIN = "LSTM"
-"""Label of the network without a physical loss, to which the physics-guided ones are compared."""
+SIGNIFICANT = 0.05
+"""Probability of a difference by chance below which it is called significant."""
+
+HELD = (0.88, 0.92)
+"""A 90 % interval that covers as many of the observations is called about right."""
+
+_DAMPED = "damped anomaly"
+_BAND = f"88 to 92{PERCENT}"
+_OBSERVED = "with observed weather"
 
 
 def verdict(scores: xr.Dataset) -> list[str]:
-    """Say how the networks stand to persistence, to the other baselines and to the plain LSTM.
+    """State how the networks compare with the baselines and the plain network, and what their intervals cover.
 
-    The area-weighted median RMSE decides; where the mean says the opposite, that is said too.
+    Of one lead the area-weighted median RMSE decides; where the mean disagrees, that is stated too. Of several leads
+    the area-weighted median over the cells of the RMSE ratio decides. Either to the digits shown. A network that knew
+    the observed weather of the days ahead is only compared in a sentence that says so.
 
     Returns
     -------
-    Sentences, plain text (not escaped); the last one says that significance is not tested.
+    Sentences, plain text (not escaped): of several targets the first is on all of them; the last ones say what is
+    tested for significance, or that nothing is.
     """
-    summary = summarise(scores)
+    if not networks(scores):
+        return ["Only baselines were scored: there is no network to evaluate."]
+    names = targets(scores)
+    of_target = _next_day if scores.sizes["lead"] == 1 else _by_lead
+    each = [
+        f"{target}: {sentence}" if len(names) > 1 or of_target is _by_lead else sentence[:1].upper() + sentence[1:]
+        for target in names
+        for sentence in (*of_target(scores, target), *_significance(scores, target))
+    ]
+    tested = "difference_p" in scores and bool(np.isfinite(scores["difference_p"]).any())
+    return [*([] if len(names) == 1 else [_over_all(scores)]), *each, *([] if tested else [UNTESTED])]
+
+
+def wins(scores: xr.Dataset, target: str, label: str, baseline: str) -> npt.NDArray[np.bool_]:
+    """Tell at which leads a model's median RMSE ratio to a baseline is below 1 to the digits shown, ``(lead,)``."""
+    if baseline == PERSISTENCE:
+        ratio = ratios(scores, target).sel(model=label)
+    else:
+        ratio = medians(scores, against(scores, target, baseline).sel(model=label))
+    return np.asarray(as_shown(ratio.to_numpy()) < 1)
+
+
+# One lead
+
+
+def _next_day(scores: xr.Dataset, target: str) -> list[str]:
+    summary = summary_at(scores[["rmse", "area", "is_baseline"]], target, leads(scores)[0])
     rmse = summary["rmse_median"].astype(float)
     rivals = [label for label in networks(scores) if np.isfinite(rmse[label])]
-    if not networks(scores):
-        return ["Only baselines were scored: there is no network to judge."]
     if not rivals or not np.isfinite(rmse[PERSISTENCE]):
         return ["No verdict: the networks and persistence have no cell with a finite RMSE in common."]
     champion = str(rmse[rivals].idxmin())
+    weather = f"{_OBSERVED.capitalize()}: " if knows_observed_weather(scores, champion) else ""
     return [
-        _against_persistence(rmse, rivals, champion),
+        weather + _against_persistence(rmse, rivals, champion),
         *_mean_disagrees(summary, champion),
-        *_won_area(scores, champion),
+        *_won_area(scores, target, champion, weather),
         *_against_baselines(scores, rmse, champion),
-        *_against_plain(rmse, rivals),
-        UNTESTED,
+        *_against_plain(scores, rmse, rivals),
+        *(_coverage(scores, target) if with_intervals(scores, target) else []),
     ]
 
 
@@ -72,38 +121,137 @@ def _mean_disagrees(summary: pd.DataFrame, champion: str) -> list[str]:
     return [f"By the mean over the area it is the other way round: {_show(ours)} against {_show(theirs)}."]
 
 
-def _won_area(scores: xr.Dataset, champion: str) -> list[str]:
-    skill = scores["skill"].sel(model=champion).to_numpy()
+def _won_area(scores: xr.Dataset, target: str, champion: str, weather: str) -> list[str]:
+    skill = scores["skill"].sel(model=champion, target=target).isel(lead=0).to_numpy()
     area = np.where(np.isfinite(skill), scores["area"].to_numpy(), 0.0)
     if area.sum() <= 0:
         return []
-    share = float(area[skill > 0].sum() / area.sum())
-    return [
-        f"{champion} has a lower error than persistence on {100 * share:.0f}\N{NO-BREAK SPACE}% of the scored area."
-    ]
+    share = f"{100 * float(area[skill > 0].sum() / area.sum()):.0f}{PERCENT}"
+    return [f"{weather}{champion} has a lower error than persistence on {share} of the scored area."]
 
 
 def _against_baselines(scores: xr.Dataset, rmse: pd.Series[float], champion: str) -> list[str]:
-    baselines = [label for label in ordered(scores) if label not in networks(scores) and np.isfinite(rmse[label])]
-    strongest = str(rmse[baselines].idxmin())
+    strongest = str(rmse[[label for label in baselines(scores) if np.isfinite(rmse[label])]].idxmin())
     ours, theirs = _show(rmse[champion]), _show(rmse[strongest])
     if strongest == PERSISTENCE or ours == theirs or rmse[champion] < rmse[strongest]:
         return []
     return [f"The strongest baseline, {strongest}, is better than every network: {theirs} against {ours}."]
 
 
-def _against_plain(rmse: pd.Series[float], rivals: list[str]) -> list[str]:
-    guided = [label for label in rivals if label != PLAIN]
-    if PLAIN not in rivals or not guided:
+def _against_plain(scores: xr.Dataset, rmse: pd.Series[float], rivals: list[str]) -> list[str]:
+    plain = plain_network(scores)
+    guided = [label for label in guided_networks(scores) if label in rivals]
+    if plain not in rivals or not guided:
         return []
     parts = []
     for label in guided:
-        if _show(rmse[label]) == _show(rmse[PLAIN]):
+        if _show(rmse[label]) == _show(rmse[plain]):
             parts.append(f"{label} the same")
         else:
-            word = "lower" if rmse[label] < rmse[PLAIN] else "higher"
-            parts.append(f"{label} {_percent(rmse[label], rmse[PLAIN])} {word}")
-    return [f"Against the plain {PLAIN} ({_show(rmse[PLAIN])}), the median RMSE is: {', '.join(parts)}."]
+            word = "lower" if rmse[label] < rmse[plain] else "higher"
+            parts.append(f"{label} {_percent(rmse[label], rmse[plain])} {word}")
+    return [f"Against the plain {plain} ({_show(rmse[plain])}), the median RMSE is: {', '.join(parts)}."]
+
+
+# Several leads
+
+
+def _over_all(scores: xr.Dataset) -> str:
+    best = {target: best_network(scores, target) for target in targets(scores)}
+    known = {target: label for target, label in best.items() if label is not None}
+    if not known:
+        return "No verdict: the networks and persistence have no cell with an error in common."
+    scored = {target: np.isfinite(ratios(scores, target).sel(model=label)) for target, label in known.items()}
+    total = sum(int(there.sum()) for there in scored.values())
+    parts = []
+    for baseline in baselines(scores):
+        won = sum(int(wins(scores, target, label, baseline).sum()) for target, label in known.items())
+        parts.append(f"{_named(baseline)} at {'all' if won == total else f'{won} of'} {total}")
+    observed = any(knows_observed_weather(scores, label) for label in known.values())
+    weather = f"{_OBSERVED} " if observed else ""
+    return f"Over {total} pairs of target and lead, {weather}the best network of each target beats {enumerated(parts)}."
+
+
+def _by_lead(scores: xr.Dataset, target: str) -> list[str]:
+    return [_standing(scores, target), *_coverage(scores, target)]
+
+
+def _standing(scores: xr.Dataset, target: str) -> str:
+    label = best_network(scores, target)
+    if label is None:
+        return "no verdict, as the networks and persistence have no cell with an error in common."
+    there = leads(scores)
+    ratio = ratios(scores, target).sel(model=label).to_numpy()
+    first, last = (number(float(one), "ratio") for one in ratio[[0, -1]])
+    numbers = f"(median RMSE ratio {first} at lead {there[0]} and {last} at lead {there[-1]})"
+    won = {baseline: wins(scores, target, label, baseline) for baseline in baselines(scores)}
+    others = [f"{_named(name)} at {at_leads(there, won[name])}" for name in won if name != PERSISTENCE]
+    observed = knows_observed_weather(scores, label)
+    weather, it = (f"{_OBSERVED} ", f"{_OBSERVED.capitalize()} it") if observed else ("", "It")
+    rest = f" {it} beats {enumerated(others)}." if others else ""
+    if won[PERSISTENCE].any():
+        return f"{weather}{label} beats persistence at {at_leads(there, won[PERSISTENCE])} {numbers}.{rest}"
+    which = f"no network beats persistence at any lead; best is {label}"
+    if len(networks(scores)) == 1:
+        which = f"{label} beats persistence at no lead"
+    return f"{weather}{which} {numbers}.{rest}"
+
+
+# Intervals and tests, of any number of leads
+
+
+def _coverage(scores: xr.Dataset, target: str) -> list[str]:
+    """State what share of the observations lies in the 90 % interval of the best network that has one."""
+    if not with_intervals(scores, target):
+        return ["no network gives intervals."]
+    label = best_with_intervals(scores, target)
+    if label is None:
+        return []
+    covered = means(scores, scores["coverage_90"].sel(target=target, model=label)).to_numpy()
+    known = covered[np.isfinite(covered)]
+    low, high = (f"{100 * share:.1f}" for share in (known.min(), known.max()))
+    shares = f"{low}{PERCENT}" if low == high else f"{low} to {high}{PERCENT}"
+    text = f"the 90{PERCENT} interval of {label} covers {shares} of the observations"
+    every = " at every lead" if len(known) > 1 else ""
+    held = (as_shown(covered) >= HELD[0]) & (as_shown(covered) <= HELD[1])
+    if held.all():
+        return [f"{text}: about 90{PERCENT} ({_BAND}) at {at_leads(leads(scores), held)}."]
+    if known.min() > HELD[1]:
+        return [f"{text}: more than {_BAND}{every}, so the interval is too wide."]
+    if known.max() < HELD[0]:
+        return [f"{text}: less than {_BAND}{every}, so the interval is too narrow."]
+    return [f"{text}: about 90{PERCENT} ({_BAND}) only at {at_leads(leads(scores), held)}."]
+
+
+def _significance(scores: xr.Dataset, target: str) -> list[str]:
+    """State at which leads the RMSE of the best network differs from that of each baseline by more than chance."""
+    label = best_network(scores, target)
+    if "difference" not in scores or label is None:
+        return []
+    there, lower, higher = leads(scores), [], []
+    for baseline in baselines(scores):
+        try:
+            place = {"tested_metric": "rmse", "row": label, "reference": baseline, "target": target}
+            tested = scores[["difference", "difference_p"]].sel(place)
+        except KeyError:  # rows of several seeds have names of their own, and references are chosen
+            continue
+        difference, p = tested["difference"].to_numpy(), tested["difference_p"].to_numpy()
+        if not np.isfinite(p).any():  # too short a test period
+            continue
+        certain = p < SIGNIFICANT
+        lower.append(f"that of {_named(baseline)} at {at_leads(there, certain & (difference < 0))}")
+        if (certain & (difference > 0)).any():
+            higher.append(f"that of {_named(baseline)} at {at_leads(there, certain & (difference > 0))}")
+    if not lower:
+        return []
+    weather = f", {_OBSERVED}," if knows_observed_weather(scores, label) else ""
+    rest = f", and significantly higher than {enumerated(higher)}" if higher else ""
+    text = f"the median RMSE of {label}{weather} is significantly (p < {SIGNIFICANT}) lower than"
+    return [f"{text} {enumerated(lower)}{rest}."]
+
+
+def _named(baseline: str) -> str:
+    return f"the {baseline}" if baseline == _DAMPED else baseline
 
 
 def _show(value: float) -> str:
@@ -114,4 +262,4 @@ def _percent(value: float, reference: float) -> str:
     if reference == 0:
         return "infinitely"
     change = 100 * abs(value / reference - 1)
-    return f"{change:.0f}\N{NO-BREAK SPACE}%" if change >= 10 else f"{change:.1f}\N{NO-BREAK SPACE}%"
+    return f"{change:.0f}{PERCENT}" if change >= 10 else f"{change:.1f}{PERCENT}"

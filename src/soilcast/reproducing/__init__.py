@@ -10,13 +10,14 @@ from pathlib import Path
 from soilcast.comparing import train_and_forecast
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
-from soilcast.experiments import PARTS, Plan, load_study
+from soilcast.experiments import PARTS, load_study
 from soilcast.files import refuse_existing
-from soilcast.reproducing.dossier import Findings, skipped, write_dossier
-from soilcast.reproducing.judging import judge_study
+from soilcast.reproducing.dossier import Findings, skipped
 from soilcast.reproducing.plans import StudyPlan, plan_study
+from soilcast.reproducing.scorer import StudyScorer
 from soilcast.schema import nearest
 from soilcast.training.checkpoint import CHECKPOINT
+from soilcast.training.config import Config
 from soilcast.training.run import RECORD, open_run
 from soilcast.verify.climate import CLIMATE_SETS
 from soilcast.workers import refuse_unguarded
@@ -48,8 +49,9 @@ def reproduce(
     """Reproduce a part of the paper, or all of it, on a cube, and write the dossier.
 
     Every run has the name of all that its weights depend on: config, cube, code. One that is finished is used again, by
-    whatever part asks for it; one that was stopped is gone on with. The dossier does not depend on when it was stopped,
-    nor on ``jobs``.
+    whatever part asks for it; one that was stopped is resumed. A study stands in the dossier as soon as its own runs
+    are done; the whole dossier does not depend on when it was stopped, nor on ``jobs``. Several days ahead
+    (``task.lead_days``), every study is shown at each lead, of the first layer.
 
     Parameters
     ----------
@@ -75,19 +77,20 @@ def reproduce(
     progress
         Show bars.
     tell
-        Called with a line after each step.
+        Called with a line after each step; with several jobs from another thread too.
 
     Returns
     -------
     The path of the page. A row that the cube has not the variables for is skipped, a run that fails is left out; both
-    are listed in the dossier, with the reason.
+    are listed in the dossier, with the reason, as is a study that cannot be scored.
 
     Raises
     ------
     SoilcastError
-        There is no such part, a setting that does not fit, a cube in which nothing can be run, all runs failed.
+        There is no such part, a setting that does not fit, a cube in which nothing can be run, all runs failed, no
+        study can be scored.
     KeyboardInterrupt
-        Ctrl-C or SIGTERM; the same call goes on.
+        Ctrl-C or SIGTERM; the dossier has the studies that are done, and the same call goes on.
     """
     refuse_unguarded()
     if zones not in CLIMATE_SETS:
@@ -102,27 +105,27 @@ def reproduce(
         raise SoilcastError(f"{cube}: it has not the variables for any run: {_first_reason(plans)}")
     known = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
     tell(f"{len(runs)} runs, of which {len(known)} are there already")
-    _remove_unfinished(out / "runs", known)
-    jobs = jobs or len(os.sched_getaffinity(0))
-    forecasts, faults = train_and_forecast(
-        cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, tell=tell
-    )
+    finished = _keep_resumable(out / "runs", known)
+    jobs = min(jobs or len(os.sched_getaffinity(0)), len(runs))
+    findings = Findings(cube, out / "runs", plans, quick, settings)
+    with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, tell=tell) as scorer:
+        forecasts, faults = train_and_forecast(
+            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, tell=tell, ended=scorer.note_run
+        )
     if not forecasts:
         reason = next(iter(faults.values()))
         raise SoilcastError(f"no run came to a forecast ({reason}): mend this, and start again")
-    judged = [judge_study(plan, forecasts, cube, progress=progress) for plan in plans]
-    findings = Findings(cube, out / "runs", plans, judged, faults, quick, settings)
-    page = write_dossier(findings, out / "dossier")
+    page = scorer.score_rest(progress=progress)
     tell(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
     return page
 
 
 def _plan(
     part: str | Path, cube: Path, settings: Sequence[str], seeds: int | None, *, quick: bool, zones: str
-) -> tuple[list[StudyPlan], Mapping[str, Plan]]:
+) -> tuple[list[StudyPlan], Mapping[str, Config]]:
     studies = {name: load_study(name) for name in (PARTS if str(part) == _ALL else (part,))}
     plans: list[StudyPlan] = []
-    runs: dict[str, Plan] = {}
+    runs: dict[str, Config] = {}
     with open_cube(cube) as opened:
         for name, study in studies.items():
             stem = str(name) if str(name) in PARTS else Path(name).stem
@@ -134,12 +137,13 @@ def _plan(
     return plans, runs
 
 
-def _remove_unfinished(folder: Path, names: Sequence[str]) -> None:
-    """Remove runs that cannot be gone on with, so that they are trained, and what went wrong is told, once more."""
-    for name in names:
-        run = folder / name
-        if open_run(run).record["status"] not in _FINISHED and not (workplace_of(run) / CHECKPOINT).exists():
+def _keep_resumable(folder: Path, names: Sequence[str]) -> set[str]:
+    """Name the runs that are finished, and remove those that cannot be resumed, so that they are trained once more."""
+    finished = {name for name in names if open_run(folder / name).record["status"] in _FINISHED}
+    for run in (folder / name for name in names if name not in finished):
+        if not (workplace_of(run) / CHECKPOINT).exists():
             shutil.rmtree(run)
+    return finished
 
 
 def _first_reason(plans: Sequence[StudyPlan]) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from soilcast.reporting.tables import head
-from soilcast.reproducing.judging import Judged
+from soilcast.reproducing.study_scores import StudyScores
+from soilcast.verify.metrics import BUILT_IN
 from soilcast.verify.significance import FEWEST_BLOCKS, Estimate, FieldTest, gain, judge_field
 
 Verdict = Literal["better", "worse", "no difference", "not tested"]
@@ -69,7 +70,12 @@ class Claim:
         """Say it."""
         name, ahead = name_of(self.metric), float(self.estimate.value) * gain(self.metric) >= 0
         amount, sense = self._amount(1 if ahead else -1), "better" if ahead else "worse"
-        said = {
+        unknown = (
+            f"the test period has fewer than {FEWEST_BLOCKS} blocks of days"
+            if self.metric in BUILT_IN
+            else "days cannot be resampled in a metric of one's own"
+        )
+        sentence = {
             "better": f"{self.row} beats {self.reference} in {name} by {amount}",
             "worse": f"{self.row} is worse than {self.reference} in {name} by {amount}",
             "no difference": (
@@ -77,11 +83,11 @@ class Claim:
                 f"is {sense} by {amount}"
             ),
             "not tested": (
-                f"The difference in {name} between {self.row} and {self.reference} is not tested, since the test "
-                f"period has fewer than {FEWEST_BLOCKS} blocks of days: {self.row} is {sense} by {amount}"
+                f"The difference in {name} between {self.row} and {self.reference} is not tested, since "
+                f"{unknown}: {self.row} is {sense} by {amount}"
             ),
         }[self.verdict]
-        return f"{said}{self._where()}.{self._alone()}"
+        return f"{sentence}{self._where()}.{self._alone()}"
 
     def _amount(self, sense: int) -> str:
         """The difference with its interval, positive where it is in favour (or, by ``sense``, against) the row."""
@@ -112,43 +118,42 @@ class Claim:
         return "" if self.seeds > 1 else " With one seed, chance in training is not in the interval."
 
 
-def make_claim(judged: Judged, row: str, reference: str, metric: str) -> Claim:
+def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Claim:
     """Compare two rows; the pair is one of those that the sample was taken for."""
-    sample = judged.sample
-    both = [sample.over_area(one, metric) for one in (row, reference)]
+    sample = scores.sample
     return Claim(
         row=row,
         reference=reference,
         metric=metric,
         estimate=sample.compare_over_area(row, reference, metric),
-        base=float(np.mean(both[1])),
+        base=scores.median(reference, metric),
         field=judge_field(sample.compare_in_cells(row, reference, metric), metric, sample.area),
         field_of_days=judge_field(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
-        seeds=len(both[0]),
+        seeds=len(sample.over_area(row, metric)),
         blocks=sample.blocks,
     )
 
 
-def all_against_reference(judged: Judged, metric: str) -> list[Claim]:
+def all_against_reference(scores: StudyScores, metric: str) -> list[Claim]:
     """Every network against the reference."""
-    if judged.reference is None:
+    if scores.reference is None:
         return []
-    return [make_claim(judged, row, judged.reference, metric) for row in judged.rivals]
+    return [make_claim(scores, row, scores.reference, metric) for row in scores.others]
 
 
-def against_reference(judged: Judged, metric: str) -> list[Claim]:
+def against_reference(scores: StudyScores, metric: str) -> list[Claim]:
     """Every network against the reference, as far as the metric is defined."""
-    return [claim for claim in all_against_reference(judged, metric) if np.isfinite(claim.estimate.value)]
+    return [claim for claim in all_against_reference(scores, metric) if np.isfinite(claim.estimate.value)]
 
 
-def best_row(judged: Judged, metric: str, rows: tuple[str, ...]) -> tuple[str, bool] | None:
+def best_row(scores: StudyScores, metric: str, rows: tuple[str, ...]) -> tuple[str, bool] | None:
     """Name the best of some rows by the area-weighted median, and say whether it beats the next by more than chance."""
-    values = {row: float(np.mean(judged.sample.over_area(row, metric))) * gain(metric) for row in rows}
+    values = {row: scores.median(row, metric) * gain(metric) for row in rows}
     ranked = sorted((row for row in values if np.isfinite(values[row])), key=lambda row: -values[row])
     if not ranked:
         return None
     first, *others = ranked
-    beats = bool(others) and judged.sample.compare_over_area(first, others[0], metric).is_significant
+    beats = bool(others) and scores.sample.compare_over_area(first, others[0], metric).is_significant
     return first, beats
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
@@ -13,21 +13,21 @@ import pandas as pd
 
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
-from soilcast.files import whole_or_nothing
+from soilcast.files import atomic_write
 from soilcast.provenance import versions
 from soilcast.reporting import html
 from soilcast.reporting.tables import plain
 from soilcast.reproducing.figures import show_consistency, show_series, show_zones
-from soilcast.reproducing.judging import Judged
 from soilcast.reproducing.plans import StudyPlan, code_in_use
 from soilcast.reproducing.readings import show_readings
 from soilcast.reproducing.section import Section, csv, listed, nothing
+from soilcast.reproducing.study_scores import StudyScores
 from soilcast.reproducing.tables import main_sentences, show_table
 from soilcast.training.run import open_run
 
 PAGE, MARKDOWN, MARK = "report.html", "report.md", "dossier.json"
 
-SHOWS: dict[str, Callable[[Judged], Section]] = {
+SHOWS: dict[str, Callable[[StudyScores], Section]] = {
     "table": show_table,
     "zones": show_zones,
     "consistency": show_consistency,
@@ -64,23 +64,31 @@ class Findings:
         Folder of the runs.
     plans
         The studies, in the order of the page.
-    judged
-        The same, scored; None where no row came to a forecast.
-    faults
-        Name of each run that failed -> why.
     quick
         Whether the studies were cut down.
     settings
         What was set beside the studies.
+    forecasts
+        Name of each run that has ended -> its forecast.
+    faults
+        Name of each run that failed -> why.
+    sections
+        Name of each study of which all runs have ended -> what it comes to.
     """
 
     cube: Path
     runs: Path
     plans: Sequence[StudyPlan]
-    judged: Sequence[Judged | None]
-    faults: Mapping[str, SoilcastError]
     quick: bool
     settings: Sequence[str]
+    forecasts: Mapping[str, Path] = field(default_factory=dict)
+    faults: Mapping[str, SoilcastError] = field(default_factory=dict)
+    sections: Mapping[str, Section] = field(default_factory=dict)
+
+    @property
+    def open_studies(self) -> list[StudyPlan]:
+        """Studies whose runs have not all ended."""
+        return [plan for plan in self.plans if plan.name not in self.sections]
 
 
 def write_dossier(findings: Findings, out: Path) -> Path:
@@ -95,7 +103,7 @@ def write_dossier(findings: Findings, out: Path) -> Path:
     SoilcastError
         ``out`` is a folder of something else, or cannot be written.
     """
-    sections = [_section(plan, judged, findings) for plan, judged in zip(findings.plans, findings.judged, strict=True)]
+    sections = [findings.sections.get(plan.name) or _still_running(plan) for plan in findings.plans]
     files = {name: content for section in sections for name, content in section.files.items()}
     runs = runs_frame(findings)
     files["runs.csv"] = csv(runs)
@@ -103,11 +111,49 @@ def write_dossier(findings: Findings, out: Path) -> Path:
     files[PAGE] = _page(findings, about, made, [section.body for section in sections], runs).encode()
     files[MARKDOWN] = _markdown(about, [section.markdown for section in sections]).encode()
     files[MARK] = (json.dumps({"soilcast_kind": "dossier", **made}, indent=2) + "\n").encode()
-    with whole_or_nothing(out, overwrite=True) as partial:
+    with atomic_write(out, overwrite=True) as partial:
         partial.mkdir()
         for name, content in files.items():
             (partial / name).write_bytes(content)
     return out / PAGE
+
+
+def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[str, SoilcastError]) -> Section:
+    """Draw a study, lead by lead.
+
+    Parameters
+    ----------
+    plan
+        What was to be run.
+    scored
+        The study at each lead; nothing if no row came to a forecast.
+    faults
+        Name of each run that failed -> why.
+    """
+    missing = list(skipped(plan))
+    missing += [
+        f"{row.name} (run {name}) failed: {faults[name]}"
+        for row in plan.rows.values()
+        for name in row.runs
+        if name in faults
+    ]
+    if not scored:
+        return _headed(plan.name, plan.study.title, nothing("No row could be run."), missing)
+    sections = []
+    for scores in scored:
+        left_out = missing if scores is scored[-1] else []
+        sections.append(_headed(scores.name, scores.title, SHOWS[plan.study.show](scores), left_out))
+    return Section(
+        "".join(section.body for section in sections),
+        "\n".join(section.markdown for section in sections),
+        {name: content for section in sections for name, content in section.files.items()},
+        _verdict(scored) if plan.study.show == "table" else "",
+    )
+
+
+def show_fault(plan: StudyPlan, error: SoilcastError) -> Section:
+    """Say of a study why it could not be scored."""
+    return _headed(plan.name, plan.study.title, nothing(f"It could not be scored: {error}"), ())
 
 
 def runs_frame(findings: Findings) -> pd.DataFrame:
@@ -137,23 +183,30 @@ def skipped(plan: StudyPlan) -> Iterator[str]:
 def _training(findings: Findings, name: str) -> dict[str, object]:
     if name in findings.faults:
         return {"status": "failed", "why": str(findings.faults[name])}
+    if name not in findings.forecasts:
+        return {"status": "not yet trained"}
     record = open_run(findings.runs / name).record
     return {key: record[key] for key in ("status", "epochs", "best_epoch", "best_validation_loss")}
 
 
-def _section(plan: StudyPlan, judged: Judged | None, findings: Findings) -> Section:
-    missing = list(skipped(plan))
-    missing += [
-        f"{row.name} (run {name}) failed: {findings.faults[name]}"
-        for row in plan.rows.values()
-        for name in row.runs
-        if name in findings.faults
-    ]
-    shown = SHOWS[plan.study.show](judged) if judged is not None else nothing("No row could be run.")
-    heading = f'<h2 id="{escape(plan.name)}">{escape(plan.study.title)}</h2>'
+def _still_running(plan: StudyPlan) -> Section:
+    return _headed(plan.name, plan.study.title, nothing("Its runs are not all done: the same command goes on."), ())
+
+
+def _headed(name: str, title: str, shown: Section, missing: Sequence[str]) -> Section:
+    heading = f'<h2 id="{escape(name)}">{escape(title)}</h2>'
     told = html.paragraph("Not in it:") + html.listed(missing) if missing else ""
-    markdown = f"## {plain(plan.study.title)}\n\n{shown.markdown}\n{listed(missing)}"
+    markdown = f"## {plain(title)}\n\n{shown.markdown}\n{listed(missing)}"
     return Section(f'<section class="data">{heading}{shown.body}{told}</section>', markdown, shown.files)
+
+
+def _verdict(scored: Sequence[StudyScores]) -> str:
+    """The first sentences of a table: of its nearest lead, and of its farthest."""
+    told = []
+    for scores in scored if len(scored) < 2 else (scored[0], scored[-1]):
+        told += [f"{scores.ahead}:"] if scores.ahead else []
+        told += itertools.islice(main_sentences(scores), 2)
+    return " ".join(told)
 
 
 @dataclass(frozen=True)
@@ -191,20 +244,26 @@ def _about(findings: Findings) -> _About:
         warnings.append(f"Inputs of the paper that the cube lacks, left out of all runs: {', '.join(left_out)}.")
     if findings.quick:
         warnings.append("Quick: every training was cut short (see the studies); nothing is to be concluded.")
-    tables = [one for one in findings.judged if one is not None and one.plan.study.show == "table"]
+    if findings.open_studies:
+        titles = ", ".join(plan.study.title for plan in findings.open_studies)
+        warnings.append(f"Not all runs are done: {titles} will follow.")
     plan = findings.plans[0]
     config = plan.rows[plan.study.reference].config
+    if config.task.known_future:
+        inputs = ", ".join(config.task.known_future)
+        warnings.append(f"Forecasts are made with observed weather of the days ahead ({inputs}), which no service has.")
     facts = {
         "Cube": f"{title} ({size})",
         "Source": source,
-        "Target": f"{config.inputs.target}, next day",
-        "Inputs": ", ".join((*config.inputs.dynamic, *config.inputs.static)),
+        "Target": f"{config.task.target}, {_days_ahead(config.task.lead_days)}",
+        "Inputs": ", ".join((*config.task.dynamic, *config.task.static)),
         "Training": f"at most {config.train.epochs} epochs of {config.train.batches_per_epoch} batches of "
         f"{config.train.batch_size}, patience {config.train.patience} x {config.train.validate_every} epochs",
         **{name: text.replace(":", " to ") for name, text in _periods(findings).items()},
         "Settings": " ".join(findings.settings),
     }
-    verdict = " ".join(itertools.islice(main_sentences(tables[0]), 2)) if tables else ""
+    sections = [findings.sections[one.name] for one in findings.plans if one.name in findings.sections]
+    verdict = next((section.verdict for section in sections if section.verdict), "")
     return _About(title, content or "of unknown kind", verdict, warnings, facts)
 
 
@@ -239,11 +298,14 @@ def _what_follows(content: str) -> str:
     return next((words for kind, words in _KINDS if kind in content.lower()), _OTHER_KIND)
 
 
+def _days_ahead(lead_days: int) -> str:
+    return "next day" if lead_days == 1 else f"1 to {lead_days} days ahead"
+
+
 def _periods(findings: Findings) -> dict[str, str]:
-    for judged in findings.judged:
-        if judged is not None:
-            label = next(iter(judged.rows[judged.networks[0]].values()))
-            record = open_run(findings.runs / label).record
+    for run in (run for plan in findings.plans for run in plan.runs):
+        if run in findings.forecasts:
+            record = open_run(findings.runs / run).record
             named = {"Training days": "train_period", "Validation": "validation_period", "Test": "test_period"}
             return {name: str(record[key]) for name, key in named.items()}
     return {}
@@ -256,6 +318,7 @@ def _made_of(findings: Findings) -> dict[str, object]:
         "studies": [plan.name for plan in findings.plans],
         "settings": list(findings.settings),
         "quick": findings.quick,
+        **({"not_yet": [plan.name for plan in findings.open_studies]} if findings.open_studies else {}),
         "cube_sha256": content,
         "code_sha256": code_in_use(),
         "versions": versions(),

@@ -20,19 +20,18 @@ from soilcast.reporting import html
 from soilcast.reporting.figures import draw_boxes
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.printing import WIDE, on_screen, print_look, printed
-from soilcast.reporting.scores import PERSISTENCE, place_name
+from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.style import IMPROVEMENT, OBSERVED, RAIN, palette, pretty_units
 from soilcast.reporting.tables import head, number, plain, plain_head
+from soilcast.reporting.wording import place_name
 from soilcast.reproducing.claims import make_claim, signed
-from soilcast.reproducing.judging import Judged, own_reading
+from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, nothing
-from soilcast.training.split import period_slice
+from soilcast.reproducing.study_scores import StudyScores, own_reading
 from soilcast.verify.climate import CLIMATE_SETS, Climate, cells_in, climate_of
-from soilcast.verify.evaluate import skill_against
+from soilcast.verify.metrics import skill_over
 from soilcast.verify.series import pick_cells
 from soilcast.verify.significance import judge_field
-
-BOXED = ("r", "rmse", "r2", "kge")
 
 _LOWEST = -1.0
 """Axes of R, R2 and KGE end here: a few cells whose soil moisture hardly moves would rule them."""
@@ -42,20 +41,20 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 Array = npt.NDArray[np.float64]
 
 
-def show_zones(judged: Judged) -> Section:
+def show_zones(scores: StudyScores) -> Section:
     """Figure 3: box plots of the scores by climate, the models side by side."""
-    if "climate_zone" not in judged.cells:
+    if "climate_zone" not in scores.cells:
         return nothing("The cube has no climate zones, so that there is nothing to draw.")
-    name, zones = judged.plan.name, _zones(judged)
+    name, zones = scores.name, _zones(scores)
     if not zones:
         return nothing("No cell has a climate zone, so that there is nothing to draw.")
-    models = [*judged.networks, PERSISTENCE]
-    colours = palette(judged.networks, list(BASELINES))
+    models = [*scores.networks, PERSISTENCE]
+    colours = palette(scores.networks, list(BASELINES))
     with print_look():
         figure = Figure(figsize=(WIDE, 5.6), layout="constrained")
-        for axes, metric, letter in zip(figure.subplots(2, 2).flat, BOXED, "ABCD", strict=True):
+        for axes, metric, letter in zip(figure.subplots(2, 2).flat, SCORES, "ABCD", strict=True):
             groups = {
-                f"{zone.letter}\n{inside.sum()}": [_by_cell(judged, model, metric, inside) for model in models]
+                f"{zone.letter}\n{inside.sum()}": [_by_cell(scores, model, metric, inside) for model in models]
                 for zone, inside in zones.items()
             }
             draw_boxes(axes, groups, [colours[model] for model in models])
@@ -67,34 +66,35 @@ def show_zones(judged: Judged) -> Section:
         figure.legend(handles=patches, loc="outside upper center", ncols=len(models))
         files, picture = printed(figure, name), on_screen(figure)
     names = ", ".join(f"{zone.letter} {zone.name}".strip() for zone in zones)
+    what = f"soil moisture {scores.ahead}" if scores.ahead else "next-day soil moisture"
     caption = (
-        f"Scores of next-day soil moisture by climate of Köppen and Geiger ({names}; beneath each the number of "
-        "cells). Every cell counts once, with its mean over the seeds; boxes hold the middle half, the median in "
-        "white, whiskers run from the 5th to the 95th percentile. Axes of R, R² and KGE end at "
+        f"Scores of {what} by climate of Köppen and Geiger ({names}; beneath each the number of cells). "
+        "Every cell counts once, with its mean over the seeds; boxes hold the middle half, the median in white, "
+        "whiskers run from the 5th to the 95th percentile. Axes of R, R² and KGE end at "
         f"{signed(_LOWEST, 0)}."
     )
-    frame = _zone_frame(judged, zones, models)
+    frame = _zone_frame(scores, zones, models)
     rows = frame[frame["sentence"] != ""].to_dict("records")
     first = [_in_zone(row) for row in rows if row["metric"] == "rmse"]
     others = [_in_zone(row) for row in rows if row["metric"] != "rmse"]
     more = html.folded("The same in R, R² and KGE", html.listed(others))
-    return _section(judged, files, picture, caption, frame, first, more)
+    return _section(scores, files, picture, caption, frame, first, more)
 
 
-def show_consistency(judged: Judged) -> Section:
+def show_consistency(scores: StudyScores) -> Section:
     """Figure 4: maps of the improvement of physical consistency over the reference."""
-    metrics = {row: _own_metric(judged, row) for row in judged.rivals}
-    rows = [row for row, metric in metrics.items() if metric in judged.sample.metrics]
-    if judged.reference is None or not rows:
+    metrics = {row: _own_metric(scores, row) for row in scores.others}
+    rows = [row for row, metric in metrics.items() if metric in scores.sample.metrics]
+    if scores.reference is None or not rows:
         return nothing("There is no physics-guided network, or no water balance to judge it by.")
-    name, reference = judged.plan.name, judged.reference
+    name, reference = scores.name, scores.reference
     shown = [(row, metrics[row] + end) for row in rows for end in ("", "_masked")]
-    fields = {one: judge_field(judged.sample.compare_in_cells(one[0], reference, one[1]), one[1], judged.sample.area)
+    fields = {one: judge_field(scores.sample.compare_in_cells(one[0], reference, one[1]), one[1], scores.sample.area)
               for one in shown}  # fmt: skip
     scale = robust_scale(np.stack([field.difference for field in fields.values()]), IMPROVEMENT)
     if scale is None:
         return nothing("No cell has a consistency to compare.")
-    canvas = Canvas(judged.cells)
+    canvas = Canvas(scores.cells)
     height = WIDE / 2 * canvas.shape[0] / canvas.shape[1]
     with print_look():
         figure = Figure(figsize=(WIDE, (height + 0.25) * len(rows) + 0.6), layout="constrained")
@@ -110,26 +110,27 @@ def show_consistency(judged: Judged) -> Section:
     caption = (
         f"Improvement of physical consistency (Eq. 19) over {reference}, mean over the seeds; blue better, red worse. "
         "W1 is the balance without deep soil water, W2 the one with it; with the observed mask only the days count on "
-        "which the observed soil moisture followed the balance (Eq. 13), which looks at the truth. Dots: significant "
+        "which the observed soil moisture followed the balance (Eq. 13), which looks at the truth. "
+        f"{scores.compared_with}Dots: significant "
         "over days and seeds (false discovery rate 5 %). Grey land was not scored. Coast: Natural Earth."
     )
-    sentences = [make_claim(judged, row, reference, metric).sentence() for row, metric in shown]
-    place = _places(judged.cells)
+    sentences = [make_claim(scores, row, reference, metric).sentence() for row, metric in shown]
+    place = _places(scores.cells)
     frame = pd.concat(
         [
             place.assign(model=row, metric=metric, difference=field.difference, better=field.better, worse=field.worse)
             for (row, metric), field in fields.items()
         ]
     )
-    return _section(judged, files, picture, caption, frame, sentences)
+    return _section(scores, files, picture, caption, frame, sentences)
 
 
-def show_series(judged: Judged) -> Section:
+def show_series(scores: StudyScores) -> Section:
     """Figure 5: observed and forecast soil moisture of a cell of median skill in each climate, with its rain."""
-    name = judged.plan.name
-    picks = pick_cells(_skills(judged))
-    time, observed, predicted, rain = _series(judged, picks)
-    colours = palette(judged.networks, list(BASELINES))
+    name = scores.name
+    picks = pick_cells(_skills(scores))
+    time, observed, predicted, rain = _series(scores, picks)
+    colours = palette(scores.networks, list(BASELINES))
     with print_look():
         figure = Figure(figsize=(WIDE, 1.75 * len(picks) + 0.5), layout="constrained")
         rows = figure.subplots(2 * len(picks), 1, sharex=True, height_ratios=[1, 2.6] * len(picks), squeeze=False)[:, 0]
@@ -138,9 +139,9 @@ def show_series(judged: Judged) -> Section:
                 above.bar(time, 1000 * np.nan_to_num(rain[number_]), width=1.0, color=RAIN, linewidth=0)
             above.set_ylabel(f"rain\n[{pretty_units('mm d-1')}]", fontsize=6)
             above.tick_params(labelsize=6)
-            above.set_title(_where(judged, picks[number_]), loc="left")
+            above.set_title(_where(scores, picks[number_]), loc="left")
             axes.plot(time, observed[number_], color=OBSERVED, linewidth=1.1, label="observed")
-            for row in judged.networks:
+            for row in scores.networks:
                 axes.plot(time, predicted[row][number_], color=colours[row], linewidth=0.8, label=row)
             axes.set_ylabel(f"soil moisture\n[{pretty_units('m3 m-3')}]", fontsize=6.5)
             axes.tick_params(labelsize=6.5)
@@ -159,45 +160,47 @@ def show_series(judged: Judged) -> Section:
     frame = pd.DataFrame(
         {
             "time": np.tile(time.astype("datetime64[D]").astype(str), len(picks)),
-            "cell": np.repeat(judged.cells["cell"].to_numpy()[picks], len(time)),
-            "lat": np.repeat(judged.cells["lat"].to_numpy()[picks], len(time)),
-            "lon": np.repeat(judged.cells["lon"].to_numpy()[picks], len(time)),
+            "cell": np.repeat(scores.cells["cell"].to_numpy()[picks], len(time)),
+            "lat": np.repeat(scores.cells["lat"].to_numpy()[picks], len(time)),
+            "lon": np.repeat(scores.cells["lon"].to_numpy()[picks], len(time)),
             "observed": observed.ravel(),
             **({} if rain is None else {"precipitation": rain.ravel()}),
             **{row: values.ravel() for row, values in predicted.items()},
         }
     )
-    errors = [f"{_where(judged, pick)}: RMSE {_errors(judged, int(pick))}." for pick in picks]
-    return _section(judged, files, picture, caption, frame, errors)
+    errors = [f"{_where(scores, pick)}: RMSE {_errors(scores, int(pick))}." for pick in picks]
+    return _section(scores, files, picture, caption, frame, errors)
 
 
-def _zones(judged: Judged) -> dict[Climate, npt.NDArray[np.bool_]]:
-    zone = judged.cells["climate_zone"].to_numpy()
-    scored = np.isfinite(judged.sample.cells[judged.networks[0]]["rmse"]).any(axis=0)
-    found = {climate: cells_in(climate, zone) & scored for climate in CLIMATE_SETS[judged.plan.zones]}
+def _zones(scores: StudyScores) -> dict[Climate, npt.NDArray[np.bool_]]:
+    zone = scores.cells["climate_zone"].to_numpy()
+    scored = np.isfinite(scores.sample.cells[scores.networks[0]]["rmse"]).any(axis=0)
+    found = {climate: cells_in(climate, zone) & scored for climate in CLIMATE_SETS[scores.plan.zones]}
     return {climate: inside for climate, inside in found.items() if inside.any()}
 
 
-def _by_cell(judged: Judged, model: str, metric: str, inside: npt.NDArray[np.bool_]) -> Array:
-    values = judged.sample.cells[model][metric].mean(axis=0)[inside]
+def _by_cell(scores: StudyScores, model: str, metric: str, inside: npt.NDArray[np.bool_]) -> Array:
+    values = scores.sample.cells[model][metric].mean(axis=0)[inside]
     return np.asarray(values[np.isfinite(values)])
 
 
-def _zone_frame(judged: Judged, zones: dict[Climate, npt.NDArray[np.bool_]], models: Sequence[str]) -> pd.DataFrame:
+def _zone_frame(
+    scores: StudyScores, zones: dict[Climate, npt.NDArray[np.bool_]], models: Sequence[str]
+) -> pd.DataFrame:
     """One row a climate, metric and model: the box, and what the model gains on the reference there."""
     records = []
     for zone, inside in zones.items():
-        there = judged.among(inside)
-        for metric in BOXED:
+        there = scores.among(inside)
+        for metric in SCORES:
             for model in models:
-                values = _by_cell(judged, model, metric, inside)
+                values = _by_cell(scores, model, metric, inside)
                 quantiles = np.quantile(values, _QUANTILES) if len(values) else np.full(len(_QUANTILES), np.nan)
                 record: dict[str, object] = {"climate": zone.letter, "name": zone.name}
                 record |= {"metric": metric, "model": model}
                 record |= {f"q{100 * share:02.0f}": value for share, value in zip(_QUANTILES, quantiles, strict=True)}
                 record |= {"cells": len(values), "verdict": "", "sentence": ""}
-                if model in judged.rivals and judged.reference is not None and len(values):
-                    claim = make_claim(there, model, judged.reference, metric)
+                if model in scores.others and scores.reference is not None and len(values):
+                    claim = make_claim(there, model, scores.reference, metric)
                     record |= {"verdict": claim.verdict, "sentence": claim.sentence()}
                 records.append(record)
     return pd.DataFrame(records)
@@ -207,59 +210,59 @@ def _in_zone(row: Mapping[Hashable, object]) -> str:
     return f"{row['climate']} {row['name']}".strip() + f": {row['sentence']}"
 
 
-def _own_metric(judged: Judged, row: str) -> str:
-    reading = own_reading(judged.plan.rows[row])
+def _own_metric(scores: StudyScores, row: str) -> str:
+    reading = own_reading(scores.plan.rows[row])
     return "" if reading is None else {"single": "consistency_w1", "multi": "consistency_w2"}[reading[0]]
 
 
-def _skills(judged: Judged) -> xr.Dataset:
+def _skills(scores: StudyScores) -> xr.Dataset:
     """Lay out what `pick_cells` asks for: RMSE and skill of the networks, mean over the seeds."""
-    errors = {row: judged.sample.cells[row]["rmse"].mean(axis=0) for row in judged.networks}
-    persistence = judged.sample.cells[PERSISTENCE]["rmse"][0]
+    errors = {row: scores.sample.cells[row]["rmse"].mean(axis=0) for row in scores.networks}
+    persistence = scores.sample.cells[PERSISTENCE]["rmse"][0]
     rmse = np.stack(list(errors.values()))
-    skill = skill_against(np.concatenate([rmse, persistence[np.newaxis]]), len(rmse))[:-1]
-    scores = xr.Dataset(
+    skill = skill_over(rmse, np.broadcast_to(persistence, rmse.shape))
+    found = xr.Dataset(
         {"rmse": (("model", "cell"), rmse), "skill": (("model", "cell"), skill)},
-        coords={"cell": judged.cells["cell"]},
+        coords={"cell": scores.cells["cell"]},
     )
-    scores["is_baseline"] = ("model", np.zeros(len(errors), dtype=np.bool_))
-    if "climate_zone" in judged.cells:
-        scores["climate_zone"] = judged.cells["climate_zone"]
-    return scores
+    found["is_baseline"] = ("model", np.zeros(len(errors), dtype=np.bool_))
+    if "climate_zone" in scores.cells:
+        found["climate_zone"] = scores.cells["climate_zone"]
+    return found
 
 
 def _series(
-    judged: Judged, picks: npt.NDArray[np.int64]
+    scores: StudyScores, picks: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.datetime64], Array, dict[str, Array], Array | None]:
     """Days, observations, forecasts (mean over the seeds) and rain of some cells, ``(pick, time)``."""
-    order = np.argsort(picks)
+    target, order = scores.plan.task.target, np.argsort(picks)
     back = np.argsort(order)
     predicted: dict[str, Array] = {}
-    for row in judged.networks:
+    for row in scores.networks:
         of_seeds = []
-        for label in judged.rows[row].values():
-            with open_artifact(judged.forecasts[label], "forecast") as opened:
-                of_seeds.append(read(opened, opened.attrs["target"], picks[order])[back])
-                time, target, period = opened["time"].to_numpy(), opened.attrs["target"], opened.attrs["test_period"]
+        for label in scores.rows[row].values():
+            with open_artifact(scores.forecasts[label], "forecast") as opened:
+                of_seeds.append(read(opened.isel(lead=scores.lead - 1), target, picks[order])[back])
+                time = (opened["time"] + np.timedelta64(scores.lead, "D")).to_numpy()
         predicted[row] = np.mean(of_seeds, axis=0, dtype=np.float64)
-    with open_cube(judged.cube) as cube:
-        tested = cube.isel(time=period_slice(cube["time"].to_numpy(), period, str(judged.cube), "the test period"))
+    with open_cube(scores.cube) as cube:
+        tested = cube.sel(time=slice(time[0], time[-1]))
         observed = read(tested, target, picks[order])[back].astype(np.float64)
         rain = read(tested, "tp", picks[order])[back].astype(np.float64) if "tp" in cube else None
     return time, observed, predicted, rain
 
 
-def _where(judged: Judged, pick: int) -> str:
-    cell = judged.cells.isel(cell=int(pick))
+def _where(scores: StudyScores, pick: int) -> str:
+    cell = scores.cells.isel(cell=int(pick))
     climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
     return (f"{climate.letter} {climate.name}: " if climate else "") + place_name(cell)
 
 
-def _errors(judged: Judged, pick: int) -> str:
+def _errors(scores: StudyScores, pick: int) -> str:
     return (
         ", ".join(
-            f"{row} {number(float(judged.sample.cells[row]['rmse'][:, pick].mean()), 'rmse')}"
-            for row in (*judged.networks, PERSISTENCE)
+            f"{row} {number(float(scores.sample.cells[row]['rmse'][:, pick].mean()), 'rmse')}"
+            for row in (*scores.networks, PERSISTENCE)
         )
         + f" {pretty_units('m3 m-3')}"
     )
@@ -271,7 +274,7 @@ def _places(cells: xr.Dataset) -> pd.DataFrame:
 
 
 def _section(
-    judged: Judged,
+    scores: StudyScores,
     drawn: Mapping[str, bytes],
     picture: str,
     caption: str,
@@ -280,7 +283,7 @@ def _section(
     more: str = "",
 ) -> Section:
     """Put a figure together: its files, its caption, the numbers behind it, and what is said of them."""
-    name, title = judged.plan.name, judged.plan.study.title
+    name, title = scores.name, scores.title
     files = {**drawn, f"{name}.csv": csv(frame), f"{name}.txt": (caption + "\n").encode()}
     markdown = f"![{plain(title)}]({name}.png)\n\n{plain(caption)}\n\n{listed(sentences)}"
     return Section(html.picture(picture, f"{title}.", caption) + html.listed(sentences) + more, markdown, files)

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.experiments import Plan, Study
-from soilcast.models import MODELS
-from soilcast.provenance import code_sha256, versions
+from soilcast.experiments import Study
+from soilcast.provenance import code_sha256, file_sha256, versions
+from soilcast.task import Task
+from soilcast.training.build import registered_parts
 from soilcast.training.config import Config, load_config, merged
 from soilcast.training.inputs import refuse_missing_inputs
 from soilcast.training.split import split_days
 from soilcast.water import WaterConfig, refuse_missing
 
-ROOMS = ("cube", "water", "models", "training", "forecasting")
-"""The rooms whose code a forecast depends on."""
+ROOMS = ("task.py", "cube", "water", "models", "training", "forecasting")
+"""The rooms, and the file, whose code a forecast depends on."""
 
 _NO_MATTER = ("threads", "device")
 """Keys of `train` that say where a training runs, not what it is."""
+
+_INPUTS = ("dynamic", "static", "known_future")
+_DAYS = ("test", "development", "validation_share")
+"""Keys of `split` that say which days are for what."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class StudyPlan:
     left_out
         Inputs that the study asks for and the cube lacks.
     water
-        The balance by which all rows are judged alike: that of the study, not of its rows.
+        The balance by which all rows are scores alike: that of the study, not of its rows.
     zones
         How finely climates are told apart: a name in `soilcast.verify.climate.CLIMATE_SETS`.
     """
@@ -76,9 +83,14 @@ class StudyPlan:
     zones: str = "main"
 
     @property
-    def run_rows(self) -> list[Row]:
-        """The rows that can be run."""
-        return [row for row in self.rows.values() if row.runs]
+    def runs(self) -> tuple[str, ...]:
+        """Names of its runs, each once."""
+        return tuple(dict.fromkeys(run for row in self.rows.values() for run in row.runs))
+
+    @property
+    def task(self) -> Task:
+        """The task of the reference, whose leads, first layer and latency all rows share."""
+        return self.rows[self.study.reference].config.task
 
 
 def plan_study(
@@ -90,7 +102,7 @@ def plan_study(
     *,
     quick: bool = False,
     zones: str = "main",
-) -> tuple[StudyPlan, dict[str, Plan]]:
+) -> tuple[StudyPlan, dict[str, Config]]:
     """Plan the runs of a study on a cube.
 
     Inputs that the cube lacks are left out of all runs alike; a run whose water balance the cube cannot give is
@@ -119,12 +131,13 @@ def plan_study(
     Raises
     ------
     SoilcastError
-        A setting that does not fit, no target or no input in the cube, a split that leaves no day.
+        A setting that does not fit, rows that cannot be scored together, no target or no input in the cube, a split
+        that leaves no day, a network, head or loss of the user's own whose code is in no file.
     """
     count = seeds or (study.quick.seeds if quick else study.seeds)
     code = code_in_use()
     rows: dict[str, Row] = {}
-    plans: dict[str, Plan] = {}
+    plans: dict[str, Config] = {}
     lacking: set[str] = set()
     for row, keys in study.runs.items():
         base = merged(study.config, keys)
@@ -132,6 +145,7 @@ def plan_study(
             config = load_config(settings=settings, base=merged(base, study.quick.config) if quick else base)
         except SoilcastError as error:
             raise SoilcastError(f"{name}, run {row}: {error}") from error
+        _refuse_unlike(name, config, row, rows)
         config, missing = _with_known_inputs(config, cube)
         lacking.update(missing)
         split_days(cube["time"].to_numpy(), config.split, _source(cube))
@@ -139,7 +153,7 @@ def plan_study(
         skipped = _why_not(config, cube)
         rows[row] = Row(row, config, () if skipped else tuple(runs), skipped)
         if not skipped:
-            plans |= {run: Plan(run, one) for run, one in runs.items()}
+            plans |= {run: one.model_copy(update={"label": run}) for run, one in runs.items()}
     water = load_config(settings=settings, base=study.config).water
     return StudyPlan(name, study, rows, tuple(sorted(lacking)), water, zones), plans
 
@@ -161,33 +175,70 @@ def _seeded(config: Config, seeds: int) -> list[Config]:
 
 def _run_name(config: Config, cube: xr.Dataset, code: str) -> str:
     content = config.model_dump(mode="json")
-    content["loss"]["weights"] = list(config.weights)
+    del content["label"]
     content["train"] = {key: value for key, value in content["train"].items() if key not in _NO_MATTER}
-    if MODELS[config.model].form is None:
+    if config.balance is None:
         content["water"] = None
+    content["own_code"] = _own_code(config)
     found = {package: versions().get(package) for package in ("torch", "numpy")}
     identity = {"config": content, "cube": cube.attrs["content_sha256"], "code": code, "versions": found}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return f"{config.model}-{digest[:12]}-s{config.train.seed}"
 
 
-def _with_known_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, list[str]]:
-    kept = {
-        kind: tuple(name for name in getattr(config.inputs, kind) if name in cube) for kind in ("dynamic", "static")
+def _own_code(config: Config) -> dict[str, str]:
+    """Hash the files of what the config names that is not soilcast's own."""
+    found = {}
+    for kind, part in registered_parts(config).items():
+        if str(getattr(part, "__module__", "")).partition(".")[0] == "soilcast":
+            continue
+        try:
+            found[kind] = file_sha256(Path(inspect.getsourcefile(part) or ""))  # type: ignore[arg-type]
+        except (TypeError, OSError) as error:
+            raise SoilcastError(
+                f"{kind}.name={getattr(config, kind).name} is registered here without a file of its code, of which the "
+                "run would have its name: register a class or a function of a Python file"
+            ) from error
+    return found
+
+
+def _refuse_unlike(study: str, config: Config, row: str, rows: Mapping[str, Row]) -> None:
+    """See that a row can be scored together with those before it."""
+    for first in list(rows.values())[:1]:
+        mine, theirs = _alike(config), _alike(first.config)
+        for name, value in mine.items():
+            if value != theirs[name]:
+                raise SoilcastError(
+                    f"{study}, run {row}: {name} is {value}, but {theirs[name]} in run {first.name}: the rows of a "
+                    "study are scored on the same days, and need the same"
+                )
+
+
+def _alike(config: Config) -> dict[str, object]:
+    task = config.task
+    of_task = {
+        "task.lead_days": task.lead_days,
+        "the first of task.layers": task.target,
+        "the latency of task.layers": task.soil_latency,
     }
-    missing = [name for kind in kept for name in getattr(config.inputs, kind) if name not in kept[kind]]
+    return of_task | {f"split.{name}": value for name, value in config.split.model_dump().items() if name in _DAYS}
+
+
+def _with_known_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, list[str]]:
+    kept = {kind: tuple(name for name in getattr(config.task, kind) if name in cube) for kind in _INPUTS}
+    missing = [name for kind in kept for name in getattr(config.task, kind) if name not in kept[kind]]
     if not kept["dynamic"]:
         raise SoilcastError(
-            f"{_source(cube)}: none of the inputs {', '.join(config.inputs.dynamic)} is in it: name others with "
-            "--set inputs.dynamic=[...]"
+            f"{_source(cube)}: none of the inputs {', '.join(config.task.dynamic)} is in it: name others with "
+            "--set task.dynamic=[...]"
         )
-    inputs = config.inputs.model_copy(update=kept)
-    refuse_missing_inputs(cube, inputs)  # which can lack no more than the target
-    return config.model_copy(update={"inputs": inputs}), missing
+    task = config.task.model_copy(update=kept)
+    refuse_missing_inputs(cube, task)  # which can lack no more than soil moisture
+    return config.model_copy(update={"task": task}), missing
 
 
 def _why_not(config: Config, cube: xr.Dataset) -> str:
-    form = MODELS[config.model].form
+    form = config.balance
     try:
         if form:
             refuse_missing(cube, form, config.water)

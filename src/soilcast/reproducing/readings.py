@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from html import escape
 
-import numpy as np
 import pandas as pd
 
 from soilcast.cube import open_cube
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
-from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.tables import head, number, plain
 from soilcast.reproducing.claims import against_reference
-from soilcast.reproducing.judging import Judged, own_reading
-from soilcast.reproducing.section import Section, csv, listed
+from soilcast.reproducing.reported import SCORES
+from soilcast.reproducing.section import Section, csv, html_table, listed, markdown_table
+from soilcast.reproducing.study_scores import StudyScores, own_reading
 from soilcast.training.split import split_days
 from soilcast.verify.agreement import measure_agreement
-
-SCORES = ("r", "rmse", "r2", "kge")
 
 _HEADS = {
     "agreeing": "dW agrees with the observed change",
@@ -42,38 +39,43 @@ _ABOUT = (
 )
 
 
-def show_readings(judged: Judged) -> Section:
+def show_readings(scores: StudyScores) -> Section:
     """Draw the ledger, with a verdict on each reading."""
-    frame = readings_frame(judged)
-    sentences = [claim.sentence() for claim in against_reference(judged, "rmse")]
-    others = [claim.sentence() for metric in ("r", "r2", "kge") for claim in against_reference(judged, metric)]
+    frame = readings_frame(scores)
+    heads, rows = _table(frame)
+    sentences = [claim.sentence() for claim in against_reference(scores, "rmse")]
+    others = [claim.sentence() for metric in ("r", "r2", "kge") for claim in against_reference(scores, metric)]
     body = [
         f'<div class="verdict">{html.paragraph(agreement_sentence(frame))}{html.listed(sentences)}</div>',
         html.paragraph(_ABOUT, note=True),
-        _table(frame),
+        html_table(
+            "Reading",
+            [f"<th scope=col>{escape(text)}</th>" for text in heads],
+            {row: "".join(f"<td><b>{value}</b></td>" for value in values) for row, values in rows.items()},
+        ),
         html.folded("The same claims in R, R² and KGE", html.listed(others)),
     ]
-    told = f"{plain(agreement_sentence(frame))}\n\n{listed(sentences)}\n{readings_markdown(frame)}"
-    return Section("".join(body), told, {f"{judged.plan.name}.csv": csv(frame)})
+    told = f"{plain(agreement_sentence(frame))}\n\n{listed(sentences)}\n{markdown_table('Reading', heads, rows)}"
+    return Section("".join(body), told, {f"{scores.name}.csv": csv(frame)})
 
 
-def readings_frame(judged: Judged) -> pd.DataFrame:
+def readings_frame(scores: StudyScores) -> pd.DataFrame:
     """Make the ledger: one row a reading, a baseline or the reference.
 
     Returns
     -------
     Shares of cell-days as fractions; scores as area-weighted medians, means over the seeds.
     """
-    own = {row: own_reading(judged.plan.rows[row]) for row in judged.networks}
+    own = {row: own_reading(scores.plan.rows[row]) for row in scores.networks}
     readings = {row: reading for row, reading in own.items() if reading is not None}
-    config = judged.plan.rows[judged.networks[0]].config
-    with open_cube(judged.cube) as cube:
-        split = split_days(cube["time"].to_numpy(), config.split, str(judged.cube))
+    config = scores.plan.rows[scores.networks[0]].config
+    with open_cube(scores.cube) as cube:
+        split = split_days(cube["time"].to_numpy(), config.split, str(scores.cube))
         tested, trained = (
-            measure_agreement(cube, config.inputs.target, readings, days) for days in (split.test, split.train)
+            measure_agreement(cube, config.task.target, readings, days) for days in (split.test, split.train)
         )
     records = []
-    for row in (*judged.networks, *BASELINES):
+    for row in (*scores.networks, *BASELINES):
         record: dict[str, object] = {"model": row}
         if row in readings:
             form, water = readings[row]
@@ -84,9 +86,9 @@ def readings_frame(judged: Judged) -> pd.DataFrame:
                 "agreeing": tested[row].agreeing,
                 "kept": tested[row].kept,
                 "kept_train": trained[row].kept,
-                **_consistencies(judged, row),
+                **_consistencies(scores, row),
             }
-        record |= {metric: _median(judged, row, metric) for metric in SCORES}
+        record |= {metric: scores.median(row, metric) for metric in SCORES}
         records.append(record)
     return pd.DataFrame(records)
 
@@ -101,48 +103,20 @@ def agreement_sentence(frame: pd.DataFrame) -> str:
     return f"Share of cell-days on which dW agrees with the observed change of soil moisture: {shares}. Most: {best}."
 
 
-def _consistencies(judged: Judged, row: str) -> dict[str, float]:
-    metric, reference = judged.readings[row], judged.reference
-    found = {f"consistency{end}": _median(judged, row, metric + end) for end in ("", "_masked")}
+def _consistencies(scores: StudyScores, row: str) -> dict[str, float]:
+    metric, reference = scores.readings[row], scores.reference
+    found = {f"consistency{end}": scores.median(row, metric + end) for end in ("", "_masked")}
     if reference is not None:
-        found |= {f"reference_consistency{end}": _median(judged, reference, metric + end) for end in ("", "_masked")}
+        found |= {f"reference_consistency{end}": scores.median(reference, metric + end) for end in ("", "_masked")}
     return found
 
 
-def _median(judged: Judged, row: str, metric: str) -> float:
-    return float(np.mean(judged.sample.over_area(row, metric)))
-
-
-def _table(frame: pd.DataFrame) -> str:
+def _table(frame: pd.DataFrame) -> tuple[list[str], dict[str, list[str]]]:
+    """Give the heads of the ledger, and what stands in each of its rows."""
     shares = [name for name in _SHARES if name in frame]
-    heads = "".join(
-        f"<th scope=col>{escape(text)}</th>" for text in (*(_HEADS[share] for share in shares), *map(head, SCORES))
-    )
-    lines = []
-    for row in frame.to_dict("records"):
-        name = str(row["model"])
-        kind = "baseline" if name in BASELINES else "network"
-        first = " first" if name == PERSISTENCE else ""
-        values = [number(float(row[share]), "r") for share in shares]
-        values += [number(float(row[metric]), metric) for metric in SCORES]
-        cells = "".join(f"<td><b>{value}</b></td>" for value in values)
-        lines.append(f'<tr class="{kind}{first}"><th scope=row>{escape(name)}</th>{cells}</tr>')
-    return (
-        f'<div class="scroll"><table class="scores wider"><thead><tr><th scope="col">Reading</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def readings_markdown(frame: pd.DataFrame) -> str:
-    """Give the ledger as GitHub Markdown."""
-    shares = [name for name in _SHARES if name in frame]
-    lines = [
-        "| Reading | " + " | ".join([*(_HEADS[share] for share in shares), *map(head, SCORES)]) + " |",
-        "|:--|" + "--:|" * (len(shares) + len(SCORES)),
-    ]
-    for row in frame.to_dict("records"):
-        values = [number(float(row[share]), "r") for share in shares]
-        values += [number(float(row[metric]), metric) for metric in SCORES]
-        name = f"*{row['model']}*" if row["model"] in BASELINES else str(row["model"])
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines) + "\n"
+    rows = {
+        str(row["model"]): [number(float(row[name]), "r") for name in shares]
+        + [number(float(row[name]), name) for name in SCORES]
+        for row in frame.to_dict("records")
+    }
+    return [*(_HEADS[share] for share in shares), *map(head, SCORES)], rows

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from soilcast.reporting.tables import head, number
 from soilcast.schema import read_yaml, validate
 
-_METRICS = ("r", "rmse", "r2", "kge")
+SCORES = ("r", "rmse", "r2", "kge")
+"""The scores of the paper (Eq. 15-18)."""
 
 
 class _Numbers(BaseModel):
@@ -59,7 +60,7 @@ def reported() -> Reported:
 def reported_range(row: str, metric: str) -> tuple[float, float] | None:
     """Range that the paper gives for a row, if it gives one."""
     for ranges in reported().ranges:
-        if row in ranges.rows and metric in _METRICS:
+        if row in ranges.rows and metric in SCORES:
             low, high = getattr(ranges, metric)
             return float(low), float(high)
     return None
@@ -68,7 +69,7 @@ def reported_range(row: str, metric: str) -> tuple[float, float] | None:
 def reported_change(row: str, metric: str) -> float | None:
     """Change against LSTM that the paper gives for a row [%], if it gives one."""
     for changes in reported().changes:
-        if row in changes.rows and metric in _METRICS:
+        if row in changes.rows and metric in SCORES:
             return float(getattr(changes, metric))
     return None
 
@@ -76,7 +77,7 @@ def reported_change(row: str, metric: str) -> float | None:
 def reported_in_words(row: str) -> list[str]:
     """All that the paper says of the scores of a row, a short line a metric."""
     lines = []
-    for metric in _METRICS:
+    for metric in SCORES:
         ranges, change = reported_range(row, metric), reported_change(row, metric)
         words = [] if ranges is None else [f"{number(ranges[0], metric)} to {number(ranges[1], metric)}"]
         words += [] if change is None else [f"{change:+.1f} %".replace("-", "\N{MINUS SIGN}")]

@@ -14,42 +14,41 @@ from soilcast.reporting import html
 from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.tables import PERSISTENCE_NOTE, head, number, plain, plain_head, unit_line
 from soilcast.reproducing.claims import Claim, against_reference, all_against_reference, best_row, make_claim, signed
-from soilcast.reproducing.judging import Judged
-from soilcast.reproducing.reported import reported, reported_change, reported_in_words, reported_range
-from soilcast.reproducing.section import Section, csv, listed
+from soilcast.reproducing.reported import SCORES, reported, reported_change, reported_in_words, reported_range
+from soilcast.reproducing.section import Section, csv, html_table, listed, markdown_table
+from soilcast.reproducing.study_scores import StudyScores
 from soilcast.verify.significance import FALSE_DISCOVERIES, Statistic, gain, interval_over_seeds
 
-METRICS_SHOWN = ("r", "rmse", "r2", "kge")
 CONSISTENCY_SHOWN = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "consistency_w2_masked")
 
 _STATISTICS: tuple[Statistic, ...] = ("median", "mean")
+_SOURCE = "Last column: {}. Other data than here: not to be compared line by line."
 _MARKS = {"better": "▲", "worse": "▼"}
 
 
-def show_table(judged: Judged) -> Section:
+def show_table(scores: StudyScores) -> Section:
     """Draw the table of a study, with a verdict on each of its claims."""
-    frame = table_frame(judged)
-    name = judged.plan.name
+    frame = table_frame(scores)
+    name = scores.name
     body = [
-        _verdicts(judged),
-        html.paragraph(_legend(judged), note=True),
-        table_html(judged, frame),
-        html.paragraph(f"{judged.balance} * {PERSISTENCE_NOTE}", note=True),
-        html.paragraph(
-            f"Last column: {reported().source}. Other data than here: not to be compared line by line.", note=True
-        ),
-        html.folded("The same claims in R, R², KGE and consistency", html.listed(_others(judged))),
+        _verdicts(scores),
+        html.paragraph(_legend(scores), note=True),
+        table_html(scores, frame),
+        html.paragraph(f"{scores.balance} {scores.compared_with}* {PERSISTENCE_NOTE}", note=True),
+        *([html.paragraph(_SOURCE.format(reported().source), note=True)] if _is_the_papers(scores) else ()),
+        html.folded("The same claims in R, R², KGE and consistency", html.listed(_others(scores))),
     ]
-    told = f"{listed(main_sentences(judged))}\n{table_markdown(judged, frame)}\n{plain(judged.balance)}\n"
+    told = f"{listed(main_sentences(scores))}\n{table_markdown(scores, frame)}\n{plain(scores.balance)}\n"
     return Section("".join(body), told, {f"{name}.csv": csv(frame)})
 
 
-def metrics_of(judged: Judged) -> list[str]:
-    """Give the metrics of the table, in its order, as far as the cube allows."""
-    return [metric for metric in (*METRICS_SHOWN, *CONSISTENCY_SHOWN) if metric in judged.sample.metrics]
+def metrics_of(scores: StudyScores) -> list[str]:
+    """Give the metrics of the table, in its order, as far as the cube allows; those of the user's own at its end."""
+    shown = (*SCORES, *CONSISTENCY_SHOWN, *scores.blocks.whole)
+    return [metric for metric in shown if metric in scores.sample.metrics]
 
 
-def table_frame(judged: Judged) -> pd.DataFrame:
+def table_frame(scores: StudyScores) -> pd.DataFrame:
     """Make the table behind the table: one row a model, metric and statistic over the area.
 
     Returns
@@ -61,12 +60,12 @@ def table_frame(judged: Judged) -> pd.DataFrame:
     beats the next best one by more than chance.
     """
     records = []
-    for metric in metrics_of(judged):
-        best = best_row(judged, metric, judged.networks)
-        claims = {claim.row: claim for claim in all_against_reference(judged, metric)}
-        for row in judged.rows:
+    for metric in metrics_of(scores):
+        best = best_row(scores, metric, scores.networks)
+        claims = {claim.row: claim for claim in all_against_reference(scores, metric)}
+        for row in scores.rows:
             for statistic in _STATISTICS:
-                records.append(_record(judged, row, metric, statistic, claims.get(row)) | {"is_best": False})
+                records.append(_record(scores, row, metric, statistic, claims.get(row)) | {"is_best": False})
                 if best and best[1] and row == best[0] and statistic == "median":
                     records[-1]["is_best"] = True
     frame = pd.DataFrame(records)
@@ -78,66 +77,64 @@ def table_frame(judged: Judged) -> pd.DataFrame:
     return frame.assign(verdict=verdicts)
 
 
-def table_html(judged: Judged, frame: pd.DataFrame) -> str:
+def table_html(scores: StudyScores, frame: pd.DataFrame) -> str:
     """Draw the table: median over the area and its spread over seeds, the mean beneath."""
-    metrics = metrics_of(judged)
-    heads = "".join(f"<th scope=col>{head(metric)}{unit_line(metric)}</th>" for metric in metrics)
-    body = []
-    for row in judged.rows:
-        kind = "baseline" if row in BASELINES else "network"
-        first = " first" if row == PERSISTENCE else ""
-        cells = "".join(_cell(frame, row, metric) for metric in metrics)
-        star = "<sup>*</sup>" if row == PERSISTENCE else ""
-        theirs = "<br>".join(escape(line) for line in reported_in_words(row))
-        body.append(
-            f'<tr class="{kind}{first}"><th scope=row>{escape(row)}{star}</th>{cells}'
-            f'<td class="theirs">{theirs}</td></tr>'
-        )
-    return (
-        '<div class="scroll"><table class="scores wider"><thead><tr><th scope="col">Model</th>'
-        f'{heads}<th scope="col" class="theirs">Geng et al. (2024), on their data</th></tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
+    metrics = metrics_of(scores)
+    heads = [f"<th scope=col>{head(metric)}{unit_line(metric)}</th>" for metric in metrics]
+    rows = {row: "".join(_cell(frame, row, metric) for metric in metrics) for row in scores.rows}
+    if _is_the_papers(scores):
+        heads.append('<th scope="col" class="theirs">Geng et al. (2024), on their data</th>')
+        for row in rows:
+            rows[row] += f'<td class="theirs">{"<br>".join(escape(line) for line in reported_in_words(row))}</td>'
+    return html_table("Model", heads, rows, star=True)
 
 
-def table_markdown(judged: Judged, frame: pd.DataFrame) -> str:
+def table_markdown(scores: StudyScores, frame: pd.DataFrame) -> str:
     """Give the table as GitHub Markdown: ``median ± spread over seeds (mean)``, and what the paper reports."""
-    metrics = metrics_of(judged)
-    lines = [
-        "| Model | " + " | ".join(plain_head(metric) for metric in metrics) + " | RMSE in the paper |",
-        "|:--|" + "--:|" * (len(metrics) + 1),
-    ]
-    for row in judged.rows:
+    metrics = metrics_of(scores)
+    heads = [plain_head(metric) for metric in metrics] + ["RMSE in the paper"] * _is_the_papers(scores)
+    rows = {}
+    for row in scores.rows:
         texts = (_texts(frame, row, metric) for metric in metrics)
-        values = [median if median == mean else f"{median} ({mean})" for median, mean, _ in texts]
-        theirs = reported_range(row, "rmse")
-        said = f"{number(theirs[0], 'rmse')}–{number(theirs[1], 'rmse')}" if theirs else ""
-        shown = f"*{plain(row)}*" if row in BASELINES else plain(row)
-        lines.append(f"| {shown} | " + " | ".join(values) + f" | {said} |")
-    return "\n".join(lines) + "\n"
+        rows[row] = [median if median == mean else f"{median} ({mean})" for median, mean, _ in texts]
+        if _is_the_papers(scores):
+            theirs = reported_range(row, "rmse")
+            rows[row].append("–".join(number(limit, "rmse") for limit in theirs or ()))
+    return markdown_table("Model", heads, rows)
 
 
-def main_sentences(judged: Judged) -> Iterator[str]:
+def main_sentences(scores: StudyScores) -> Iterator[str]:
     """Say what stands above the table."""
-    best = best_row(judged, "rmse", judged.networks)
+    best = best_row(scores, "rmse", scores.networks)
     if best is None:
-        yield "No network has a cell with a finite RMSE: there is nothing to judge."
+        yield "No network has a cell with a finite RMSE: there is nothing to compare."
         return
     yield f"Of the networks, {best[0]} has the lowest median RMSE{'' if best[1] else ', by no more than chance'}."
-    yield make_claim(judged, best[0], PERSISTENCE, "rmse").sentence()
-    yield from map(_beside_the_paper, against_reference(judged, "rmse"))
-    for group, theirs in reported().best.items():
-        rows = tuple(row for row in judged.networks if row.startswith(group) and row[len(group) :].isdigit())
-        ours = best_row(judged, "rmse", rows)
+    weather = "With observed weather of the days ahead: " if scores.plan.task.known_future else ""
+    yield weather + make_claim(scores, best[0], PERSISTENCE, "rmse").sentence()
+    yield from _sentences(scores, "rmse")
+    for group, theirs in reported().best.items() if _is_the_papers(scores) else ():
+        rows = tuple(row for row in scores.networks if row.startswith(group) and row[len(group) :].isdigit())
+        ours = best_row(scores, "rmse", rows)
         if theirs in rows and ours is not None and len(rows) > 1:
             sure = "by more than chance" if ours[1] else "by no more than chance over the next"
             agrees = "as in the paper" if ours[0] == theirs else f"the paper names {theirs}"
             yield f"In group {group}, {ours[0]} has the lowest RMSE, {sure}; {agrees}."
 
 
-def _others(judged: Judged) -> list[str]:
-    metrics = [metric for metric in metrics_of(judged) if metric != "rmse"]
-    return [_beside_the_paper(claim) for metric in metrics for claim in against_reference(judged, metric)]
+def _others(scores: StudyScores) -> list[str]:
+    metrics = [metric for metric in metrics_of(scores) if metric != "rmse"]
+    return [sentence for metric in metrics for sentence in _sentences(scores, metric)]
+
+
+def _is_the_papers(scores: StudyScores) -> bool:
+    """Whether what the paper reports may stand beside it: that is of the next day."""
+    return scores.lead == 1
+
+
+def _sentences(scores: StudyScores, metric: str) -> Iterator[str]:
+    for claim in against_reference(scores, metric):
+        yield _beside_the_paper(claim) if _is_the_papers(scores) else claim.sentence()
 
 
 def _beside_the_paper(claim: Claim) -> str:
@@ -148,15 +145,15 @@ def _beside_the_paper(claim: Claim) -> str:
     return f"{claim.sentence()} {ours}; the paper reports {signed(theirs, 1)} % on its data."
 
 
-def _verdicts(judged: Judged) -> str:
-    first, *others = main_sentences(judged)
+def _verdicts(scores: StudyScores) -> str:
+    first, *others = main_sentences(scores)
     return f'<div class="verdict">{html.paragraph(first)}{html.listed(others)}</div>'
 
 
-def _record(judged: Judged, row: str, metric: str, statistic: Statistic, claim: Claim | None) -> dict[str, object]:
-    values = judged.sample.over_area(row, metric, statistic)
+def _record(scores: StudyScores, row: str, metric: str, statistic: Statistic, claim: Claim | None) -> dict[str, object]:
+    values = scores.sample.over_area(row, metric, statistic)
     value, low, high = interval_over_seeds(values)
-    theirs = reported_range(row, metric) or (np.nan, np.nan)
+    theirs = (reported_range(row, metric) if _is_the_papers(scores) else None) or (np.nan, np.nan)
     record: dict[str, object] = {
         "model": row,
         "is_baseline": row in BASELINES,
@@ -173,10 +170,10 @@ def _record(judged: Judged, row: str, metric: str, statistic: Statistic, claim: 
     names = ("difference", "difference_low", "difference_high", "p", *shares)
     if claim is None:
         return record | dict.fromkeys(names, np.nan)
-    estimate = judged.sample.compare_over_area(row, claim.reference, metric, statistic)
+    estimate = scores.sample.compare_over_area(row, claim.reference, metric, statistic)
     areas = [part for field in (claim.field, claim.field_of_days) for part in (field.area_better, field.area_worse)]
-    judged_so = [float(one) for one in (estimate.value, estimate.low, estimate.high, estimate.p)]
-    return record | dict(zip(names, (*judged_so, *areas), strict=True))
+    over_area = [float(one) for one in (estimate.value, estimate.low, estimate.high, estimate.p)]
+    return record | dict(zip(names, (*over_area, *areas), strict=True))
 
 
 def _verdict(q: float, difference: float, metric: str) -> str:
@@ -204,10 +201,10 @@ def _cell(frame: pd.DataFrame, row: str, metric: str) -> str:
     return f"<td{' class=top' if best else ''}><b>{median}</b>{beneath}</td>"
 
 
-def _legend(judged: Judged) -> str:
-    seeds, blocks = judged.seeds, judged.sample.blocks
+def _legend(scores: StudyScores) -> str:
+    seeds, blocks = scores.seeds, scores.sample.blocks
     spread = f"± 95 % confidence interval over {seeds} seeds" if seeds > 1 else "one seed, so no spread is known"
-    versus = f" than {judged.reference}" if judged.reference else ""
+    versus = f" than {scores.reference}" if scores.reference else ""
     return (
         f"Upper number: area-weighted median over the cells, {spread}; beneath it, in grey, the area-weighted mean. "
         f"▲ better, ▼ worse{versus}: by more than chance over seeds and {blocks} blocks of test days, with a false "

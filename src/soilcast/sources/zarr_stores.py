@@ -27,7 +27,7 @@ def open_zarr(path: Path) -> xr.Dataset:
     try:
         # Consolidated metadata is a copy that may say something else than the arrays themselves.
         data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
-        group = zarr.open_group(path, mode="r")
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
         for name, array in group.arrays():
             if array.ndim and array.size:
                 _check_chunks(path, name, array, _decoded_time_axis(data, name))

@@ -29,7 +29,7 @@ _DIGITS = 16
 
 
 def make_arrays(
-    folder: Path | None, identity: Mapping[str, Any], fill: Callable[[Allocate], Any], *, frugal: bool = False
+    folder: Path | None, identity: Mapping[str, Any], fill: Callable[[Allocate], Any], *, low_memory: bool = False
 ) -> dict[str, Array]:
     """Give arrays in memory, or mapped from files, which are filled unless that has been done already.
 
@@ -41,7 +41,7 @@ def make_arrays(
         All that the arrays depend on, as JSON has it; arrays of another identity lie beside.
     fill
         Called with a function that allocates an array by its name, shape and type.
-    frugal
+    low_memory
         Have mapped arrays read in small pieces, which is slower and brings no more into memory than it must.
 
     Returns
@@ -63,7 +63,7 @@ def make_arrays(
         with _alone_in(folder):
             if not (place / _COMPLETE).is_file():  # else another process has made the same meanwhile
                 _fill_files(place, identity, fill)
-    return _open(place, frugal=frugal)
+    return _open(place, low_memory=low_memory)
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _fill_files(place: Path, identity: Mapping[str, Any], fill: Callable[[Alloca
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open(place: Path, *, frugal: bool) -> dict[str, Array]:
+def _open(place: Path, *, low_memory: bool) -> dict[str, Array]:
     try:
         sizes = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))["sizes"]
         # A file that is too short would end the process when its missing part is read.
@@ -121,7 +121,7 @@ def _open(place: Path, *, frugal: bool) -> dict[str, Array]:
             raise ValueError("a file has another size")
         # Mapped for this process alone: torch knows no arrays that cannot be written, and nothing here writes to them.
         mapped = {Path(name).stem: np.load(place / name, mmap_mode="c", allow_pickle=False) for name in sizes}
-        return {name: _page_by_page(array) if frugal else array for name, array in mapped.items()}
+        return {name: _page_by_page(array) if low_memory else array for name, array in mapped.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SoilcastError(f"{place}: damaged ({error}): remove it and start again") from error
 

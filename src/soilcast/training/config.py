@@ -4,136 +4,97 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES, days_of
+from soilcast.cube import days_of
 from soilcast.errors import SoilcastError
-from soilcast.models import MODELS
-from soilcast.schema import dotted_keys, nearest, parse_yaml, read_yaml, validate
-from soilcast.water.config import WaterConfig
+from soilcast.models import HEADS, NETWORKS
+from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
+from soilcast.task import Task
+from soilcast.training.losses import LOSSES, ScoreLoss
+from soilcast.water.config import Form, WaterConfig
 
-Layer = Literal["swvl1", "swvl2", "swvl3", "swvl4"]
+PRESETS: dict[str, Mapping[str, Any]] = {
+    file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name)
+    for file in sorted(resources.files("soilcast.training").joinpath("presets").iterdir(), key=lambda one: one.name)
+}
+"""Every preset by the name that ``--model`` takes: keys of the config that make a model, as YAML in ``presets/``."""
+
+FORMER_KEYS: dict[str, str] = {
+    "inputs.target": "task.layers",
+    "inputs.dynamic": "task.dynamic",
+    "inputs.static": "task.static",
+    "inputs.sequence_length": "task.window",
+    "inputs.lags": "task.lags",
+    "inputs.latency_days": "task.latency",
+    "inputs.fill_days": "task.fill_days",
+    "inputs.known_future": "task.known_future",
+    "inputs.calendar": "task.calendar",
+    "outlook.lead_days": "task.lead_days",
+    "outlook.layers": "task.layers",
+    "outlook.levels": "task.quantiles",
+    "outlook.target": "head.predict (level, change)",
+    "outlook.path": "head.name (direct, rollout)",
+    "outlook.head": "head.name (direct, bucket)",
+    "outlook.first_day_leads": "head.lead1_only",
+    "outlook.distribution": "loss.name (rmse, quantiles, cmal)",
+    "outlook.dropout_draws": "network.mc_dropout",
+    "outlook.hidden_lags": "network.masked_lags",
+    "outlook.far": "loss.lead_decay",
+    "outlook.bounds": "loss.bounds",
+    "outlook.rain": "loss.rain",
+}
+"""Keys of soilcast 0.1 -> what they are called now."""
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _once(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) != len(names):
-        raise ValueError("a variable is named twice")
-    return names
+class NetworkConfig(_Section):
+    """The trunk of the network, and what is dropped or hidden in training."""
 
-
-class InputsConfig(_Section):
-    """What the network sees and what it forecasts."""
-
-    target: Layer = Field("swvl1", description="soil layer to forecast")
-    dynamic: tuple[str, ...] = Field(PAPER_DYNAMIC, description="dynamic inputs, names of the cube")
-    static: tuple[str, ...] = Field(PAPER_STATIC, description="static inputs, names of the cube; may be empty: []")
-    sequence_length: int = Field(7, ge=1, le=3650, description="days that the network sees before the forecast [d]")
-    lags: tuple[Layer, ...] = Field(
-        (), description="layers whose observed soil moisture the network sees; outlooks only"
+    name: str = Field("lstm", description="trunk: lstm, or one that is registered")
+    hidden_size: int = Field(128, ge=1, le=8192, description="hidden units")
+    dropout: float = Field(0.15, ge=0.0, lt=1.0, description="fraction of hidden units dropped before the head")
+    mc_dropout: int = Field(
+        0, ge=0, le=1000, description="number of Monte Carlo dropout samples of a forecast; 0: no dropout in forecasts"
     )
-    latency_days: int = Field(0, ge=0, le=60, description="so old is the newest soil moisture of `lags` [d]")
-    fill_days: int = Field(
-        0,
-        ge=0,
-        le=60,
-        description="a missing newest soil moisture is replaced by one so much older at most [d]; 0: refused",
+    masked_lags: float = Field(
+        0.0, ge=0.0, lt=1.0, description="fraction of lagged inputs masked at random in training"
     )
-    known_future: tuple[str, ...] = Field(
-        (), description="dynamic inputs that are known for the days ahead too: a weather forecast; outlooks only"
-    )
-    calendar: bool = Field(False, description="let the network see the day of the year, which is known ahead")
 
-    @field_validator("dynamic", "static")
+    @field_validator("name")
     @classmethod
-    def _in_the_contract(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for name in value:
-            if name not in VARIABLES:
-                raise ValueError(f"{name} is no variable of a cube: {nearest(name, VARIABLES)}")
-            kind = "static" if VARIABLES[name].is_static else "dynamic"
-            if kind != info.field_name:
-                raise ValueError(f"{name} is {kind}: name it in inputs.{kind}")
-        if not value and info.field_name == "dynamic":
-            raise ValueError("name at least one: without weather there is nothing to forecast from")
-        return _once(value)
-
-    @field_validator("lags", "known_future")
-    @classmethod
-    def _are_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _once(value)
-
-    @model_validator(mode="after")
-    def _known_future_is_seen(self) -> Self:
-        for name in self.known_future:
-            if name not in self.dynamic:
-                raise ValueError(f"known_future names {name}, which is not among inputs.dynamic: name it there too")
-            if name.startswith("swvl"):
-                raise ValueError(f"known_future names {name}: the soil moisture of days ahead is what is forecast")
-        if self.lags and self.latency_days >= self.sequence_length:
-            raise ValueError(
-                f"latency_days {self.latency_days} leaves none of the {self.sequence_length} days of sequence_length "
-                "in which soil moisture is known: set a longer sequence_length"
-            )
-        return self
-
-
-class OutlookConfig(_Section):
-    """Forecasts of several days ahead. With ``lead_days`` 0 there are none: the paper's design, the next day alone."""
-
-    lead_days: int = Field(0, ge=0, le=60, description="days ahead; 0: the paper's design, the next day from weather")
-    layers: tuple[Layer, ...] = Field((), description="layers to forecast together; by default inputs.target alone")
-    target: Literal["level", "change"] = Field(
-        "change", description="forecast soil moisture itself, or its change from the newest that is known"
-    )
-    path: Literal["direct", "rollout"] = Field(
-        "direct", description="all days at once, or day by day with each forecast as the next day's soil moisture"
-    )
-    first_day_leads: bool = Field(
-        False, description="the first day ahead alone shapes what the network remembers; the others stand on it"
-    )
-    head: Literal["free", "bucket"] = Field(
-        "free", description="bucket: no more water appears than it rains, and soil moisture stays within its bounds"
-    )
-    distribution: Literal["point", "quantiles", "cmal"] = Field(
-        "point", description="what the network says of its error; intervals of all are calibrated on the validation"
-    )
-    levels: tuple[float, ...] = Field(
-        (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95), description="quantiles in the forecast file; empty: none"
-    )
-    dropout_draws: int = Field(0, ge=0, le=1000, description="forecast so often with dropout, and pool; 0: without")
-    far: float = Field(
-        0.0, ge=0.0, le=10.0, description="power of 1 / k by which errors of the day k ahead count in training"
-    )
-    hidden_lags: float = Field(
-        0.0, ge=0.0, lt=1.0, description="share of soil moisture hidden in training, so that gaps are learnt around"
-    )
-    bounds: float = Field(0.0, ge=0.0, le=1e6, description="weight of forecasts beyond the bounds 0 and porosity")
-    rain: float = Field(0.0, ge=0.0, le=1e6, description="weight of forecasts that fall with more rain")
-
-    @field_validator("layers")
-    @classmethod
-    def _are_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _once(value)
-
-    @field_validator("levels")
-    @classmethod
-    def _are_levels(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 < level < 1 for level in value) or list(value) != sorted(set(value)):
-            raise ValueError("levels lie between 0 and 1, ascending")
+    def _is_registered(cls, value: str) -> str:
+        if value not in NETWORKS:
+            raise ValueError(f"there is no such network: {nearest(value, NETWORKS)}")
         return value
 
 
-class NetworkConfig(_Section):
-    """The size of the network."""
+class HeadConfig(_Section):
+    """What becomes of the states of the trunk."""
 
-    hidden_size: int = Field(128, ge=1, le=8192, description="hidden units")
-    dropout: float = Field(0.15, ge=0.0, lt=1.0, description="share of hidden units dropped before the head")
+    name: str = Field(
+        "direct",
+        description="direct: all lead times at once; rollout: each day's forecast is the next day's soil moisture; "
+        "bucket: a store that conserves water; or one that is registered",
+    )
+    predict: Literal["level", "change"] = Field(
+        "level", description="soil moisture itself, or its change from the newest observation"
+    )
+    lead1_only: bool = Field(False, description="only lead 1 back-propagates into the trunk")
+
+    @field_validator("name")
+    @classmethod
+    def _is_registered(cls, value: str) -> str:
+        if value not in HEADS:
+            raise ValueError(f"there is no such head: {nearest(value, HEADS)}")
+        return value
 
 
 class NormaliseConfig(_Section):
@@ -189,8 +150,8 @@ class TrainConfig(_Section):
         "cell_days", description="cell_days: independent draws; shared_day: one day a batch, as in the authors' code"
     )
     seed: int = Field(0, ge=0, description="seed of weights, dropout and draws")
-    freeze: tuple[Literal["lstm", "head"], ...] = Field(
-        (), description="parts of the network that keep the weights they begin with; for trainings with --init"
+    freeze: tuple[Literal["trunk", "head"], ...] = Field(
+        (), description="parts of the network that keep their initial weights; for trainings with --init"
     )
     ensemble: int = Field(1, ge=1, le=1024, description="members trained side by side, of seeds seed, seed + 1, ...")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -201,19 +162,40 @@ class TrainConfig(_Section):
 
 
 class LossConfig(_Section):
-    """Eq. 8."""
+    """Eq. 8: l1 times the loss of the data, l2 times Eq. 14, and what else guides."""
 
-    weights: tuple[float, float] | None = Field(
-        None, description="l1, l2 of Eq. 8; the best of the paper's Table 2: 0.5,0.5 (phy-lstm), 0.1,0.9 (phys-lstm)"
+    name: str = Field(
+        "rmse",
+        description="loss of the data, and so the predictive distribution: rmse (Eq. 9; a point), quantiles (pinball "
+        "loss), cmal (likelihood of a mixture of asymmetric Laplace distributions), or one that is registered",
     )
-    space: Literal["normalised", "physical"] = Field(
-        "normalised", description="errors of normalised soil moisture, or in m3 m-3"
+    balance: Literal["none", "single", "multi"] = Field(
+        "none", description="water balance that guides (Eq. 14): none, single (W1, Eq. 10), multi (W2, Eq. 11)"
     )
+    weights: tuple[float, float] = Field(
+        (1.0, 0.0),
+        description="l1, l2 of Eq. 8; the best of the paper's Table 2: 0.5,0.5 (PHY-LSTM), 0.1,0.9 (PHYs-LSTM)",
+    )
+    space: Literal["normalised", "physical", "persistence"] = Field(
+        "normalised",
+        description="errors of normalised soil moisture, in m3 m-3, or scaled by the RMSE of persistence of each cell, "
+        "lead and layer",
+    )
+    lead_decay: float = Field(0.0, ge=0.0, le=10.0, description="weight of lead k in the loss: k^-p, of this p")
+    bounds: float = Field(0.0, ge=0.0, le=1e6, description="weight of the penalty on forecasts beyond 0 and porosity")
+    rain: float = Field(0.0, ge=0.0, le=1e6, description="weight of the rain-monotonicity penalty")
+
+    @field_validator("name")
+    @classmethod
+    def _is_registered(cls, value: str) -> str:
+        if value not in LOSSES:
+            raise ValueError(f"there is no such loss: {nearest(value, LOSSES)}")
+        return value
 
     @field_validator("weights")
     @classmethod
-    def _can_be_minimised(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not (0 < value[0] < math.inf and 0 <= value[1] < math.inf):
+    def _can_be_minimised(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not (0 < value[0] < math.inf and 0 <= value[1] < math.inf):
             raise ValueError("l1 must be above 0 and l2 not below 0, and both finite")
         return value
 
@@ -221,88 +203,96 @@ class LossConfig(_Section):
 class Config(_Section):
     """Everything that a run depends on beside the cube."""
 
-    model: str = Field("lstm", description="one of lstm, phy-lstm, phys-lstm")
-    inputs: InputsConfig = InputsConfig()
-    outlook: OutlookConfig = OutlookConfig()
+    model: str = Field("lstm", description="preset to start from: lstm, phy-lstm, phys-lstm")
+    label: str = Field("LSTM", description="name of the run in tables and figures")
+    task: Task = Task()
     network: NetworkConfig = NetworkConfig()
+    head: HeadConfig = HeadConfig()
     normalise: NormaliseConfig = NormaliseConfig()
     split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
     loss: LossConfig = LossConfig()
     water: WaterConfig = WaterConfig()
 
-    @field_validator("model")
+    @model_validator(mode="before")
     @classmethod
-    def _is_registered(cls, value: str) -> str:
-        if value not in MODELS:
-            raise ValueError(f"there is no such model: {nearest(value, MODELS)}")
-        return value
+    def _on_its_preset(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        for key in flatten(content):
+            if key in FORMER_KEYS:
+                raise ValueError(f"{key} is called {FORMER_KEYS[key]} now: change the key")
+        name = content.get("model", "lstm")
+        if name not in PRESETS:
+            raise ValueError(f"model {name}: there is no such model: {nearest(str(name), PRESETS)}")
+        return merged(PRESETS[name], content)
 
     @model_validator(mode="after")
-    def _target_is_no_deep_layer(self) -> Self:
-        layers, target = self.water.deep_layers, self.inputs.target
-        if MODELS[self.model].form == "multi" and target in layers:
+    def _is_possible(self) -> Self:
+        task, head, loss = self.task, self.head, self.loss
+        layers, target = self.water.deep_layers, task.target
+        if loss.balance == "multi" and target in layers:
             others = ",".join(layer for layer in layers if layer != target)
-            remedy = f"set water.deep_layers=[{others}]" if others else "use model phy-lstm"
-            raise ValueError(f"inputs.target {target} is among water.deep_layers, which Eq. 11 takes from it: {remedy}")
+            remedy = f"set water.deep_layers=[{others}]" if others else "use loss.balance=single"
+            raise ValueError(
+                f"task.layers begins with {target}, one of water.deep_layers, which Eq. 11 takes from it: {remedy}"
+            )
+        if loss.weights[1] and loss.balance == "none":
+            raise ValueError(
+                "loss.weights gives l2 to a water balance, but loss.balance is none: set loss.balance, or l2=0"
+            )
+        if loss.balance != "none" and not loss.weights[1]:
+            raise ValueError(
+                f"loss.balance={loss.balance} guides nothing while l2 of loss.weights is 0: set loss.weights, such as "
+                "0.5,0.5"
+            )
+        begins = head.predict == "change" or head.name in ("rollout", "bucket")
+        if begins and not task.sees_own_layers:
+            unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)
+            raise ValueError(
+                f"{unknown} is forecast from its own newest value, which is not among task.lags: name it there, or set "
+                "head.predict=level and head.name=direct"
+            )
+        if head.name in ("rollout", "bucket") and len({task.latency_of(layer) for layer in task.layers}) > 1:
+            raise ValueError(
+                f"head.name={head.name} goes day by day from one newest day, but task.latency differs among "
+                "task.layers: give them one latency, or set head.name=direct"
+            )
+        if (head.name == "bucket" or loss.rain) and "tp" not in task.known_future:
+            raise ValueError("head.name=bucket and loss.rain need the rain ahead: name tp in task.known_future")
+        if head.name == "rollout" and head.lead1_only:
+            raise ValueError("head.name=rollout has one linear layer for all days: leave head.lead1_only out")
+        if head.name == "bucket" and (loss.rain or loss.name == "cmal"):
+            raise ValueError(
+                "head.name=bucket cannot fall with more rain of a day, and cmal would move its water: leave loss.rain "
+                "out, and take another loss.name"
+            )
+        if head.name == "bucket" and head.predict == "level":
+            raise ValueError("head.name=bucket fills and empties a store day by day: set head.predict=change")
+        if head.name == "bucket" and self.network.mc_dropout:
+            raise ValueError(
+                "network.mc_dropout samples what dropout drops, and nothing of the store of head.name=bucket is: leave "
+                "mc_dropout out"
+            )
+        if loss.name == "quantiles" and not task.quantiles:
+            raise ValueError("loss.name=quantiles needs task.quantiles, such as [0.05,0.25,0.5,0.75,0.95]")
+        if loss.lead_decay and not isinstance(LOSSES[loss.name](task.quantiles), ScoreLoss):
+            raise ValueError(
+                f"loss.lead_decay weighs the leads of a mean score, which loss.name={loss.name} is not: leave it out, "
+                "and weigh them in the loss itself"
+            )
+        if self.network.masked_lags and not task.lags:
+            raise ValueError("network.masked_lags masks task.lags, of which there are none: name some, or leave it out")
+        if self.network.mc_dropout and not self.network.dropout:
+            raise ValueError(
+                "network.mc_dropout draws with network.dropout, which is 0: set it, or leave mc_dropout out"
+            )
         return self
 
-    @model_validator(mode="after")
-    def _outlook_is_possible(self) -> Self:
-        inputs, outlook = self.inputs, self.outlook
-        if not outlook.lead_days:
-            for name in ("lags", "known_future", "calendar"):
-                if getattr(inputs, name):
-                    raise ValueError(f"inputs.{name} is for outlooks: set outlook.lead_days to 1 or more")
-            for name, value in OutlookConfig():
-                if getattr(outlook, name) != value:
-                    raise ValueError(f"outlook.{name} is for outlooks: set outlook.lead_days to 1 or more")
-            return self
-        unknown = [layer for layer in self.layers if layer not in inputs.lags]
-        if unknown and (outlook.target == "change" or outlook.path == "rollout" or outlook.head == "bucket"):
-            raise ValueError(
-                f"{', '.join(unknown)} is forecast from its own newest value, which is not among inputs.lags: name it "
-                "there, or set outlook.target=level with outlook.path=direct and outlook.head=free"
-            )
-        if (outlook.head == "bucket" or outlook.rain) and "tp" not in inputs.known_future:
-            raise ValueError("outlook.head=bucket and outlook.rain need the rain ahead: name tp in inputs.known_future")
-        if outlook.path == "rollout" and (outlook.head == "bucket" or outlook.first_day_leads):
-            raise ValueError("outlook.path=rollout has one free head for all days: leave head and first_day_leads out")
-        if outlook.head == "bucket" and (outlook.rain or outlook.distribution == "cmal"):
-            raise ValueError(
-                "outlook.head=bucket cannot fall with more rain of a day, and cmal would move its water: leave "
-                "outlook.rain out, and take another outlook.distribution"
-            )
-        if outlook.distribution == "quantiles" and not outlook.levels:
-            raise ValueError("outlook.distribution=quantiles needs outlook.levels")
-        seen = [name for name in inputs.dynamic if name.startswith("swvl")]
-        if seen:
-            raise ValueError(f"inputs.dynamic names {', '.join(seen)}: outlooks see soil moisture by inputs.lags")
-        if self.loss.space != "normalised":
-            raise ValueError("loss.space is of the paper's design: outlooks count errors in units of persistence")
-        if MODELS[self.model].form and inputs.target not in self.layers and len(self.layers) == 1:
-            raise ValueError(
-                f"model {self.model} guides inputs.target {inputs.target}, which is not among outlook.layers: set "
-                f"inputs.target={self.layers[0]}"
-            )
-        if outlook.head == "bucket" and outlook.target == "level":
-            raise ValueError("outlook.head=bucket fills and empties a store day by day: set outlook.target=change")
-        return self
-
     @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers to forecast: those of the outlook, or the one target."""
-        return self.outlook.layers or (self.inputs.target,)
-
-    @property
-    def observed_layers(self) -> tuple[str, ...]:
-        """All layers whose soil moisture is read: first those that are forecast, then the other lags."""
-        return tuple(dict.fromkeys((*self.layers, *self.inputs.lags)))
-
-    @property
-    def weights(self) -> tuple[float, float]:
-        """(l1, l2) of Eq. 8: the config's, or the model's own."""
-        return self.loss.weights or MODELS[self.model].weights
+    def balance(self) -> Form | None:
+        """Which W guides, if any."""
+        return None if self.loss.balance == "none" else self.loss.balance
 
 
 def load_config(
@@ -321,7 +311,7 @@ def load_config(
     settings
         ``train.epochs=200`` and the like; the value is YAML.
     model
-        Name of the model; wins over the file.
+        Name of the preset; wins over the file.
     base
         Content under the file, such as a built-in experiment.
 
@@ -335,6 +325,8 @@ def load_config(
         key, equals, value = setting.partition("=")
         if not equals:
             raise SoilcastError(f"--set {setting}: write key=value")
+        if key in FORMER_KEYS:
+            raise SoilcastError(f"--set {setting}: {key} is called {FORMER_KEYS[key]} now: change the key")
         if key not in dotted_keys(Config):
             raise SoilcastError(f"--set {setting}: unknown key {key}: {nearest(key, dotted_keys(Config))}")
         *sections, name = key.split(".")
@@ -358,7 +350,7 @@ def describe_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[t
 
 def _written(value: Any) -> str:
     if value is None:
-        return "by rule"
+        return "auto"
     return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
 
 

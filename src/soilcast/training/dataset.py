@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,32 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
-from soilcast.cube import read, usable_target
+from soilcast.cube import read, thickness_name, usable_target
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
-from soilcast.models import MODELS
+from soilcast.task import Task
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
+from soilcast.training.build import layout_of
 from soilcast.training.config import Config
 from soilcast.training.groups import learning_cells
-from soilcast.training.inputs import cell_blocks, fit_scalings, load_inputs
+from soilcast.training.inputs import (
+    Floats,
+    Inputs,
+    any_of_next,
+    cell_blocks,
+    fit_scalings,
+    load_inputs,
+    spread_over_cells,
+    window_source,
+)
 from soilcast.training.normalise import Scaling, from_arrays, scalings_sha256, to_arrays
-from soilcast.training.outlook_statistics import OutlookStatistics
-from soilcast.training.samples import AnySamples, CellDays, Samples
+from soilcast.training.samples import SampleIndex, Samples
+from soilcast.training.scales import column_depth, error_scale, layer_bounds
+from soilcast.training.soil_statistics import SoilStatistics, highest_values, persistence_errors
 from soilcast.training.split import Split
 from soilcast.water import mask_observed, water_sign
 
-_FORMAT = 1
+_FORMAT = 3
 _WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
 
@@ -41,23 +52,21 @@ class Dataset:
         The development period, and the days before it that its first windows see.
     first
         Position in the cube of the first day of `samples`.
-    scalings
-        Statistics by variable.
+    scalings, statistics
+        Statistics by variable, and those of the soil moisture.
     training, validation
-        The usable cell-days of the two periods, by position in `samples`.
+        The usable cell-days of the two periods, by position in `samples`: first forecast days.
     learnable
-        ``(cell,)``, whether the target is there and varies.
-    outlook
-        What outlooks need beside.
+        ``(cell,)``, whether all layers that are forecast are there and vary.
     """
 
-    samples: AnySamples
+    samples: Samples
     first: int
     scalings: dict[str, Scaling]
-    training: CellDays
-    validation: CellDays
+    statistics: SoilStatistics
+    training: SampleIndex
+    validation: SampleIndex
     learnable: npt.NDArray[np.bool_]
-    outlook: OutlookStatistics | None = None
 
     @property
     def water_sign_share(self) -> float:
@@ -78,9 +87,11 @@ def make_dataset(
     folder: Path | None,
     scalings: Mapping[str, Scaling] | None = None,
     *,
-    frugal: bool = False,
+    low_memory: bool = False,
 ) -> Dataset:
     """Read, normalise and lay out the development period of a cube.
+
+    No sample reaches from one period into the next: all its forecast days lie in the period of its first.
 
     Parameters
     ----------
@@ -91,7 +102,7 @@ def make_dataset(
         The samples are the same to the bit.
     scalings
         Statistics to normalise with; by default those of the training days.
-    frugal
+    low_memory
         Keep no more of what is mapped in memory than a batch takes.
 
     Raises
@@ -99,89 +110,48 @@ def make_dataset(
     SoilcastError
         There is nothing to learn from, or a period without a usable cell-day.
     """
+    task, layout = config.task, layout_of(config)
     days = days_seen(config, split)
-    first = days.start
-    names = (*config.inputs.dynamic, config.inputs.target, *config.inputs.static)
-    identity = identity_of(cube, config, split, scalings) | {"format": _FORMAT, "space": config.loss.space}
+    identity = _identity(cube, config, split, scalings)
     arrays = make_arrays(
-        folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), frugal=frugal
+        folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), low_memory=low_memory
     )
-
-    def followed(block: slice) -> Array:
-        return read(cube.isel(time=days), config.inputs.target, block)
-
-    signs = make_signs(folder, identity, cube, config, days, followed, frugal=frugal)
+    signs = _water_signs(folder, identity, cube, config, days, low_memory=low_memory)
     learnable = np.array(arrays["learnable"])
-    refuse_unlearnable(learnable, cube, config)
+    _refuse_unlearnable(learnable, cube, config)
     train, validation = (
-        CellDays(arrays["usable"], slice(part.start - first, part.stop - first))
-        for part in (split.train, split.validation)
+        _first_days(name, split, arrays["usable"], days, cube, task) for name in ("train", "validation")
     )
-    refuse_empty({"training": train, "validation": validation}, cube, config, split.validation.stop - first)
-    tensors = {name: torch.from_numpy(arrays[name]) for name in ("dynamic", "static", "target", "to_loss_space")}
-    mapped = (arrays["dynamic"], arrays["target"], signs) if folder and frugal else ()
+    _refuse_empty({"training": train, "validation": validation}, cube, config, split.validation.stop - days.start)
+    small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
+    taken = from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
+    statistics = SoilStatistics.from_arrays(small)
+    empty = np.zeros((len(learnable), 0), dtype=np.bool_)
+    inputs = Inputs(
+        **{name: arrays[name] for name in ("dynamic", "static", "observed", "lags", "newest")}, ready=empty, ahead=empty
+    )
+    own = [taken[layer] for layer in task.layers]
+    depths = np.stack([_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
+    large = tuple(arrays[name] for name in ("dynamic", "lags", "newest", "observed")) if folder and low_memory else ()
     samples = Samples(
-        **tensors, water_sign=torch.from_numpy(signs), length=config.inputs.sequence_length, mapped=mapped
+        source=window_source(inputs, layout, cube, cube["time"].to_numpy()[days], taken, statistics),
+        layout=layout,
+        observed=torch.from_numpy(arrays["observed"]),
+        water_sign=torch.from_numpy(signs),
+        error_scale=_tensor(error_scale(config.loss.space, own, statistics), len(learnable)),
+        depth=_tensor(
+            None if depths is None else column_depth(config.loss.space, own, statistics, depths, _guided(config)),
+            len(learnable),
+        ),
+        bounds=_tensor(layer_bounds(own, statistics), len(learnable)) if config.loss.bounds else None,
+        mapped=large,
     )
-    statistics = {name: np.array(value) for name, value in arrays.items() if name.startswith("scaling.")}
-    return Dataset(samples, first, from_arrays(statistics, names), train, validation, learnable)
+    return Dataset(samples, days.start, taken, statistics, train, validation, learnable)
 
 
 def days_seen(config: Config, split: Split) -> slice:
     """Positions of the days of samples: the development period, and the days before it that its first windows see."""
-    return slice(max(0, split.train.start - config.inputs.sequence_length), split.validation.stop)
-
-
-def identity_of(
-    cube: xr.Dataset, config: Config, split: Split, scalings: Mapping[str, Scaling] | None
-) -> dict[str, Any]:
-    """All that samples of any kind depend on, as `make_arrays` asks for it."""
-    days = [days_seen(config, split).start, split.train.start, split.train.stop, split.validation.stop]
-    return {
-        "cube": cube.attrs["content_sha256"],
-        "inputs": config.inputs.model_dump(mode="json"),
-        "normalise": config.normalise.model_dump(mode="json"),
-        "statistics": scalings_sha256(scalings) if scalings else None,
-        "cells": [config.split.cells_share, config.split.without_climate],
-        "days": days,
-    }
-
-
-def make_signs(
-    folder: Path | None,
-    identity: Mapping[str, Any],
-    cube: xr.Dataset,
-    config: Config,
-    days: slice,
-    followed: Callable[[slice], Array],
-    *,
-    frugal: bool,
-) -> npt.NDArray[np.int8]:
-    """Give dW_t of Eq. 12 after Eq. 13 on some days ``(cell, time)``; 0 for a model that follows no water balance.
-
-    Parameters
-    ----------
-    folder, frugal
-        See `make_dataset`.
-    identity
-        Of the samples.
-    followed
-        Gives of a block of cells the observed water ``(cell, time)`` that is to follow the balance.
-    """
-    form = MODELS[config.model].form
-
-    def fill(allocate: Allocate) -> None:
-        cells, count = cube.sizes["cell"], days.stop - days.start
-        signs = allocate("sign", (cells, count), np.int8)
-        if form is None:
-            signs[:] = 0
-            return
-        for block in cell_blocks(cells, count, len(config.inputs.dynamic)):
-            signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), followed(block))
-            forget_pages((signs,), write=True)
-
-    water = {"form": form, "water": config.water.model_dump(mode="json") if form else None}
-    return make_arrays(folder, {**identity, **water}, fill, frugal=frugal)["sign"]
+    return slice(max(0, split.train.start - config.task.window), split.validation.stop)
 
 
 def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path) -> Path | None:
@@ -194,11 +164,11 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
     """
     if memory is None:
         return None
-    cells = cube.sizes["cell"]
+    cells, task = cube.sizes["cell"], config.task
     seen = days_seen(config, split)
     days = seen.stop - seen.start
-    soil = len(config.inputs.lags) + 2 * len(config.layers) if config.outlook.lead_days else 1
-    large = cells * days * (4 * len(config.inputs.dynamic) + 4 * soil + 1)
+    soil = len(task.lags) + len(task.layers) * (1 + task.sees_own_layers)
+    large = cells * days * (4 * len(task.dynamic) + 4 * soil + 1)
     always = held_memory() + _WORKING_BYTES + cells * days * 3
     if always > memory:
         raise SoilcastError(
@@ -206,6 +176,20 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
             f"{always / 2**20:.0f} MiB: give more, or set a shorter split.development"
         )
     return None if always + large <= memory else folder
+
+
+def _identity(cube: xr.Dataset, config: Config, split: Split, scalings: Mapping[str, Scaling] | None) -> dict[str, Any]:
+    """All that the arrays of samples depend on, as `make_arrays` asks for it."""
+    days = [days_seen(config, split).start, split.train.start, split.train.stop, split.validation.stop]
+    return {
+        "format": _FORMAT,
+        "cube": cube.attrs["content_sha256"],
+        "task": config.task.model_dump(mode="json", exclude={"quantiles"}),
+        "normalise": config.normalise.model_dump(mode="json"),
+        "statistics": scalings_sha256(scalings) if scalings else None,
+        "cells": [config.split.cells_share, config.split.without_climate],
+        "days": days,
+    }
 
 
 def _fill(
@@ -216,59 +200,130 @@ def _fill(
     days: slice,
     given: Mapping[str, Scaling] | None,
 ) -> None:
+    task, by_cell = config.task, config.normalise.scope == "per_cell"
     among = learning_cells(cube, config.split)
-    scalings = given or fit_scalings(cube, config.inputs, config.normalise, split.train, among=among)
+    scalings = given or fit_scalings(cube, task, config.normalise, split.train, among)
     for name, value in to_arrays(scalings).items():
         allocate(name, value.shape, value.dtype)[:] = value
     seen = cube.isel(time=days)
-    cells, count, features = cube.sizes["cell"], seen.sizes["time"], len(config.inputs.dynamic)
-    dynamic = allocate("dynamic", (cells, count, features), np.float32)
-    static = allocate("static", (cells, len(config.inputs.static)), np.float32)
-    target = allocate("target", (cells, count), np.float32)
+    cells, count, layers = cube.sizes["cell"], seen.sizes["time"], len(task.layers)
+    features = {
+        "dynamic": len(task.dynamic),
+        "observed": layers,
+        "lags": len(task.lags),
+        "newest": layers * task.sees_own_layers,
+    }
+    by_day = {name: allocate(name, (cells, count, features[name]), np.float32) for name in features}
+    static = allocate("static", (cells, len(task.static)), np.float32)
     usable = allocate("usable", (cells, count), np.bool_)
     learnable = allocate("learnable", (cells,), np.bool_)
-    to_loss_space = allocate("to_loss_space", (cells, 2), np.float32)
     train = slice(split.train.start - days.start, split.train.stop - days.start)
-    for block in cell_blocks(cells, count, features):
+    latency = tuple(task.latency_of(layer) for layer in task.layers)
+    errors, highest = [], np.empty((cells, layers))
+    for block in cell_blocks(cells, count, sum(features.values())):
         own = {name: scaling.of_cells(block) for name, scaling in scalings.items()}
-        inputs = load_inputs(seen, config.inputs, own, block)
-        observed = read(seen, config.inputs.target, block)
-        dynamic[block], static[block] = inputs.dynamic, inputs.static
-        learnable[block] = usable_target(observed[:, train]) & among[block]
-        usable[block] = inputs.ready & np.isfinite(observed) & learnable[block, np.newaxis]
-        values, pairs = _SPACES[config.loss.space](observed, own[config.inputs.target])
-        target[block], to_loss_space[block] = np.nan_to_num(values), pairs
-        forget_pages((dynamic, target, usable), write=True)
+        inputs = load_inputs(seen, task, own, block)
+        for name, array in by_day.items():
+            array[block] = getattr(inputs, name)[..., : features[name]]
+        static[block] = inputs.static
+        varies = [
+            usable_target(own[layer].restore(inputs.observed[:, train, position]))
+            for position, layer in enumerate(task.layers)
+        ]
+        learnable[block] = np.all([*varies, among[block]], axis=0)
+        came = any_of_next(np.asarray(np.isfinite(inputs.observed).any(axis=2)), task.lead_days)
+        usable[block] = inputs.first_days(task, task.lead_days) & came & learnable[block, np.newaxis]
+        errors.append(persistence_errors(inputs.observed, inputs.newest, task.lead_days, latency, train))
+        most = highest_values(inputs.observed[:, train])
+        for position, layer in enumerate(task.layers):
+            highest[block, position] = own[layer].restore(most[:, position])
+        forget_pages((*by_day.values(), usable), write=True)
+    sums = type(errors[0])(*(np.concatenate([getattr(one, name) for one in errors]) for name in ("squares", "count")))
+    porosity = highest if by_cell else np.nanmax(highest[among], axis=0, keepdims=True)
+    for name, value in SoilStatistics(sums.errors(among, by_cell=by_cell), porosity).to_arrays().items():
+        allocate(name, value.shape, value.dtype)[:] = value
 
 
-def _normalised(observed: npt.NDArray[np.float32], scaling: Scaling) -> tuple[Array, Array]:
-    return scaling.normalise(observed), np.array([[1.0, 0.0]], dtype=np.float32)
+def _water_signs(
+    folder: Path | None, identity: Mapping[str, Any], cube: xr.Dataset, config: Config, days: slice, *, low_memory: bool
+) -> npt.NDArray[np.int8]:
+    """Give dW_t of Eq. 12 after Eq. 13 on some days ``(cell, time)``; 0 for a model that follows no water balance."""
+    form = config.balance
+    seen = cube.isel(time=days)
+
+    def fill(allocate: Allocate) -> None:
+        cells, count = cube.sizes["cell"], days.stop - days.start
+        signs = allocate("sign", (cells, count), np.int8)
+        if form is None:
+            signs[:] = 0
+            return
+        for block in cell_blocks(cells, count, len(config.task.dynamic)):
+            observed = _guided_water(seen, config, block)
+            signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), observed)
+            forget_pages((signs,), write=True)
+
+    water = {"form": form, "water": config.water.model_dump(mode="json") if form else None}
+    return make_arrays(folder, {**identity, **water}, fill, low_memory=low_memory)["sign"]
 
 
-def _physical(observed: npt.NDArray[np.float32], scaling: Scaling) -> tuple[Array, Array]:
-    return observed, np.stack((scaling.scale, scaling.offset), axis=1).astype(np.float32)
+def _guided(config: Config) -> slice:
+    """Positions of the layers whose water follows the balance.
+
+    W1 takes no deeper layer from it, so all do; W2 (Eq. 11) counts the water of deep layers among what leaves the
+    first.
+    """
+    return slice(None) if config.balance == "single" else slice(1)
 
 
-_SPACES = {"normalised": _normalised, "physical": _physical}
-"""The target in the space of the loss, and what takes a normalised forecast there, by ``loss.space``."""
+def _guided_water(seen: xr.Dataset, config: Config, block: slice) -> Floats:
+    """Observed water of some cells that is to follow dW ``(cell, time)``: of one layer, or the depth of all."""
+    layers = config.task.layers[_guided(config)]
+    if len(layers) == 1:
+        return read(seen, layers[0], block)
+    depths = [read(seen, layer, block) * _thickness(seen, layer, block)[:, np.newaxis] for layer in layers]
+    return np.asarray(np.sum(depths, axis=0))
 
 
-def refuse_unlearnable(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, config: Config) -> None:
-    """Raise `SoilcastError` if no cell has a target that can be learnt."""
+def _thickness(cube: xr.Dataset, layer: str, cells: slice = slice(None)) -> Array:
+    """Thickness of a layer ``(cell,)`` [m]; 1 where the cube does not know it, which a layer alone does not need."""
+    name = thickness_name(layer)
+    if name in cube:
+        return read(cube, name, cells)
+    return np.ones(len(range(*cells.indices(cube.sizes["cell"]))), dtype=np.float32)
+
+
+def _first_days(
+    name: str, split: Split, usable: npt.NDArray[np.bool_], days: slice, cube: xr.Dataset, task: Task
+) -> SampleIndex:
+    """The cell-days of a period from which all forecast days lie in it."""
+    part: slice = getattr(split, name)
+    if part.stop - part.start < task.lead_days:
+        called = {"train": "training"}.get(name, name)
+        raise SoilcastError(
+            f"{_source(cube)}: the {called} period of {part.stop - part.start} day(s) has no room for task.lead_days "
+            f"{task.lead_days}: set fewer, or a longer split.development"
+        )
+    return SampleIndex(usable, slice(part.start - days.start, part.stop - task.lead_days + 1 - days.start))
+
+
+def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:
+    return None if values is None else torch.from_numpy(spread_over_cells(values, cells))
+
+
+def _refuse_unlearnable(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, config: Config) -> None:
     if not learnable.any():
         raise SoilcastError(
-            f"{_source(cube)}: {', '.join(config.layers)} is missing or constant in every cell over the training "
+            f"{_source(cube)}: {', '.join(config.task.layers)} is missing or constant in every cell over the training "
             "period: there is nothing to learn; check the source files, or set split.development"
         )
 
 
-def refuse_empty(periods: dict[str, CellDays], cube: xr.Dataset, config: Config, days: int) -> None:
-    """Raise `SoilcastError` if a period has no cell-day to learn from."""
-    length = config.inputs.sequence_length
+def _refuse_empty(periods: dict[str, SampleIndex], cube: xr.Dataset, config: Config, days: int) -> None:
+    window = config.task.window
     for name, usable in periods.items():
-        if not len(usable) and length >= days - 1:
+        if not len(usable) and window >= days - 1:
             raise SoilcastError(
-                f"{_source(cube)}: inputs.sequence_length {length} leaves no day of the {name} period to learn from: "
+                f"{_source(cube)}: task.window {window} leaves no day of the {name} period to learn from: "
                 "shorten it, or set a longer split.development"
             )
         if not len(usable):

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 import xarray as xr
 
-from soilcast.cube import read
+from soilcast.cube import read, thickness_name
+from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
-from soilcast.training.config import InputsConfig, NormaliseConfig
+from soilcast.task import Layout, Task
+from soilcast.training.config import NormaliseConfig
 from soilcast.training.normalise import Scaling, fit_scaling, join_cells, make_scaling, take_statistics
+from soilcast.training.soil_statistics import SoilStatistics, newest_values
+from soilcast.training.windows import WindowSource
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 BLOCK_BYTES = 64 * 2**20
 
+_YEAR = 365.2425
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network sees of some cells and days.
+    """What a network may see of some cells and days, and what it is to forecast.
 
     Parameters
     ----------
@@ -31,44 +38,62 @@ class Inputs:
         ``(cell, time, feature)`` float32, normalised; 0 where missing.
     static
         ``(cell, feature)`` float32, normalised; 0 where missing.
+    observed
+        Normalised soil moisture of the layers that are forecast ``(cell, time, layer)`` float32; NaN where missing.
+    lags
+        That of the layers that are inputs ``(cell, time, lag)`` float32; NaN where missing.
+    newest
+        `observed`, or where it is missing its last value within the days of forward fill.
     ready
-        ``(cell, time)``, whether the day can be forecast: all inputs of the days before it are there.
+        ``(cell, time)``, whether the day can be the first forecast day: all inputs of its window are there that are
+        known when it is forecast.
     ahead
-        ``(cell, time)``, whether those inputs of the day are there that are known for days ahead.
+        ``(cell, time)``, whether those inputs of the day are there that are known for the forecast days.
     """
 
     dynamic: Floats
     static: Floats
-    ready: npt.NDArray[np.bool_]
-    ahead: npt.NDArray[np.bool_]
+    observed: Floats
+    lags: Floats
+    newest: Floats
+    ready: Bools
+    ahead: Bools
+
+    def first_days(self, task: Task, leads: int) -> Bools:
+        """Say which days can be the first forecast day ``(cell, time)``.
+
+        Parameters
+        ----------
+        leads
+            Forecast days for which what is known ahead must be there.
+        """
+        usable = self.ready.copy()
+        if task.known_future:
+            usable &= any_of_next(self.ahead, leads, all_days=True)
+        for position, layer in enumerate(task.layers if task.sees_own_layers else ()):
+            back = 1 + task.latency_of(layer)
+            usable[:, :back] = False
+            usable[:, back:] &= np.isfinite(self.newest[:, :-back, position])
+        return usable
 
 
-def refuse_missing_inputs(cube: xr.Dataset, config: InputsConfig) -> None:
-    """Raise `SoilcastError` that names the inputs that the cube lacks, and the setting that would do without."""
+def refuse_missing_inputs(cube: xr.Dataset, task: Task) -> None:
+    """Raise `SoilcastError` that names what the cube lacks, and the setting that would do without."""
+    source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
     for kind in ("dynamic", "static"):
-        wanted: tuple[str, ...] = getattr(config, kind)
+        wanted: tuple[str, ...] = getattr(task, kind)
         missing = [name for name in wanted if name not in cube]
         if missing:
             there = ",".join(name for name in wanted if name in cube)
-            source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
-            remedy = f"use --set inputs.{kind}=[{there}], or" if there or kind == "static" else "name"
+            remedy = f"use --set task.{kind}=[{there}], or" if there or kind == "static" else "name"
             raise SoilcastError(
-                f"{source}: no {', '.join(missing)}, which inputs.{kind} asks for: {remedy} other variables that "
+                f"{source}: no {', '.join(missing)}, which task.{kind} asks for: {remedy} other variables that "
                 "soilcast inspect shows"
             )
-    for layer in dict.fromkeys((config.target, *config.lags)):
-        if layer not in cube:
-            source = cube.encoding.get("source", "the cube")
-            what, key = ("target", "inputs.target") if layer == config.target else ("soil moisture", "inputs.lags")
-            raise SoilcastError(f"{source}: no {what} {layer}: set {key}")
-
-
-def refuse_missing_layers(cube: xr.Dataset, layers: Iterable[str]) -> None:
-    """Raise `SoilcastError` that names the layers to forecast that the cube lacks."""
-    missing = [layer for layer in layers if layer not in cube]
-    if missing:
-        source = cube.encoding.get("source", "the cube")
-        raise SoilcastError(f"{source}: no {', '.join(missing)} to forecast: set outlook.layers to others")
+    for key, what in (("layers", "target"), ("lags", "soil moisture")):
+        missing = [layer for layer in getattr(task, key) if layer not in cube]
+        if missing:
+            raise SoilcastError(f"{source}: no {what} {', '.join(missing)}: set task.{key} to others")
 
 
 def block_size(days: int, features: int, most: int | None = None) -> int:
@@ -89,14 +114,9 @@ def cell_blocks(cells: int, days: int, features: int) -> Iterator[slice]:
 
 
 def fit_scalings(
-    cube: xr.Dataset,
-    inputs: InputsConfig,
-    normalise: NormaliseConfig,
-    train: slice,
-    layers: Iterable[str] = (),
-    among: Bools | None = None,
+    cube: xr.Dataset, task: Task, normalise: NormaliseConfig, train: slice, among: Bools | None = None
 ) -> dict[str, Scaling]:
-    """Take the statistics of every input and of the target from the training days alone, block by block.
+    """Take the statistics of every input and of the soil moisture from the training days alone, block by block.
 
     Parameters
     ----------
@@ -104,8 +124,6 @@ def fit_scalings(
         An opened cube.
     train
         Positions of the training days.
-    layers
-        Soil moisture beside the target.
     among
         Cells to learn from ``(cell,)``, by default all.
 
@@ -116,22 +134,17 @@ def fit_scalings(
     learnt = cube.isel(time=train)
     sizes = cube.sizes["cell"], learnt.sizes["time"], 1
     scalings = {}
-    for name in dict.fromkeys((*inputs.dynamic, inputs.target, *layers)):
+    for name in (*task.dynamic, *task.soil_layers):
         statistics = join_cells([take_statistics(read(learnt, name, cells)) for cells in cell_blocks(*sizes)])
         scalings[name] = make_scaling(statistics if among is None else statistics.of_cells(among), normalise)
     chosen = slice(None) if among is None else among
-    return scalings | {name: fit_scaling(read(cube, name)[chosen], normalise, static=True) for name in inputs.static}
+    return scalings | {name: fit_scaling(read(cube, name)[chosen], normalise, static=True) for name in task.static}
 
 
 def load_inputs(
-    cube: xr.Dataset,
-    config: InputsConfig,
-    scalings: Mapping[str, Scaling],
-    cells: slice = slice(None),
-    *,
-    beyond: int = 0,
+    cube: xr.Dataset, task: Task, scalings: Mapping[str, Scaling], cells: slice = slice(None), *, beyond: int = 0
 ) -> Inputs:
-    """Read and normalise the inputs of some cells over all days of ``cube``.
+    """Read and normalise the inputs and the soil moisture of some cells over all days of ``cube``.
 
     Parameters
     ----------
@@ -144,25 +157,119 @@ def load_inputs(
     """
     count = len(range(*cells.indices(cube.sizes["cell"])))
     days = cube.sizes["time"]
-    dynamic = np.full((count, days + beyond, len(config.dynamic)), np.nan, dtype=np.float32)
-    static = np.empty((count, len(config.static)), dtype=np.float32)
-    for feature, name in enumerate(config.dynamic):
+    dynamic = np.full((count, days + beyond, len(task.dynamic)), np.nan, dtype=np.float32)
+    static = np.empty((count, len(task.static)), dtype=np.float32)
+    for feature, name in enumerate(task.dynamic):
         dynamic[:, :days, feature] = scalings[name].normalise(read(cube, name, cells))
-    for feature, name in enumerate(config.static):
+    for feature, name in enumerate(task.static):
         static[:, feature] = scalings[name].normalise(read(cube, name, cells))
     described = np.asarray(np.isfinite(static).all(axis=1))
-    complete = np.isfinite(dynamic).all(axis=2) & described[:, np.newaxis]
-    known = [config.dynamic.index(name) for name in config.known_future]
+    ready = _ready(np.isfinite(dynamic), described, task)
+    known = [task.dynamic.index(name) for name in task.known_future]
     ahead = np.asarray(np.isfinite(dynamic[:, :, known]).all(axis=2))
     np.nan_to_num(dynamic, copy=False)
     np.nan_to_num(static, copy=False)
-    return Inputs(dynamic, static, _after_complete_days(complete, config.sequence_length), ahead)
+    soil = {
+        layer: np.pad(
+            scalings[layer].normalise(read(cube, layer, cells)), ((0, 0), (0, beyond)), constant_values=np.nan
+        )
+        for layer in task.soil_layers
+    }
+    observed = np.stack([soil[layer] for layer in task.layers], axis=-1)
+    lags = np.stack([soil[layer] for layer in task.lags], axis=-1) if task.lags else observed[..., :0]
+    return Inputs(dynamic, static, observed, lags, newest_values(observed, task.fill_days), ready, ahead)
 
 
-def _after_complete_days(complete: npt.NDArray[np.bool_], length: int) -> npt.NDArray[np.bool_]:
-    """Whether all of the ``length`` days before a day are complete, ``(cell, time)``."""
+def window_source(
+    inputs: Inputs,
+    layout: Layout,
+    cube: xr.Dataset,
+    days: Days,
+    scalings: Mapping[str, Scaling],
+    statistics: SoilStatistics,
+    cells: slice = slice(None),
+) -> WindowSource:
+    """Give what windows of some cells are cut from.
+
+    Parameters
+    ----------
+    inputs
+        Of these cells.
+    cube, cells
+        The opened cube, and which of its cells these are.
+    days
+        The days of the inputs ``(time,)``.
+    scalings, statistics
+        Of these very cells, or of all.
+    """
+    task = layout.task
+    newest = inputs.newest if task.sees_own_layers else inputs.newest[..., :0]
+    return WindowSource(
+        dynamic=torch.from_numpy(inputs.dynamic),
+        lags=torch.from_numpy(np.ascontiguousarray(inputs.lags)),
+        newest=torch.from_numpy(np.ascontiguousarray(newest)),
+        calendar=torch.from_numpy(day_of_year_waves(days)),
+        static=torch.from_numpy(inputs.static),
+        **_physical(layout, cube, scalings, statistics, cells),
+    )
+
+
+def day_of_year_waves(days: Days) -> Floats:
+    """Sine and cosine of the day of the year, ``(time, 2)``."""
+    angle = 2 * np.pi * days.astype("datetime64[D]").astype(np.int64) / _YEAR
+    return np.stack((np.sin(angle), np.cos(angle)), axis=1).astype(np.float32)
+
+
+def any_of_next(days: Bools, leads: int, *, all_days: bool = False) -> Bools:
+    """Say of which days that day and the following ``leads - 1``, any or all of them, are among ``days``."""
+    counts = np.zeros((days.shape[0], days.shape[1] + leads), dtype=np.int32)
+    np.cumsum(days, axis=1, out=counts[:, 1 : days.shape[1] + 1])
+    counts[:, days.shape[1] + 1 :] = counts[:, days.shape[1], np.newaxis]
+    found = counts[:, leads:] - counts[:, :-leads]
+    return np.asarray(found == leads if all_days else found > 0)
+
+
+def spread_over_cells(values: npt.NDArray[np.floating], cells: int) -> Floats:
+    """Give every cell its row ``(cell, ...)``, where there is one for all."""
+    return np.ascontiguousarray(np.broadcast_to(values, (cells, *values.shape[1:])), dtype=np.float32)
+
+
+def _physical(
+    layout: Layout, cube: xr.Dataset, scalings: Mapping[str, Scaling], statistics: SoilStatistics, cells: slice
+) -> dict[str, torch.Tensor]:
+    """Give the parts `rain` and `physical` of `WindowSource`."""
+    count = len(range(*cells.indices(cube.sizes["cell"])))
+    if not layout.physical:
+        return {"rain": torch.zeros(count, 2), "physical": torch.zeros(count, 0)}
+    rain = np.stack((scalings["tp"].offset, scalings["tp"].scale), axis=-1)
+    of_layers = []
+    for layer, name in enumerate(layout.task.layers):
+        thickness = read(cube, thickness_name(name), cells)
+        parts = (scalings[name].offset, scalings[name].scale, thickness, statistics.porosity[:, layer])
+        of_layers += [np.broadcast_to(part, count) for part in parts]
+    return {
+        "rain": torch.from_numpy(spread_over_cells(rain, count)),
+        "physical": torch.from_numpy(np.stack(of_layers, axis=-1).astype(np.float32)),
+    }
+
+
+def _ready(there: Bools, described: Bools, task: Task) -> Bools:
+    """Whether all inputs are there that the window of a day sees ``(cell, time)``, from ``(cell, time, feature)``."""
+    latencies = [task.latency_of(name) for name in task.dynamic]
+    ready = np.ones(there.shape[:2], dtype=np.bool_)
+    for latency in set(latencies):
+        of_group = [feature for feature, days in enumerate(latencies) if days == latency]
+        complete = there[:, :, of_group].all(axis=2) if len(of_group) < len(latencies) else there.all(axis=2)
+        ready &= _after_complete_days(complete & described[:, np.newaxis], task.window, latency)
+    return ready
+
+
+def _after_complete_days(complete: Bools, window: int, latency: int) -> Bools:
+    """Whether those of the ``window`` days before a day that are known on the day before it are complete."""
     gaps = np.zeros((complete.shape[0], complete.shape[1] + 1), dtype=np.int32)
     np.cumsum(~complete, axis=1, out=gaps[:, 1:])
     ready = np.zeros_like(complete)
-    ready[:, length:] = gaps[:, length:-1] == gaps[:, : -1 - length]
+    count = max(0, complete.shape[1] - window)
+    first = window - latency
+    ready[:, window:] = gaps[:, first : first + count] == gaps[:, :count]
     return ready

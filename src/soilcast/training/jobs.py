@@ -18,6 +18,7 @@ from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
 from soilcast.progress import Advance, progress_bar
+from soilcast.training.build import registered_parts
 from soilcast.training.config import Config
 from soilcast.training.dataset import choose_folder
 from soilcast.training.run import LOG, RECORD, Run, open_run
@@ -111,6 +112,7 @@ def train_runs(
 
 
 def _train(cube: str | Path, out: Path, config: Config, then: Then | None, **options: Any) -> None:
+    registered_parts(config)
     if train(cube, out, config, **options).record["status"] == "interrupted":
         raise KeyboardInterrupt
     if then is not None:

@@ -1,4 +1,4 @@
-"""The training loop: epochs, validation without dropout, early stopping, best weights kept; exact when gone on with."""
+"""The training loop: epochs, validation without dropout, early stopping, best weights kept; exact on resuming."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from soilcast.progress import Advance
-from soilcast.training.captured import Step, make_step
+from soilcast.training.build import seed_of
 from soilcast.training.checkpoint import Checkpoint
-from soilcast.training.config import TrainConfig
-from soilcast.training.learner import KeptUnits, Learner, Losses
-from soilcast.training.run import seed_of
-from soilcast.training.samples import SAMPLERS, AnySamples, Batch, CellDays, Draw
+from soilcast.training.config import NetworkConfig, TrainConfig
+from soilcast.training.cuda_graph import Step, make_step
+from soilcast.training.dropout import DropoutMask
+from soilcast.training.learner import Learner, Losses
+from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples
+from soilcast.training.windows import mask_lags
 
 _GATHERED_SAMPLES = 32_768
 """Samples that are gathered together: cheaper than batch by batch, yet never more than fit well in memory."""
@@ -34,8 +36,8 @@ _RATES: dict[str, Callable[[float, float], float]] = {
 }
 """Learning rate once a share of the epochs has passed, by ``train.schedule``."""
 
-_TRAINING, _VALIDATION = 1, 2
-"""What dropout is drawn for."""
+_TRAINING, _VALIDATION, _LAGS = 1, 2, 4
+"""What is drawn: dropout of training and of validation, masks of lagged inputs."""
 
 Record = dict[str, Any]
 
@@ -83,22 +85,22 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Who is told how a training goes.
+class Callbacks:
+    """What is called as a training goes on.
 
     Parameters
     ----------
-    record
+    on_record
         Called with each epoch's record.
-    advance
+    on_progress
         Called after each epoch with its standing in words.
-    keep
-        Called at the end of an epoch with where it stands, and with whether that must be kept.
+    on_epoch_end
+        Called with the checkpoint of an epoch's end, and with whether it must be written.
     """
 
-    record: Callable[[Record], None]
-    advance: Advance
-    keep: Callable[[Checkpoint, bool], None] = lambda point, must: None
+    on_record: Callable[[Record], None]
+    on_progress: Advance
+    on_epoch_end: Callable[[Checkpoint, bool], None] = lambda point, must: None
 
 
 class DivergedError(Exception):
@@ -108,26 +110,26 @@ class DivergedError(Exception):
     ----------
     epoch, batch
         When.
-    draw
-        The cell-days of the batch, ``(member, sample)``.
+    indices
+        The samples of the batch, ``(member, sample)``.
     training
         How the training stood at the end of the epoch before.
     """
 
-    def __init__(self, epoch: int, batch: int, draw: Draw, training: Training) -> None:
+    def __init__(self, epoch: int, batch: int, indices: SampleIndices, training: Training) -> None:
         super().__init__(f"epoch {epoch}, batch {batch}")
-        self.epoch, self.batch, self.draw, self.training = epoch, batch, draw, training
+        self.epoch, self.batch, self.indices, self.training = epoch, batch, indices, training
 
 
 def train_networks(
     learner: Learner,
-    samples: AnySamples,
-    usable: CellDays,
-    validation: Draw,
+    samples: Samples,
+    usable: SampleIndex,
+    validation: SampleIndices,
     config: TrainConfig,
-    watch: Watch,
+    callbacks: Callbacks,
     *,
-    dropout: float = 0.0,
+    network: NetworkConfig,
     start: Checkpoint | None = None,
 ) -> Training:
     """Train networks in place.
@@ -143,10 +145,10 @@ def train_networks(
         The cell-days to draw from.
     validation
         The cell-days of the validation ``(sample,)``.
-    watch
-        Who is told how it goes.
-    dropout
-        Share of hidden units to drop.
+    callbacks
+        What is called as it goes on.
+    network
+        What is dropped or masked in training.
     start
         Where to go on.
 
@@ -168,27 +170,29 @@ def train_networks(
     step = make_step(learner)
     try:
         while len(training.log) < config.epochs and not _all_stopped(training, config):
-            _run_epoch(learner, step, samples, usable, validation, config, dropout, training, point)
+            _run_epoch(learner, step, samples, usable, validation, config, network, training, point)
             point = _checkpoint(training, learner)
-            watch.record(training.log[-1])
-            watch.advance(_in_words(training.log[-1], training.best_loss))
-            watch.keep(point, False)
+            callbacks.on_record(training.log[-1])
+            callbacks.on_progress(_in_words(training.log[-1], training.best_loss))
+            callbacks.on_epoch_end(point, False)
         training.status = "stopped early" if _all_stopped(training, config) else "finished"
     except KeyboardInterrupt:
         training = _standing_of(point)
         training.status = "interrupted"
-        watch.keep(point, True)
-        # Processes that are interrupted one by one can't judge together.
+        callbacks.on_epoch_end(point, True)
+        # Processes that are interrupted one by one can't evaluate together.
         if learner.ranks.size == 1:
-            _judge_once(learner, samples, validation, training, point)
+            _evaluate_once(learner, samples, validation, training, point)
     except DivergedError as error:
         error.training.status = f"diverged in epoch {error.epoch}"
-        _judge_once(learner, samples, validation, error.training, point)
+        _evaluate_once(learner, samples, validation, error.training, point)
         raise
     return training
 
 
-def _judge_once(learner: Learner, samples: AnySamples, validation: Draw, training: Training, point: Checkpoint) -> None:
+def _evaluate_once(
+    learner: Learner, samples: Samples, validation: SampleIndices, training: Training, point: Checkpoint
+) -> None:
     """Give a training that ended before its first validation the weights that it had come to."""
     if training.log and not training.weights:
         learner.restore(_part(point.tensors, "learner."))
@@ -198,11 +202,11 @@ def _judge_once(learner: Learner, samples: AnySamples, validation: Draw, trainin
 def _run_epoch(
     learner: Learner,
     step: Step,
-    samples: AnySamples,
-    usable: CellDays,
-    validation: Draw,
+    samples: Samples,
+    usable: SampleIndex,
+    validation: SampleIndices,
     config: TrainConfig,
-    dropout: float,
+    network: NetworkConfig,
     training: Training,
     before: Checkpoint,
 ) -> None:
@@ -211,20 +215,20 @@ def _run_epoch(
     began = time.perf_counter()
     draws = _draws(usable, config, epoch)
     try:
-        losses = _take_steps(learner, step, samples, draws, config, epoch, dropout)
+        losses = _take_steps(learner, step, samples, draws, config, epoch, network)
     except _NotFiniteError as error:
         raise DivergedError(epoch, error.batch + 1, draws[error.batch], _standing_of(before)) from error
     seconds = time.perf_counter() - began
     record: Record = {"epoch": epoch, **losses, "validation_loss": None}
     training.log.append(record)
     if epoch % config.validate_every == 0 or epoch == config.epochs:
-        dropped = _dropped(learner, config, epoch, dropout, _VALIDATION) if config.validation_dropout else None
-        record["validation_loss"] = _validate(learner, samples, validation, training, dropped)
+        dropout = _dropout(learner, config, epoch, network, _VALIDATION) if config.validation_dropout else None
+        record["validation_loss"] = _validate(learner, samples, validation, training, dropout)
     record["seconds"] = round(time.perf_counter() - began, 4)
     record["samples_per_second"] = round(draws.cells.size / seconds)
 
 
-def _draws(usable: CellDays, config: TrainConfig, epoch: int) -> Draw:
+def _draws(usable: SampleIndex, config: TrainConfig, epoch: int) -> SampleIndices:
     """Draw an epoch's cell-days ``(batch, member, sample)``, each member's from its own seed."""
     sampler = SAMPLERS[config.sampling]
     parts = [
@@ -233,7 +237,9 @@ def _draws(usable: CellDays, config: TrainConfig, epoch: int) -> Draw:
         )
         for member in range(config.ensemble)
     ]
-    return Draw(np.stack([part.cells for part in parts], axis=1), np.stack([part.days for part in parts], axis=1))
+    return SampleIndices(
+        np.stack([part.cells for part in parts], axis=1), np.stack([part.days for part in parts], axis=1)
+    )
 
 
 class _NotFiniteError(Exception):
@@ -243,17 +249,27 @@ class _NotFiniteError(Exception):
 
 
 def _take_steps(
-    learner: Learner, step: Step, samples: AnySamples, draws: Draw, config: TrainConfig, epoch: int, dropout: float
+    learner: Learner,
+    step: Step,
+    samples: Samples,
+    draws: SampleIndices,
+    config: TrainConfig,
+    epoch: int,
+    network: NetworkConfig,
 ) -> dict[str, float]:
     """Take an epoch's steps and give the mean losses."""
-    kept = _dropped(learner, config, epoch, dropout, _TRAINING)
+    dropout = _dropout(learner, config, epoch, network, _TRAINING)
+    random = torch.Generator().manual_seed(seed_of(config.seed, epoch, _LAGS))
     torch.manual_seed(seed_of(config.seed, epoch))  # for networks that drop by themselves
     learner.members.train(True)
     device = learner.members.weights.device
     every: list[Losses] = []
     for batch in _batches(samples, draws, device):
-        drawn = kept.draw(config.batch_size)
-        every.append(step(batch, None if drawn is None else drawn.to(device)))
+        if network.masked_lags:
+            windows = mask_lags(batch.windows, samples.layout, network.masked_lags, random)
+            batch = replace(batch, windows=windows)
+        mask = dropout.draw(config.batch_size)
+        every.append(step(batch, None if mask is None else mask.to(device)))
     totals = torch.stack([losses["loss"] for losses in every])
     finite = torch.isfinite(totals).all(dim=1)
     if not bool(finite.all()):
@@ -266,7 +282,7 @@ def _take_steps(
     return {"train_loss": means.pop("loss"), **{f"train_{name}": value for name, value in means.items()}}
 
 
-def _batches(samples: AnySamples, draws: Draw, device: torch.device) -> Iterator[Batch]:
+def _batches(samples: Samples, draws: SampleIndices, device: torch.device) -> Iterator[Batch]:
     most = _GATHERED_MAPPED if samples.mapped else _GATHERED_SAMPLES
     together = max(1, most // draws.cells[0].size)
     groups = [draws[start : start + together] for start in range(0, len(draws.cells), together)]
@@ -275,7 +291,7 @@ def _batches(samples: AnySamples, draws: Draw, device: torch.device) -> Iterator
             yield gathered[position]
 
 
-def _gathered(samples: AnySamples, groups: Sequence[Draw], device: torch.device) -> Iterator[Batch]:
+def _gathered(samples: Samples, groups: Sequence[SampleIndices], device: torch.device) -> Iterator[Batch]:
     if samples.device == device:
         yield from map(samples.gather, groups)
         return
@@ -289,16 +305,20 @@ def _gathered(samples: AnySamples, groups: Sequence[Draw], device: torch.device)
             yield gathered.to(device)
 
 
-def _dropped(learner: Learner, config: TrainConfig, epoch: int, dropout: float, purpose: int) -> KeptUnits:
+def _dropout(learner: Learner, config: TrainConfig, epoch: int, network: NetworkConfig, purpose: int) -> DropoutMask:
     seeds = [config.seed + member for member in range(config.ensemble)]
-    return KeptUnits(dropout, learner.passing.hidden_size, seeds, epoch, purpose)
+    return DropoutMask(network.dropout, learner.mask_shape, seeds, epoch, purpose)
 
 
 def _validate(
-    learner: Learner, samples: AnySamples, validation: Draw, training: Training, dropped: KeptUnits | None = None
+    learner: Learner,
+    samples: Samples,
+    validation: SampleIndices,
+    training: Training,
+    dropout: DropoutMask | None = None,
 ) -> float:
-    """Judge all members, keep the weights of those that are better than before, and give the mean loss."""
-    losses = learner.judge(samples, validation, dropped).tolist()
+    """Evaluate all members, keep the weights of those that are better than before, and give the mean loss."""
+    losses = learner.evaluate(samples, validation, dropout).tolist()
     for number, (member, loss) in enumerate(zip(training.members, losses, strict=True)):
         # A loss that is not finite is no gain; the next epoch's batches tell what is wrong.
         if math.isfinite(loss) and (member.best_loss is None or loss < member.best_loss):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,21 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.files import sha256_of
-from soilcast.models import MODELS, NETWORKS
-from soilcast.models.outlook import OutlookDesign, OutlookLSTM
+from soilcast.models import Network
+from soilcast.provenance import written_by
 from soilcast.schema import read_yaml, validate
-from soilcast.training import calibration
-from soilcast.training.calibration import Calibration
+from soilcast.training import conformal
+from soilcast.training.build import build_networks
 from soilcast.training.config import Config
-from soilcast.training.known import horizon_of
+from soilcast.training.conformal import Calibration
 from soilcast.training.normalise import Scaling, from_arrays, to_arrays
-from soilcast.training.outlook_loss import distribution_of
-from soilcast.training.outlook_statistics import OutlookStatistics
+from soilcast.training.soil_statistics import SoilStatistics
 
-RUN_FORMAT = 2
+RUN_FORMAT = 3
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
 
 
@@ -44,8 +42,8 @@ class Run:
         What it was trained with.
     networks
         The network with the best weights; of an ensemble one a member, whose forecasts are averaged.
-    scalings
-        Statistics by variable.
+    scalings, statistics
+        Statistics by variable, and those of the soil moisture.
     lat, lon
         Place of the cells that it was trained on ``(cell,)`` [degrees].
     usable
@@ -54,61 +52,20 @@ class Run:
         The content of run.json: label, periods, hash of the cube, how training went, provenance.
     log
         The content of log.jsonl, a record an epoch.
-    outlook
-        What outlooks need beside; None of the paper's design.
     calibration
-        What makes the quantiles of outlooks true; None of the paper's design.
+        How far quantiles are moved so that they hold what they promise; None without quantiles.
     """
 
     config: Config
-    networks: list[nn.Module]
+    networks: list[Network]
     scalings: Mapping[str, Scaling]
+    statistics: SoilStatistics
     lat: npt.NDArray[np.float64]
     lon: npt.NDArray[np.float64]
     usable: npt.NDArray[np.bool_]
     record: Mapping[str, Any]
     log: list[dict[str, Any]]
-    outlook: OutlookStatistics | None = None
     calibration: Calibration | None = None
-
-
-def build_networks(config: Config) -> list[nn.Module]:
-    """Build the untrained networks of a config, in evaluation mode; each member's weights come from its own seed."""
-    build = _outlook_builder(config) if config.outlook.lead_days else _builder(config)
-    networks = []
-    with torch.random.fork_rng(devices=[]):
-        for seed in range(config.train.seed, config.train.seed + config.train.ensemble):
-            torch.manual_seed(seed_of(seed))
-            networks.append(build().eval())
-    return networks
-
-
-def _builder(config: Config) -> Callable[[], nn.Module]:
-    features = len(config.inputs.dynamic) + len(config.inputs.static)
-    build = NETWORKS[MODELS[config.model].network]
-    return functools.partial(build, features, config.network.hidden_size, config.network.dropout)
-
-
-def _outlook_builder(config: Config) -> Callable[[], nn.Module]:
-    outlook, horizon = config.outlook, horizon_of(config)
-    design = OutlookDesign(
-        horizon=horizon,
-        hidden_size=config.network.hidden_size,
-        dropout=config.network.dropout,
-        spread=tuple(distribution_of(config).start().tolist()),
-        change=outlook.target == "change",
-        rollout=outlook.path == "rollout",
-        bucket=outlook.head == "bucket",
-        response=config.inputs.known_future.index("tp") if outlook.rain else None,
-        hidden_lags=outlook.hidden_lags,
-        first_day_leads=outlook.first_day_leads,
-    )
-    return functools.partial(OutlookLSTM, design)
-
-
-def seed_of(*parts: int) -> int:
-    """Mix numbers into one seed for torch."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
 
 
 def save_run(folder: Path, run: Run) -> None:
@@ -119,8 +76,8 @@ def save_run(folder: Path, run: Run) -> None:
         for name, value in network.state_dict().items()
     }
     arrays = to_arrays(run.scalings) | {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
-    arrays |= run.outlook.to_arrays() if run.outlook else {}
-    arrays |= calibration.to_arrays(run.calibration) if run.calibration else {}
+    arrays |= run.statistics.to_arrays()
+    arrays |= conformal.to_arrays(run.calibration) if run.calibration else {}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
     # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
     # As bytes, since a full disk is a fault of its own in save_file, not the system's.
@@ -147,7 +104,7 @@ def open_run(path: str | Path) -> Run:
     tensors = _load_weights(path / WEIGHTS, str(record.get("weights_sha256")))
     networks = build_networks(config)
     others = {name: value.numpy() for name, value in tensors.items() if not name.startswith("network.")}
-    names = (*config.inputs.dynamic, config.inputs.target, *config.observed_layers, *config.inputs.static)
+    names = (*config.task.dynamic, *config.task.soil_layers, *config.task.static)
     try:
         for member, network in enumerate(networks):
             begin = f"network.{member}."
@@ -155,14 +112,14 @@ def open_run(path: str | Path) -> Run:
             network.load_state_dict(own)
         scalings = from_arrays(others, names)
         lat, lon, usable = (others[f"cells.{part}"] for part in ("lat", "lon", "usable"))
-        outlook = OutlookStatistics.from_arrays(others) if config.outlook.lead_days else None
-        learnt = calibration.from_arrays(others) if config.outlook.lead_days and config.outlook.levels else None
+        statistics = SoilStatistics.from_arrays(others)
+        learnt = conformal.from_arrays(others) if config.task.quantiles else None
     except (KeyError, RuntimeError, ValueError) as error:
         raise SoilcastError(
             f"{path / WEIGHTS}: these weights do not belong to the network of {CONFIG}: train the run again"
         ) from error
     cells = usable.astype(bool)
-    return Run(config, networks, scalings, lat, lon, cells, record, _read_log(path / LOG), outlook, learnt)
+    return Run(config, networks, scalings, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -174,8 +131,13 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
     except ValueError as error:
         raise SoilcastError(f"{path / RECORD}: damaged: train the run again") from error
-    if not isinstance(record, dict) or record.get("soilcast_kind") != "run" or record.get("format") != RUN_FORMAT:
-        raise SoilcastError(f"{path / RECORD}: not a run of this soilcast (format {RUN_FORMAT}): train it again")
+    if not isinstance(record, dict) or record.get("soilcast_kind") != "run":
+        raise SoilcastError(f"{path / RECORD}: not the record of a run: give what train wrote")
+    if record.get("format") != RUN_FORMAT:
+        raise SoilcastError(
+            f"{path}: a run of {written_by(str(record.get('provenance')))} (format {record.get('format')}), which this "
+            f"soilcast (format {RUN_FORMAT}) does not read: train it again"
+        )
     return record
 
 

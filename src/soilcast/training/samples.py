@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from soilcast.task import Layout
 from soilcast.training.arrays import forget_pages
-from soilcast.water.losses import Outcome
+from soilcast.training.losses import Targets
+from soilcast.training.windows import WindowSource
 
 Indices = npt.NDArray[np.int64]
 
@@ -21,59 +23,15 @@ SHARE_OF_GPU = 0.8
 
 
 @dataclass(frozen=True)
-class Draw:
-    """Cell-days by position: the day is the one to forecast. Both of one shape, such as ``(batch, member, sample)``."""
+class SampleIndices:
+    """Samples by position, the day the first that is forecast; both of a shape such as ``(batch, member, sample)``."""
 
     cells: Indices
     days: Indices
 
-    def __getitem__(self, part: int | slice) -> Draw:
+    def __getitem__(self, part: int | slice) -> SampleIndices:
         """Take some of the first axis."""
-        return Draw(self.cells[part], self.days[part])
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What a loss compares forecasts with, each ``(..., member, sample)`` float32.
-
-    Parameters
-    ----------
-    observed, observed_before
-        SM_t and SM_{t-1} in the space of the loss; 0 where missing.
-    water_sign
-        dW_t of Eq. 12 after Eq. 13.
-    scale, offset
-        Take a normalised forecast to the space of the loss.
-    """
-
-    observed: Tensor
-    observed_before: Tensor
-    water_sign: Tensor
-    scale: Tensor
-    offset: Tensor
-
-    def outcome(self, predicted: Tensor) -> Outcome:
-        """Lay normalised forecasts ``(member, sample)`` beside what was observed, in the space of the loss."""
-        said = predicted * self.scale + self.offset
-        return Outcome(said, self.observed, self.observed_before, self.water_sign)
-
-    def changed(self, change: Callable[[Tensor], Tensor]) -> Targets:
-        """Do the same to all parts."""
-        return Targets(*(change(getattr(self, field.name)) for field in fields(self)))
-
-
-class AnyTargets(Protocol):
-    """What any loss compares forecasts with: a dataclass of tensors that are alike but for their last axes."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    def outcome(self, predicted: Tensor) -> Any:
-        """Lay forecasts beside what was observed: what the loss takes."""
-        ...
-
-    def changed(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Do the same to all parts."""
-        ...
+        return SampleIndices(self.cells[part], self.days[part])
 
 
 @dataclass(frozen=True)
@@ -83,13 +41,13 @@ class Batch:
     Parameters
     ----------
     windows
-        ``(..., member, day, sample, feature)`` float32, normalised, the static features repeated every day.
+        ``(..., member, step, sample, feature)`` float32: see `soilcast.task.Layout`.
     targets
         Of the same samples.
     """
 
     windows: Tensor
-    targets: AnyTargets
+    targets: Targets
 
     def __getitem__(self, part: int) -> Batch:
         """Take one of the batches."""
@@ -106,41 +64,8 @@ class Batch:
     def copy_(self, other: Batch) -> None:
         """Take over the content of another batch of the same shape."""
         self.windows.copy_(other.windows)
-        for field in fields(self.targets):
-            getattr(self.targets, field.name).copy_(getattr(other.targets, field.name))
-
-
-def join_targets(parts: Sequence[AnyTargets]) -> AnyTargets:
-    """Put samples together, those of ``(member, sample, ...)``."""
-    kind = type(parts[0])
-    return kind(*(torch.cat([getattr(part, field.name) for part in parts], dim=1) for field in fields(parts[0])))
-
-
-class AnySamples(Protocol):
-    """What a training draws its batches from."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where they are."""
-        ...
-
-    @property
-    def mapped(self) -> Sequence[npt.NDArray[np.generic]]:
-        """Arrays that are mapped from files."""
-        ...
-
-    @property
-    def water_sign(self) -> Tensor:
-        """dW_t of Eq. 12 after Eq. 13, ``(cell, time)`` int8."""
-        ...
-
-    def to(self, device: torch.device) -> AnySamples:
-        """Move to a device, or stay."""
-        ...
-
-    def gather(self, draw: Draw) -> Batch:
-        """Gather the samples of a draw ``(..., member, sample)``."""
-        ...
+        for name, value in self.targets.parts().items():
+            value.copy_(getattr(other.targets, name))
 
 
 @dataclass(frozen=True)
@@ -149,78 +74,66 @@ class Samples:
 
     Parameters
     ----------
-    dynamic
-        ``(cell, time, feature)`` float32, normalised.
-    static
-        ``(cell, feature)`` float32, normalised.
-    target
-        ``(cell, time)`` float32, in the space of the loss; 0 where missing.
+    source
+        What windows are cut from.
+    layout
+        How.
+    observed
+        Normalised soil moisture of the layers to forecast ``(cell, time, layer)`` float32; NaN where missing.
     water_sign
         dW_t of Eq. 12 after Eq. 13, ``(cell, time)`` int8.
-    to_loss_space
-        ``(cell, 2)`` float32, scale and offset that take a normalised forecast to the space of the loss.
-    length
-        Days that the network sees.
+    error_scale, depth, bounds
+        ``(cell, lead, layer)``, ``(cell, layer)`` and ``(cell, layer, 2)`` float32, see
+        `soilcast.training.losses.Targets`.
     mapped
         Arrays that are mapped from files and whose pages `gather` lets go, so that memory stays free.
     """
 
-    dynamic: Tensor
-    static: Tensor
-    target: Tensor
+    source: WindowSource
+    layout: Layout
+    observed: Tensor
     water_sign: Tensor
-    to_loss_space: Tensor
-    length: int
+    error_scale: Tensor | None = None
+    depth: Tensor | None = None
+    bounds: Tensor | None = None
     mapped: Sequence[npt.NDArray[np.generic]] = ()
 
     @property
     def device(self) -> torch.device:
         """Where they are."""
-        return self.dynamic.device
+        return self.observed.device
 
     def to(self, device: torch.device) -> Samples:
         """Move to a device; what is mapped from files or does not fit stays where it is, and its batches are moved."""
-        names = ("dynamic", "static", "target", "water_sign", "to_loss_space")
         if device.type == "cpu" or self.mapped:
             return self
-        if sum(getattr(self, name).nbytes for name in names) > SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
+        size = self.source.nbytes + self.observed.nbytes + self.water_sign.nbytes
+        if size > SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
             return self
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: one.to(device) for name, one in tensors.items() if isinstance(one, Tensor)}
+        return replace(self, source=self.source.to(device), **moved)
 
-    def gather(self, draw: Draw) -> Batch:
-        """Gather the samples of a draw ``(..., member, sample)``: one gather an array, no Python per sample."""
-        cells, days = (torch.from_numpy(one).to(self.device) for one in (draw.cells, draw.days))
-        windows = gather_windows(self.dynamic, self.static, cells, days, self.length)
-        at = cells * self.target.shape[1] + days
-        observed, before = self.target.view(-1)[at], self.target.view(-1)[at - 1]
-        sign = self.water_sign.view(-1)[at].to(torch.float32)
-        scale, offset = self.to_loss_space[cells].unbind(-1)
+    def gather(self, indices: SampleIndices) -> Batch:
+        """Gather samples ``(..., member, sample)``: one gather an array, no Python per sample."""
+        cells, days = (torch.from_numpy(one).to(self.device) for one in (indices.cells, indices.days))
+        windows = self.source.gather(self.layout, cells, days)
+        at = cells * self.observed.shape[1] + days
+        ahead = at.unsqueeze(-1) + torch.arange(self.layout.task.lead_days, device=self.device)
+        observed = self.observed.view(-1, self.observed.shape[2])
+        targets = Targets(
+            observed=observed[ahead],
+            previous=torch.nan_to_num(observed[at - 1]),
+            water_sign=self.water_sign.view(-1)[ahead].to(torch.float32),
+            error_scale=None if self.error_scale is None else self.error_scale[cells],
+            depth=None if self.depth is None else self.depth[cells],
+            bounds=None if self.bounds is None else self.bounds[cells],
+        )
         forget_pages(self.mapped)
-        return Batch(windows, Targets(observed, before, sign, scale, offset))
+        return Batch(windows, targets)
 
 
-def gather_windows(dynamic: Tensor, static: Tensor, cells: Tensor, days: Tensor, length: int) -> Tensor:
-    """Gather the ``length`` days before each of the ``days``, the static features repeated at every one.
-
-    Parameters
-    ----------
-    dynamic, static
-        ``(cell, time, feature)`` and ``(cell, feature)``.
-    cells, days
-        Positions of one shape ``(..., sample)``.
-
-    Returns
-    -------
-    ``(..., length, sample, feature)``, dynamic features first.
-    """
-    first = cells * dynamic.shape[1] + days
-    steps = torch.arange(-length, 0, device=days.device).unsqueeze(-1)
-    seen = dynamic.view(-1, dynamic.shape[2])[first.unsqueeze(-2) + steps]
-    repeated = static[cells].unsqueeze(-3).expand(*seen.shape[:-1], static.shape[1])
-    return torch.cat((seen, repeated), dim=-1)
-
-
-class CellDays:
+class SampleIndex:
     """The usable cell-days of a period, numbered in the order of cells and days.
 
     Parameters
@@ -244,30 +157,30 @@ class CellDays:
     def __len__(self) -> int:
         return len(self._days)
 
-    def at(self, numbers: Indices) -> Draw:
+    def at(self, numbers: Indices) -> SampleIndices:
         """Cells and days of some numbers of any shape."""
-        return Draw(np.searchsorted(self._ends, numbers, side="right"), self._days[numbers].astype(np.int64))
+        return SampleIndices(np.searchsorted(self._ends, numbers, side="right"), self._days[numbers].astype(np.int64))
 
 
-def draw_cell_days(usable: CellDays, batches: int, size: int, random: np.random.Generator) -> Draw:
+def draw_cell_days(usable: SampleIndex, batches: int, size: int, random: np.random.Generator) -> SampleIndices:
     """Draw independent cell-days ``(batches, size)``, uniformly among the usable ones, with replacement."""
     return usable.at(random.integers(len(usable), size=(batches, size)))
 
 
-def draw_shared_days(usable: CellDays, batches: int, size: int, random: np.random.Generator) -> Draw:
+def draw_shared_days(usable: SampleIndex, batches: int, size: int, random: np.random.Generator) -> SampleIndices:
     """Draw one day for each batch, and cells that are usable on it, as the authors' code does."""
     days = random.choice(np.flatnonzero(usable.usable.any(axis=0)), size=batches)
     cells = np.stack([random.choice(np.flatnonzero(usable.usable[:, day]), size=size) for day in days])
-    return Draw(cells, np.repeat(days[:, np.newaxis] + usable.first, size, axis=1))
+    return SampleIndices(cells, np.repeat(days[:, np.newaxis] + usable.first, size, axis=1))
 
 
-SAMPLERS: dict[str, Callable[[CellDays, int, int, np.random.Generator], Draw]] = {
+SAMPLERS: dict[str, Callable[[SampleIndex, int, int, np.random.Generator], SampleIndices]] = {
     "cell_days": draw_cell_days,
     "shared_day": draw_shared_days,
 }
 
 
-def fixed_sample(usable: CellDays, largest: int, seed: int) -> Draw:
+def fixed_sample(usable: SampleIndex, largest: int, seed: int) -> SampleIndices:
     """Take the validation sample: all usable cell-days, or a seeded choice without repetition if there are more.
 
     Parameters

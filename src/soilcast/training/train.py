@@ -12,33 +12,30 @@ from typing import Any
 import torch
 import xarray as xr
 
-from soilcast.cube import open_cube
+from soilcast.cube import open_cube, thickness_name
 from soilcast.errors import SoilcastError
-from soilcast.files import NO_ROOM, refuse_existing, whole_or_nothing
+from soilcast.files import NO_ROOM, atomic_write, refuse_existing
 from soilcast.memory import peak_memory
-from soilcast.models import MODELS
 from soilcast.progress import progress_bar
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
-from soilcast.training.beginning import begin_with, refuse_seen, take_weights
-from soilcast.training.calibrating import calibrated
+from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
 from soilcast.training.devices import choose_device, torch_threads
-from soilcast.training.inputs import refuse_missing_inputs, refuse_missing_layers
-from soilcast.training.learner import AnyLoss, Learner
-from soilcast.training.loop import DivergedError, Record, Training, Watch, train_networks
+from soilcast.training.distributed import Ranks, joined_ranks
+from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
+from soilcast.training.inputs import refuse_missing_inputs
+from soilcast.training.learner import Learner
+from soilcast.training.loop import Callbacks, DivergedError, Record, Training, train_networks
 from soilcast.training.normalise import Scaling
-from soilcast.training.outcome import describe_divergence, make_run
-from soilcast.training.outlook_dataset import make_outlook_dataset
-from soilcast.training.outlook_loss import OutlookLoss
-from soilcast.training.ranks import Ranks, joined_ranks
-from soilcast.training.run import LOG, RECORD, Run, build_networks, open_run, save_run
+from soilcast.training.predictor import calibrated
+from soilcast.training.run import LOG, RECORD, Run, open_run, save_run
+from soilcast.training.run_record import describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import Split, split_days
 from soilcast.water import refuse_missing
-from soilcast.water.losses import LOSSES
 from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
 
 _SAMPLES = "samples"
@@ -81,7 +78,7 @@ def train(
     samples
         Folder to keep mapped samples in, which runs that are trained on the same cube share.
     init
-        A run to begin with instead of random weights, such as one of the globe for a region or for stations. If its
+        A run to start from instead of random weights, such as one of the globe for a region or for stations. If its
         statistics are of all cells (``normalise.scope=global``) they are kept, as its weights know no others.
     progress
         Show a bar.
@@ -94,46 +91,46 @@ def train(
     Raises
     ------
     SoilcastError
-        A fault of the cube, of the config or of the run to begin with; a checkpoint of another training; a loss that
+        A fault of the cube, of the config or of the run to start from; a checkpoint of another training; a loss that
         is no finite number (the best weights until then are written); a full disk (the last checkpoint stands).
     """
     out, config = Path(out), config or Config()
-    first = begin_with(init, config) if init is not None else None
-    if config.train.freeze and first is None:
-        raise SoilcastError("train.freeze keeps weights of a run that the training begins with: give it as --init RUN")
+    init_run = open_init_run(init, config) if init is not None else None
+    if config.train.freeze and init_run is None:
+        raise SoilcastError("train.freeze keeps weights of a run that the training starts from: give it as --init RUN")
     device = choose_device(config.train.device)
     with joined_ranks(device) as ranks, torch_threads(config.train.threads) as threads:
         opened = open_cube(cube)
-        finished = _finished(out, opened, config, ranks, first) if resume else None
+        finished = _finished(out, opened, config, ranks, init_run) if resume else None
         if finished is not None:
             return finished
         split = split_days(opened["time"].to_numpy(), config.split, str(cube))
         _refuse_lacking(opened, config)
-        if first is not None:
-            refuse_seen(first, opened["time"].to_numpy(), split.test, str(init))
+        if init_run is not None:
+            refuse_seen(init_run, opened["time"].to_numpy(), split.test, str(init))
         with _full_disk_told(out), _workplace(out, ranks, overwrite=overwrite, resume=resume) as place:
             folder = Path(samples) if samples else choose_folder(opened, config, split, memory, place / _SAMPLES)
             if ranks.any(folder is not None, device):
                 folder = folder or place / _SAMPLES
-            scalings = first.scalings if first and config.normalise.scope == "global" else None
-            dataset = _dataset(opened, config, split, folder, ranks, scalings, frugal=memory is not None)
-            checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks, first))
+            scalings = init_run.scalings if init_run and config.normalise.scope == "global" else None
+            dataset = _dataset(opened, config, split, folder, ranks, scalings, low_memory=memory is not None)
+            checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training) -> Run:
                 run = calibrated(make_run(opened, config, split, dataset, training), opened, dataset)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
-                begun = {"init_sha256": first.record["weights_sha256"]} if first else {}
+                begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
                 run = replace(run, record={**run.record, **memory_held, **begun, "provenance": provenance})
-                if ranks.leads:
-                    with whole_or_nothing(out, overwrite=overwrite or resume) as partial, _full_disk_told(out):
+                if ranks.is_main:
+                    with atomic_write(out, overwrite=overwrite or resume) as partial, _full_disk_told(out):
                         partial.mkdir()
                         save_run(partial, run)
                 return run
 
             try:
-                with closing(_learner(config, device, ranks, threads, first)) as learner:
+                with closing(_learner(config, device, ranks, threads, init_run)) as learner:
                     training = _train(learner, dataset, config, checkpoints, ranks, resume=resume, shown=progress)
             except DivergedError as error:
                 if error.training.weights:
@@ -164,22 +161,21 @@ def _train(
     done = start.standing["log"] if start else []
     log = checkpoints.path.with_name(LOG)
 
-    def keep(point: Checkpoint, must: bool) -> None:
-        if ranks.leads and point.standing["log"] and (must or checkpoints.is_due()):
+    def on_epoch_end(point: Checkpoint, must: bool) -> None:
+        if ranks.is_main and point.standing["log"] and (must or checkpoints.is_due()):
             checkpoints.write(point)
 
-    def record(line: Record) -> None:
-        if ranks.leads:
+    def on_record(line: Record) -> None:
+        if ranks.is_main:
             with log.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
 
-    if ranks.leads:
+    if ranks.is_main:
         log.write_text("".join(json.dumps(line) + "\n" for line in done), encoding="utf-8")
-    shown = shown and ranks.leads
-    label = MODELS[config.model].label
+    shown = shown and ranks.is_main
     with (
         torch.random.fork_rng(devices=[]),
-        progress_bar(label, config.train.epochs, shown=shown, done=len(done)) as advance,
+        progress_bar(config.label, config.train.epochs, shown=shown, done=len(done)) as advance,
     ):
         return train_networks(
             learner,
@@ -187,19 +183,17 @@ def _train(
             dataset.training,
             validation,
             config.train,
-            Watch(record, advance, keep),
-            dropout=config.network.dropout,
+            Callbacks(on_record, advance, on_epoch_end),
+            network=config.network,
             start=start,
         )
 
 
-def _learner(config: Config, device: torch.device, ranks: Ranks, threads: int, first: Run | None) -> Learner:
-    model = MODELS[config.model]
+def _learner(config: Config, device: torch.device, ranks: Ranks, threads: int, init_run: Run | None) -> Learner:
     networks = [network.to(device) for network in build_networks(config)]
-    if first is not None:
-        take_weights(networks, first)
-    loss: AnyLoss = OutlookLoss(config) if config.outlook.lead_days else LOSSES[model.loss](config.weights)
-    return Learner(networks, loss, config.train, ranks, threads)
+    if init_run is not None:
+        take_weights(networks, init_run)
+    return Learner(networks, build_loss(config), config.train, ranks, threads)
 
 
 def _dataset(
@@ -210,26 +204,31 @@ def _dataset(
     ranks: Ranks,
     scalings: Mapping[str, Scaling] | None,
     *,
-    frugal: bool,
+    low_memory: bool,
 ) -> Dataset:
-    if folder is not None and not ranks.leads:
+    if folder is not None and not ranks.is_main:
         ranks.wait()
-    make = make_outlook_dataset if config.outlook.lead_days else make_dataset
-    dataset = make(cube, config, split, folder, scalings, frugal=frugal)
-    if folder is not None and ranks.leads:
+    dataset = make_dataset(cube, config, split, folder, scalings, low_memory=low_memory)
+    if folder is not None and ranks.is_main:
         ranks.wait()  # the others open what the first has written
     return dataset
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
-    refuse_missing_inputs(cube, config.inputs)
-    refuse_missing_layers(cube, config.layers)
-    form = MODELS[config.model].form
-    if form:
-        refuse_missing(cube, form, config.water)
+    refuse_missing_inputs(cube, config.task)
+    if config.balance:
+        refuse_missing(cube, config.balance, config.water)
+    several = config.balance == "single" and len(config.task.layers) > 1
+    needed = config.task.layers if several or config.head.name == "bucket" else ()
+    missing = [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]
+    if missing:
+        raise SoilcastError(
+            f"{cube.encoding.get('source', 'the cube')}: no {', '.join(missing)}, without which the water of several "
+            "layers cannot be summed: forecast one layer, or prepare a cube that has them"
+        )
 
 
-def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, first: Run | None) -> Run | None:
+def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_run: Run | None) -> Run | None:
     """Open ``out`` if it is the very run that is asked for, and finished."""
     if not (out / RECORD).is_file():
         return None
@@ -242,19 +241,19 @@ def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, first: 
     if differing or run.record["cube_sha256"] != cube.attrs["content_sha256"]:
         what = f"{differing[0]} {json.dumps(found.get(differing[0]))}" if differing else "another cube"
         raise SoilcastError(f"{out} is a run of {what}: give another --out, or --overwrite to replace it")
-    if run.record.get("init_sha256") != (first.record["weights_sha256"] if first else None):
+    if run.record.get("init_sha256") != (init_run.record["weights_sha256"] if init_run else None):
         raise SoilcastError(f"{out} is a run with another --init: give another --out, or --overwrite to replace it")
     if status not in _DONE:
         raise SoilcastError(
             f"{out} is an unfinished run ({status}), and there is no checkpoint to go on from: start anew with "
             "--overwrite"
         )
-    if ranks.leads:
+    if ranks.is_main:
         clear_workplace(out)
     return run
 
 
-def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks, first: Run | None) -> dict[str, Any]:
+def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks, init_run: Run | None) -> dict[str, Any]:
     """All that the bits of the weights depend on."""
     found = versions()
     return {
@@ -262,7 +261,7 @@ def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks, firs
         **{f"version of {package}": found.get(package) for package in ("soilcast", "torch", "numpy")},
         "threads": threads,
         "processes": ranks.size,
-        **({"run of --init": first.record["weights_sha256"]} if first else {}),
+        **({"run of --init": init_run.record["weights_sha256"]} if init_run else {}),
         **flatten(config.model_dump(mode="json")),
     }
 
@@ -270,7 +269,7 @@ def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks, firs
 @contextmanager
 def _workplace(out: Path, ranks: Ranks, *, overwrite: bool, resume: bool) -> Iterator[Path]:
     """The folder to train in, locked by the process that writes."""
-    if not ranks.leads:
+    if not ranks.is_main:
         ranks.wait()
         yield workplace_of(out)
         return

@@ -1,16 +1,18 @@
 """How good the forecasts are, beside the baselines that any model must beat."""
 
-from soilcast.verify.kinds import evaluate
-from soilcast.verify.metrics import METRICS, OUTLOOK_METRICS, Metric, score, score_cells
-from soilcast.verify.outlooks import evaluate_outlooks
+from soilcast.verify.aligned import Aligned
+from soilcast.verify.deterministic import score_cells
+from soilcast.verify.evaluate import evaluate
+from soilcast.verify.metrics import METRICS, Metric, metrics_of, register_metric, score
 from soilcast.verify.summary import summarise
 
 __all__ = [
     "METRICS",
-    "OUTLOOK_METRICS",
+    "Aligned",
     "Metric",
     "evaluate",
-    "evaluate_outlooks",
+    "metrics_of",
+    "register_metric",
     "score",
     "score_cells",
     "summarise",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,13 @@ from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
-from soilcast.verify.blocks import GROUP, Case, Opened, load_models, make_case, open_files
-from soilcast.verify.consistency import Balance, balance_signs, day_before
+from soilcast.verify.aligned import Aligned
+from soilcast.verify.blocks import measure
+from soilcast.verify.case import Case, make_case, open_files
+from soilcast.verify.consistency import Readings
 from soilcast.verify.entries import open_entries
-from soilcast.water import Form, WaterConfig
+from soilcast.verify.loading import GROUP, align, load_target
+from soilcast.verify.metrics import BUILT_IN, crps_by_day
 
 BLOCK_DAYS = 45
 """Days of a block. Blocks much longer than errors last can be taken as independent of one another, and a year should
@@ -28,11 +31,12 @@ _MOMENTS = ("days", "observed", "predicted", "observed squared", "predicted squa
 _SMALLEST_VARIANCE = 1e-12  # [m6 m-6] of a day: below it, soil moisture is constant but for rounding
 
 Array = npt.NDArray[np.float64]
+_Part = tuple[Array, Array, dict[str, Array], dict[str, Array]]
 
 
 @dataclass(frozen=True)
 class DayBlocks:
-    """Sums over blocks of test days, of every model and cell, over the days that all models have.
+    """Sums over blocks of days of one target and lead, of every model and cell, over the days that all models have.
 
     Parameters
     ----------
@@ -44,14 +48,18 @@ class DayBlocks:
         ``(6, model, cell, block)``: the number of days, and the sums of observed, predicted, their squares and their
         product.
     followed
-        Metric that is a mean over days -> ``(2, model, cell, block)``: its sum over days, and days counted. Of
-        consistency (Eq. 19) the sum is that of the days consistent with the water balance.
+        Metric that is a mean over days -> ``(2, model, cell, block)``: its sum over days, and days counted. It is
+        ``crps``; and of consistency (Eq. 19), whose sum is that of the days consistent with the water balance.
+    whole
+        Metric of the user's own -> ``(model, cell)``, of all days together: it has no sums that days could be resampled
+        from.
     """
 
     models: tuple[str, ...]
     offset: Array
     moments: Array
     followed: Mapping[str, Array]
+    whole: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -61,12 +69,13 @@ class DayBlocks:
     @property
     def metrics(self) -> tuple[str, ...]:
         """What `scores` gives."""
-        return ("r", "rmse", "r2", "kge", "bias", *self.followed)
+        return ("r", "rmse", "r2", "kge", "bias", *self.followed, *self.whole)
 
     def of_cells(self, inside: npt.NDArray[np.bool_]) -> DayBlocks:
         """Keep some of the cells."""
         followed = {name: days[:, :, inside] for name, days in self.followed.items()}
-        return DayBlocks(self.models, self.offset[inside], self.moments[:, :, inside], followed)
+        whole = {name: values[:, inside] for name, values in self.whole.items()}
+        return DayBlocks(self.models, self.offset[inside], self.moments[:, :, inside], followed, whole)
 
     def scores(self, model: str, weights: Array | None = None) -> dict[str, Array]:
         """Score a model on the test days, or on resamples of their blocks.
@@ -80,7 +89,8 @@ class DayBlocks:
 
         Returns
         -------
-        Metric -> ``(resample, cell)``; NaN where it is not defined, as in `soilcast.verify.metrics.score_cells`.
+        Metric -> ``(resample, cell)``; NaN where it is not defined, as in `soilcast.verify.metrics.score_cells`, and of
+        resamples in a metric of the user's own.
         """
         position = self.models.index(model)
         taken = np.ones((1, self.count)) if weights is None else weights
@@ -89,32 +99,42 @@ class DayBlocks:
             for name, days in self.followed.items():
                 total, counted = (taken @ one.T for one in days[:, position])
                 measured[name] = np.where(counted > 0, total / counted, np.nan)
+        for name, values in self.whole.items():
+            known = values[position] if weights is None else np.nan
+            measured[name] = np.broadcast_to(known, (len(taken), len(self.offset)))
         return measured
 
 
 def sum_day_blocks(
-    forecasts: Sequence[Path],
-    cube: Path,
-    readings: Mapping[str, tuple[Form, WaterConfig]],
+    forecasts: Sequence[str | Path],
+    cube: str | Path,
+    readings: Readings,
     *,
+    target: str | None = None,
     block_days: int = BLOCK_DAYS,
     progress: bool = False,
-) -> DayBlocks:
-    """Sum forecasts and baselines over blocks of the test days.
+) -> dict[tuple[str, int], DayBlocks]:
+    """Sum forecasts and baselines over blocks of the issue days, of each target and lead.
 
     Parameters
     ----------
     forecasts
-        What `forecast` wrote on this cube, of one target and one split.
+        What `forecast` wrote on this cube: see `soilcast.evaluate`.
     cube
         The cube.
     readings
-        Name -> water balance by which consistency is judged; each gives a metric of this name, and one with
-        ``_masked`` at its end for the days that Eq. 13 keeps.
+        Name -> water balance by which consistency is measured, of every target; each gives a metric of this name, and
+        one with ``_masked`` at its end for the days that Eq. 13 keeps.
+    target
+        Sum this one alone; by default all that the forecasts have in common.
     block_days
         Days of a block; blocks are of equal length to a day, and none is shorter.
     progress
         Show a bar.
+
+    Returns
+    -------
+    (target, lead) -> sums; target by target, and each lead by lead.
 
     Raises
     ------
@@ -122,27 +142,33 @@ def sum_day_blocks(
         Forecasts that do not belong to this cube or to each other, no cell-day that all models have.
     """
     with open_cube(cube) as opened:
-        entries = open_entries(forecasts, opened, cube, reserved=tuple(BASELINES))
-        case = make_case(entries, opened, cube, Balance(readings, ""))
-        cells, tested = opened.sizes["cell"], case.test.stop - case.test.start
-    starts = block_starts(tested, block_days)
-    held = opened.sizes["time"] + tested * (len(entries) + len(BASELINES) + 4 * len(readings))
-    size = max(GROUP, block_size(held, 1))
-    parts = []
-    with open_files(case) as files, progress_bar("sums", -(-cells // size), shown=progress) as advance:
-        for start in range(0, cells, size):
-            parts.append(_sum_block(case, files, slice(start, min(start + size, cells)), starts))
-            advance("")
-    moments = np.concatenate([part[1] for part in parts], axis=2)
-    if not moments[0].any():
-        raise SoilcastError(f"{cube}: no cell-day of the test is there in the observations and in every model alike")
-    followed = {name: np.concatenate([part[2][name] for part in parts], axis=2) for name in parts[0][2]}
-    return DayBlocks(
-        models=(*(entry.label for entry in entries), *BASELINES),
-        offset=np.concatenate([part[0] for part in parts]),
-        moments=moments,
-        followed=followed,
-    )
+        entries = open_entries([Path(path) for path in forecasts], opened, Path(cube), reserved=tuple(BASELINES))
+        case = make_case(entries, opened, Path(cube), dict.fromkeys(entries[0].targets, readings))
+    if target is not None:
+        case = replace(case, targets=(target,))
+    return sum_case(case, block_days=block_days, progress=progress)
+
+
+def sum_case(case: Case, *, block_days: int = BLOCK_DAYS, progress: bool = False) -> dict[tuple[str, int], DayBlocks]:
+    """Do what `sum_day_blocks` does, of what is evaluated."""
+    starts = block_starts(case.issues, block_days)
+    levels = sum(len(of) for label in case.forecasts for of in case.levels[label].values())
+    readings = max(len(of) for of in case.readings.values())
+    parts: dict[tuple[str, int], list[_Part]] = {}
+    with open_files(case) as files:
+        cells, days = files.cube.sizes["cell"], files.cube.sizes["time"]
+        held = case.leads * (len(case.models) + levels) + len(case.models) + 4 * readings
+        size = max(GROUP, block_size(days + case.issues * held, 1))
+        with progress_bar("sums", -(-cells // size), shown=progress) as advance:
+            for start in range(0, cells, size):
+                block = slice(start, min(start + size, cells))
+                for target in case.targets:
+                    loaded = load_target(case, files, target, block)
+                    for lead in range(1, case.leads + 1):
+                        models, _ = align(case, loaded, lead)
+                        parts.setdefault((target, lead), []).append(_sum(case, target, models, starts))
+                advance("")
+    return {(target, lead): _joined(case, of, target, lead) for (target, lead), of in parts.items()}
 
 
 def block_starts(days: int, block_days: int) -> npt.NDArray[np.int64]:
@@ -151,25 +177,43 @@ def block_starts(days: int, block_days: int) -> npt.NDArray[np.int64]:
     return np.array([days * block // count for block in range(count)], dtype=np.int64)
 
 
-def _sum_block(
-    case: Case, files: Opened, cells: slice, starts: npt.NDArray[np.int64]
-) -> tuple[Array, Array, dict[str, Array]]:
-    history, models = load_models(case, files, cells)
-    observed = history[:, case.test]
+def _sum(case: Case, target: str, models: Mapping[str, Aligned], starts: npt.NDArray[np.int64]) -> _Part:
+    """Offset, moments, metric -> its sums and the days counted, and metric of the user's own, of one block of cells."""
+    observed = next(iter(models.values())).observed
     usable = np.isfinite(observed)
-    for values in models.values():
-        usable &= np.isfinite(values)
-    offset, moments = sum_moments(observed, usable, list(models.values()), starts)
-    before = day_before(history, case.test)
-    signs = balance_signs(case.balance, files.cube, cells, history, case.test)
-    followed = {name: np.empty((2, *moments.shape[1:])) for name in signs}
-    for position, values in enumerate(models.values()):
-        moved = before.astype(np.float64) - np.where(usable, values, np.nan)
-        for name, sign in signs.items():
+    offset, moments = sum_moments(observed, usable, [one.central for one in models.values()], starts)
+    names = ("crps", *next(iter(models.values())).signs)
+    followed = {name: np.empty((2, *moments.shape[1:])) for name in names}
+    for position, aligned in enumerate(models.values()):
+        moved = aligned.previous.astype(np.float64) - aligned.central
+        for name, sign in aligned.signs.items():
             product = sign * moved
             for number, series in enumerate((product < 0, np.abs(product) > 0)):
                 followed[name][number, position] = np.add.reduceat(series.astype(np.float64), starts, axis=1)
-    return offset, moments, followed
+        score = np.where(usable, crps_by_day(aligned), 0.0)
+        followed["crps"][0, position] = np.add.reduceat(score, starts, axis=1)
+        followed["crps"][1, position] = moments[0, position]
+    whole = {name: np.full((len(models), len(observed)), np.nan) for name in case.measured if name not in BUILT_IN}
+    for name, values in whole.items():
+        for position, (label, aligned) in enumerate(models.items()):
+            if case.is_measured(case.metrics[name], label, target):
+                values[position] = measure(case.metrics[name], aligned)
+    return offset, moments, followed, whole
+
+
+def _joined(case: Case, parts: Sequence[_Part], target: str, lead: int) -> DayBlocks:
+    moments = np.concatenate([part[1] for part in parts], axis=2)
+    if not moments[0].any():
+        raise SoilcastError(
+            f"{case.cube}: no cell-day of {target} {lead} d ahead is there in the observations and in every model alike"
+        )
+    return DayBlocks(
+        models=tuple(case.models),
+        offset=np.concatenate([part[0] for part in parts]),
+        moments=moments,
+        followed={name: np.concatenate([part[2][name] for part in parts], axis=2) for name in parts[0][2]},
+        whole={name: np.concatenate([part[3][name] for part in parts], axis=1) for name in parts[0][3]},
+    )
 
 
 def sum_moments(

@@ -1,100 +1,100 @@
-"""From forecasts to scores: every model and every baseline on exactly the same cell-days."""
+"""From forecasts to scores: at each lead, every model and every baseline on exactly the same cell-issue-days."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
+from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube
-from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing
 from soilcast.models.baselines import BASELINES
+from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
-from soilcast.verify.blocks import (
-    GROUP,
-    BlockScores,
-    Case,
-    Floats,
-    join_blocks,
-    load_models,
-    make_case,
-    open_files,
-    refuse_unscored,
-    score_block,
-    score_on_worker,
-    work_in_blocks,
-)
+from soilcast.verify.blocks import BlockScores, join_blocks, refuse_unscored, score_block, score_on_worker
+from soilcast.verify.case import Case, make_case, open_files
+from soilcast.verify.comparison import compare_sums
 from soilcast.verify.consistency import choose_balance
-from soilcast.verify.entries import Entry, open_entries
-from soilcast.verify.folder import ABOUT_CELLS, scores_of, write_scores
-from soilcast.verify.metrics import METRICS
-from soilcast.verify.series import Positions, pick_cells, picked_series
+from soilcast.verify.dayblocks import sum_case
+from soilcast.verify.entries import open_entries
+from soilcast.verify.loading import GROUP
+from soilcast.verify.scores import lay_out, write_scores
 
-_SCORED_ON = "cell-days on which the observation, every forecast and every baseline are there"
-
+_COPIES = 4
 _SIGNS = 8
-"""What a block holds beside its observations and models, in test days of float32: of the water balance and of masks."""
+"""What a block holds beside its observations and models, in issue days of float32: so many times the largest model at
+one lead, and so many for the water balance and for masks."""
 
 
-def evaluate_forecasts(
+def evaluate(
     forecasts: Sequence[str | Path],
     cube: str | Path,
     out: str | Path,
     *,
+    significance: bool = False,
     dask: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Score next-day forecasts against the cube that they were made for, with the baselines beside them.
+    """Score forecasts against the cube that they were made for, with the baselines at every lead beside them.
 
-    Blocks of cells are scored one after the other, or side by side on a cluster; the scores do not depend on the
-    blocks.
+    Baselines know the observations that the forecasts know: at lead k with a latency of l days they forecast from the
+    day k + l days before. Blocks of cells are scored one after the other, or side by side on a cluster; the scores do
+    not depend on the blocks.
 
     Parameters
     ----------
     forecasts
-        What `forecast` wrote: of one cube, one target and one split; several forecasts of one label are numbered.
+        What `forecast` wrote: of one cube and split, the same leads, latency and issue days; several of one label are
+        numbered. Targets that not all of them have are left out.
     cube
         The cube that they were made for.
     out
-        Folder to write: ``scores.nc``, ``table.csv`` (one row a model) and ``cells.csv`` (one row a model and cell).
+        Folder to write: ``scores.nc``, ``table.csv`` (one row a model, target and lead) and ``cells.csv`` (and cell).
+    significance
+        Test the differences of every forecast from the baselines and from the other forecasts, too, and write them as
+        ``significance.csv``.
     dask
         Address of a dask scheduler whose workers, which see the same paths, score the blocks.
     overwrite
         Replace ``out`` if it exists.
     progress
-        Show a bar.
+        Show bars.
 
     Returns
     -------
-    The scores: `soilcast.verify.metrics.METRICS` as ``(model, cell)`` float64 and ``days(model, cell)``, the forecasts
-    first, then the baselines; ``is_baseline(model)``; ``area(cell)``; and a few cells as series. A cell without two
-    days to score is NaN.
+    The scores: `soilcast.verify.METRICS` as ``(model, target, lead, cell)`` float64, the forecasts first, then the
+    baselines, those that take what no model has left out; ``days(target, lead, cell)``; ``reliability(model, target,
+    lead, quantile)`` and ``rank_histogram(model, target, lead, bin)``, shares of the cell-days weighted by area;
+    ``is_baseline(model)``; ``area(cell)``; a few cells as series; and the tested differences of
+    `soilcast.verify.comparison.compare_sums`. A cell without two days to score is NaN, and so is what takes quantiles
+    that a model does not have. Without any quantiles nothing has the dimension quantile.
 
     Raises
     ------
     SoilcastError
-        Forecasts that do not belong to this cube or to each other, no cell-day to score, damaged files, an
-        ``out`` that exists, a cluster that does not answer.
+        Forecasts that do not belong to this cube or to each other, or that forecast days that were learnt from; no
+        cell-day to score, damaged files, an ``out`` that exists, a cluster that does not answer.
     """
     out, cube_path = Path(out), Path(cube)
     refuse_existing(out, overwrite=overwrite)
     with open_cube(cube_path) as opened:
         entries = open_entries([Path(path) for path in forecasts], opened, cube_path, reserved=tuple(BASELINES))
-        case = make_case(entries, opened, cube_path, choose_balance(entries, opened))
-        joined = join_blocks(_scored_blocks(case, len(entries), opened, dask, progress=progress))
-        refuse_unscored(entries, cube_path, case.target, joined.left)
-        scores = _scores(case, entries, opened, joined.metrics)
+        balance = choose_balance(entries, opened)
+        case = make_case(entries, opened, cube_path, balance.readings)
+        joined = join_blocks(_scored_blocks(case, opened, dask, progress=progress))
+        refuse_unscored(entries, cube_path, joined.left)
+        scores = lay_out(case, entries, opened, joined, balance.note)
+    if significance:
+        sums = sum_case(case, progress=progress)
+        scores = scores.merge(compare_sums(sums, scores["area"].to_numpy(), progress=progress))
     write_scores(
         scores,
         out,
-        [cell_table(scores)],
         overwrite=overwrite,
         cube=str(cube_path),
         cube_sha256=entries[0].attributes["cube_sha256"],
@@ -103,75 +103,23 @@ def evaluate_forecasts(
     return scores
 
 
-def cell_table(scores: xr.Dataset) -> pd.DataFrame:
-    """Scores as a table of one row per model and cell, with the place of the cell."""
-    about = [name for name in ("cell", "cell_name", "lat", "lon", *ABOUT_CELLS) if name in scores.variables]
-    measured = [name for name in (*METRICS, "days") if name in scores]
-    models, cells = scores.sizes["model"], scores.sizes["cell"]
-    return pd.DataFrame(
-        {"model": np.repeat(scores["model"].to_numpy(), cells)}
-        | {name: np.tile(scores[name].to_numpy(), models) for name in about}
-        | {name: scores[name].transpose("model", "cell").to_numpy().ravel() for name in measured}
-    )
-
-
-def _scored_blocks(
-    case: Case, forecasts: int, cube: xr.Dataset, dask: str | None, *, progress: bool
-) -> list[BlockScores]:
-    """Score all blocks, and give them in the order of their cells."""
-    tested = (case.test.stop - case.test.start) * (forecasts + len(BASELINES) + _SIGNS)
-    return work_in_blocks(
-        cube.sizes["cell"],
-        block_size(cube.sizes["time"] + tested, 1),
-        open_files(case),
-        functools.partial(score_block, case),
-        functools.partial(score_on_worker, case),
-        dask,
-        progress=progress,
-    )
-
-
-def _scores(
-    case: Case, entries: Sequence[Entry], cube: xr.Dataset, metrics: dict[str, npt.NDArray[np.float64]]
-) -> xr.Dataset:
-    models = [*case.forecasts, *BASELINES]
-    metrics["skill"] = skill_against(metrics["rmse"], models.index("persistence"))
-    days = {"long_name": "number of days scored", "units": "1"}
-    variables = {
-        name: (("model", "cell"), metrics[name], METRICS[name].attributes if name in METRICS else days)
-        for name in (*METRICS, "days")
-        if name in metrics
-    }
-    about = {
-        "target": case.target,
-        "scored_on": _SCORED_ON,
-        "water": case.balance.note,
-        "cells_scored": int(np.isfinite(metrics["rmse"][0]).sum()),
-    }
-    scores = scores_of("scores", variables, {}, entries, cube, about)
-    if not scores.attrs["cells_scored"]:
-        raise SoilcastError(f"{entries[0].path}: no cell has two days to score: choose a longer test period")
-    picks = pick_cells(scores)
-    observed, predicted = _series_of(case, picks, cube.sizes["cell"])
-    return scores.assign(picked_series(picks, cube, case.test, observed, predicted)).assign_coords(
-        time=cube["time"][case.test].drop_encoding()
-    )
-
-
-def _series_of(case: Case, picks: Positions, cells: int) -> tuple[Floats, Floats]:
-    """Observations ``(pick, test day)`` and what the models say of them ``(model, pick, test day)``."""
-    observed, predicted = [], []
-    with open_files(case) as opened:
-        for pick in picks:
-            first = int(pick) // GROUP * GROUP
-            history, models = load_models(case, opened, slice(first, min(first + GROUP, cells)))
-            observed.append(history[pick - first, case.test])
-            predicted.append(np.stack([values[pick - first] for values in models.values()]))
-    return np.stack(observed), np.stack(predicted, axis=1)
-
-
-def skill_against(rmse: npt.NDArray[np.float64], reference: int) -> npt.NDArray[np.float64]:
-    """Skill of every model ``(model, cell)`` against that at position ``reference``; NaN where that never errs."""
-    error = rmse**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(error[reference] == 0, np.nan, 1 - error / error[reference]))
+def _scored_blocks(case: Case, cube: xr.Dataset, dask: str | None, *, progress: bool) -> list[BlockScores]:
+    """Score all blocks, here or on the workers of a cluster, and give them in the order of their cells."""
+    cells, models = cube.sizes["cell"], len(case.models)
+    levels = [len(of) for label in case.forecasts for of in case.levels[label].values()]
+    held = case.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
+    size = max(GROUP, block_size(cube.sizes["time"] + case.issues * held, 1))
+    blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
+    scored: dict[int, BlockScores] = {}
+    with ExitStack() as stack, progress_bar("scores", len(blocks), shown=progress) as advance:
+        if dask is None:
+            opened = stack.enter_context(open_files(case))
+            results: Iterator[tuple[int, BlockScores]] = (
+                (start, score_block(case, opened, block)) for start, block in blocks.items()
+            )
+        else:
+            results = work_on_cluster(dask, functools.partial(score_on_worker, case), blocks)
+        for start, block in results:
+            scored[start] = block
+            advance("")
+    return [scored[start] for start in blocks]

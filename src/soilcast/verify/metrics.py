@@ -1,25 +1,32 @@
-"""How good a forecast is, cell by cell: every metric in one pass over the data (Eq. 15-18)."""
+"""The one table of metrics, each of one target, lead and model: cell by cell, and open to the user's own."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-# Cell-days that a thread works on at a time: its three float64 buffers (3 MiB) stay in the processor's cache, and each
-# step lasts long enough that the threads seldom wait for one another's hold on the interpreter.
-_BLOCK = 131072
-_MOST_THREADS = 8
-# Linear algebra shares longer sums among its threads, and the last bits then depend on how many there are.
-_DAYS_AT_ONCE = 8192
+from soilcast.errors import SoilcastError
+from soilcast.verify.aligned import Aligned
+from soilcast.verify.deterministic import Cells, score_cells
+from soilcast.verify.probabilistic import crps_of_quantiles, is_covered
+from soilcast.water import physical_consistency
 
-Cells = npt.NDArray[np.float64]
+_FEWEST_DAYS = 2  # as in `score_cells`
+_ROWS = ("model", "target", "lead", "cell")
+_TAKEN = (
+    "days area climate_zone is_baseline reliability rank_histogram pick_cell observed predicted predicted_quantile "
+    "precipitation difference area_better area_worse model target lead cell quantile bin day time row reference lat lon"
+)
+"""What else scores hold."""
+
+Best = Literal["higher", "lower", "zero", "nominal"]
+Kernel = Callable[[Aligned], Cells]
 
 
 @dataclass(frozen=True)
@@ -39,116 +46,69 @@ class Metric:
     best
         Whether a good forecast has a ``"higher"`` value, a ``"lower"`` one, one near ``"zero"``, or near the
         ``"nominal"`` one of its name.
+    needs
+        What it takes beside observed and central: ``quantiles``, ``water``, ``extremes``, ``reference``; and the name
+        of a reading of the water balance, a key of `Aligned.signs`, where it takes that one. It is left out of scores
+        in which no model has all of them, and NaN for the models that have not.
+    kernel
+        From an `Aligned` to ``(cell,)`` float64, NaN where it is not defined.
     """
 
     name: str
     symbol: str
     long_name: str
     units: str
-    best: Literal["higher", "lower", "zero", "nominal"]
+    best: Best
+    needs: frozenset[str]
+    kernel: Kernel
 
     @property
     def attributes(self) -> dict[str, str]:
         """Its attributes in the scores."""
-        return {"long_name": self.long_name, "units": self.units}
+        return {"long_name": self.long_name, "units": self.units, "symbol": self.symbol, "best": self.best}
 
 
-def _table(*rows: Metric) -> dict[str, Metric]:
-    return {row.name: row for row in rows}
+METRICS: dict[str, Metric] = {}
+"""Every metric by its name, in the order of the tables; `register_metric` adds to it."""
 
 
-# fmt: off
-METRICS: dict[str, Metric] = _table(
-    Metric("r",        "R",      "correlation of observed and forecast (Eq. 15)", "1", "higher"),
-    Metric("rmse",     "RMSE",   "root mean square error (Eq. 16)", "m3 m-3", "lower"),
-    Metric("ubrmse",   "ubRMSE", "root mean square error without the bias", "m3 m-3", "lower"),
-    Metric("bias",     "bias",   "mean of forecast minus observed", "m3 m-3", "zero"),
-    Metric("r2",       "R2",     "coefficient of determination (Eq. 17)", "1", "higher"),
-    Metric("kge",      "KGE",    "Kling-Gupta efficiency (2009, Eq. 18)", "1", "higher"),
-    Metric("kge_2012", "KGE'",   "modified Kling-Gupta efficiency (2012)", "1", "higher"),
-    Metric("skill",    "skill",  "skill against persistence: 1 - MSE / MSE of persistence", "1", "higher"),
-    Metric("consistency_w1", "PHY W1",
-           "share of days that follow the single-layer water balance (Eq. 19)", "1", "higher"),
-    Metric("consistency_w1_masked", "PHY W1 masked",
-           "share of days that follow the single-layer water balance, where the observed change does", "1", "higher"),
-    Metric("consistency_w2", "PHY W2",
-           "share of days that follow the multi-layer water balance (Eq. 19)", "1", "higher"),
-    Metric("consistency_w2_masked", "PHY W2 masked",
-           "share of days that follow the multi-layer water balance, where the observed change does", "1", "higher"),
-)
-# fmt: on
-"""Every metric of the scores, in the order of the table; `score_cells` gives those before ``skill``."""
-
-# fmt: off
-OUTLOOK_METRICS: dict[str, Metric] = _table(
-    METRICS["rmse"],
-    METRICS["bias"],
-    METRICS["r"],
-    Metric("ratio", "RMSE ratio", "RMSE over that of persistence at the same lead", "1", "lower"),
-    Metric("crps", "CRPS",
-           "continuous ranked probability score; without quantiles the mean absolute error", "m3 m-3", "lower"),
-    Metric("coverage_50", "coverage 50 %", "share of days within the central 50 % interval", "1", "nominal"),
-    Metric("coverage_90", "coverage 90 %", "share of days within the central 90 % interval", "1", "nominal"),
-    Metric("width_90", "width 90 %", "mean width of the central 90 % interval", "m3 m-3", "lower"),
-    Metric("rmse_dry", "RMSE dry", "RMSE of the driest 5 % of the cell's observed test days", "m3 m-3", "lower"),
-    Metric("rmse_wet", "RMSE wet", "RMSE of the wettest 5 % of the cell's observed test days", "m3 m-3", "lower"),
-)
-# fmt: on
-"""Every metric of the scores of outlooks, in the order of the table."""
-
-
-def score_cells(
-    observed: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating], *, threads: int | None = None
-) -> dict[str, Cells]:
-    """Compute R, RMSE, ubRMSE, bias, R2 and both KGE of every cell over the days on which both series are finite.
-
-    Data are float32 and statistics float64: one pass of sums of the series, each shifted by one of its values, in
-    blocks of cells that fit the processor's cache.
+def register_metric(metric: Metric) -> Metric:
+    """Add a metric, which then is in the scores, their tables, inspections and reports.
 
     Parameters
     ----------
-    observed
-        ``(cell, time)`` [m3 m-3], NaN where missing.
-    predicted
-        ``(cell, time)`` [m3 m-3], NaN where missing.
-    threads
-        Threads that share the cells; by default the processors that this process may use, at most 8.
+    metric
+        The metric; its name may be that of none that is there.
 
     Returns
     -------
-    Metric name -> ``(cell,)`` float64, and under ``"days"`` the number of days ``(cell,)`` float64. A value that is
-    not defined is NaN: all metrics on fewer than 2 days; R, R2, KGE of constant observations; R, KGE of a constant
-    forecast; KGE where the mean observation is 0, KGE 2012 also where the mean forecast is 0.
+    The metric.
 
     Raises
     ------
-    ValueError
-        The shapes differ or are not ``(cell, time)``.
-
-    References
-    ----------
-    Geng et al. (2024), Eq. 15-18; KGE: Gupta et al. (2009), doi:10.1016/j.jhydrol.2009.08.003; KGE 2012: Kling et
-    al. (2012), doi:10.1016/j.jhydrol.2012.01.011; ubRMSE: Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+    SoilcastError
+        The name is taken or no identifier.
     """
-    if observed.ndim != 2 or observed.shape != predicted.shape:
-        raise ValueError(f"expected two (cell, time) arrays of one shape, got {observed.shape} and {predicted.shape}")
-    cells, days = observed.shape
-    moments = _Moments.empty(cells)
-    rows = max(1, _BLOCK // max(days, 1))
-    blocks = list(_slices(cells, rows))
-    workers = max(1, min(threads or _processors(), len(blocks)))
+    if not metric.name.isidentifier() or metric.name in METRICS or metric.name in _TAKEN.split():
+        raise SoilcastError(f"metric {metric.name}: the name is taken, or no identifier: give it another")
+    METRICS[metric.name] = metric
+    return metric
 
-    def work(share: int) -> None:
-        buffers = tuple(np.empty((rows, days), dtype=np.float64) for _ in range(3))
-        for block in blocks[share::workers]:
-            _measure(observed[block], predicted[block], buffers, moments.part(block))
 
-    if workers == 1:
-        work(0)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, range(workers)))
-    return _from_moments(moments)
+def metrics_of(scores: xr.Dataset) -> dict[str, Metric]:
+    """Find the metrics that scores hold, in the order of the table.
+
+    Parameters
+    ----------
+    scores
+        What `evaluate` gives, or an opened ``scores.nc``: also one with metrics that are not registered here, which are
+        known by their attributes and have no kernel.
+    """
+    found = {name: metric for name, metric in METRICS.items() if name in scores.data_vars}
+    for name, values in scores.data_vars.items():
+        if values.dims == _ROWS and name not in found:
+            found[str(name)] = _unregistered(str(name), values)
+    return found
 
 
 def score(observed: xr.DataArray, predicted: xr.DataArray, *, threads: int | None = None) -> xr.Dataset:
@@ -181,98 +141,126 @@ def score(observed: xr.DataArray, predicted: xr.DataArray, *, threads: int | Non
     )
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Per cell: the number of days, the means, and sums of squares and products of the centred series and errors."""
-
-    days: Cells
-    mean_observed: Cells
-    mean_predicted: Cells
-    bias: Cells
-    observed: Cells
-    predicted: Cells
-    product: Cells
-    error: Cells
-
-    @classmethod
-    def empty(cls, cells: int) -> _Moments:
-        return cls(*(np.empty(cells, dtype=np.float64) for _ in range(8)))
-
-    def part(self, block: slice) -> _Moments:
-        return _Moments(*(array[block] for array in vars(self).values()))
-
-
-def _measure(
-    observed: npt.NDArray[np.floating],
-    predicted: npt.NDArray[np.floating],
-    buffers: tuple[npt.NDArray[np.float64], ...],
-    out: _Moments,
-) -> None:
-    """Fill the moments of one block of cells.
-
-    Each series is shifted by its value on the first day that counts. No value lies further from the mean than
-    sqrt(N) standard deviations, so sum (x - x_1)^2 - N (mean - x_1)^2 loses at most a factor of N of float64's
-    precision, whatever the offset; and a constant series has a sum of exactly 0.
-    """
-    y, f, error = (buffer[: len(observed)] for buffer in buffers)
-    valid = np.isfinite(observed)
-    valid &= np.isfinite(predicted)
-    complete = bool(valid.all())
-    first = valid.argmax(axis=1)[:, np.newaxis]
-    shifts = []
-    for series, values in ((y, observed), (f, predicted)):
-        shift = np.take_along_axis(values, first, axis=1).astype(np.float64)
-        series[...] = values
-        series -= shift
-        if not complete:
-            np.copyto(series, 0.0, where=~valid)
-        shifts.append(shift[:, 0])
-    np.subtract(f, y, out=error)
-    n = out.days
-    n[...] = y.shape[1] if complete else valid.sum(axis=1)
+def skill_over(rmse: Cells, reference: Cells) -> Cells:
+    """Skill 1 - MSE / MSE of a reference, from RMSEs of one shape [m3 m-3]; NaN where the reference never errs."""
+    error, least = rmse**2, reference**2
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean_y, mean_f, mean_error = (series.sum(axis=1) / n for series in (y, f, error))
-    out.mean_observed[...] = mean_y + shifts[0]
-    out.mean_predicted[...] = mean_f + shifts[1]
-    out.bias[...] = mean_error + (shifts[1] - shifts[0])
-    out.observed[...] = _dot(y, y) - n * mean_y**2
-    out.predicted[...] = _dot(f, f) - n * mean_f**2
-    out.product[...] = _dot(y, f) - n * mean_y * mean_f
-    out.error[...] = _dot(error, error) - n * mean_error**2
+        return np.asarray(np.where(least == 0, np.nan, 1 - error / least))
 
 
-def _dot(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> Cells:
-    """Sum of products over the days, ``(cell,)``."""
-    parts = [np.vecdot(one[:, days], other[:, days]) for days in _slices(one.shape[1], _DAYS_AT_ONCE)]
-    return np.asarray(sum(parts, start=np.zeros(len(one), dtype=np.float64)), dtype=np.float64)
+def mean_over_days(values: Cells) -> Cells:
+    """Mean of what is finite in ``(cell, day)``; NaN on fewer than 2 days."""
+    there = np.isfinite(values)
+    count = there.sum(axis=1)
+    total = np.where(there, values, 0.0).sum(axis=1)
+    return np.asarray(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
-def _from_moments(m: _Moments) -> dict[str, Cells]:
+def crps_by_day(aligned: Aligned) -> npt.NDArray[np.float64]:
+    """CRPS ``(cell, day)`` [m3 m-3], of a model without quantiles its absolute error; NaN on days that do not count."""
+    if aligned.quantiles is None:
+        return np.abs(aligned.central.astype(np.float64) - aligned.observed)
+    return crps_of_quantiles(aligned.observed, aligned.quantiles, np.array(aligned.levels))
+
+
+def _moment(name: str, aligned: Aligned) -> Cells:
+    return aligned.moments[name]
+
+
+def _skill(aligned: Aligned) -> Cells:
+    return skill_over(aligned.moments["rmse"], aligned.reference_rmse)
+
+
+def _ratio(aligned: Aligned) -> Cells:
+    reference = aligned.reference_rmse
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Where every error is the same, rounding may leave a sum of squares just below 0.
-        variance = np.maximum(m.error / m.days, 0.0)
-        mse = variance + m.bias**2
-        r = np.clip(m.product / (np.sqrt(m.observed) * np.sqrt(m.predicted)), -1.0, 1.0)
-        spread = np.sqrt(m.predicted / m.observed)
-        shift = np.where(m.mean_observed == 0, np.nan, m.mean_predicted / m.mean_observed)
-        relative_spread = np.where(shift == 0, np.nan, spread / shift)
-        scores = {
-            "r": r,
-            "rmse": np.sqrt(mse),
-            "ubrmse": np.sqrt(variance),
-            "bias": m.bias,
-            "r2": np.where(m.observed == 0, np.nan, 1 - m.days * mse / m.observed),
-            "kge": 1 - np.sqrt((r - 1) ** 2 + (spread - 1) ** 2 + (shift - 1) ** 2),
-            "kge_2012": 1 - np.sqrt((r - 1) ** 2 + (relative_spread - 1) ** 2 + (shift - 1) ** 2),
-        }
-    defined = m.days >= 2
-    return {name: np.where(defined, values, np.nan) for name, values in scores.items()} | {"days": m.days}
+        return np.asarray(np.where(reference > 0, aligned.moments["rmse"] / reference, np.nan))
 
 
-def _slices(total: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, total)) for start in range(0, total, step))
+def _consistency(name: str, aligned: Aligned) -> Cells:
+    return physical_consistency(aligned.signs[name], aligned.previous, aligned.central)
 
 
-def _processors() -> int:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, _MOST_THREADS)
+def _crps(aligned: Aligned) -> Cells:
+    return mean_over_days(crps_by_day(aligned))
+
+
+def _limits(aligned: Aligned, interval: tuple[float, float]) -> tuple[npt.NDArray[np.floating], ...] | None:
+    """Quantiles of two levels, each ``(cell, day)``; None if the forecast has not these very levels."""
+    if aligned.quantiles is None or not set(interval) <= set(aligned.levels):
+        return None
+    return tuple(aligned.quantiles[..., aligned.levels.index(level)] for level in interval)
+
+
+def _coverage(interval: tuple[float, float], aligned: Aligned) -> Cells:
+    limits = _limits(aligned, interval)
+    if limits is None:
+        return np.full(len(aligned.observed), np.nan)
+    return mean_over_days(is_covered(aligned.observed, *limits))
+
+
+def _width(interval: tuple[float, float], aligned: Aligned) -> Cells:
+    limits = _limits(aligned, interval)
+    if limits is None:
+        return np.full(len(aligned.observed), np.nan)
+    low, high = (limit.astype(np.float64) for limit in limits)
+    return mean_over_days(np.where(np.isfinite(aligned.observed), high - low, np.nan))
+
+
+def _rmse_of_extremes(side: Literal["dry", "wet"], aligned: Aligned) -> Cells:
+    extreme = aligned.observed <= aligned.driest if side == "dry" else aligned.observed >= aligned.wettest
+    error = aligned.central.astype(np.float64) - aligned.observed
+    return np.sqrt(mean_over_days(np.where(extreme, error**2, np.nan)))
+
+
+def _unregistered(name: str, values: xr.DataArray) -> Metric:
+    def kernel(aligned: Aligned) -> Cells:
+        raise SoilcastError(f"metric {name}: it is not registered here: call register_metric before")
+
+    symbol, long_name, units, best = (
+        str(values.attrs.get(key, default))
+        for key, default in (("symbol", name), ("long_name", name), ("units", "1"), ("best", "nominal"))
+    )
+    known = cast(Best, best) if best in get_args(Best) else "nominal"
+    return Metric(name, symbol, long_name, units, known, frozenset(), kernel)
+
+
+def _built_in(name: str, symbol: str, long_name: str, units: str, best: Best, kernel: Kernel, *needs: str) -> Metric:
+    return register_metric(Metric(name, symbol, long_name, units, best, frozenset(needs), kernel))
+
+
+# fmt: off
+_built_in("r",        "R",      "correlation of observed and forecast (Eq. 15)", "1", "higher", partial(_moment, "r"))
+_built_in("rmse",     "RMSE",   "root mean square error (Eq. 16)", "m3 m-3", "lower", partial(_moment, "rmse"))
+_built_in("ubrmse",   "ubRMSE", "root mean square error without the bias", "m3 m-3", "lower",
+          partial(_moment, "ubrmse"))
+_built_in("bias",     "bias",   "mean of forecast minus observed", "m3 m-3", "zero", partial(_moment, "bias"))
+_built_in("r2",       "R2",     "coefficient of determination (Eq. 17)", "1", "higher", partial(_moment, "r2"))
+_built_in("kge",      "KGE",    "Kling-Gupta efficiency (2009, Eq. 18)", "1", "higher", partial(_moment, "kge"))
+_built_in("kge_2012", "KGE'",   "modified Kling-Gupta efficiency (2012)", "1", "higher", partial(_moment, "kge_2012"))
+_built_in("skill",    "skill",  "skill against persistence: 1 - MSE / MSE of persistence", "1", "higher",
+          _skill, "reference")
+_built_in("ratio",    "RMSE ratio", "RMSE over that of persistence at the same lead", "1", "lower",
+          _ratio, "reference")
+for _name, _symbol, _of in (("w1", "PHY W1", "single"), ("w2", "PHY W2", "multi")):
+    _built_in(f"consistency_{_name}", _symbol, f"share of days that follow the {_of}-layer water balance (Eq. 19)",
+              "1", "higher", partial(_consistency, f"consistency_{_name}"), "water", f"consistency_{_name}")
+    _built_in(f"consistency_{_name}_masked", f"{_symbol} masked",
+              f"share of days that follow the {_of}-layer water balance, where the observed change does",
+              "1", "higher", partial(_consistency, f"consistency_{_name}_masked"), "water", f"consistency_{_name}")
+_built_in("crps",        "CRPS", "continuous ranked probability score; without quantiles the mean absolute error",
+          "m3 m-3", "lower", _crps)
+_built_in("coverage_50", "coverage 50 %", "share of days within the central 50 % interval", "1", "nominal",
+          partial(_coverage, (0.25, 0.75)), "quantiles")
+_built_in("coverage_90", "coverage 90 %", "share of days within the central 90 % interval", "1", "nominal",
+          partial(_coverage, (0.05, 0.95)), "quantiles")
+_built_in("width_90",    "width 90 %", "mean width of the central 90 % interval", "m3 m-3", "lower",
+          partial(_width, (0.05, 0.95)), "quantiles")
+_built_in("rmse_dry",    "RMSE dry", "RMSE of the driest 5 % of the cell's observed test days", "m3 m-3", "lower",
+          partial(_rmse_of_extremes, "dry"), "extremes")
+_built_in("rmse_wet",    "RMSE wet", "RMSE of the wettest 5 % of the cell's observed test days", "m3 m-3", "lower",
+          partial(_rmse_of_extremes, "wet"), "extremes")
+# fmt: on
+
+BUILT_IN = tuple(METRICS)
+"""Names of the metrics that are not the user's own."""

@@ -1,4 +1,4 @@
-"""Which few cells are shown as series, and their series."""
+"""Which few cells are shown as series, what was observed there, and what was forecast on each issue day."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import read
+from soilcast.verify.case import Case, open_files
 from soilcast.verify.climate import CLIMATES, cells_in
+from soilcast.verify.loading import GROUP, load_target
 
 _QUANTILES = (0.1, 0.5, 0.9)
+_MOISTURE = {"units": "m3 m-3"}
 
 Positions = npt.NDArray[np.int64]
 
@@ -18,21 +21,21 @@ def pick_cells(scores: xr.Dataset) -> Positions:
     """Pick cells that stand for the others, without choosing fine ones.
 
     Of each main climate the cell of median skill, where the cells lie in two climates or more; else the cells at the
-    quantiles 0.1, 0.5 and 0.9 of the RMSE. Skill and RMSE are the mean over the forecasts; equal ones go by the
-    number of the cell, so that the order of cells does not matter.
+    quantiles 0.1, 0.5 and 0.9 of the RMSE. Skill and RMSE are the mean over the forecasts, targets and leads; equal
+    ones go by the number of the cell, so that the order of cells does not matter.
 
     Parameters
     ----------
     scores
-        ``skill`` and ``rmse`` ``(model, cell)``, ``is_baseline(model)`` and, if there, ``climate_zone(cell)``.
+        ``skill`` and ``rmse`` ``(model, ..., cell)``, ``is_baseline(model)`` and, if there, ``climate_zone(cell)``.
 
     Returns
     -------
     Positions along cell, ``(pick,)``, without repeats.
     """
     forecasts = scores.isel(model=np.flatnonzero(~scores["is_baseline"].to_numpy()))
-    skill = forecasts["skill"].mean("model", skipna=False).to_numpy()
-    rmse = forecasts["rmse"].mean("model", skipna=False).to_numpy()
+    over = [dim for dim in forecasts["skill"].dims if dim not in ("model", "cell")]
+    skill, rmse = (forecasts[name].mean(over).mean("model", skipna=False).to_numpy() for name in ("skill", "rmse"))
     number = scores["cell"].to_numpy()
     if "climate_zone" in scores:
         zone = scores["climate_zone"].to_numpy()
@@ -45,47 +48,56 @@ def pick_cells(scores: xr.Dataset) -> Positions:
     return np.array(list(dict.fromkeys(picked)), dtype=np.int64)
 
 
-def picked_series(
-    picks: Positions,
-    cube: xr.Dataset,
-    test: slice,
-    observed: npt.NDArray[np.float32],
-    predicted: npt.NDArray[np.float32],
-) -> dict[str, xr.Variable]:
+def series_of(case: Case, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Variable]:
     """Series of the picked cells.
 
     Parameters
     ----------
+    case
+        What is evaluated.
     picks
         Positions along cell, ``(pick,)``.
-    cube, test
-        The opened cube and the test days as positions along time, for the precipitation.
-    observed
-        ``(pick, test day)`` [m3 m-3].
-    predicted
-        ``(model, pick, test day)`` [m3 m-3].
+    cube
+        The opened cube.
 
     Returns
     -------
-    ``pick_cell(pick)``, ``observed(pick, time)``, ``predicted(model, pick, time)`` and, if the cube has it,
-    ``precipitation(pick, time)`` [m d-1].
+    ``pick_cell(pick)``, ``observed(target, pick, day)``, ``predicted(model, target, pick, time, lead)``; if any model
+    has quantiles, ``predicted_quantile(model, target, pick, time, lead, quantile)``, NaN where it has not; and, if the
+    cube has it, ``precipitation(pick, day)`` [m d-1]. ``day`` are the test days, ``time`` the issue days.
     """
-    moisture = {"units": "m3 m-3"}
+    levels = case.all_levels
+    shape = (len(case.models), len(case.targets), len(picks), case.issues, case.leads)
+    observed = np.empty((len(case.targets), len(picks), case.test.stop - case.test.start), dtype=np.float32)
+    predicted = np.empty(shape, dtype=np.float32)
+    quantiles = np.full((*shape, len(levels)), np.nan, dtype=np.float32)
+    with open_files(case) as opened:
+        for p, pick in enumerate(picks):
+            first = int(pick) // GROUP * GROUP
+            cells = slice(first, min(first + GROUP, cube.sizes["cell"]))
+            for t, target in enumerate(case.targets):
+                loaded = load_target(case, opened, target, cells)
+                observed[t, p] = loaded.history[pick - first, case.test]
+                for m, (label, central) in enumerate(loaded.central.items()):
+                    predicted[m, t, p] = central[pick - first]
+                    if label in loaded.quantiles:
+                        own = [levels.index(level) for level in case.levels_of(label, target)]
+                        quantiles[m, t, p][..., own] = loaded.quantiles[label][pick - first]
+    by_issue = ("model", "target", "pick", "time", "lead")
     series = {
         "pick_cell": xr.Variable("pick", picks, {"long_name": "position along cell of a cell that is shown"}),
-        "observed": xr.Variable(("pick", "time"), observed, {"long_name": "observed", **moisture}),
-        "predicted": xr.Variable(("model", "pick", "time"), predicted, {"long_name": "forecast", **moisture}),
+        "observed": xr.Variable(("target", "pick", "day"), observed, {"long_name": "observed", **_MOISTURE}),
+        "predicted": xr.Variable(by_issue, predicted, {"long_name": "forecast", **_MOISTURE}),
     }
-    return series | rain_of(picks, cube, test, "time")
-
-
-def rain_of(picks: Positions, cube: xr.Dataset, test: slice, dim: str) -> dict[str, xr.Variable]:
-    """``precipitation(pick, dim)`` [m d-1] of the test days, if the cube has it."""
-    if "tp" not in cube:
-        return {}
-    rain = np.concatenate([read(cube.isel(time=test), "tp", slice(pick, pick + 1)) for pick in picks])
-    about = {"long_name": "total precipitation", "units": "m d-1"}
-    return {"precipitation": xr.Variable(("pick", dim), rain, about)}
+    if levels:
+        about = {"long_name": "quantile of the forecast", **_MOISTURE}
+        series["predicted_quantile"] = xr.Variable((*by_issue, "quantile"), quantiles, about)
+    if "tp" in cube:
+        tested = cube.isel(time=case.test)
+        rain = np.concatenate([read(tested, "tp", slice(pick, pick + 1)) for pick in picks])
+        about = {"long_name": "total precipitation", "units": "m d-1"}
+        series["precipitation"] = xr.Variable(("pick", "day"), rain, about)
+    return series
 
 
 def _at_quantile(

@@ -12,7 +12,7 @@ from scipy import stats
 
 from soilcast.progress import progress_bar
 from soilcast.verify.dayblocks import DayBlocks
-from soilcast.verify.metrics import METRICS, OUTLOOK_METRICS
+from soilcast.verify.metrics import METRICS
 from soilcast.verify.summary import weighted_means, weighted_medians
 
 RESAMPLES = 500
@@ -61,7 +61,7 @@ class Estimate:
 
 
 def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
-    """Judge a difference by its spread over days and over seeds.
+    """Test a difference against its spread over days and over seeds.
 
     Both spreads add up, since another test year and other seeds would be drawn independently. The variance over days
     is that of the block bootstrap, times K / (K - 1) for K blocks; that over seeds is the sample variance over the
@@ -140,8 +140,7 @@ class FieldTest:
 
 def gain(metric: str) -> int:
     """Sign of a difference that is better: -1 for errors, +1 for all other metrics."""
-    known = METRICS | OUTLOOK_METRICS
-    return -1 if metric in known and known[metric].best == "lower" else 1
+    return -1 if metric in METRICS and METRICS[metric].best == "lower" else 1
 
 
 def judge_field(estimate: Estimate, metric: str, area: Array) -> FieldTest:

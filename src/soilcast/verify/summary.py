@@ -1,8 +1,7 @@
-"""One row a model, or a model, target and lead: the area-weighted mean and median of every metric."""
+"""One row a model, target and lead: the area-weighted mean and median of every metric."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from soilcast.verify.metrics import METRICS, OUTLOOK_METRICS
+from soilcast.verify.metrics import metrics_of
+
+_ROWS = ("model", "target", "lead")
 
 
 def summarise(scores: xr.Dataset) -> pd.DataFrame:
@@ -19,46 +20,28 @@ def summarise(scores: xr.Dataset) -> pd.DataFrame:
     Parameters
     ----------
     scores
-        What `evaluate` gives: metrics ``(model, cell)``, or of outlooks ``(model, target, lead, cell)``, and
-        ``area(cell)`` [m2].
+        What `evaluate` gives: metrics ``(model, target, lead, cell)`` and ``area(cell)`` [m2].
 
     Returns
     -------
-    Index ``model``, or ``model``, ``target`` and ``lead``; ``is_baseline``; ``cells``, the number of cells scored; and
-    for each metric NAME that the scores hold ``NAME_mean``, ``NAME_median`` and ``NAME_cells``, the number of cells on
-    which it is defined. Cells on which a metric is NaN are left out of that metric; without any left its mean and
-    median are NaN.
+    Index ``model``, ``target``, ``lead``; ``is_baseline``; ``cells``, the number of cells scored; and for each metric
+    NAME that the scores hold ``NAME_mean``, ``NAME_median`` and ``NAME_cells``, the number of cells on which it is
+    defined. Cells on which a metric is NaN are left out of that metric; without any left its mean and median are NaN.
     """
     area = scores["area"].to_numpy()
-    dims = ("model", "target", "lead") if "lead" in scores["rmse"].dims else ("model",)
-    metrics = OUTLOOK_METRICS if "lead" in dims else METRICS
-    index = rows_of(scores, dims)
+    labels: list[pd.Index[Any]] = [pd.Index(scores[dim].to_numpy(), name=dim) for dim in _ROWS]
+    index = pd.MultiIndex.from_product([one if one.dtype.kind in "iu" else one.astype(str) for one in labels])
     baseline = scores["is_baseline"].to_numpy().astype(bool)
     columns: dict[str, object] = {
         "is_baseline": np.repeat(baseline, len(index) // len(baseline)),
-        "cells": np.isfinite(by_row(scores["rmse"], dims)).sum(axis=1),
+        "cells": np.isfinite(_by_row(scores["rmse"])).sum(axis=1),
     }
-    for name in metrics:
-        if name not in scores:
-            continue
-        values = by_row(scores[name], dims)
+    for name in metrics_of(scores):
+        values = _by_row(scores[name])
         columns[f"{name}_mean"] = [weighted_mean(row, area) for row in values]
         columns[f"{name}_median"] = [weighted_median(row, area) for row in values]
         columns[f"{name}_cells"] = np.isfinite(values).sum(axis=1)
     return pd.DataFrame(columns, index=index)
-
-
-def rows_of(scores: xr.Dataset, dims: Sequence[str]) -> pd.Index[Any]:
-    """Labels of the rows of `by_row`, by the names of the dimensions."""
-    labels: list[pd.Index[Any]] = [pd.Index(scores[dim].to_numpy(), name=dim) for dim in dims]
-    labels = [index if index.dtype.kind in "iu" else index.astype(str) for index in labels]
-    return pd.MultiIndex.from_product(labels) if len(labels) > 1 else labels[0]
-
-
-def by_row(metric: xr.DataArray, dims: Sequence[str]) -> npt.NDArray[np.float64]:
-    """One row for each combination of some dimensions, ``(row, cell)``."""
-    values: npt.NDArray[np.float64] = metric.transpose(*dims, "cell").to_numpy()
-    return values.reshape(-1, values.shape[-1])
 
 
 def weighted_mean(values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> float:
@@ -111,6 +94,12 @@ def weighted_medians(values: npt.NDArray[np.float64], weights: npt.NDArray[np.fl
     rows = np.arange(len(values))
     with np.errstate(invalid="ignore"):
         return np.where(count > 0, (known[rows, lower] + known[rows, upper]) / 2, np.nan)
+
+
+def _by_row(metric: xr.DataArray) -> npt.NDArray[np.float64]:
+    """One row a model, target and lead, ``(row, cell)``."""
+    values: npt.NDArray[np.float64] = metric.transpose(*_ROWS, "cell").to_numpy()
+    return values.reshape(-1, values.shape[-1])
 
 
 def _finite(

@@ -1,6 +1,6 @@
-"""What an outlook must not do: losses of moving against the water balance, out of bounds, or drier by more rain.
+"""What a forecast must not do: moving against the water balance (Eq. 14), out of bounds, or drier by more rain.
 
-Elementwise, so that the caller masks and averages; all are zero where the forecast does nothing wrong.
+Elementwise, so that the caller averages; all are zero where the forecast does nothing wrong.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def against_water(increment: Tensor, sign: Tensor) -> Tensor:
-    """Squared movement against the water balance (Eq. 14), on the change: ReLU(-dW_t (SM^_t - SM_{t-1}))^2.
+    """Movement against the water balance, whose mean square is Eq. 14: ReLU(-dW_t (SM^_t - SM_{t-1})).
 
-    Eq. 14 is ReLU(dW_t (SM_{t-1} - SM^_t))^2, and the increment is SM^_t - SM_{t-1}. From the second lead on
+    Eq. 14 is the mean of ReLU(dW_t (SM_{t-1} - SM^_t))^2, and the increment is SM^_t - SM_{t-1}. From lead 2 on
     SM_{t-1} is not observed yet, and the forecast of the lead before stands for it.
 
     Parameters
@@ -24,9 +24,9 @@ def against_water(increment: Tensor, sign: Tensor) -> Tensor:
 
     Returns
     -------
-    ``(..., lead)``, the increment's unit squared.
+    ``(..., lead)``, the increment's unit.
     """
-    return torch.relu(-sign * increment) ** 2
+    return torch.relu(-sign * increment)
 
 
 def beyond_bounds(level: Tensor, porosity: Tensor, lowest: Tensor | float = 0.0) -> Tensor:

@@ -25,8 +25,12 @@ MEMBERS = ("number", "member", "realization")
 """Names of the dimension of an ensemble."""
 
 _ALSO: dict[str, tuple[str, ...]] = {
-    "tp": ("precipitation_flux", "lwe_precipitation_rate", "precipitation_amount"),
-    "sf": ("snowfall_flux", "lwe_snowfall_rate", "snowfall_amount", "solid_precipitation_flux"),
+    "tp": ("lwe_thickness_of_precipitation_amount", "precipitation_flux", "precipitation_amount"),
+    "sf": ("lwe_thickness_of_snowfall_amount", "snowfall_flux", "snowfall_amount", "solid_precipitation_flux"),
+    "smlt": ("surface_snow_melt_flux",),
+    "sro": ("surface_runoff_flux",),
+    "ssro": ("subsurface_runoff_flux",),
+    "ro": ("runoff_flux",),
     "sd": ("surface_snow_amount",),
     "e": ("water_evapotranspiration_flux",),
     "pev": ("water_potential_evaporation_flux",),

@@ -1,0 +1,248 @@
+"""The forecasts of a block of cells: the same to the bit whatever the block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from soilcast.forecasting.cells import match_cells
+from soilcast.forecasting.request import OpenedRequest
+from soilcast.models.backends import PRODUCTS
+from soilcast.training.build import layout_of
+from soilcast.training.groups import climate_groups
+from soilcast.training.inputs import Inputs, load_inputs, spread_over_cells, window_source
+from soilcast.training.normalise import Scaling
+from soilcast.training.predictor import PredictiveQuantiles, Predictor
+from soilcast.training.scales import error_scale
+from soilcast.training.soil_statistics import newest_age
+from soilcast.training.windows import WindowSource
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
+
+_AT_ONCE = {True: {"cpu": 512, "cuda": 65_536}, False: {"cpu": 1024, "cuda": 16_384}}
+"""Windows that go through a network together, as sequences or one by one: on a CPU more fall out of the cache."""
+
+
+@dataclass(frozen=True)
+class BlockForecast:
+    """Forecasts of some cells.
+
+    Parameters
+    ----------
+    centre
+        ``(cell, issue, lead, layer)`` float32 [m3 m-3]; NaN where there is none.
+    quantiles
+        ``(cell, issue, lead, layer, quantile)`` float32 [m3 m-3].
+    age
+        Age at the issue day of the soil moisture that the forecast begins from ``(cell, issue)`` float32 [d]; NaN where
+        there is none. None if forecasts begin from none.
+    without_soil, without_inputs
+        ``(cell, issue)``, where soil moisture or another input is missing that a forecast needs.
+    """
+
+    centre: Floats
+    quantiles: Floats
+    age: Floats | None
+    without_soil: Bools
+    without_inputs: Bools
+
+
+class BlockForecaster:
+    """Forecasts the days after each of some issue days, for any block of cells of a cube.
+
+    Cells go through the network in groups that begin at multiples of their size and depend on the number of issue days
+    alone: what is forecast for a cell does not depend on the block that it is in.
+
+    Parameters
+    ----------
+    opened
+        What to forecast.
+    threads
+        Groups that are worked on at once.
+    device
+        Where to.
+
+    Raises
+    ------
+    SoilcastError
+        The run has statistics of each cell, and the cube has others.
+    """
+
+    def __init__(self, opened: OpenedRequest, threads: int, device: torch.device) -> None:
+        run, cube, issues = opened.run, opened.cube, opened.issues
+        self._opened, self._threads, self._device = opened, threads, device
+        self._rows, self._known = match_cells(run, cube)
+        self._layout = layout_of(run.config)
+        task = self._layout.task
+        # All lead times are forecast, as the network was trained to; those that nobody asked for are left out later.
+        ahead = task.lead_days
+        first = max(0, issues.start + 1 - task.window - task.soil_latency - task.fill_days)
+        stop = min(issues.stop + ahead, cube.sizes["time"])
+        self._beyond = issues.stop + ahead - stop
+        self._seen = cube.isel(time=slice(first, stop))
+        self._issues = np.arange(issues.start - first, issues.stop - first)
+        days = cube["time"].to_numpy()[first:stop]
+        after = days[-1:] + np.arange(1, self._beyond + 1) * np.timedelta64(1, "D")
+        self._days = np.concatenate((days, after))
+        self._groups = climate_groups(cube)
+        self._predictor = self._predictor_of(opened.request.precision)
+        self._exact: Predictor | None = None
+        at_once = _AT_ONCE[self._predictor.takes_sequences][device.type]
+        self._at_once = at_once
+        self.group = 1 << max(0, (at_once // len(self._issues)).bit_length() - 1)
+
+    def __call__(self, cells: slice) -> BlockForecast:
+        """Forecast a block, which begins at a multiple of `group`."""
+        return self._forecast(self._predictor, cells)
+
+    def rounding(self, cells: slice) -> tuple[float, float]:
+        """Compare with what float32 gives for a block: root mean square and largest difference [m3 m-3]."""
+        if self._exact is None:
+            self._exact = self._predictor_of("float32")
+        pair = [self._forecast(one, cells).centre.astype(np.float64) for one in (self._predictor, self._exact)]
+        away = pair[0] - pair[1]
+        away = away[np.isfinite(away)]
+        return (float(np.sqrt(np.mean(away**2))), float(np.max(np.abs(away)))) if away.size else (0.0, 0.0)
+
+    def _predictor_of(self, precision: str) -> Predictor:
+        assert precision in PRODUCTS, "a type of matrix products"
+        run = self._opened.run
+        return Predictor(run.networks, run.config, self._device, precision)
+
+    def _forecast(self, predictor: Predictor, cells: slice) -> BlockForecast:
+        run, task = self._opened.run, self._layout.task
+        rows = self._rows[cells]
+        scalings = {name: scaling.of_cells(rows) for name, scaling in run.scalings.items()}
+        statistics = run.statistics.of_cells(rows)
+        inputs = load_inputs(self._seen, task, scalings, cells, beyond=self._beyond)
+        versions = self._with_weather(inputs, scalings, cells)
+        firsts = self._issues + 1
+        ready = versions[0].first_days(task, self._opened.leads)[:, firsts] & self._known[cells, np.newaxis]
+        sources = [
+            window_source(one, self._layout, self._opened.cube, self._days, scalings, statistics, cells)
+            for one in versions
+        ]
+        own = [scalings[layer] for layer in task.layers]
+        of_loss = error_scale(run.config.loss.space, own, statistics)
+        scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
+        shape = (*ready.shape, task.lead_days, len(task.layers))
+        centre = np.full(shape, np.nan, dtype=np.float32)
+        errors = np.full((*shape, len(task.quantiles)), np.nan, dtype=np.float32)
+        self._together(
+            [group for group in self._cell_groups(len(ready)) if ready[group].any()],
+            lambda group: self._of_group(predictor, sources, scale, ready, cells.start, group, centre, errors),
+        )
+        centre[~ready], errors[~ready] = np.nan, np.nan
+        if run.calibration is not None:
+            errors = run.calibration.apply(errors, self._groups[cells])
+        width = np.float32(1.0) if scale is None else (1 / scale)[:, np.newaxis, :, :, np.newaxis]
+        quantiles = centre[..., np.newaxis] + errors * width
+        age, there = self._age(inputs, ready)
+        restored, around = (self._restored(one, scalings) for one in (centre, quantiles))
+        able = np.broadcast_to(self._known[cells, np.newaxis], ready.shape)
+        return BlockForecast(restored, around, age, able & ~there, able & there & ~ready)
+
+    def _of_group(
+        self,
+        predictor: Predictor,
+        sources: list[WindowSource],
+        scale: Floats | None,
+        ready: Bools,
+        start: int,
+        group: slice,
+        centre: Floats,
+        errors: Floats,
+    ) -> None:
+        """Forecast the cells of a group into ``centre`` and ``errors``."""
+
+        def scale_of(rows: slice | Indices) -> torch.Tensor | None:
+            return None if scale is None else torch.from_numpy(scale[rows])
+
+        if predictor.takes_sequences:
+            # Up to the last issue day: the days after it are forecast and not seen.
+            stop = int(self._issues[-1]) + 1
+            days = slice(max(0, stop - len(self._issues) + 1 - self._layout.task.window), stop)
+            sequences = sources[0].sequences(self._layout, group, days, self._device)
+            with torch.inference_mode():
+                found = predictor.from_sequences(sequences, scale_of(group))
+            count = sequences.shape[1] - self._layout.task.window + 1
+            self._put(found, (group, slice(centre.shape[1] - count, None)), centre, errors)
+            return
+        rows, issues = np.nonzero(ready[group])
+        size = max(1, self._at_once // len(sources))
+        for number, first in enumerate(range(0, len(rows), size)):
+            piece = slice(first, first + size)
+            at = rows[piece] + group.start, issues[piece]
+            where, firsts = torch.from_numpy(at[0]), torch.from_numpy(self._issues[at[1]] + 1)
+            windows = torch.stack([one.gather(self._layout, where, firsts) for one in sources])
+            found = predictor.from_windows(windows, scale_of(at[0]), (start + group.start) // self.group, number)
+            self._put(found, at, centre, errors)
+
+    @staticmethod
+    def _put(
+        found: PredictiveQuantiles, at: tuple[slice | Indices, slice | Indices], centre: Floats, errors: Floats
+    ) -> None:
+        centre[at] = found.centre.numpy().reshape(centre[at].shape)
+        if errors.shape[-1]:
+            errors[at] = found.errors.numpy().reshape(errors[at].shape)
+
+    def _together(self, groups: list[slice], work: Callable[[slice], None]) -> None:
+        if self._threads == 1 or self._device.type != "cpu":
+            for group in groups:
+                work(group)
+            return
+        # One thread of torch each: small products gain little from more, and what is between them nothing.
+        with ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(work, groups))
+
+    def _cell_groups(self, cells: int) -> Iterator[slice]:
+        return (slice(start, min(start + self.group, cells)) for start in range(0, cells, self.group))
+
+    def _with_weather(self, inputs: Inputs, scalings: Mapping[str, Scaling], cells: slice) -> list[Inputs]:
+        """Put each forecast of the weather where the days ahead are; without one the cube's own stays."""
+        weather, task = self._opened.weather, self._layout.task
+        if weather is None:
+            return [inputs]
+        first = int(self._issues[0]) + 1
+        versions = []
+        for member in weather.values(cells):
+            dynamic, ahead = inputs.dynamic.copy(), inputs.ahead.copy()
+            days = slice(first, first + member.shape[1])
+            dynamic[:, first:] = 0.0
+            ahead[:, first:] = False
+            for position, name in enumerate(task.known_future):
+                values = scalings[name].normalise(member[:, :, position])
+                dynamic[:, days, task.dynamic.index(name)] = np.nan_to_num(values)
+            ahead[:, days] = np.isfinite(member).all(axis=2)
+            versions.append(
+                Inputs(dynamic, inputs.static, inputs.observed, inputs.lags, inputs.newest, inputs.ready, ahead)
+            )
+        return versions
+
+    def _age(self, inputs: Inputs, ready: Bools) -> tuple[Floats | None, Bools]:
+        """Age of the soil moisture that forecasts begin from ``(cell, issue)`` [d], and whether it is there."""
+        task = self._layout.task
+        if not task.sees_own_layers:
+            return None, np.ones_like(ready)
+        oldest = np.zeros(ready.shape, dtype=np.float32)
+        ages = newest_age(inputs.observed, task.fill_days)
+        for position, latency in enumerate(self._layout.layer_latency):
+            back = self._issues - latency
+            age = ages[:, np.maximum(back, 0), position] + np.float32(latency)
+            oldest = np.maximum(oldest, np.where(back >= 0, age, np.float32(np.nan)))
+        return oldest, np.isfinite(oldest)
+
+    def _restored(self, values: Floats, scalings: Mapping[str, Scaling]) -> Floats:
+        """Undo the normalisation of ``(cell, issue, lead, layer, ...)``, for the lead times that are asked for."""
+        found = np.empty_like(values[:, :, : self._opened.leads])
+        for position, layer in enumerate(self._layout.task.layers):
+            found[:, :, :, position] = scalings[layer].restore(values[:, :, : self._opened.leads, position])
+        # A change is added to what was observed, and may lead out of what soil can hold.
+        return np.clip(found, 0.0, 1.0) if self._opened.run.config.head.predict == "change" else found

@@ -1,0 +1,140 @@
+"""What a forecast holds: its coordinates, its variables, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from soilcast.cube import FORMATS, read, thickness_name
+from soilcast.cube.cf import ISSUE_DAY, LEAD, VALID_DAY
+from soilcast.cube.contract import VARIABLES
+from soilcast.forecasting.block import BlockForecast
+from soilcast.forecasting.request import OpenedRequest
+from soilcast.products import add_products
+from soilcast.provenance import stamp
+
+ROOT_ZONE = "root_zone"
+AGE = "soil_moisture_age"
+_AGE_ATTRIBUTES = {
+    "long_name": "age on the issue day of the soil moisture that the forecast begins from",
+    "units": "d",
+}
+
+_ROOT_LAYERS = ("swvl1", "swvl2", "swvl3")
+_ROOT_ATTRIBUTES = VARIABLES["swvl1"].attributes | {"long_name": "volumetric soil water of the layers 1 to 3"}
+
+_LOGGED = ("epoch", "train_loss", "validation_loss", "seconds")
+_LOG_LINES = 100
+
+
+def describe(opened: OpenedRequest) -> dict[str, Any]:
+    """Give the attributes of a forecast."""
+    run, cube, request = opened.run, opened.cube, opened.request
+    record, task = run.record, run.config.task
+    issues = opened.issue_days.astype("datetime64[D]")
+    layers = " and ".join(VARIABLES[layer].long_name for layer in task.layers)
+    ahead = "next-day" if opened.leads == 1 else f"{opened.leads} days ahead of"
+    stamped = {"run": request.run, "cube": request.cube, "weights_sha256": record["weights_sha256"]}
+    return {
+        "Conventions": "CF-1.11",
+        "soilcast_kind": "forecast",
+        "soilcast_format": FORMATS["forecast"],
+        "title": f"{record['label']}: {ahead} {layers} on {cube.attrs['title']}",
+        "label": record["label"],
+        "model": record["model"],
+        "content": cube.attrs["content"],
+        "source": cube.attrs["source"],
+        "cube_sha256": cube.attrs["content_sha256"],
+        "weights_sha256": record["weights_sha256"],
+        "targets": ",".join(task.layers),
+        "lead_days": opened.leads,
+        "latency_days": task.soil_latency,
+        "weather": opened.weather_known,
+        "weather_forecast": opened.weather_mark,
+        "issue_days": f"{issues[0]}:{issues[-1]}",
+        "train_period": record["train_period"],
+        "validation_period": record["validation_period"],
+        "test_period": opened.period,
+        "precision": request.precision,
+        "config": json.dumps(run.config.model_dump(mode="json")),
+        "training_log": json.dumps(_thinned(run.log)),
+        "provenance": stamp("soilcast forecast", **stamped),
+    }
+
+
+def coordinates_of(opened: OpenedRequest) -> dict[str, Any]:
+    """Give the coordinates of a forecast: the cells of its cube, issue days, lead times, valid days and quantiles."""
+    cube = opened.cube
+    cells = {str(name): cube[name].drop_encoding().load() for name in cube.coords if name != "time"}
+    return cells | _times(opened)
+
+
+def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -> dict[str, xr.Variable]:
+    """Give the variables of a block of cells."""
+    task, cube = opened.run.config.task, opened.cube
+    dims = ("cell", "time", "lead")
+    found: dict[str, xr.Variable] = {}
+    if block.age is not None:
+        found[AGE] = xr.Variable(dims[:2], block.age, _AGE_ATTRIBUTES)
+    for position, layer in enumerate(task.layers):
+        attributes = VARIABLES[layer].attributes
+        found[layer] = xr.Variable(dims, block.centre[..., position], attributes)
+        if task.quantiles:
+            about = attributes | {"long_name": f"quantiles of {VARIABLES[layer].long_name}"}
+            found[f"{layer}_quantile"] = xr.Variable((*dims, "quantile"), block.quantiles[..., position, :], about)
+    if set(_ROOT_LAYERS) <= set(task.layers) and all(thickness_name(layer) in cube for layer in _ROOT_LAYERS):
+        thickness = np.stack([read(cube, thickness_name(layer), cells) for layer in _ROOT_LAYERS], axis=-1)
+        share = (thickness / thickness.sum(axis=-1, keepdims=True))[:, np.newaxis, np.newaxis]
+        whole = np.sum(block.centre[..., [task.layers.index(layer) for layer in _ROOT_LAYERS]] * share, axis=-1)
+        found[ROOT_ZONE] = xr.Variable(dims, whole.astype(np.float32), _ROOT_ATTRIBUTES)
+    if opened.is_single:
+        made = xr.Dataset(found, _times(opened), {"latency_days": task.soil_latency})
+        found |= add_products(made, cube, cells, layers=task.layers, reference=_reference(opened))
+    return found
+
+
+def no_cells(opened: OpenedRequest) -> dict[str, xr.Variable]:
+    """Give the variables of no cells: the names, types and attributes of all."""
+    task = opened.run.config.task
+    count = opened.issues.stop - opened.issues.start
+    centre = np.zeros((0, count, opened.leads, len(task.layers)), dtype=np.float32)
+    quantiles = np.zeros((*centre.shape, len(task.quantiles)), dtype=np.float32)
+    none = np.zeros((0, count), dtype=np.bool_)
+    age = centre[..., 0, 0] if task.sees_own_layers else None
+    return block_variables(opened, BlockForecast(centre, quantiles, age, none, none), slice(0, 0))
+
+
+def _times(opened: OpenedRequest) -> dict[str, Any]:
+    issues = opened.issue_days
+    leads = np.arange(1, opened.leads + 1, dtype=np.int32)
+    valid = issues[:, np.newaxis] + leads * np.timedelta64(1, "D")
+    found = {
+        "time": xr.Variable("time", issues, ISSUE_DAY),
+        "lead": xr.Variable("lead", leads, LEAD),
+        "valid_time": xr.Variable(("time", "lead"), valid, VALID_DAY),
+    }
+    if opened.run.config.task.quantiles:
+        levels = np.asarray(opened.run.config.task.quantiles, dtype=np.float64)
+        found["quantile"] = xr.Variable("quantile", levels, {"long_name": "probability", "units": "1"})
+    return found
+
+
+def _reference(opened: OpenedRequest) -> slice:
+    """Days of the cube whose climate the forecasts are compared with: those before the test of the run, if any."""
+    days = opened.cube["time"].to_numpy()
+    last = np.datetime64(str(opened.run.record["validation_period"]).rpartition(":")[2])
+    stop = int(np.searchsorted(days, last, side="right"))
+    return slice(0, stop or len(days))
+
+
+def _thinned(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep what a training curve needs: about a hundred epochs, and every validated one."""
+    step = -(-len(log) // _LOG_LINES)
+    return [
+        {name: record[name] for name in _LOGGED}
+        for position, record in enumerate(log)
+        if position % step == 0 or record["validation_loss"] is not None
+    ]

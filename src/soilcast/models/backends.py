@@ -1,0 +1,219 @@
+"""How forecasts, and the gradients of a loss with respect to the parameters, are computed: by torch, or written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from soilcast.models.heads import Head, RolloutHead
+from soilcast.models.members import Members
+from soilcast.models.network import Network
+from soilcast.models.recurrence import Recurrence, RecurrentWeights, last_states, last_states_of_sequences
+
+
+class Backend(Protocol):
+    """Forward and backward of all members at once.
+
+    Windows are ``(member, step, sample, feature)``, forecasts ``(member, sample, lead, layer, number)``, dropout masks
+    ``(member, sample, row, hidden)``: see `soilcast.models.network.Network.forward`.
+
+    Attributes
+    ----------
+    is_splittable
+        Whether parts of a batch may be worked on in threads, each by a backend of its own.
+    """
+
+    is_splittable: bool
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """Forecast, and keep what `backward` needs."""
+        ...
+
+    def backward(self, grad: Tensor) -> None:
+        """Write the gradients with respect to the parameters, from those with respect to the forecasts."""
+        ...
+
+    def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Forecast without keeping anything; with dropout only if ``mask`` is given."""
+        ...
+
+    def predict_windows(self, sequences: Tensor, length: int) -> Tensor:
+        """Forecast from every window of ``length`` days in ``sequences (cell, day, feature)``.
+
+        Returns
+        -------
+        ``(member, cell, day - length + 1, lead, layer, number)``.
+        """
+        ...
+
+
+class AutogradBackend:
+    """Any network, by automatic differentiation, one member after the other."""
+
+    is_splittable = False
+
+    def __init__(self, members: Members, product: torch.dtype) -> None:
+        self._members, self._product = members, product
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """See `Backend`."""
+        self._forecasts = self._all(windows, mask)
+        return self._forecasts.detach()
+
+    def backward(self, grad: Tensor) -> None:
+        """See `Backend`."""
+        self._members.gradients.zero_()
+        self._forecasts.backward(grad)  # type: ignore[no-untyped-call]
+
+    def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See `Backend`."""
+        with torch.inference_mode():
+            return self._all(windows, mask)
+
+    def predict_windows(self, sequences: Tensor, length: int) -> Tensor:
+        """See `Backend`."""
+        windows = sequences.unfold(1, length, 1).permute(3, 0, 1, 2)  # (day, cell, window, feature)
+        members = len(self._members.networks)
+        forecasts = self.infer(windows.flatten(1, 2).expand(members, -1, -1, -1))
+        return forecasts.view(members, *windows.shape[1:3], *forecasts.shape[2:])
+
+    def _all(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        networks = self._members.networks
+        masks = [None] * len(networks) if mask is None else mask
+        with torch.autocast(windows.device.type, self._product, enabled=self._product != torch.float32):
+            parts = zip(networks, windows.transpose(1, 2), masks, strict=True)
+            return torch.stack([network(window, one) for network, window, one in parts]).float()
+
+
+class LSTMBackend:
+    """A trunk of one ``nn.LSTM`` layer, written out, and the paper's head; other heads by automatic differentiation."""
+
+    is_splittable = True
+
+    def __init__(self, members: Members, product: torch.dtype) -> None:
+        network = members.networks[0]
+        self._members, self._product = members, product
+        self._recurrence = Recurrence(self._recurrent(members.weights), self._recurrent(members.gradients), product)
+        self._used = network.head.used_steps
+        self._count = len(range(network.design.layout.steps)[self._used])
+        self._features = network.design.layout.features
+        self._head_names = [name for name, _ in network.named_parameters() if name.startswith("head.")]
+        self._is_eq7 = _is_eq7(network.head)
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """See `Backend`."""
+        states = self._recurrence.forward(self._seen(windows), self._count)
+        if self._is_eq7:
+            output, self._mask = states[:, 0], None if mask is None else mask[:, :, 0]
+            self._output = output if self._mask is None else output * self._mask
+            return self._linear(self._output)
+        self._states = [one.transpose(0, 1).detach().requires_grad_() for one in states]
+        with torch.enable_grad():
+            self._forecasts = self._heads(self._states, windows, mask)
+        return self._forecasts.detach()
+
+    def backward(self, grad: Tensor) -> None:
+        """See `Backend`."""
+        members = self._members
+        if self._is_eq7:
+            by_sample = grad.flatten(1)
+            weight = members.of(members.weights, "head.linear.weight")
+            of_weight, of_bias = (members.of(members.gradients, f"head.linear.{part}") for part in ("weight", "bias"))
+            torch.bmm(by_sample.unsqueeze(1), self._output, out=of_weight)
+            torch.sum(by_sample, dim=1, keepdim=True, out=of_bias)
+            of_output = by_sample.unsqueeze(2) * weight
+            of_output = of_output if self._mask is None else of_output.mul_(self._mask)
+            self._recurrence.backward(of_output.unsqueeze(1))
+            return
+        parameters = [dict(one.named_parameters())[name] for one in members.networks for name in self._head_names]
+        found = torch.autograd.grad(self._forecasts, [*parameters, *self._states], grad, materialize_grads=True)
+        of_head, of_states = found[: len(parameters)], found[len(parameters) :]
+        for position, of_parameter in enumerate(of_head):
+            member, name = divmod(position, len(self._head_names))
+            members.of(members.gradients, self._head_names[name])[member].copy_(of_parameter)
+        self._recurrence.backward(torch.stack(of_states).transpose(1, 2))
+
+    def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See `Backend`."""
+        with torch.inference_mode():
+            states = last_states(self._seen(windows), self._recurrence.weights, self._product, self._count).float()
+            if self._is_eq7:
+                return self._linear(states[:, 0] if mask is None else states[:, 0] * mask[:, :, 0])
+            return self._heads([one.transpose(0, 1) for one in states], windows, mask)
+
+    def predict_windows(self, sequences: Tensor, length: int) -> Tensor:
+        """See `Backend`."""
+        forecasts = []
+        for member, network in enumerate(self._members.networks):
+            own = slice(member, member + 1)
+            weights = self._recurrent(self._members.weights[own])
+            states = last_states_of_sequences(sequences, length, weights, self._product).float()
+            if self._is_eq7:
+                one = self._linear(states.flatten(0, 1).unsqueeze(0), own)[0]
+            else:
+                # Of such a head nothing in the windows matters but their states.
+                one = network.head(states.flatten(0, 1).unsqueeze(1), sequences, None)
+            forecasts.append(one.view(*states.shape[:2], *one.shape[1:]))
+        return torch.stack(forecasts)
+
+    def _seen(self, windows: Tensor) -> Tensor:
+        return windows[:, : self._used.stop, :, : self._features].contiguous()
+
+    def _heads(self, states: list[Tensor], windows: Tensor, mask: Tensor | None) -> Tensor:
+        networks = self._members.networks
+        masks = [None] * len(networks) if mask is None else mask
+        parts = zip(networks, states, windows.transpose(1, 2), masks, strict=True)
+        return torch.stack([network.head(state, window, one) for network, state, window, one in parts])
+
+    def _linear(self, output: Tensor, members: slice = slice(None)) -> Tensor:
+        """Eq. 7: from ``(member, sample, hidden)`` to forecasts."""
+        weight, bias = (
+            self._members.of(self._members.weights, f"head.linear.{part}")[members] for part in ("weight", "bias")
+        )
+        return torch.baddbmm(bias.unsqueeze(1), output, weight.transpose(1, 2)).view(*output.shape[:2], 1, 1, 1)
+
+    def _recurrent(self, stacked: Tensor) -> RecurrentWeights:
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return RecurrentWeights(*(self._members.of(stacked, f"trunk.{name}") for name in names))
+
+
+BACKENDS: dict[type[nn.Module], Callable[[Members, torch.dtype], Backend]] = {nn.LSTM: LSTMBackend}
+"""Trunks whose backend is written out; automatic differentiation serves all others."""
+
+PRODUCTS: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Types of matrix products by the name that a config or an option gives."""
+
+
+def make_backend(members: Members, product: torch.dtype = torch.float32) -> Backend:
+    """Choose the backend of some networks.
+
+    Parameters
+    ----------
+    product
+        Type of the matrix products: float32, or bfloat16 for mixed precision.
+    """
+    network = members.networks[0]
+    written_out = BACKENDS.get(type(network.trunk), AutogradBackend)
+    # A head that feeds its forecasts back, and a second forecast with more rain, go through the trunk by themselves.
+    if isinstance(network.head, RolloutHead) or network.design.rain_response is not None:
+        return AutogradBackend(members, product)
+    return written_out(members, product)
+
+
+def takes_sequences(network: Network) -> bool:
+    """Whether windows of consecutive issue days can go through a network together by `Backend.predict_windows`."""
+    head, layout = network.head, network.design.layout
+    return layout.is_sequence and head.used_steps == slice(layout.task.window - 1, layout.task.window)
+
+
+def _is_eq7(head: Head) -> bool:
+    design = head.design
+    return (
+        type(head) is Head
+        and head.linear.weight.shape == (1, design.hidden_size)
+        and not design.change
+        and design.layout.task.lead_days == 1
+    )

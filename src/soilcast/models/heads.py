@@ -1,0 +1,197 @@
+"""What becomes of the trunk's states: all lead times at once, day by day, or through a store that conserves water."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from soilcast.models.bucket import Bucket
+from soilcast.models.design import NetworkDesign
+
+_CHANGE = 0.3
+"""A head gives changes in units of this share of what the normalised soil moisture spans: about those of some days."""
+
+_BESIDE = ("newest", "calendar")
+"""Channels that the heads see too."""
+
+_FIRST_WEIGHTS = 0.1
+"""Factor on the initial weights where forecasts are to begin near persistence."""
+
+
+class Head(nn.Module):
+    """One linear layer for each lead time, on the state of its day where weather is known ahead, else of the issue day.
+
+    With one lead, one layer, and soil moisture itself to forecast, this is Eq. 7 of Geng et al. (2024).
+
+    Parameters
+    ----------
+    design
+        See `soilcast.models.design.NetworkDesign`.
+
+    Attributes
+    ----------
+    mask_rows
+        States of a sample that are masked by dropout, each with a mask of its own.
+    used_steps
+        Steps of the window whose states the head takes.
+    needs_water
+        Whether windows hold the rain in metres and the physical properties of the layers.
+    """
+
+    needs_water = False
+
+    def __init__(self, design: NetworkDesign) -> None:
+        super().__init__()
+        self.design = design
+        layout, task = design.layout, design.layout.task
+        self.numbers = (len(task.layers), 1 + len(design.spread))
+        self.mask_rows = task.lead_days
+        self.used_steps = slice(task.window - 1, layout.steps if task.known_future else task.window)
+        beside = sum(layout.count(name) for name in _BESIDE)
+        self.linear = nn.Linear(design.hidden_size + beside, self._linear_days() * self.numbers[0] * self.numbers[1])
+        with torch.no_grad():
+            weight = self.linear.weight.view(self._linear_days(), *self.numbers, -1)
+            bias = self.linear.bias.view(self._linear_days(), *self.numbers)
+            begins_at_persistence = 0 if design.change else 1
+            weight[:, :, begins_at_persistence:].mul_(_FIRST_WEIGHTS)
+            bias[:, :, begins_at_persistence:] = torch.tensor([0.0, *design.spread])[begins_at_persistence:]
+
+    def forward(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """Forecast from states.
+
+        Parameters
+        ----------
+        states
+            Of `used_steps`, ``(sample, step, hidden)``.
+        windows
+            ``(sample, step, feature)``, whole.
+        mask
+            See `soilcast.models.network.Network.forward`.
+
+        Returns
+        -------
+        ``(sample, lead, layer, number)``.
+        """
+        design = self.design
+        output = self._linear_output(states, windows, mask)
+        if design.change:
+            level = windows[:, :1, design.layout.channels["newest"]] + _CHANGE * output[..., 0]
+            return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
+        return output
+
+    def _linear_days(self) -> int:
+        """Days that have a linear layer of their own."""
+        return self.design.layout.task.lead_days
+
+    def _linear_output(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
+        leads = self.design.layout.task.lead_days
+        states = states.expand(-1, leads, -1)
+        seen = self._beside(states if mask is None else states * mask, windows)
+        if self.design.lead1_only:
+            seen = torch.cat((seen[:, :1], seen[:, 1:].detach()), dim=1)
+        weight = self.linear.weight.view(leads, -1, seen.shape[-1])
+        output = torch.einsum("sdf,dof->sdo", seen, weight) + self.linear.bias.view(leads, -1)
+        return output.view(len(states), leads, *self.numbers)
+
+    def _beside(self, states: Tensor, windows: Tensor) -> Tensor:
+        """Put the newest soil moisture and the season beside the states."""
+        layout = self.design.layout
+        places = [layout.channels[name] for name in _BESIDE if layout.count(name)]
+        if not places:
+            return states
+        parts = [windows[:, layout.task.window - 1, place] for place in places]
+        return torch.cat((states, *(part.unsqueeze(1).expand(-1, states.shape[1], -1) for part in parts)), dim=-1)
+
+
+class RolloutHead(Head):
+    """One linear layer for all days: each day's forecast is the next day's observed soil moisture, where none is.
+
+    Changes are forecast from the day after the newest observation on, so that a latency needs no other network.
+    """
+
+    def __init__(self, design: NetworkDesign) -> None:
+        super().__init__(design)
+        task = design.layout.task
+        self._behind = task.soil_latency if design.change else 0
+        self.mask_rows = task.lead_days + self._behind
+
+    def roll_out(self, trunk: nn.Module, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """Forecast day by day: see `Head.forward`."""
+        layout, change = self.design.layout, self.design.change
+        start = layout.task.window - 1 - self._behind
+        states, memory = trunk(windows[:, : start + 1, : layout.features])
+        level, days = windows[:, 0, layout.channels["newest"]], []
+        for step in range(start, layout.steps):
+            if step > start:
+                states, memory = trunk(self._fed_back(windows[:, step : step + 1], level), memory)
+            state = states[:, -1:] if mask is None else states[:, -1:] * mask[:, step - start, None]
+            output = self.linear(self._beside(state, windows)).view(len(windows), *self.numbers)
+            level = level + _CHANGE * output[..., 0] if change else output[..., 0]
+            days.append(torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1))
+        return torch.stack(days[self._behind :], dim=1)
+
+    def _linear_days(self) -> int:
+        return 1
+
+    def _fed_back(self, windows: Tensor, level: Tensor) -> Tensor:
+        """Put a forecast where the soil moisture of the day before is seen, if it is not known."""
+        layout = self.design.layout
+        lags, flags = layout.channels["lags"], layout.channels["lags_known"]
+        changed = windows[..., : layout.features].clone()
+        for position, layer in enumerate(layout.task.layers):
+            if layer in layout.task.lags:
+                lag = layout.task.lags.index(layer)
+                changed[:, 0, lags.start + lag] = level[:, position]
+                changed[:, 0, flags.start + lag] = 1.0
+        return changed
+
+
+class BucketHead(Head):
+    """Soil moisture is a store of water that rain fills and that empties downwards: see `soilcast.models.bucket`.
+
+    The raw numbers of the predictive distribution come from the linear layer, as in `Head`.
+    """
+
+    needs_water = True
+
+    def __init__(self, design: NetworkDesign) -> None:
+        super().__init__(design)
+        layout, task = design.layout, design.layout.task
+        self.used_steps = slice(task.window - 1 - task.soil_latency, layout.steps)
+        self.bucket = Bucket()
+        self.gates = nn.Linear(design.hidden_size, Bucket.parameters_a_day * len(task.layers))
+        with torch.no_grad():
+            self.gates.weight.mul_(_FIRST_WEIGHTS)
+            self.gates.bias.view(len(task.layers), -1).copy_(Bucket.start())
+
+    def forward(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """See `Head.forward`."""
+        layout, task = self.design.layout, self.design.layout.task
+        output = self._linear_output(states[:, task.soil_latency :], windows, mask)
+        level, days = windows[:, 0, layout.channels["newest"]], []
+        for position, step in enumerate(range(layout.steps)[self.used_steps]):
+            level = self._poured(level, self.gates(states[:, position]), windows[:, step])
+            days.append(level)
+        levels = torch.stack(days[task.soil_latency :], dim=1)
+        return torch.cat((levels.unsqueeze(-1), output[..., 1:]), dim=-1)
+
+    def _poured(self, level: Tensor, raw: Tensor, windows: Tensor) -> Tensor:
+        """Let water come into each layer, from the rain or from the layer above, and leave it."""
+        channels, layers = self.design.layout.channels, self.numbers[0]
+        physical = windows[:, channels["physical"]].view(len(windows), layers, -1)
+        offset, scale, thickness, porosity = physical.unbind(-1)
+        shares = raw.view(len(raw), layers, -1)
+        storage = torch.relu((level * scale + offset) * thickness)
+        water = torch.relu(windows[:, channels["rain"].start])
+        kept = []
+        for layer in range(layers):
+            day = self.bucket(shares[:, layer], water, storage[:, layer], porosity[:, layer], thickness[:, layer])
+            kept.append(day.storage)
+            water = day.loss
+        poured: Tensor = (torch.stack(kept, dim=-1) / thickness - offset) / scale
+        return poured
+
+
+HEADS: dict[str, type[Head]] = {"direct": Head, "rollout": RolloutHead, "bucket": BucketHead}
+"""Every head by name: built from the design of its network. A head of one's own is a
+subclass of `Head`."""

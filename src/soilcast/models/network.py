@@ -1,0 +1,97 @@
+"""A network: a trunk that reads the window, dropout, and a head that makes forecasts of its states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from soilcast.models.design import NetworkDesign
+from soilcast.models.heads import HEADS, RolloutHead
+
+
+def build_lstm(features: int, hidden_size: int) -> nn.Module:
+    """Build the LSTM of Eq. 1-6 of Geng et al. (2024): one layer, c_0 = h_0 = 0."""
+    return nn.LSTM(features, hidden_size, batch_first=True)
+
+
+NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"lstm": build_lstm}
+"""Every trunk by name: built from the number of features and the hidden size.
+
+A trunk takes ``(sample, step, feature)`` float32 and gives ``(states, memory)``, its states ``(sample, step, hidden)``
+and whatever it needs, given as a second argument, to go on with the next step: what ``nn.LSTM(batch_first=True)`` and
+``nn.GRU(batch_first=True)`` do.
+"""
+
+
+_MORE_RAIN = 0.5
+"""How much more rain the response is to, in units of the normalised rain."""
+
+
+class Network(nn.Module):
+    """A trunk and a head.
+
+    Parameters
+    ----------
+    design
+        See `soilcast.models.design.NetworkDesign`.
+    """
+
+    def __init__(self, design: NetworkDesign) -> None:
+        super().__init__()
+        self.design = design
+        self.trunk = NETWORKS[design.network](design.layout.features, design.hidden_size)
+        self.head = HEADS[design.head](design)
+
+    @property
+    def mask_shape(self) -> tuple[int, int]:
+        """Of the dropout masks of a sample: how many states the head takes, and the hidden units of each."""
+        return self.head.mask_rows, self.design.hidden_size
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of a sample's forecast: leads, layers, and the numbers of `forward`."""
+        task = self.design.layout.task
+        numbers = 1 + len(self.design.spread) + (self.design.rain_response is not None)
+        return task.lead_days, len(task.layers), numbers
+
+    def forward(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Forecast.
+
+        Parameters
+        ----------
+        windows
+            ``(sample, step, feature)`` float32, as `soilcast.task.Layout.channels` lays them out.
+        mask
+            Dropout ``(sample, row, hidden)`` by `mask_shape`: 0 for a unit that is dropped, else what makes up for
+            those; None for no dropout.
+
+        Returns
+        -------
+        ``(sample, lead, layer, number)``: normalised soil moisture, the raw numbers of its predictive distribution,
+        and, if the design asks for it, how much the forecast grows with more rain (0 outside training).
+        """
+        output = self._forecast(windows, mask)
+        if self.design.rain_response is None:
+            return output
+        response = output.new_zeros(*output.shape[:-1], 1)
+        if self.training:
+            # The same mask, so that the response is to the rain alone.
+            response = self._forecast(self._with_more_rain(windows), mask)[..., :1] - output[..., :1]
+        return torch.cat((output, response), dim=-1)
+
+    def _forecast(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        if isinstance(self.head, RolloutHead):
+            return self.head.roll_out(self.trunk, windows, mask)
+        used = self.head.used_steps
+        states, _ = self.trunk(windows[:, : used.stop, : self.design.layout.features])
+        forecast: Tensor = self.head(states[:, used], windows, mask)
+        return forecast
+
+    def _with_more_rain(self, windows: Tensor) -> Tensor:
+        assert self.design.rain_response is not None
+        layout = self.design.layout
+        changed = windows.clone()
+        changed[:, layout.task.window - 1 :, layout.channels["ahead"].start + self.design.rain_response] += _MORE_RAIN
+        return changed

@@ -1,0 +1,142 @@
+"""Threads that do their parts of one small piece of work at once, a thousand times a second."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from soilcast.models.backends import Backend
+from soilcast.models.lstm_kernel import library
+from soilcast.models.members import Members
+
+Job = Callable[[], Any]
+
+_CACHE_LINE = 16
+"""Numbers of two threads lie so many apart that they share no line of the cache."""
+
+
+class ThreadPool:
+    """The calling thread and others, which wait for work by watching a number in memory (lstm_kernel.c).
+
+    Parameters
+    ----------
+    size
+        Threads, the calling one included.
+    """
+
+    def __init__(self, size: int) -> None:
+        compiled = library()
+        assert compiled is not None, "a thread pool needs the compiled step"
+        self._library = compiled
+        self._numbers = (ctypes.c_int64 * (2 * size * _CACHE_LINE))()
+        start = ctypes.addressof(self._numbers)
+        self._asked, self._answered = (
+            [start + 8 * _CACHE_LINE * (2 * member + side) for member in range(size)] for side in (0, 1)
+        )
+        self._work: list[Job | None] = [None] * size
+        self._results: list[Any] = [None] * size
+        self._turn = 0
+        for member in range(1, size):
+            threading.Thread(target=self._serve, args=(member,), daemon=True).start()
+
+    def run(self, work: Sequence[Job]) -> list[Any]:
+        """Do one piece of work in each thread, and wait for all."""
+        self._turn += 1
+        for member in range(1, len(work)):
+            self._work[member] = work[member]
+            self._library.soilcast_set(self._asked[member], self._turn)
+        try:
+            self._results[0] = work[0]()
+        finally:
+            for member in range(1, len(work)):
+                self._library.soilcast_wait_for(self._answered[member], self._turn)
+        for result in self._results[1 : len(work)]:
+            if isinstance(result, BaseException):
+                raise result
+        return self._results[: len(work)]
+
+    def close(self) -> None:
+        """Send the other threads home."""
+        self.run([lambda: None, *[_go_home] * (len(self._work) - 1)])
+
+    def _serve(self, member: int) -> None:
+        torch.set_num_threads(1)
+        turn, work = 0, None
+        while work is not _go_home:
+            turn += 1
+            self._library.soilcast_wait_for(self._asked[member], turn)
+            work = self._work[member]
+            assert work is not None
+            try:
+                self._results[member] = work()
+            except BaseException as error:  # raised where the work was asked for
+                self._results[member] = error
+            self._library.soilcast_set(self._answered[member], turn)
+
+
+def _go_home() -> None:
+    """Ask a thread of the pool to end."""
+
+
+class SplitBackend:
+    """A backend whose samples are split over threads, each part through a backend of its own.
+
+    Products of a small batch gain little from the threads of torch, which split each of them; split once, a batch's
+    parts meet at the loss and at the end.
+
+    Parameters
+    ----------
+    members
+        The networks.
+    make
+        Makes the backend of a part.
+    pool
+        The threads, ``parts`` of them.
+    """
+
+    is_splittable = False
+
+    def __init__(self, members: Members, make: Callable[[Members], Backend], pool: ThreadPool, parts: int) -> None:
+        self._members, self._pool = members, pool
+        self._alongside = [members.alongside() for _ in range(parts)]
+        self._backends = [make(one) for one in self._alongside]
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """See `Backend`."""
+        return self._together([one.forward for one in self._backends], windows, mask)
+
+    def backward(self, grad: Tensor) -> None:
+        """See `Backend`."""
+        parts = grad.tensor_split(len(self._backends), dim=1)
+        self._pool.run([_bind(one.backward, part) for one, part in zip(self._backends, parts, strict=True)])
+        first, second, *others = (one.gradients for one in self._alongside)
+        torch.add(first, second, out=self._members.gradients)
+        for other in others:
+            self._members.gradients.add_(other)
+
+    def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See `Backend`."""
+        return self._together([one.infer for one in self._backends], windows, mask)
+
+    def predict_windows(self, sequences: Tensor, length: int) -> Tensor:
+        """See `Backend`."""
+        return self._backends[0].predict_windows(sequences, length)
+
+    def _together(self, forecast: Sequence[Callable[..., Tensor]], windows: Tensor, mask: Tensor | None) -> Tensor:
+        inputs = [part.contiguous() for part in windows.tensor_split(len(forecast), dim=2)]
+        masks = [None] * len(inputs) if mask is None else mask.tensor_split(len(inputs), dim=1)
+        jobs = [_bind(one, part, own) for one, part, own in zip(forecast, inputs, masks, strict=True)]
+        return torch.cat(self._pool.run(jobs), dim=1)
+
+
+def _bind(function: Callable[..., Any], *given: Any) -> Job:
+    def job() -> Any:
+        with torch.no_grad():
+            return function(*given)
+
+    return job

@@ -1,0 +1,131 @@
+"""What a page needs of any artifact: to open and check it, its leads, and the texts that it carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from soilcast.errors import SoilcastError
+
+SCORES_FILE = "scores.nc"
+_STORE = "zarr.json"
+
+
+def artifact_file(path: Path) -> Path:
+    """Give what is to be opened at a path: the ``scores.nc`` in a folder of scores, else the path itself.
+
+    Raises
+    ------
+    SoilcastError
+        A folder with neither scores nor a store in it.
+    """
+    if not path.is_dir() or (path / _STORE).is_file():
+        return path
+    if not (path / SCORES_FILE).exists():
+        raise SoilcastError(
+            f"{path}: there is no {SCORES_FILE} in this folder: give a folder that soilcast evaluate wrote"
+        )
+    return path / SCORES_FILE
+
+
+def loaded(opened: xr.Dataset, file: Path, again: str = "evaluate again") -> xr.Dataset:
+    """Load an opened artifact into memory, and close its file.
+
+    Raises
+    ------
+    SoilcastError
+        The file is damaged; ``again`` is the remedy.
+    """
+    try:
+        return opened.load()
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise SoilcastError(f"{file}: cannot be read ({error}): the file is damaged; {again}") from error
+    finally:
+        opened.close()
+
+
+def check_dims(
+    dataset: xr.Dataset, file: Path, required: Mapping[str, tuple[str, ...]], again: str = "evaluate again"
+) -> None:
+    """Refuse a dataset that lacks a variable, or has it with other dimensions."""
+    for name, dims in required.items():
+        if name not in dataset.variables or dataset[name].dims != dims:
+            raise SoilcastError(
+                f"{file}: {name} {dims} is missing: the file is damaged or of another soilcast; {again}"
+            )
+
+
+def check_places(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
+    """Refuse cells that cannot be drawn or weighted."""
+    if dataset.sizes["cell"] == 0 or not np.isfinite(dataset["lat"]).all() or not np.isfinite(dataset["lon"]).all():
+        raise SoilcastError(f"{file}: it has no cells, or cells without a place: {again}")
+    if not np.isfinite(dataset["area"]).all():
+        raise SoilcastError(f"{file}: area is not a number in some cells: the file is damaged; {again}")
+    if ("grid_lat" in dataset.coords) != ("grid_lon" in dataset.coords):
+        raise SoilcastError(f"{file}: one axis of its grid is missing: the file is damaged; {again}")
+
+
+def check_leads(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
+    """Refuse leads that are no whole numbers of days from 1 on, each once."""
+    lead = dataset["lead"].to_numpy()
+    if lead.dtype.kind not in "iu" or not lead.size or lead.min() < 1 or np.unique(lead).size < lead.size:
+        raise SoilcastError(f"{file}: lead is not whole days from 1 on, each once: the file is damaged; {again}")
+
+
+def leads(dataset: xr.Dataset) -> list[int]:
+    """Leads [d], ascending."""
+    return [int(lead) for lead in dataset["lead"].to_numpy()]
+
+
+def shown_leads(dataset: xr.Dataset) -> list[int]:
+    """Give the first, the middle and the last lead [d]; fewer where there are fewer."""
+    there = leads(dataset)
+    return list(dict.fromkeys((there[0], there[(len(there) - 1) // 2], there[-1])))
+
+
+def end_leads(dataset: xr.Dataset) -> list[int]:
+    """Give the first and the last lead [d]; one where there is one."""
+    there = leads(dataset)
+    return list(dict.fromkeys((there[0], there[-1])))
+
+
+def json_attribute(dataset: xr.Dataset, name: str, again: str = "evaluate again") -> dict[str, Any]:
+    """Read an attribute that holds a JSON object; empty where there is none.
+
+    Raises
+    ------
+    SoilcastError
+        The text is no JSON object.
+    """
+    text = dataset.attrs.get(name, "{}")
+    try:
+        found = json.loads(text)
+        json.dumps(found, indent=2)  # finds nesting too deep to be walked, while the fault can still be named
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SoilcastError(
+            f"{place_of(dataset)}: attribute {name} is not JSON: the file is damaged; {again}"
+        ) from error
+    if not isinstance(found, dict):
+        raise SoilcastError(f"{place_of(dataset)}: attribute {name} is not a JSON object: the file is damaged; {again}")
+    return found
+
+
+def place_of(dataset: xr.Dataset) -> str:
+    """Give the file that an artifact was opened from, for messages."""
+    return str(dataset.encoding.get("source", "scores"))
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested JSON as ``a.b.c`` -> text, for a table of keys and values."""
+    rows: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            rows |= flat(value, f"{prefix}{key}.")
+        else:
+            rows[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return rows

@@ -1,0 +1,101 @@
+"""Scores over the cells, weighted by area: medians, means, ratios to a baseline, and which network is best."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from soilcast.reporting.scores import PERSISTENCE, networks
+from soilcast.verify.summary import summarise, weighted_means, weighted_medians
+
+
+def summary_at(scores: xr.Dataset, target: str, lead: int) -> pd.DataFrame:
+    """Summarise the scores of a target at a lead: see `soilcast.verify.summarise`; the index is ``model``."""
+    return summarise(scores.sel(target=[target], lead=[lead])).droplevel(["target", "lead"])
+
+
+def summarised(summary: pd.DataFrame, label: str, metric: str, statistic: Literal["median", "mean"]) -> float:
+    """One number of `summary_at`, NaN where no cell has a value."""
+    return float(summary[f"{metric}_{statistic}"].to_numpy()[summary.index.get_loc(label)])
+
+
+def medians(scores: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
+    """Area-weighted median over the cells that have a value; NaN without any.
+
+    Parameters
+    ----------
+    scores
+        For the ``area`` of the cells [m2].
+    values
+        ``(..., cell)``.
+
+    Returns
+    -------
+    ``(...)``.
+    """
+    return _over_cells(values, weighted_medians(_rows(values), scores["area"].to_numpy()))
+
+
+def means(scores: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
+    """Area-weighted mean over the cells that have a value: see `medians`."""
+    return _over_cells(values, weighted_means(_rows(values), scores["area"].to_numpy()))
+
+
+def against(scores: xr.Dataset, target: str, baseline: str) -> xr.DataArray:
+    """RMSE of every model over that of a baseline, ``(model, lead, cell)``; NaN where the baseline never errs."""
+    rmse = scores["rmse"].sel(target=target)
+    reference = rmse.sel(model=baseline, drop=True)
+    return rmse / reference.where(reference > 0)
+
+
+def ratios(scores: xr.Dataset, target: str) -> xr.DataArray:
+    """Area-weighted median over the cells of the RMSE ratio to persistence, ``(model, lead)``."""
+    ratio = scores["ratio"].sel(target=target)
+    return medians(scores, ratio.where(np.isfinite(ratio)))
+
+
+def as_shown(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Round to the three decimals that ratios and shares are shown with, exactly as they are printed."""
+    return np.array([float(f"{value:.3f}") for value in values.ravel()], dtype=np.float64).reshape(values.shape)
+
+
+def best_network(scores: xr.Dataset, target: str) -> str | None:
+    """Label of the network with the least ratio to persistence, averaged over the leads; None without any value."""
+    inside = networks(scores)
+    if not inside:
+        return None
+    ratio = ratios(scores, target).sel(model=inside)
+    # Models are scored on the same days, so a lead is missing for all or for none; else the one that has more wins.
+    counted = ratio.notnull().sum("lead").to_numpy()
+    if not counted.any():
+        return None
+    average = np.where(counted == counted.max(), ratio.mean("lead").to_numpy(), np.inf)
+    return inside[int(np.argmin(average))]
+
+
+def best_with_intervals(scores: xr.Dataset, target: str) -> str | None:
+    """Label of the best network among those that give quantiles of a target; None without any."""
+    inside = with_intervals(scores, target)
+    return best_network(scores.sel(model=[*inside, PERSISTENCE]), target) if inside else None
+
+
+def with_intervals(scores: xr.Dataset, target: str) -> list[str]:
+    """Labels of the networks that give quantiles of a target."""
+    if "coverage_90" not in scores:
+        return []
+    covered = scores["coverage_90"].sel(target=target).notnull().any(("lead", "cell")).to_numpy()
+    return [label for label in networks(scores) if covered[scores.indexes["model"].get_loc(label)]]
+
+
+def _rows(values: xr.DataArray) -> npt.NDArray[np.float64]:
+    array = values.transpose(..., "cell").to_numpy().astype(np.float64)
+    return array.reshape(-1, array.shape[-1])
+
+
+def _over_cells(values: xr.DataArray, found: npt.NDArray[np.float64]) -> xr.DataArray:
+    like = values.transpose(..., "cell").isel(cell=0, drop=True)
+    return like.copy(data=found.reshape(like.shape))

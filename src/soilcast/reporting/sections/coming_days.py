@@ -1,0 +1,169 @@
+"""The forecast of an issue day: what it comes to, its drought classes, and a few cells with their intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from soilcast.reporting import html
+from soilcast.reporting.artifacts import leads
+from soilcast.reporting.curves import MOISTURE
+from soilcast.reporting.drought import drought_table, percent, share_in_drought
+from soilcast.reporting.fans import NORMAL, band_names, bands, fan
+from soilcast.reporting.forecasts import ISSUE_DAYS, has_product, layer_words, layers
+from soilcast.reporting.over_cells import means
+from soilcast.reporting.style import palette
+from soilcast.reporting.tables import number
+from soilcast.reporting.wording import (
+    PERCENT,
+    ahead,
+    content,
+    newest_observation,
+    period,
+    place_name,
+    span,
+    weather_words,
+)
+
+_FEW_CELLS = 6
+"""So many cells at most are drawn as fan charts."""
+
+
+def headline(forecast: xr.Dataset) -> str:
+    """What is forecast, from when and from what, and what it comes to."""
+    attrs = {key: str(value) for key, value in forecast.attrs.items()}
+    first, *others = sentences(forecast)
+    names = layers(forecast)
+    levels = forecast["quantile"].to_numpy() if _has_quantiles(forecast) else np.empty(0)
+    rows = {
+        "Model": attrs.get("label", ""),
+        "Targets": "; ".join(layer_words(forecast, name) for name in names),
+        "Leads": span(leads(forecast)),
+        "Newest observation": newest_observation(attrs.get("latency_days", "")),
+        "Weather of the days ahead": weather_words(attrs.get("weather", "")),
+        "Quantiles": ", ".join(f"{100 * level:g}" for level in levels) + (PERCENT if levels.size else ""),
+        "Cells forecast": f"{len(_forecast_cells(forecast))} of {forecast.sizes['cell']}",
+        "Training": period(attrs.get("train_period", "")),
+        "Source": attrs.get("source", ""),
+        "Issue days in the file": f"{attrs[ISSUE_DAYS]}; shown is the last" if attrs[ISSUE_DAYS] != "1" else "",
+    }
+    return html.badge(f"Data: {content(forecast)}") + html.verdict(first, html.listed(others)) + html.facts(rows)
+
+
+def sentences(forecast: xr.Dataset) -> list[str]:
+    """State from and for which days the forecast is, and what it comes to, in plain sentences from the numbers."""
+    there = leads(forecast)
+    issued = np.datetime_as_string(forecast["time"].to_numpy(), "D")
+    valid = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
+    ends = sorted({0, len(there) - 1})
+    lines = [f"Made at the end of {issued} for {' to '.join(valid[ends])}."]
+    for target in layers(forecast):
+        mean = [f"{number(float(one), 'rmse')} {MOISTURE}" for one in means(forecast, forecast[target])[ends]]
+        sentence = f"{target}: the mean over the area is {_from_to(mean, there)}"
+        if has_product(forecast, target, "drought"):
+            share = [f"{percent(float(one))}{PERCENT}" for one in share_in_drought(forecast, target)[ends]]
+            sentence += f"; the share of the area in drought (D1 or worse) is {_from_to(share, there)}"
+        lines.append(f"{sentence}.")
+    return [*lines, "This page says what is forecast, not how well such forecasts have done: soilcast evaluate does."]
+
+
+def drought(forecast: xr.Dataset) -> str:
+    """Give the share of the area in each drought class, lead by lead."""
+    there = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
+    text = "Share of the area [%] in each class of the U.S. Drought Monitor; cells without a class are left out."
+    return html.paragraph(text, note=True) + "".join(
+        html.heading(layer_words(forecast, target)) + drought_table(forecast, target) for target in there
+    )
+
+
+def fans(forecast: xr.Dataset) -> str:
+    """Draw the forecast of a few cells, with its intervals."""
+    colour = next(iter(palette([""], []).values()))
+    chosen = fan_cells(forecast)
+    intervals = bands(forecast["quantile"].to_numpy()) if _has_quantiles(forecast) else []
+    usual = any(has_product(forecast, target, "anomaly") for target in layers(forecast))
+    key = html.legend({"forecast": colour} | ({"usual for the date (dashed)": NORMAL} if usual else {}))
+    if len(chosen) == len(_forecast_cells(forecast)):
+        text = "Every cell with a forecast."
+    else:
+        text = f"{len(chosen)} of {forecast.sizes['cell']} cells, evenly spread from the driest to the wettest."
+    if intervals:
+        text += f" Bands: the {band_names(intervals)} intervals."
+    else:
+        text += " The run gives no quantiles: there are no intervals."
+    parts = [html.paragraph(text, note=True), key]
+    for target in layers(forecast):
+        drawn = [_fan_of(forecast, target, cell, colour) for cell in chosen]
+        if any(drawn):
+            parts += [html.heading(layer_words(forecast, target)), html.panels(drawn)]
+    return "".join(parts)
+
+
+def fan_cells(forecast: xr.Dataset) -> list[int]:
+    """Choose the cells whose forecast is drawn: all if they are few, else evenly from the driest to the wettest.
+
+    Dry is by the last lead of the first layer: by its percentile, or where there is none by the forecast.
+
+    Returns
+    -------
+    Positions along cell.
+    """
+    names, there = layers(forecast), _forecast_cells(forecast)
+    if len(there) <= _FEW_CELLS:
+        return there
+    by = f"{names[0]}_percentile" if has_product(forecast, names[0], "percentile") else names[0]
+    values = forecast[by].isel(lead=-1).to_numpy()[there]
+    order = [there[at] for at in np.argsort(values, kind="stable")]  # NaN comes last
+    known = order[: int(np.isfinite(values).sum())] or order
+    return [known[round(place)] for place in np.linspace(0, len(known) - 1, min(_FEW_CELLS, len(known)))]
+
+
+def _forecast_cells(forecast: xr.Dataset) -> list[int]:
+    """Positions of the cells with a forecast."""
+    there = forecast[layers(forecast)].to_dataarray().notnull().any(("variable", "lead"))
+    return [int(cell) for cell in np.flatnonzero(there)]
+
+
+def _from_to(values: list[str], there: list[int]) -> str:
+    """Write a value at the first lead and, if there is another, at the last one."""
+    ends = [there[0], there[-1]][: len(values)]
+    return " and ".join(f"{value} ({ahead(lead)})" for value, lead in zip(values, ends, strict=True))
+
+
+def _fan_of(forecast: xr.Dataset, target: str, cell: int, colour: str) -> str:
+    one = forecast.isel(cell=cell)
+    centre = one[target].to_numpy()
+    if not np.isfinite(centre).any():
+        return ""
+    quantiles = np.empty((len(centre), 0))
+    drawn = []
+    if f"{target}_quantile" in forecast and np.isfinite(one[f"{target}_quantile"]).any():
+        quantiles, drawn = one[f"{target}_quantile"].to_numpy(), bands(forecast["quantile"].to_numpy())
+    normal = np.full(len(centre), np.nan)
+    if has_product(forecast, target, "anomaly"):
+        normal = centre - one[f"{target}_anomaly"].to_numpy()
+    detail = _detail(one, target)
+    return html.picture(
+        fan(forecast["valid_time"].to_numpy(), centre, quantiles, drawn, colour, normal), place_name(one), detail
+    )
+
+
+def _detail(one: xr.Dataset, target: str) -> str:
+    """Percentile and drought class of a cell at the first and the last lead."""
+    parts = []
+    ends = sorted({0, one.sizes["lead"] - 1})
+    if f"{target}_percentile" in one:
+        ranks = one[f"{target}_percentile"].to_numpy()[ends]
+        if np.isfinite(ranks).all():
+            parts.append("percentile " + " → ".join(dict.fromkeys(f"{rank:.0f}" for rank in ranks)))
+    if f"{target}_drought" in one:
+        classes = one[f"{target}_drought"].to_numpy()[ends]
+        if np.isfinite(classes).all():
+            names = [f"D{int(one)}" if one >= 0 else "no drought" for one in classes]
+            parts.append(" → ".join(dict.fromkeys(names)))
+    return ", ".join(parts)
+
+
+def _has_quantiles(forecast: xr.Dataset) -> bool:
+    names = [f"{target}_quantile" for target in layers(forecast)]
+    return any(name in forecast and bool(np.isfinite(forecast[name]).any()) for name in names)

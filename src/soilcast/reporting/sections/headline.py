@@ -1,0 +1,44 @@
+"""The head of the chapter on scores: the verdict, and on which data, periods and leads it rests."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from soilcast.reporting import html
+from soilcast.reporting.artifacts import leads
+from soilcast.reporting.over_cells import medians
+from soilcast.reporting.scores import PERSISTENCE, targets
+from soilcast.reporting.verdict import verdict
+from soilcast.reporting.wording import content, newest_observation, period, span, target_words, weather_words
+
+
+def headline(scores: xr.Dataset) -> str:
+    """What data, which periods, what is known when, and the verdict."""
+    attrs = {key: str(value) for key, value in scores.attrs.items()}
+    first, *others = verdict(scores)
+    names = targets(scores)
+    scored = int(scores["rmse"].sel(model=PERSISTENCE).notnull().any(("target", "lead")).sum())
+    rows = {
+        "Target" if len(names) == 1 else "Targets": "; ".join(target_words(target) for target in names),
+        "Leads": span(leads(scores)),
+        "Newest observation": newest_observation(attrs.get("latency_days", "")),
+        "Weather of the days ahead": weather_words(attrs.get("weather", "")),
+        "Training": period(attrs.get("train_period", "")),
+        "Validation": period(attrs.get("validation_period", "")),
+        "Test": period(attrs.get("test_period", "")),
+        "Cells scored": f"{scored} of {attrs.get('cells_total', scores.sizes['cell'])}",
+        "Days scored": _days_scored(scores),
+        "Source": attrs.get("source", ""),
+    }
+    rest = html.paragraph(" ".join(others)) if len(names) == scores.sizes["lead"] == 1 else html.listed(others)
+    return html.badge(f"Data: {content(scores)}") + html.verdict(first, rest) + html.facts(rows)
+
+
+def _days_scored(scores: xr.Dataset) -> str:
+    median = medians(scores, scores["days"].where(scores["days"] > 0)).to_numpy()
+    known = median[np.isfinite(median)]
+    if not known.size:
+        return "none"
+    low, high = int(known.min()), int(known.max())
+    return f"{low} a cell" if low == high else f"{low} to {high} a cell, by target and lead"

@@ -1,0 +1,74 @@
+"""The tables of all models and baselines: of one lead with every metric, of several leads by lead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import xarray as xr
+
+from soilcast.reporting import html
+from soilcast.reporting.artifacts import end_leads, leads
+from soilcast.reporting.scores import targets
+from soilcast.reporting.tables import PERSISTENCE_NOTE, lead_table, scoreboard
+from soilcast.reporting.wording import ahead, target_words
+
+_UPPER = "Upper number: area-weighted median over the cells; beneath it, in grey, the area-weighted mean."
+_UPPER_BY_LEAD = (
+    "Upper number: RMSE over the RMSE of persistence at the same lead and with the same newest observation; "
+    "beneath it, in grey, the RMSE [m³ m⁻³]; both are area-weighted medians over the cells."
+)
+
+
+def of_one_lead(scores: xr.Dataset) -> str:
+    """All models and baselines, side by side."""
+    lead = leads(scores)[0]
+    return html.paragraph(_UPPER + _scored_on(scores), note=True) + boards(scores, lead) + _board_note(scores)
+
+
+def by_lead(scores: xr.Dataset) -> str:
+    """All models and baselines, lead by lead; folded, the table of every metric at the first and the last lead."""
+    note = (
+        '<p class="note"><span class="mark">Tinted</span> below 1: better than persistence, '
+        f'<span class="dot">●</span> best of a lead; by the digits shown{_untested(scores)}. A cell where '
+        "persistence never errs has no ratio.</p>"
+    )
+    parts = [html.paragraph(_UPPER_BY_LEAD + _scored_on(scores), note=True)]
+    for target in targets(scores):
+        parts += [html.heading(target_words(target)), lead_table(scores, target)]
+    parts.append(note)
+    above = html.paragraph(_UPPER, note=True)
+    for lead in end_leads(scores):
+        board = above + boards(scores, lead) + _board_note(scores)
+        parts.append(html.folded(f"Every metric, {ahead(lead)}", board))
+    return "".join(parts)
+
+
+def boards(scores: xr.Dataset, lead: int, metrics: Sequence[str] | None = None, *, marks: bool = True) -> str:
+    """Give the table of a lead for each target, with a heading where there are several: see `scoreboard`."""
+    names = targets(scores)
+    return "".join(
+        (html.heading(target_words(target)) if len(names) > 1 else "")
+        + scoreboard(scores, target, lead, metrics, marks=marks)
+        for target in names
+    )
+
+
+def _board_note(scores: xr.Dataset) -> str:
+    return (
+        '<p class="note"><span class="mark">Tinted</span> best network, <span class="dot">●</span> best of all, by '
+        f"the median and only where the digits shown differ{_untested(scores)}. "
+        "Skill has no lower bound: where soil moisture hardly moves, persistence hardly errs, and few such cells rule "
+        f"the mean. * {escape(PERSISTENCE_NOTE)}</p>"
+    )
+
+
+def _scored_on(scores: xr.Dataset) -> str:
+    scored_on = str(scores.attrs.get("scored_on", ""))
+    return f" Scored on {scored_on}." if scored_on else ""
+
+
+def _untested(scores: xr.Dataset) -> str:
+    if "difference" in scores:
+        return "; what is significant stands under Significance"
+    return "; differences are not tested for significance"

@@ -1,0 +1,128 @@
+"""Words for what artifacts hold: targets, leads, periods, weather, places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube import VARIABLES
+from soilcast.verify.climate import climate_of
+
+PERCENT = "\N{NO-BREAK SPACE}%"
+
+WEATHER = {
+    "none": "none: a forecast knows the weather up to its issue day",
+    "observed": "observed weather: the score of a perfect weather forecast",
+    "forecast": "a weather forecast",
+}
+"""What a forecast knows of the weather of the days ahead, in words."""
+
+
+def target_words(name: str) -> str:
+    """Name a variable for people: what it is, and its name in brackets."""
+    return f"{VARIABLES[name].long_name} ({name})" if name in VARIABLES else name
+
+
+def ahead(lead: int) -> str:
+    """Name a lead: 1 day ahead."""
+    return f"{days(lead)} ahead"
+
+
+def days(count: int) -> str:
+    """Name a number of days: 1 day, 2 days."""
+    return "1 day" if count == 1 else f"{count} days"
+
+
+def span(there: Sequence[int]) -> str:
+    """Name the leads that there are: 1 to 10 days."""
+    if len(there) == 1:
+        return "1 day" if there[0] == 1 else f"day {there[0]}"
+    if list(there) == list(range(there[0], there[-1] + 1)):
+        return f"{there[0]} to {there[-1]} days"
+    return f"{', '.join(map(str, there))} days"
+
+
+def at_leads(there: Sequence[int], chosen: npt.NDArray[np.bool_]) -> str:
+    """Name the chosen leads: all 10 leads; 4 of 10 leads (1 to 3, 7); no lead."""
+    if not chosen.any():
+        return "no lead"
+    if len(there) == 1:
+        return f"lead {there[0]}"
+    if chosen.all():
+        return f"all {len(there)} leads"
+    at = np.flatnonzero(chosen)
+    runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    spans = [f"{there[run[0]]}" if len(run) == 1 else f"{there[run[0]]} to {there[run[-1]]}" for run in runs]
+    return f"{len(at)} of {len(there)} leads ({', '.join(spans)})"
+
+
+def enumerated(parts: Sequence[str]) -> str:
+    """Join texts: a, b and c."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def newest_observation(latency: str) -> str:
+    """Describe how old the newest observation is that a forecast knows, from its latency [d]."""
+    if latency == "0":
+        return "that of the issue day"
+    return f"that of {'1 day' if latency == '1' else f'{latency} days'} before the issue day" if latency else ""
+
+
+def weather_words(weather: str) -> str:
+    """Describe what forecasts know of the weather ahead: see `WEATHER`; an unknown word stands as it is.
+
+    Parameters
+    ----------
+    weather
+        A word, or where models differ ``label: word; label: word``.
+    """
+    return "; ".join(f"{label}{WEATHER.get(word, word)}" for label, word in _weather_parts(weather))
+
+
+def knows_observed_weather(scores: xr.Dataset, label: str) -> bool:
+    """Whether a model was given the observed weather of the days that it forecasts, which nobody has beforehand."""
+    parts = _weather_parts(str(scores.attrs.get("weather", "")))
+    return any(word == "observed" for of, word in parts if of in ("", f"{label}: "))
+
+
+def period(text: str) -> str:
+    """Write a period for people."""
+    return text.replace(":", " to ")
+
+
+def content(dataset: xr.Dataset) -> str:
+    """Name the kind of data: synthetic, land-model output, reanalysis ..."""
+    return str(dataset.attrs.get("content", "")).strip() or "of unknown kind"
+
+
+def cells_note(dataset: xr.Dataset, lacking: str) -> str:
+    """Explain how maps show the cells, and those without a value: of these, ``lacking`` tells what they are."""
+    if "grid_lat" in dataset.coords:
+        return f"Grey: land that {lacking}."
+    return f"The cells form no grid: a dot stands at the centre of each, small and grey where it {lacking}."
+
+
+def place_name(cell: xr.Dataset) -> str:
+    """Name the place of one cell, ``lat`` and ``lon`` [degrees] and, if it has one, its ``cell_name``."""
+    lat, lon = float(cell["lat"]), float(cell["lon"])
+    where = f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
+    return f"{cell['cell_name'].item()} ({where})" if "cell_name" in cell.coords else where
+
+
+def place_of_pick(scores: xr.Dataset, pick: int) -> str:
+    """Name the place of a picked cell, and its climate."""
+    cell = scores.isel(cell=int(scores["pick_cell"].to_numpy()[pick]))
+    climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
+    return place_name(cell) + (f", {climate.letter} {climate.name}" if climate else "")
+
+
+def _weather_parts(weather: str) -> list[tuple[str, str]]:
+    """Label with its colon, empty where one word is of all models, and word, of each part."""
+    parts = []
+    for part in weather.split("; "):
+        label, colon, word = part.rpartition(": ")
+        parts.append((f"{label}{colon}", word))
+    return parts

@@ -1,0 +1,112 @@
+"""Studies are scored while other runs are trained: each as its own last run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from soilcast.errors import SoilcastError
+from soilcast.reproducing.dossier import Findings, show_fault, show_study, write_dossier
+from soilcast.reproducing.plans import StudyPlan
+from soilcast.reproducing.section import Section
+from soilcast.reproducing.study_scores import score_study
+
+Tell = Callable[[str], None]
+
+
+class StudyScorer:
+    """Scores each study once its runs have ended, and writes the dossier of those that are scored.
+
+    As a context it waits, when it is left, for the studies whose runs have ended.
+
+    Parameters
+    ----------
+    findings
+        The studies.
+    out
+        Folder of the dossier.
+    untrained
+        Names of the runs that are still to be trained.
+    aside
+        Score in a thread, beside trainings in other processes, rather than in between those of this one.
+    tell
+        Called with a line of each study.
+    """
+
+    def __init__(self, findings: Findings, out: Path, untrained: Collection[str], *, aside: bool, tell: Tell) -> None:
+        self._findings, self._out, self._tell = findings, out, tell
+        self._untrained = set(untrained)
+        self._sections = {plan.name: show_study(plan, [], {}) for plan in findings.plans if not plan.runs}
+        self._thread = ThreadPoolExecutor(1) if aside else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def note_run(self, name: str, outcome: Path | SoilcastError) -> None:
+        """Take note of a run that has ended, and score the studies that waited for no other."""
+        found = self._findings
+        if isinstance(outcome, SoilcastError):
+            self._findings = found = replace(found, faults={**found.faults, name: outcome})
+        else:
+            self._findings = found = replace(found, forecasts={**found.forecasts, name: outcome})
+        self._untrained.discard(name)
+        if not self._untrained or not found.forecasts:  # all that is left is scored at once when all have ended
+            return
+        ended = {*found.forecasts, *found.faults}
+        for plan in found.plans:
+            if name in plan.runs and ended.issuperset(plan.runs):
+                if self._thread is None:
+                    self._score_early(plan, found)
+                else:
+                    self._thread.submit(self._score_early, plan, found)
+
+    def score_rest(self, *, progress: bool = False) -> Path:
+        """Score the studies that are left when all runs have ended, and write the whole dossier.
+
+        Returns
+        -------
+        The path of the page.
+
+        Raises
+        ------
+        SoilcastError
+            No study can be scored, or the dossier cannot be written.
+        """
+        faults: dict[str, SoilcastError] = {}
+        plans = self._findings.plans
+        for plan in plans:
+            try:
+                if plan.name not in self._sections:
+                    self._sections[plan.name] = self._score(plan, self._findings, progress=progress)
+            except SoilcastError as error:
+                self._tell(f"{plan.name} cannot be scored: {error}")
+                faults[plan.name] = error
+        if faults and all(plan.name in faults for plan in plans if plan.runs):
+            raise next(iter(faults.values()))
+        unscored = {plan.name: show_fault(plan, faults[plan.name]) for plan in plans if plan.name in faults}
+        return write_dossier(replace(self._findings, sections={**self._sections, **unscored}), self._out)
+
+    def _score_early(self, plan: StudyPlan, found: Findings) -> None:
+        try:
+            self._sections[plan.name] = self._score(plan, found)
+            left = replace(found, sections=dict(self._sections))
+            page = write_dossier(left, self._out)
+        except Exception as error:  # whatever it is, `score_rest` meets it again; until then the runs go on
+            self._tell(f"{plan.name} cannot be scored yet: {error}")
+        else:
+            self._tell(f"{page}: {plan.name} is in it; to come: {', '.join(one.name for one in left.open_studies)}")
+
+    @staticmethod
+    def _score(plan: StudyPlan, found: Findings, *, progress: bool = False) -> Section:
+        scored = score_study(plan, found.forecasts, found.cube, progress=progress)
+        return show_study(plan, scored, found.faults)

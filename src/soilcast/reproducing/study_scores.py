@@ -1,0 +1,200 @@
+"""From the forecasts of a study to what its tables and figures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube import open_cube, read
+from soilcast.models.baselines import BASELINES
+from soilcast.reporting.scores import PERSISTENCE
+from soilcast.reproducing.plans import Row, StudyPlan
+from soilcast.verify.consistency import balance_of
+from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
+from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
+from soilcast.water import Form, WaterConfig, missing_variables
+
+_ABOUT_CELLS = ("area", "climate_zone")
+
+
+@dataclass(frozen=True)
+class StudyScores:
+    """A study, scored at one lead.
+
+    Parameters
+    ----------
+    plan
+        What was to be run.
+    lead
+        Days ahead.
+    cube
+        Path of the cube.
+    forecasts
+        Name of each run -> its forecast.
+    rows
+        Row -> seed -> label in `blocks`: the networks that were run, then the baselines.
+    networks
+        Rows that are networks, in the study's order.
+    reference
+        The row that others are compared with; None if it could not be run.
+    blocks, sample
+        The scores.
+    cells
+        Place, ``area``, ``climate_zone`` (if known) of each cell.
+    balance
+        By which water balance consistency is measured.
+    readings
+        Row -> metric of the consistency with its own reading, if those are asked for.
+    """
+
+    plan: StudyPlan
+    lead: int
+    cube: Path
+    forecasts: Mapping[str, Path]
+    rows: Mapping[str, Seeds]
+    networks: tuple[str, ...]
+    reference: str | None
+    blocks: DayBlocks
+    sample: Sample
+    cells: xr.Dataset
+    balance: str
+    readings: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Of its files: that of the study, and from the second lead on the lead."""
+        return self.plan.name + (f"-lead{self.lead}" if self.lead > 1 else "")
+
+    @property
+    def ahead(self) -> str:
+        """The lead in words; empty if the study has no other."""
+        several = self.plan.task.lead_days > 1
+        return f"{self.lead} day{'s' if self.lead > 1 else ''} ahead" if several else ""
+
+    @property
+    def title(self) -> str:
+        """Heading: that of the study, and the lead if there are several."""
+        return ", ".join(filter(None, (self.plan.study.title, self.ahead)))
+
+    @property
+    def compared_with(self) -> str:
+        """What consistency compares a forecast with, where it is not the observation of Eq. 19; ends with a space."""
+        return "Eq. 19 compares each forecast with the same forecast of the day before. " if self.lead > 1 else ""
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The networks beside the reference."""
+        return tuple(row for row in self.networks if row != self.reference)
+
+    @property
+    def seeds(self) -> int:
+        """Largest number of seeds of a network."""
+        return max(len(self.rows[row]) for row in self.networks)
+
+    def median(self, row: str, metric: str) -> float:
+        """Area-weighted median over the cells, mean over the seeds."""
+        return float(np.mean(self.sample.over_area(row, metric)))
+
+    def among(self, inside: npt.NDArray[np.bool_]) -> StudyScores:
+        """Score some of the cells alone."""
+        blocks = self.blocks.of_cells(inside)
+        sample = take_sample(blocks, self.sample.area[inside], self.rows, _pairs(self.networks, self.reference))
+        return replace(self, blocks=blocks, sample=sample, cells=self.cells.isel(cell=inside))
+
+
+def score_study(
+    plan: StudyPlan, forecasts: Mapping[str, Path], cube: Path, *, progress: bool = False
+) -> list[StudyScores]:
+    """Score the rows of a study, with the baselines, on the same cell-days of each lead.
+
+    Parameters
+    ----------
+    plan
+        The study.
+    forecasts
+        Name of each run -> its forecast; those of runs that failed are not there.
+    cube
+        The cube.
+    progress
+        Show bars.
+
+    Returns
+    -------
+    Scores of the first layer, lead by lead; none if no row came to a forecast.
+
+    Raises
+    ------
+    SoilcastError
+        There is no cell-day to score.
+    """
+    rows = {name: _seeds(row, forecasts) for name, row in plan.rows.items()}
+    rows = {name: seeds for name, seeds in rows.items() if seeds}
+    if not rows:
+        return []
+    networks, target = tuple(rows), plan.task.target
+    used = dict.fromkeys(label for seeds in rows.values() for label in seeds.values())
+    with open_cube(cube) as opened:
+        balance = balance_of(_possible(plan.water, opened), "of the study", (target,), opened)
+        own = _own_readings(plan, networks) if plan.study.show == "readings" else {}
+        cells = xr.Dataset(coords={name: opened[name].load() for name in opened.coords if name != "time"})
+        for name in _ABOUT_CELLS:
+            if name in opened:
+                cells[name] = ("cell", read(opened, name).astype(np.float64))
+    readings = {**balance.readings[target], **{metric: reading for metric, reading in own.values()}}
+    sums = sum_day_blocks([forecasts[name] for name in used], cube, readings, target=target, progress=progress)
+    rows |= {name: {UNTRAINED: name} for name in BASELINES}
+    reference = plan.study.reference if plan.study.reference in networks else None
+    area, pairs = cells["area"].to_numpy(), _pairs(networks, reference)
+    return [
+        StudyScores(
+            plan=plan,
+            lead=lead,
+            cube=cube,
+            forecasts=forecasts,
+            rows=rows,
+            networks=networks,
+            reference=reference,
+            blocks=blocks,
+            sample=take_sample(blocks, area, rows, pairs, progress=progress),
+            cells=cells,
+            balance=balance.note,
+            readings={row: metric for row, (metric, _) in own.items()},
+        )
+        for (_, lead), blocks in sums.items()
+    ]
+
+
+def own_reading(row: Row) -> tuple[Form, WaterConfig] | None:
+    """The water balance that a row is guided by; None for a plain network."""
+    form = row.config.balance
+    return (form, row.config.water) if form else None
+
+
+def _own_readings(plan: StudyPlan, networks: tuple[str, ...]) -> dict[str, tuple[str, tuple[Form, WaterConfig]]]:
+    known = {name: own_reading(plan.rows[name]) for name in networks}
+    return {name: (f"consistency_own_{n}", reading) for n, (name, reading) in enumerate(known.items()) if reading}
+
+
+def _pairs(networks: Sequence[str], reference: str | None) -> list[tuple[str, str]]:
+    against = [(row, PERSISTENCE) for row in networks]
+    return against + [(row, reference) for row in networks if reference not in (None, row)]
+
+
+def _seeds(row: Row, forecasts: Mapping[str, Path]) -> dict[int, str]:
+    first = row.config.train.seed
+    return {first + number: name for number, name in enumerate(row.runs) if name in forecasts}
+
+
+def _possible(water: WaterConfig, cube: xr.Dataset) -> WaterConfig:
+    """Leave out of W the terms that the cube does not have; all of them stay if it has none."""
+    terms = tuple(
+        term
+        for term in water.terms
+        if not missing_variables(cube, "single", water.model_copy(update={"terms": (term,), "layer": "none"}))
+    )
+    return water.model_copy(update={"terms": terms}) if terms else water

@@ -1,0 +1,211 @@
+"""What is known when, and what is forecast: the task of a run, and the windows in which its network sees it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
+from soilcast.schema import nearest
+
+Layer = Literal["swvl1", "swvl2", "swvl3", "swvl4"]
+
+_LONGEST_LATENCY = 60
+_GROUPS = ("all", "dynamic", "lags")
+"""Names in `Task.latency` that stand for many inputs."""
+
+
+class Task(BaseModel):
+    """What the network sees of which days, and what it forecasts. The defaults are the paper's design: the next day.
+
+    The issue day is the last day of which anything is known; lead k is the k-th day after it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window: int = Field(7, ge=1, le=3650, description="days before the first forecast day that the network sees [d]")
+    lead_days: int = Field(1, ge=1, le=60, description="lead times to forecast: 1 to so many days ahead [d]")
+    layers: tuple[Layer, ...] = Field(("swvl1",), description="soil layers to forecast")
+    dynamic: tuple[str, ...] = Field(PAPER_DYNAMIC, description="dynamic inputs, names of the cube")
+    static: tuple[str, ...] = Field(PAPER_STATIC, description="static inputs, names of the cube; may be empty: []")
+    lags: tuple[Layer, ...] = Field((), description="layers whose observed soil moisture is an input")
+    latency: dict[str, int] = Field(
+        {},
+        description="observation latency: by how many days the newest value of an input is older than the issue day "
+        "[d]; one number for all inputs, or {swvl1: 5}, {lags: 5}, {dynamic: 2, lags: 5}",
+    )
+    fill_days: int = Field(
+        0, ge=0, le=60, description="maximum days of forward fill of the newest soil moisture [d]; 0: none"
+    )
+    known_future: tuple[str, ...] = Field(
+        (), description="dynamic inputs that are known for the forecast days too, from a weather forecast"
+    )
+    calendar: bool = Field(False, description="the day of the year is an input")
+    quantiles: tuple[float, ...] = Field(
+        (), description="quantiles of the predictive distribution to forecast, such as [0.05,0.5,0.95]; none: []"
+    )
+
+    @field_validator("latency", mode="before")
+    @classmethod
+    def _one_number_for_all(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"all": value} if value else {}
+        return value
+
+    @field_validator("dynamic", "static")
+    @classmethod
+    def _are_variables(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for name in value:
+            if name not in VARIABLES:
+                raise ValueError(f"{name} is no variable of a cube: {nearest(name, VARIABLES)}")
+            kind = "static" if VARIABLES[name].is_static else "dynamic"
+            if kind != info.field_name:
+                raise ValueError(f"{name} is {kind}: name it in task.{kind}")
+            if name.startswith("swvl"):
+                raise ValueError(f"{name} is soil moisture, which is an input by task.lags: name it there")
+        if not value and info.field_name == "dynamic":
+            raise ValueError("name at least one: without weather there is nothing to forecast from")
+        return _once(value)
+
+    @field_validator("layers", "lags", "known_future")
+    @classmethod
+    def _are_named_once(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not value and info.field_name == "layers":
+            raise ValueError("name at least one layer to forecast")
+        return _once(value)
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascend(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < level < 1 for level in value) or list(value) != sorted(set(value)):
+            raise ValueError("quantiles lie between 0 and 1, ascending")
+        return value
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        for name in self.known_future:
+            if name not in self.dynamic:
+                raise ValueError(f"known_future names {name}, which is not among task.dynamic: name it there too")
+            if self.latency_of(name):
+                raise ValueError(
+                    f"known_future names {name}, whose latency is {self.latency_of(name)} day(s): what a weather "
+                    "forecast gives has none; name the inputs that are late in task.latency, such as {lags: 5}"
+                )
+        for name, days in self.latency.items():
+            if name not in (*_GROUPS, *self.dynamic, *self.lags, *self.layers):
+                valid = (*_GROUPS, *self.dynamic, *self.lags)
+                raise ValueError(f"latency names {name}, which is no input: {nearest(name, valid)}")
+            if not 0 <= days <= _LONGEST_LATENCY:
+                raise ValueError(f"latency of {name} is {days} days: it lies between 0 and {_LONGEST_LATENCY}")
+        for name in (*self.dynamic, *self.lags):
+            if self.latency_of(name) >= self.window:
+                raise ValueError(
+                    f"a latency of {self.latency_of(name)} days leaves none of the {self.window} days of task.window "
+                    f"in which {name} is known: set a longer task.window"
+                )
+        return self
+
+    @property
+    def target(self) -> str:
+        """The layer that the water balance guides: the first of those that are forecast."""
+        return self.layers[0]
+
+    @property
+    def soil_layers(self) -> tuple[str, ...]:
+        """All layers whose soil moisture is read: first those that are forecast, then the other lags."""
+        return tuple(dict.fromkeys((*self.layers, *self.lags)))
+
+    @property
+    def sees_own_layers(self) -> bool:
+        """Whether the newest soil moisture of every layer that is forecast is an input."""
+        return set(self.layers) <= set(self.lags)
+
+    def latency_of(self, name: str) -> int:
+        """By how many days the newest value of an input, or of a layer, is older than the issue day [d]."""
+        group = "lags" if name.startswith("swvl") else "dynamic"
+        return self.latency.get(name, self.latency.get(group, self.latency.get("all", 0)))
+
+    @property
+    def soil_latency(self) -> int:
+        """The largest latency of the layers that are forecast [d]: what baselines know is as old."""
+        return max(self.latency_of(layer) for layer in self.layers)
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("a variable is named twice")
+    return names
+
+
+_CALENDAR = 2
+_PHYSICAL = 4
+"""Of each layer: offset and scale of its normalisation [m3 m-3], thickness [m], porosity [m3 m-3]."""
+
+
+class Layout:
+    """How a window lays out what a task lets be known: a step a day, and the features of a step.
+
+    The step of day d carries the weather of the day before and, where that is known ahead, of d itself; so the output
+    of the step is of day d. With one lead and nothing but weather the window is the paper's.
+
+    Parameters
+    ----------
+    task
+        What is known.
+    physical
+        Whether the head computes with rain in metres and with the physical properties of the layers.
+
+    Attributes
+    ----------
+    steps
+        Days of a window: those before the first forecast day, and the further ones ahead.
+    dynamic_latency, lag_latency, layer_latency
+        Latency of each dynamic input, of the soil moisture of each lag and of each layer that is forecast [d].
+    late_groups
+        Latencies of dynamic inputs that some step hides, each of which has a flag in every step [d].
+    ahead
+        Positions among the dynamic inputs of those that are known for the forecast days.
+    channels
+        Where in the features of a step what is: all that the network sees, then what a head computes with.
+    features
+        Features that the network sees; those behind are for the sums of the head alone.
+    is_sequence
+        Whether a day's features are the same in every window that ends before the forecast days. Then the windows of
+        consecutive issue days overlap, and what the inputs add to the gates is computed once a day.
+    """
+
+    def __init__(self, task: Task, physical: bool = False) -> None:
+        self.task, self.physical = task, physical
+        self.steps = task.window + task.lead_days - 1
+        self.dynamic_latency, self.lag_latency, self.layer_latency = (
+            tuple(task.latency_of(name) for name in names) for names in (task.dynamic, task.lags, task.layers)
+        )
+        hidden = sorted(set(self.dynamic_latency))
+        self.late_groups = tuple(days for days in hidden if days or task.lead_days > 1)
+        self.ahead = tuple(task.dynamic.index(name) for name in task.known_future)
+        counts = {
+            "past": len(task.dynamic),
+            "past_known": len(self.late_groups),
+            "ahead": len(task.known_future),
+            "calendar": _CALENDAR * task.calendar,
+            "lags": len(task.lags),
+            "lags_known": len(task.lags),
+            "newest": len(task.layers) * task.sees_own_layers,
+            "static": len(task.static),
+            "rain": int(physical),
+            "physical": _PHYSICAL * len(task.layers) * physical,
+        }
+        self.channels: dict[str, slice] = {}
+        end = 0
+        for name, count in counts.items():
+            self.channels[name] = slice(end, end + count)
+            end += count
+        self.features = int(self.channels["static"].stop)
+        late = any((*self.dynamic_latency, *self.lag_latency))
+        self.is_sequence = not (late or task.known_future or task.calendar or task.sees_own_layers or physical)
+
+    def count(self, channel: str) -> int:
+        """Features of a channel."""
+        place = self.channels[channel]
+        return int(place.stop - place.start)

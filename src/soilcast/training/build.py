@@ -1,0 +1,80 @@
+"""From a config to what it names: the windows, the untrained networks, the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from soilcast.errors import SoilcastError
+from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign
+from soilcast.models.distributions import Distribution
+from soilcast.task import Layout
+from soilcast.training.config import Config
+from soilcast.training.losses import LOSSES, DataLoss, Guidance, Loss
+
+
+def registered_parts(config: Config) -> dict[str, object]:
+    """Give what a config names: the ``network`` (its trunk), the ``head`` and the ``loss``.
+
+    Raises
+    ------
+    SoilcastError
+        One is not registered in this process, as may be in those that train side by side.
+    """
+    parts: dict[str, object] = {}
+    for kind, registry in (("network", NETWORKS), ("head", HEADS), ("loss", LOSSES)):
+        name = getattr(config, kind).name
+        if name not in registry:
+            raise SoilcastError(
+                f"{kind}.name={name} is not registered in the process that trains: take jobs=1, or register it at the "
+                "top of the script, where each process comes by"
+            )
+        parts[kind] = registry[name]
+    return parts
+
+
+def layout_of(config: Config) -> Layout:
+    """Lay out the windows of a config's task, with what its head computes with."""
+    return Layout(config.task, physical=HEADS[config.head.name].needs_water)
+
+
+def distribution_of(config: Config) -> Distribution:
+    """Give the predictive distribution that a config's loss is about."""
+    return _data_loss(config).distribution
+
+
+def build_loss(config: Config) -> Loss:
+    """Build the loss of a config."""
+    loss = config.loss
+    guidance = Guidance(loss.weights, loss.bounds, loss.rain)
+    return Loss(loss.name, _data_loss(config), guidance, config.task.lead_days, loss.lead_decay)
+
+
+def build_networks(config: Config) -> list[Network]:
+    """Build the untrained networks of a config, in evaluation mode; each member's weights come from its own seed."""
+    design = NetworkDesign(
+        layout=layout_of(config),
+        network=config.network.name,
+        head=config.head.name,
+        hidden_size=config.network.hidden_size,
+        dropout=config.network.dropout,
+        change=config.head.predict == "change",
+        lead1_only=config.head.lead1_only,
+        spread=tuple(distribution_of(config).start().tolist()),
+        rain_response=config.task.known_future.index("tp") if config.loss.rain else None,
+    )
+    networks = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(config.train.seed, config.train.seed + config.train.ensemble):
+            torch.manual_seed(seed_of(seed))
+            networks.append(Network(design).eval())
+    return networks
+
+
+def seed_of(*parts: int) -> int:
+    """Mix numbers into one seed for torch."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
+
+
+def _data_loss(config: Config) -> DataLoss:
+    return LOSSES[config.loss.name](config.task.quantiles)

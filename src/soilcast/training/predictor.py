@@ -1,0 +1,148 @@
+"""What the networks of a run forecast from windows, all together, and how that is calibrated on validation days."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from soilcast.models import Network
+from soilcast.models.backends import PRODUCTS, make_backend, takes_sequences
+from soilcast.models.members import Members
+from soilcast.models.pooling import pool_quantiles
+from soilcast.training.build import distribution_of
+from soilcast.training.config import Config
+from soilcast.training.conformal import calibrate
+from soilcast.training.dataset import Dataset
+from soilcast.training.dropout import DropoutMask
+from soilcast.training.groups import GROUPS, climate_groups
+from soilcast.training.run import Run
+from soilcast.training.samples import SampleIndices, fixed_sample
+
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class PredictiveQuantiles:
+    """Of every sample, lead and layer.
+
+    Parameters
+    ----------
+    centre
+        Mean of the predictive distribution, normalised soil moisture ``(sample, lead, layer)`` float32.
+    errors
+        Quantiles of observed less centre, in the space of the loss, ``(sample, lead, layer, quantile)`` float32; before
+        calibration.
+    """
+
+    centre: Tensor
+    errors: Tensor
+
+
+class Predictor:
+    """Forecasts of all members of an ensemble, of as many Monte Carlo dropout samples as the config asks for, pooled.
+
+    Parameters
+    ----------
+    networks
+        The members.
+    config
+        Of the run.
+    device
+        Where to.
+    precision
+        ``float32``, or ``bfloat16`` for the matrix products.
+    """
+
+    def __init__(
+        self, networks: Sequence[Network], config: Config, device: torch.device, precision: str = "float32"
+    ) -> None:
+        members = Members([network.to(device).eval() for network in networks])
+        self._backend = make_backend(members, PRODUCTS[precision])
+        self._config, self._device, self._count = config, device, len(networks)
+        self._mask_shape = networks[0].mask_shape
+        self._distribution = distribution_of(config)
+        self._levels = np.asarray(config.task.quantiles)
+        self.takes_sequences = takes_sequences(networks[0]) and not config.network.mc_dropout
+
+    def from_windows(self, windows: Tensor, error_scale: Tensor | None, *number: int) -> PredictiveQuantiles:
+        """Forecast from windows.
+
+        Parameters
+        ----------
+        windows
+            ``(weather, step, sample, feature)``: one, or one for each member of an ensemble of weather forecasts.
+        error_scale
+            ``(sample, lead, layer)``, see `soilcast.training.losses.Targets`; None for 1.
+        number
+            Which windows these are: Monte Carlo dropout depends on the seed and on it alone.
+        """
+        windows = windows.to(self._device)
+        return self._pooled(torch.cat([self._sampled(one, number) for one in windows]).cpu(), error_scale)
+
+    def from_sequences(self, sequences: Tensor, error_scale: Tensor | None) -> PredictiveQuantiles:
+        """Forecast from every window of sequences ``(cell, day, feature)``, cell by cell and day by day.
+
+        ``error_scale`` is ``(cell, lead, layer)`` or None.
+        """
+        output = self._backend.predict_windows(sequences, self._config.task.window)
+        windows = output.shape[2]
+        scale = None if error_scale is None else error_scale.repeat_interleave(windows, dim=0)
+        return self._pooled(output.flatten(1, 2).cpu(), scale)
+
+    def _sampled(self, windows: Tensor, number: tuple[int, ...]) -> Tensor:
+        """Give the forecasts of all members, each as often as dropout is sampled, ``(draw, sample, ...)``."""
+        each = windows.expand(self._count, *windows.shape)
+        config = self._config
+        if not config.network.mc_dropout:
+            return self._backend.infer(each)
+        seeds = [config.train.seed + member for member in range(self._count)]
+        mask = DropoutMask(config.network.dropout, self._mask_shape, seeds, *number, 3)
+        drawn = []
+        for _ in range(config.network.mc_dropout):
+            one = mask.draw(windows.shape[1])
+            drawn.append(self._backend.infer(each, None if one is None else one.to(self._device)))
+        return torch.cat(drawn)
+
+    def _pooled(self, output: Tensor, error_scale: Tensor | None) -> PredictiveQuantiles:
+        raw, level = output[..., 1 : 1 + self._distribution.parameters], output[..., 0]
+        scale = 1.0 if error_scale is None else error_scale
+        if self._distribution.parameters:
+            centre = (level + self._distribution.mean(raw) / scale).mean(dim=0)
+        else:
+            centre = level.mean(dim=0)
+        if not len(self._levels):
+            return PredictiveQuantiles(centre, centre.new_zeros(*centre.shape, 0))
+        around = self._distribution.quantiles(raw, self._levels) + ((level - centre) * scale).unsqueeze(-1)
+        if len(around) == 1:
+            return PredictiveQuantiles(centre, around[0])
+        return PredictiveQuantiles(centre, torch.from_numpy(pool_quantiles(around.numpy(), self._levels)))
+
+
+def calibrated(run: Run, cube: xr.Dataset, dataset: Dataset) -> Run:
+    """Add the calibration to a run with quantiles; others are given back as they are.
+
+    It is learnt on the validation sample, which chose the weights too: quantiles of the test days may be a little too
+    narrow. The test days are not looked at.
+    """
+    config = run.config
+    if not config.task.quantiles:
+        return run
+    indices = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
+    predictor = Predictor(run.networks, config, torch.device("cpu"))
+    errors, quantiles = [], []
+    for number, start in enumerate(range(0, len(indices.cells), _AT_ONCE)):
+        part = indices[start : start + _AT_ONCE]
+        batch = dataset.samples.gather(SampleIndices(part.cells[np.newaxis], part.days[np.newaxis]))
+        batch = batch.to(torch.device("cpu"))
+        targets = batch.targets.changed(lambda one: one[0])
+        found = predictor.from_windows(batch.windows, targets.error_scale, number)
+        errors.append(targets.error(found.centre).numpy())
+        quantiles.append(found.errors.numpy())
+    groups = climate_groups(cube)[indices.cells]
+    learnt = calibrate(np.concatenate(errors), np.concatenate(quantiles), config.task.quantiles, groups, GROUPS)
+    return replace(run, calibration=learnt)

@@ -1,0 +1,78 @@
+"""What a training leaves: the run and its record, or in words where it diverged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from soilcast.training.build import build_networks
+from soilcast.training.config import Config
+from soilcast.training.dataset import Dataset
+from soilcast.training.loop import DivergedError, Training
+from soilcast.training.run import Run
+from soilcast.training.split import Split
+
+_NAMED = 3
+"""Cell-days of a batch that a message names; the others are counted."""
+
+
+def make_run(cube: xr.Dataset, config: Config, split: Split, dataset: Dataset, training: Training) -> Run:
+    """Make a run of a training's best weights."""
+    networks = build_networks(config)
+    for member, network in enumerate(networks):
+        network.load_state_dict(training.weights_of(member))
+    cells = np.asarray(dataset.training.by_cell > 0)
+    record = {
+        "label": config.label,
+        "model": config.model,
+        "members": len(networks),
+        "status": training.status,
+        "best_epoch": max(member.best_epoch for member in training.members),
+        "best_validation_loss": training.best_loss,
+        "epochs": len(training.log),
+        "cells_total": len(cells),
+        "cells_trained": int(cells.sum()),
+        "cells_masked": int((~dataset.learnable).sum()),
+        "training_samples": len(dataset.training),
+        "validation_samples": min(len(dataset.validation), config.train.validation_samples or len(dataset.validation)),
+        "water_sign_share": dataset.water_sign_share if config.balance else None,
+        "cube_sha256": cube.attrs["content_sha256"],
+        "cube_title": cube.attrs["title"],
+        "content": cube.attrs["content"],
+        **split.periods(cube["time"].to_numpy()),
+    }
+    lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
+    return Run(config, networks, dataset.scalings, dataset.statistics, lat, lon, cells, record, training.log)
+
+
+def describe_divergence(error: DivergedError, cube: xr.Dataset, first: int, out: Path) -> str:
+    """Say at which cells and days a training diverged, and what is left of it.
+
+    Parameters
+    ----------
+    cube
+        The cube that it was trained on.
+    first
+        Position in the cube of the first day of the samples.
+    out
+        Where the run is.
+    """
+    cells, days = error.indices.cells.ravel(), error.indices.days.ravel()
+    named = [_name(cube, int(cell), int(day) + first) for cell, day in zip(cells[:_NAMED], days[:_NAMED], strict=True)]
+    more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
+    left = f"; the best weights until then are kept in {out}" if error.training.weights else ""
+    return (
+        f"training diverged in epoch {error.epoch}, batch {error.batch} ({', '.join(named)}{more}): "
+        f"lower train.learning_rate{left}"
+    )
+
+
+def _name(cube: xr.Dataset, cell: int, day: int) -> str:
+    if "cell_name" in cube:
+        place = str(cube["cell_name"].to_numpy()[cell])
+    else:
+        lat, lon = float(cube["lat"][cell]), float(cube["lon"][cell])
+        place = f"{abs(lat):g}{'N' if lat >= 0 else 'S'} {abs(lon):g}{'E' if lon >= 0 else 'W'}"
+    return f"{place} on {np.datetime_as_string(cube['time'].to_numpy()[day], 'D')}"

@@ -1,0 +1,163 @@
+"""The one place that cuts windows, and so decides what a network can see: for training and for forecasts alike.
+
+What is not known at the end of the issue day is not gathered: positions stop at the newest day of each input that is
+known, and the steps behind it hold 0 and a flag that says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from soilcast.task import Layout
+
+
+@dataclass(frozen=True)
+class WindowSource:
+    """What there is of some cells and consecutive days, normalised; `gather` lets of it be seen what is known.
+
+    Parameters
+    ----------
+    dynamic
+        ``(cell, time, feature)`` float32; 0 where missing.
+    lags
+        ``(cell, time, lag)`` float32; NaN where missing.
+    newest
+        The newest soil moisture on each day ``(cell, time, layer)`` float32; NaN where there is none; no layer where
+        the network does not begin from it.
+    calendar
+        ``(time, 2)`` float32.
+    static
+        ``(cell, feature)`` float32.
+    rain
+        ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
+    physical
+        ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
+    """
+
+    dynamic: Tensor
+    lags: Tensor
+    newest: Tensor
+    calendar: Tensor
+    static: Tensor
+    rain: Tensor
+    physical: Tensor
+
+    def to(self, device: torch.device) -> WindowSource:
+        """Move to a device."""
+        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is large [bytes]."""
+        return int(self.dynamic.nbytes + self.lags.nbytes + self.newest.nbytes)
+
+    def gather(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
+        """Cut windows.
+
+        Parameters
+        ----------
+        layout
+            Which days and features.
+        cells
+            Positions ``(..., sample)``.
+        days
+            Positions of the first forecast days, which follow the issue days, ``(..., sample)``.
+
+        Returns
+        -------
+        ``(..., step, sample, feature)`` float32.
+        """
+        step = torch.arange(layout.steps, device=days.device).unsqueeze(-1)
+        issue = days.unsqueeze(-2) - 1
+        first = cells.unsqueeze(-2) * self.dynamic.shape[1]
+        day = issue + 1 + step - (layout.task.window - 1)
+        parts = self._weather(layout, first, day, issue)
+        if layout.ahead:
+            ahead = torch.tensor(layout.ahead, device=days.device)
+            parts.append(_flat(self.dynamic)[(first + day).unsqueeze(-1), ahead])
+        if layout.task.calendar:
+            parts.append(self.calendar[day])
+        if layout.task.lags:
+            newest = issue.unsqueeze(-1) - torch.tensor(layout.lag_latency, device=days.device)
+            seen = torch.minimum((day - 1).unsqueeze(-1), newest)
+            lag = torch.arange(len(layout.task.lags), device=days.device)
+            found = _flat(self.lags)[first.unsqueeze(-1) + seen, lag]
+            is_known = torch.isfinite(found) & ((day - 1).unsqueeze(-1) <= newest)
+            parts += [torch.where(is_known, found, 0.0), is_known.to(found.dtype)]
+        if layout.task.sees_own_layers:
+            parts.append(self._newest(layout, cells, days).unsqueeze(-3).expand(*day.shape, -1))
+        parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
+        if layout.physical:
+            offset, scale = self.rain[cells].unsqueeze(-3).unbind(-1)
+            falling = _flat(self.dynamic)[first + day, layout.task.dynamic.index("tp")] * scale + offset
+            parts += [falling.unsqueeze(-1), self.physical[cells].unsqueeze(-3).expand(*day.shape, -1)]
+        return torch.cat(parts, dim=-1)
+
+    def sequences(self, layout: Layout, cells: slice, days: slice, device: torch.device) -> Tensor:
+        """Lay out what all windows of some cells share, where a day is the same in every window that sees it.
+
+        Parameters
+        ----------
+        days
+            Positions of the days that the windows see.
+
+        Returns
+        -------
+        ``(cell, day, feature)`` float32: window ``n`` ends before the day at position ``n + window`` of these.
+        """
+        assert layout.is_sequence, "windows that differ are cut one by one"
+        dynamic, static = self.dynamic[cells, days].to(device), self.static[cells].to(device)
+        shape = dynamic.shape[:2]
+        parts = [dynamic, *(dynamic.new_ones(*shape, 1) for _ in layout.late_groups)]
+        if layout.task.lags:
+            found = self.lags[cells, days].to(device)
+            parts += [torch.nan_to_num(found), torch.isfinite(found).to(found.dtype)]
+        parts.append(static.unsqueeze(1).expand(-1, shape[1], -1))
+        return torch.cat(parts, dim=2)
+
+    def _weather(self, layout: Layout, first: Tensor, day: Tensor, issue: Tensor) -> list[Tensor]:
+        """Dynamic inputs of the day before each step, and of each group of equal latency whether they are known."""
+        before = day - 1
+        if not layout.late_groups:
+            return [_flat(self.dynamic)[first + before]]
+        if len(set(layout.dynamic_latency)) == 1:
+            newest = issue - layout.dynamic_latency[0]
+            is_known = (before <= newest).unsqueeze(-1)
+            weather = _flat(self.dynamic)[first + torch.minimum(before, newest)]
+            return [torch.where(is_known, weather, 0.0), is_known.to(weather.dtype)]
+        latency = torch.tensor(layout.dynamic_latency, device=day.device)
+        newest = issue.unsqueeze(-1) - latency
+        seen = torch.minimum(before.unsqueeze(-1), newest)
+        feature = torch.arange(len(latency), device=day.device)
+        weather = _flat(self.dynamic)[first.unsqueeze(-1) + seen, feature]
+        flags = [(before <= issue - days).unsqueeze(-1).to(weather.dtype) for days in layout.late_groups]
+        return [torch.where(before.unsqueeze(-1) <= newest, weather, 0.0), *flags]
+
+    def _newest(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
+        """Newest known soil moisture of the layers ``(..., sample, layer)``; 0 where there is none."""
+        back = torch.tensor(layout.layer_latency, device=days.device)
+        at = (cells * self.newest.shape[1] + days - 1).unsqueeze(-1) - back
+        newest = _flat(self.newest)[at, torch.arange(len(layout.layer_latency), device=days.device)]
+        return torch.nan_to_num(newest)
+
+
+def mask_lags(windows: Tensor, layout: Layout, share: float, random: torch.Generator) -> Tensor:
+    """Hide a share of the observed soil moisture of windows ``(..., step, sample, feature)``, chosen at random.
+
+    Networks that were trained so forecast where observations have gaps.
+    """
+    values, flags = (layout.channels[name] for name in ("lags", "lags_known"))
+    kept = torch.rand(windows[..., values].shape, generator=random) >= share
+    kept = kept.to(windows.device, windows.dtype)
+    masked = windows.clone()
+    masked[..., values] *= kept
+    masked[..., flags] *= kept
+    return masked
+
+
+def _flat(values: Tensor) -> Tensor:
+    """Lay days of cells one behind the other, ``(cell * time, feature)``: one index then finds a cell-day."""
+    return values.view(-1, values.shape[2])

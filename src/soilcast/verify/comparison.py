@@ -1,0 +1,172 @@
+"""Whether forecasts are better than the baselines, or than one another, by more than chance, at every lead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from soilcast.cube import open_cube, read
+from soilcast.errors import SoilcastError
+from soilcast.models.baselines import BASELINES
+from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, sum_day_blocks
+from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, judge_field, take_sample
+from soilcast.verify.summary import weighted_median
+
+TESTED = ("rmse", "crps")
+"""Metrics whose differences are tested."""
+
+DIMS = ("tested_metric", "row", "reference", "target", "lead")
+
+_UNITS = "m3 m-3"
+_VARIABLES = {
+    "difference": ("difference of the area-weighted medians, negative where the row is better", _UNITS),
+    "difference_low": ("lower limit of the 95 % interval of the difference", _UNITS),
+    "difference_high": ("upper limit of the 95 % interval of the difference", _UNITS),
+    "difference_p": ("probability of such a difference by chance", "1"),
+    "difference_ratio": ("area-weighted median of the score over that of the reference", "1"),
+    "area_better": ("share of the tested area where the row is significantly better", "1"),
+    "area_worse": ("share of the tested area where the row is significantly worse", "1"),
+}
+
+
+def compare_forecasts(
+    forecasts: Sequence[str | Path],
+    cube: str | Path,
+    references: Sequence[str] = tuple(BASELINES),
+    *,
+    rows: Mapping[str, Seeds] | None = None,
+    block_days: int = BLOCK_DAYS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Compare forecasts with references at every lead, and test the differences on the same resamples of days.
+
+    Parameters
+    ----------
+    forecasts, cube
+        See `soilcast.evaluate`.
+    references, rows, resamples, seed, progress
+        See `compare_sums`.
+    block_days
+        See `soilcast.verify.dayblocks.sum_day_blocks`: much longer than errors last, and so much shorter than the test
+        period that it holds `soilcast.verify.significance.FEWEST_BLOCKS` of them, since else nothing is tested.
+
+    Returns
+    -------
+    See `compare_sums`.
+
+    Raises
+    ------
+    SoilcastError
+        Those of `soilcast.verify.dayblocks.sum_day_blocks` and of `compare_sums`.
+    """
+    sums = sum_day_blocks(forecasts, cube, {}, block_days=block_days, progress=progress)
+    with open_cube(cube) as opened:
+        area = read(opened, "area")
+    return compare_sums(sums, area, references, rows=rows, resamples=resamples, seed=seed, progress=progress)
+
+
+def compare_sums(
+    sums: Mapping[tuple[str, int], DayBlocks],
+    area: npt.NDArray[np.floating],
+    references: Sequence[str] | None = None,
+    *,
+    rows: Mapping[str, Seeds] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Compare models of which sums over blocks of days are known.
+
+    Parameters
+    ----------
+    sums
+        (target, lead) -> sums.
+    area
+        ``(cell,)`` [m2].
+    references
+        Baselines, or rows; by default every baseline and, of several rows, every row.
+    rows
+        Row -> its seeds, by the labels of the forecasts that were trained with them; by default each forecast is a row
+        of one seed. Rows are compared over the seeds that they share.
+    resamples, seed, progress
+        See `soilcast.verify.significance.take_sample`.
+
+    Returns
+    -------
+    ``(tested_metric, row, reference, target, lead)`` float64, of `TESTED`: ``difference`` of the area-weighted medians,
+    negative where the row is better, [m3 m-3], with the limits ``difference_low`` and ``difference_high`` of its 95 %
+    interval and the probability ``difference_p`` of such a difference by chance; ``difference_ratio``, the
+    area-weighted median over the cells of the row's score over that of the reference; ``area_better`` and
+    ``area_worse``, shares of the tested area where the difference in the cell is significant. NaN of a row against
+    itself, where nothing is tested, and in the ratio where the reference never errs. See
+    `soilcast.verify.significance` for the tests.
+
+    Raises
+    ------
+    SoilcastError
+        A reference or a label that is not there, rows without a seed in common.
+    """
+    models = next(iter(sums.values())).models
+    own = {label: {0: label} for label in models if label not in BASELINES} if rows is None else rows
+    chosen = [*BASELINES, *(own if len(own) > 1 else ())] if references is None else list(references)
+    _refuse_unknown([label for seeds in own.values() for label in seeds.values()], models)
+    _refuse_unknown(chosen, (*own, *BASELINES))
+    pairs = [(row, reference) for row in own for reference in chosen if row != reference]
+    for row, reference in pairs:
+        if reference in own and not own[row].keys() & own[reference].keys():
+            raise SoilcastError(f"{row} and {reference} have no seed in common: train both with the same seeds")
+    targets, leads = (list(dict.fromkeys(part)) for part in zip(*sums, strict=True))
+    coordinates: dict[str, Any] = dict(zip(DIMS, (list(TESTED), list(own), chosen, targets, leads), strict=True))
+    found = xr.Dataset(
+        {
+            name: (
+                DIMS,
+                np.full([len(one) for one in coordinates.values()], np.nan),
+                {"long_name": text, "units": unit},
+            )
+            for name, (text, unit) in _VARIABLES.items()
+        },
+        coordinates | {"lead": ("lead", leads, {"long_name": "days ahead", "units": "d"})},
+    )
+    every = dict(own) | {name: {UNTRAINED: name} for name in BASELINES}
+    for (target, lead), blocks in sums.items():
+        sample = take_sample(
+            blocks, area.astype(np.float64), every, pairs, resamples=resamples, seed=seed, progress=progress
+        )
+        for row, reference in pairs:
+            for metric in TESTED:
+                place = dict(zip(DIMS, (metric, row, reference, target, lead), strict=True))
+                for name, value in _compare(sample, row, reference, metric).items():
+                    found[name].loc[place] = value
+    return found
+
+
+def _compare(sample: Sample, row: str, reference: str, metric: str) -> dict[str, float]:
+    over_area = sample.compare_over_area(row, reference, metric)
+    field = judge_field(sample.compare_in_cells(row, reference, metric), metric, sample.area)
+    mine, theirs = (sample.cells[one][metric].mean(axis=0) for one in (row, reference))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(theirs > 0, mine / theirs, np.nan)
+    values: dict[str, Any] = {
+        "difference": over_area.value,
+        "difference_low": over_area.low,
+        "difference_high": over_area.high,
+        "difference_p": over_area.p,
+        "difference_ratio": weighted_median(ratio, sample.area),
+        "area_better": field.area_better,
+        "area_worse": field.area_worse,
+    }
+    return {name: float(value) for name, value in values.items()}
+
+
+def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SoilcastError(f"no {', '.join(unknown)} among what is compared: choose among {', '.join(known)}")

@@ -1,0 +1,171 @@
+"""How good a central forecast is, cell by cell: correlation, errors and efficiencies in one pass (Eq. 15-18)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Cell-days that a thread works on at a time: its three float64 buffers (3 MiB) stay in the processor's cache, and each
+# step lasts long enough that the threads seldom wait for one another's hold on the interpreter.
+_BLOCK = 131072
+_MOST_THREADS = 8
+# Linear algebra shares longer sums among its threads, and the last bits then depend on how many there are.
+_DAYS_AT_ONCE = 8192
+
+Cells = npt.NDArray[np.float64]
+
+
+def score_cells(
+    observed: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating], *, threads: int | None = None
+) -> dict[str, Cells]:
+    """Compute R, RMSE, ubRMSE, bias, R2 and both KGE of every cell over the days on which both series are finite.
+
+    Data are float32 and statistics float64: one pass of sums of the series, each shifted by one of its values, in
+    blocks of cells that fit the processor's cache.
+
+    Parameters
+    ----------
+    observed
+        ``(cell, time)`` [m3 m-3], NaN where missing.
+    predicted
+        ``(cell, time)`` [m3 m-3], NaN where missing.
+    threads
+        Threads that share the cells; by default the processors that this process may use, at most 8.
+
+    Returns
+    -------
+    Metric name -> ``(cell,)`` float64, and under ``"days"`` the number of days ``(cell,)`` float64. A value that is
+    not defined is NaN: all metrics on fewer than 2 days; R, R2, KGE of constant observations; R, KGE of a constant
+    forecast; KGE where the mean observation is 0, KGE 2012 also where the mean forecast is 0.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ or are not ``(cell, time)``.
+
+    References
+    ----------
+    Geng et al. (2024), Eq. 15-18; KGE: Gupta et al. (2009), doi:10.1016/j.jhydrol.2009.08.003; KGE 2012: Kling et
+    al. (2012), doi:10.1016/j.jhydrol.2012.01.011; ubRMSE: Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+    """
+    if observed.ndim != 2 or observed.shape != predicted.shape:
+        raise ValueError(f"expected two (cell, time) arrays of one shape, got {observed.shape} and {predicted.shape}")
+    cells, days = observed.shape
+    moments = _Moments.empty(cells)
+    rows = max(1, _BLOCK // max(days, 1))
+    blocks = list(_slices(cells, rows))
+    workers = max(1, min(threads or _processors(), len(blocks)))
+
+    def work(share: int) -> None:
+        buffers = tuple(np.empty((rows, days), dtype=np.float64) for _ in range(3))
+        for block in blocks[share::workers]:
+            _measure(observed[block], predicted[block], buffers, moments.part(block))
+
+    if workers == 1:
+        work(0)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, range(workers)))
+    return _from_moments(moments)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Per cell: the number of days, the means, and sums of squares and products of the centred series and errors."""
+
+    days: Cells
+    mean_observed: Cells
+    mean_predicted: Cells
+    bias: Cells
+    observed: Cells
+    predicted: Cells
+    product: Cells
+    error: Cells
+
+    @classmethod
+    def empty(cls, cells: int) -> _Moments:
+        return cls(*(np.empty(cells, dtype=np.float64) for _ in range(8)))
+
+    def part(self, block: slice) -> _Moments:
+        return _Moments(*(array[block] for array in vars(self).values()))
+
+
+def _measure(
+    observed: npt.NDArray[np.floating],
+    predicted: npt.NDArray[np.floating],
+    buffers: tuple[npt.NDArray[np.float64], ...],
+    out: _Moments,
+) -> None:
+    """Fill the moments of one block of cells.
+
+    Each series is shifted by its value on the first day that counts. No value lies further from the mean than
+    sqrt(N) standard deviations, so sum (x - x_1)^2 - N (mean - x_1)^2 loses at most a factor of N of float64's
+    precision, whatever the offset; and a constant series has a sum of exactly 0.
+    """
+    y, f, error = (buffer[: len(observed)] for buffer in buffers)
+    valid = np.isfinite(observed)
+    valid &= np.isfinite(predicted)
+    complete = bool(valid.all())
+    first = valid.argmax(axis=1)[:, np.newaxis]
+    shifts = []
+    for series, values in ((y, observed), (f, predicted)):
+        shift = np.take_along_axis(values, first, axis=1).astype(np.float64)
+        series[...] = values
+        series -= shift
+        if not complete:
+            np.copyto(series, 0.0, where=~valid)
+        shifts.append(shift[:, 0])
+    np.subtract(f, y, out=error)
+    n = out.days
+    n[...] = y.shape[1] if complete else valid.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_y, mean_f, mean_error = (series.sum(axis=1) / n for series in (y, f, error))
+    out.mean_observed[...] = mean_y + shifts[0]
+    out.mean_predicted[...] = mean_f + shifts[1]
+    out.bias[...] = mean_error + (shifts[1] - shifts[0])
+    out.observed[...] = _dot(y, y) - n * mean_y**2
+    out.predicted[...] = _dot(f, f) - n * mean_f**2
+    out.product[...] = _dot(y, f) - n * mean_y * mean_f
+    out.error[...] = _dot(error, error) - n * mean_error**2
+
+
+def _dot(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> Cells:
+    """Sum of products over the days, ``(cell,)``."""
+    parts = [np.vecdot(one[:, days], other[:, days]) for days in _slices(one.shape[1], _DAYS_AT_ONCE)]
+    return np.asarray(sum(parts, start=np.zeros(len(one), dtype=np.float64)), dtype=np.float64)
+
+
+def _from_moments(m: _Moments) -> dict[str, Cells]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Where every error is the same, rounding may leave a sum of squares just below 0.
+        variance = np.maximum(m.error / m.days, 0.0)
+        mse = variance + m.bias**2
+        r = np.clip(m.product / (np.sqrt(m.observed) * np.sqrt(m.predicted)), -1.0, 1.0)
+        spread = np.sqrt(m.predicted / m.observed)
+        shift = np.where(m.mean_observed == 0, np.nan, m.mean_predicted / m.mean_observed)
+        relative_spread = np.where(shift == 0, np.nan, spread / shift)
+        scores = {
+            "r": r,
+            "rmse": np.sqrt(mse),
+            "ubrmse": np.sqrt(variance),
+            "bias": m.bias,
+            "r2": np.where(m.observed == 0, np.nan, 1 - m.days * mse / m.observed),
+            "kge": 1 - np.sqrt((r - 1) ** 2 + (spread - 1) ** 2 + (shift - 1) ** 2),
+            "kge_2012": 1 - np.sqrt((r - 1) ** 2 + (relative_spread - 1) ** 2 + (shift - 1) ** 2),
+        }
+    defined = m.days >= 2
+    return {name: np.where(defined, values, np.nan) for name, values in scores.items()} | {"days": m.days}
+
+
+def _slices(total: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, total)) for start in range(0, total, step))
+
+
+def _processors() -> int:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, _MOST_THREADS)

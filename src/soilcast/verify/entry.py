@@ -1,0 +1,213 @@
+"""One forecast that is evaluated: its targets, leads, issue days and levels, once it is seen to be whole."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from soilcast.cube import VARIABLES, days_of
+from soilcast.errors import SoilcastError
+from soilcast.training.split import period_slice
+
+LEARNT = ("train_period", "validation_period")
+PERIODS = (*LEARNT, "test_period")
+
+_TEXTS = ("label", "model", "content", "cube_sha256", "config", "training_log", "targets", "weather", *PERIODS)
+_CENTRAL = ("cell", "time", "lead")
+_QUANTILE = (*_CENTRAL, "quantile")
+_DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One forecast that is evaluated.
+
+    Parameters
+    ----------
+    label
+        Name in the tables, unique among those evaluated together.
+    path
+        Where it is.
+    attributes
+        Its attributes that are texts.
+    config, training_log
+        Its run's configuration and log.
+    mark
+        What `mark_of` gives for it.
+    targets
+        The variables that it forecasts.
+    leads
+        Its longest lead; it has every one from 1 on [d].
+    latency
+        By how many days the newest soil moisture that it knows is older than the issue day [d].
+    first, issues
+        Its first issue day as a position along the cube's time, -1 for the day before the cube's first; and how many
+        days it was issued on, one after the other.
+    levels
+        Target -> levels of its quantiles; none where it has but a central forecast.
+    """
+
+    label: str
+    path: Path
+    attributes: Mapping[str, str]
+    config: Mapping[str, Any]
+    training_log: list[Any]
+    mark: str
+    targets: tuple[str, ...]
+    leads: int
+    latency: int
+    first: int
+    issues: int
+    levels: Mapping[str, tuple[float, ...]]
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether a water balance guided the run."""
+        loss = self.config.get("loss")
+        return isinstance(loss, dict) and loss.get("balance", "none") != "none"
+
+
+def quantile_name(target: str) -> str:
+    """Name of the quantiles of a target in a forecast."""
+    return f"{target}_quantile"
+
+
+def mark_of(opened: xr.Dataset) -> str:
+    """Tell artifacts apart by their attributes, hashes and the time of making included."""
+    attributes = sorted((str(name), str(text)) for name, text in opened.attrs.items())
+    return hashlib.sha256(repr(attributes).encode()).hexdigest()
+
+
+def attributes_of(forecast: xr.Dataset, path: Path) -> dict[str, str]:
+    """Read the texts that a forecast carries.
+
+    Raises
+    ------
+    SoilcastError
+        One is missing, or a period is none.
+    """
+    lacking = [name for name in _TEXTS if not isinstance(forecast.attrs.get(name), str)]
+    if lacking:
+        raise SoilcastError(f"{path}: the forecast lacks the attribute(s) {', '.join(lacking)}: forecast again")
+    texts = {name: " ".join(forecast.attrs[name].split()) for name in _TEXTS}
+    for name in PERIODS:
+        try:
+            days_of(texts[name])
+        except SoilcastError as error:
+            raise SoilcastError(f"{path}: {name}: {error}; forecast again") from error
+    return texts
+
+
+def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping[str, str], cube: xr.Dataset) -> Entry:
+    """Look at a forecast and check that it is whole, and of days that may be evaluated; its values are not read.
+
+    Parameters
+    ----------
+    forecast, path
+        The opened forecast and its place.
+    label
+        What to call it.
+    attributes
+        What `attributes_of` gives.
+    cube
+        The opened cube that it was made for.
+
+    Raises
+    ------
+    SoilcastError
+        It is damaged, contradicts itself, or forecasts other days than those of its test period.
+    """
+    targets = tuple(name.strip() for name in attributes["targets"].split(","))
+    if len(set(targets)) < len(targets) or not set(targets) <= VARIABLES.keys():
+        raise _damaged(path, f"its targets {attributes['targets']} are no variables, each once")
+    for target in targets:
+        if target not in cube or cube[target].dims != ("cell", "time"):
+            raise _damaged(path, f"its target {target} (cell, time) is not in its cube")
+        _check_floats(forecast, path, target, _CENTRAL)
+    if not np.array_equal(forecast["cell"].to_numpy(), cube["cell"].to_numpy()):
+        raise _damaged(path, "its cells are not those of its cube")
+    leads = forecast.sizes["lead"]
+    stored = forecast["lead"].to_numpy() if "lead" in forecast.coords else np.empty(0)
+    if not leads or not np.array_equal(stored, np.arange(1, leads + 1)):
+        raise _damaged(path, "its leads are not 1, 2, .. days")
+    return Entry(
+        label=label,
+        path=path,
+        attributes=attributes,
+        config=_parsed(attributes, "config", dict, path),
+        training_log=_parsed(attributes, "training_log", list, path),
+        mark=mark_of(forecast),
+        targets=targets,
+        leads=leads,
+        latency=_latency(forecast, path),
+        first=_first_issue_day(forecast, path, attributes["test_period"], cube),
+        issues=forecast.sizes["time"],
+        levels={target: _levels(forecast, path, target) for target in targets},
+    )
+
+
+def _parsed(attributes: Mapping[str, str], name: str, kind: type, path: Path) -> Any:
+    try:
+        parsed = json.loads(attributes[name])
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, kind):
+        raise _damaged(path, f"the attribute {name} is no JSON {kind.__name__}")
+    return parsed
+
+
+def _first_issue_day(forecast: xr.Dataset, path: Path, period: str, cube: xr.Dataset) -> int:
+    """Position of the first issue day, once all days are seen to be ones that may be evaluated."""
+    days = cube["time"].to_numpy()
+    test = period_slice(days, period, str(path), "its test period")
+    issued = forecast["time"].to_numpy()
+    if issued.dtype.kind != "M" or not issued.size or np.isnat(issued).any() or (np.diff(issued) != _DAY).any():
+        raise SoilcastError(
+            f"{path}: its issue days do not follow one another day by day: forecast every day of the test period"
+        )
+    position = (issued[0] - days[0]) / _DAY
+    last = position + issued.size - 1 + forecast.sizes["lead"]
+    if position != int(position) or position + 1 < test.start or last >= test.stop:
+        ends = (issued[0] + _DAY, issued[-1] + forecast.sizes["lead"] * _DAY)
+        raise SoilcastError(
+            f"{path}: it forecasts {':'.join(str(day.astype('datetime64[D]')) for day in ends)}, which are not all "
+            f"days of its test period {period}: forecast that period"
+        )
+    return int(position)
+
+
+def _latency(forecast: xr.Dataset, path: Path) -> int:
+    latency: Any = forecast.attrs.get("latency_days")
+    if isinstance(latency, bool) or not isinstance(latency, (int, np.integer)) or latency < 0:
+        raise _damaged(path, "latency_days is no number of days")
+    return int(latency)
+
+
+def _levels(forecast: xr.Dataset, path: Path, target: str) -> tuple[float, ...]:
+    name = quantile_name(target)
+    if name not in forecast.variables:
+        return ()
+    _check_floats(forecast, path, name, _QUANTILE)
+    stored = forecast["quantile"].to_numpy() if "quantile" in forecast.coords else np.empty(0)
+    # Levels of single precision are those of double precision in these digits.
+    levels = tuple(round(float(level), 6) for level in stored) if stored.dtype.kind == "f" else ()
+    if not levels or not all(low < high for low, high in itertools.pairwise((0.0, *levels, 1.0))):
+        raise _damaged(path, "the levels of its quantiles do not rise within 0 .. 1")
+    return levels
+
+
+def _check_floats(forecast: xr.Dataset, path: Path, name: str, dims: tuple[str, ...]) -> None:
+    if name not in forecast or forecast[name].dims != dims or forecast[name].dtype.kind != "f":
+        raise _damaged(path, f"no {name} ({', '.join(dims)}) in it")
+
+
+def _damaged(path: Path, what: str) -> SoilcastError:
+    return SoilcastError(f"{path}: {what}: it is damaged; forecast again")

@@ -1,0 +1,132 @@
+"""From stored forecasts to what is compared: one target of a block of cells, and of it one lead after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from soilcast.cube import read
+from soilcast.models.baselines import BASELINES
+from soilcast.verify.aligned import Aligned, Floats, Signs, extreme_days
+from soilcast.verify.case import REFERENCE, Case, Opened
+from soilcast.verify.consistency import balance_signs
+from soilcast.verify.entry import quantile_name
+
+GROUP = 64
+"""Cells whose baselines are computed together. Sums of matrix products depend in their last bit on how many rows there
+are, so groups begin at multiples of this, whatever the block."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One target of some cells, and what each model forecasts of it.
+
+    Parameters
+    ----------
+    target
+        Its name.
+    history
+        Observations of all days ``(cell, time)`` [m3 m-3].
+    central
+        Label -> ``(cell, issue day, lead)`` [m3 m-3]: the forecasts, then the baselines.
+    quantiles
+        Label -> ``(cell, issue day, lead, quantile)`` [m3 m-3] of the forecasts that have them.
+    signs
+        Reading of the water balance -> dW_t ``(cell, day)`` of `Case.days`; under ``NAME_masked`` that of Eq. 13.
+    driest, wettest
+        See `Aligned`.
+    """
+
+    target: str
+    history: npt.NDArray[np.float32]
+    central: Mapping[str, Floats]
+    quantiles: Mapping[str, Floats]
+    signs: Mapping[str, Signs]
+    driest: Floats
+    wettest: Floats
+
+
+def load_target(case: Case, opened: Opened, target: str, cells: slice) -> Loaded:
+    """Read one target of some cells, which begin at a multiple of `GROUP`, and what each model forecasts of it.
+
+    Raises
+    ------
+    SoilcastError
+        Stored bytes are damaged.
+    """
+    history = read(opened.cube, target, cells)
+    stored = {label: read(forecast, target, cells) for label, forecast in opened.forecasts.items()}
+    quantiles = {
+        label: read(forecast, quantile_name(target), cells)
+        for label, forecast in opened.forecasts.items()
+        if case.levels_of(label, target)
+    }
+    signs = balance_signs(case.readings[target], opened.cube, cells, history, case.days)
+    made = _baselines(case, history, opened.cube["time"].to_numpy())
+    return Loaded(target, history, stored | made, quantiles, signs, *extreme_days(history[:, case.test]))
+
+
+def align(case: Case, loaded: Loaded, lead: int) -> tuple[dict[str, Aligned], npt.NDArray[np.int64]]:
+    """Take one lead, and leave out the cell-issue-days that not all models have.
+
+    Returns
+    -------
+    Label -> what its metrics are computed from, the forecasts first, then the baselines; and ``(1 + model,)``,
+    cell-days with an observation, and those of them that are left after each of the models.
+    """
+    days = case.valid_days(lead)
+    observed = loaded.history[:, days]
+    central = {label: np.ascontiguousarray(values[:, :, lead - 1]) for label, values in loaded.central.items()}
+    quantiles = {label: np.ascontiguousarray(values[:, :, lead - 1]) for label, values in loaded.quantiles.items()}
+    usable = np.isfinite(observed)
+    left = [np.count_nonzero(usable)]
+    for label, values in central.items():
+        usable &= np.isfinite(values)
+        if label in quantiles:
+            usable &= np.isfinite(quantiles[label]).all(axis=-1)
+        left.append(np.count_nonzero(usable))
+    observed = np.where(usable, observed, np.float32(np.nan))
+    within = slice(lead - 1, lead - 1 + case.issues)
+    signs = {name: moves[:, within] for name, moves in loaded.signs.items()}
+
+    def of_model(label: str, reference: Aligned | None) -> Aligned:
+        return Aligned(
+            observed=observed,
+            central=np.where(usable, central[label], np.float32(np.nan)),
+            previous=_previous(loaded, label, lead, days),
+            driest=loaded.driest,
+            wettest=loaded.wettest,
+            quantiles=quantiles.get(label),
+            levels=case.levels_of(label, loaded.target),
+            signs=signs,
+            reference=reference,
+        )
+
+    persistence = of_model(REFERENCE, None)
+    models = {label: persistence if label == REFERENCE else of_model(label, persistence) for label in central}
+    return models, np.array(left, dtype=np.int64)
+
+
+def _baselines(case: Case, history: npt.NDArray[np.float32], days: npt.NDArray[np.datetime64]) -> dict[str, Floats]:
+    """Each baseline's forecasts of all leads ``(cell, issue day, lead)``, from what the forecasts know, in groups."""
+    leads = range(1, case.leads + 1)
+    lags = [lead + case.latency for lead in leads]
+    groups = [slice(start, start + GROUP) for start in range(0, len(history), GROUP)]
+    made: dict[str, Floats] = {}
+    for name, baseline in BASELINES.items():
+        parts = [baseline(history[group], days, case.learn, case.days, lag=lags) for group in groups]
+        values = np.concatenate(parts, axis=1)  # (lead, cell, day)
+        made[name] = np.stack([values[lead - 1, :, lead - 1 : lead - 1 + case.issues] for lead in leads], axis=-1)
+    return made
+
+
+def _previous(loaded: Loaded, label: str, lead: int, days: slice) -> Floats:
+    """Soil moisture of the day before each day: observed before the first lead, else the forecast's own."""
+    if lead > 1:
+        return loaded.central[label][:, :, lead - 2]
+    if days.start > 0:
+        return loaded.history[:, days.start - 1 : days.stop - 1]
+    return np.pad(loaded.history[:, : days.stop - 1], ((0, 0), (1, 0)), constant_values=np.nan)

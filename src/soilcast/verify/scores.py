@@ -1,0 +1,165 @@
+"""The scores as an artifact: their variables and attributes, and the folder of NetCDF and tables that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from soilcast.cube import FORMATS, read, write_dataset
+from soilcast.cube.cf import DAY, ISSUE_DAY, LEAD
+from soilcast.errors import SoilcastError
+from soilcast.files import atomic_write
+from soilcast.models.baselines import BASELINES
+from soilcast.provenance import stamp
+from soilcast.verify.blocks import BINS, BlockScores
+from soilcast.verify.case import Case
+from soilcast.verify.comparison import DIMS as COMPARED
+from soilcast.verify.entry import Entry
+from soilcast.verify.metrics import metrics_of
+from soilcast.verify.series import pick_cells, series_of
+from soilcast.verify.summary import summarise
+
+_ROWS = ("model", "target", "lead")
+_ABOUT_CELLS = ("area", "climate_zone")
+_CARRIED = ("content", "train_period", "validation_period", "test_period", "cube_sha256")
+_SCORED_ON = (
+    "cell-issue-days on which the observation, every forecast and every baseline are there, of each target and lead"
+)
+
+
+def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str) -> xr.Dataset:
+    """Make the scores of what was computed: see `soilcast.evaluate`.
+
+    Parameters
+    ----------
+    case, entries
+        What was evaluated.
+    cube
+        The opened cube.
+    joined
+        The scores of all cells.
+    water
+        How the water balance was read.
+
+    Raises
+    ------
+    SoilcastError
+        No cell has two days to score.
+    """
+    scored = int(np.isfinite(joined.metrics["rmse"][0]).any(axis=(0, 1)).sum())
+    if not scored:
+        raise SoilcastError(f"{entries[0].path}: no cell has two days to score: choose a longer test period")
+    variables: dict[str, Any] = {
+        name: ((*_ROWS, "cell"), joined.metrics[name], metric.attributes) for name, metric in case.measured.items()
+    }
+    days = {"long_name": "number of issue days scored", "units": "1"}
+    variables["days"] = (("target", "lead", "cell"), joined.days, days)
+    scores = xr.Dataset(
+        variables | _calibration(case, joined),
+        coords=_coordinates(case, cube),
+        attrs={
+            "Conventions": "CF-1.11",
+            "soilcast_kind": "scores",
+            "soilcast_format": FORMATS["scores"],
+            "title": str(cube.attrs.get("title", "a cube")),
+            **{name: entries[0].attributes[name] for name in _CARRIED},
+            "source": str(cube.attrs.get("source", "")),
+            "training_logs": json.dumps({entry.label: entry.training_log for entry in entries}),
+            "configs": json.dumps({entry.label: entry.config for entry in entries}),
+            "targets": ",".join(case.targets),
+            "latency_days": case.latency,
+            "weather": _weather(entries),
+            "water": water,
+            "scored_on": _SCORED_ON,
+            "cells_scored": scored,
+            "cells_total": cube.sizes["cell"],
+        },
+    )
+    about = {"long_name": "whether the model is a baseline"}
+    scores["is_baseline"] = ("model", np.array([label in BASELINES for label in case.models]), about)
+    for name in _ABOUT_CELLS:
+        if name in cube:
+            scores[name] = ("cell", read(cube, name), cube[name].attrs)
+    return scores.assign(series_of(case, pick_cells(scores), cube))
+
+
+def write_scores(scores: xr.Dataset, out: Path, *, overwrite: bool, **inputs: Any) -> None:
+    """Write ``scores.nc``, ``table.csv``, ``cells.csv`` and, if differences were tested, ``significance.csv``.
+
+    Parameters
+    ----------
+    scores
+        What `lay_out` gives; their provenance is added.
+    out
+        The folder, which is written wholly or not at all.
+    overwrite
+        Replace ``out`` if it exists.
+    inputs
+        What they were made from.
+    """
+    scores.attrs["provenance"] = stamp("soilcast evaluate", **inputs)
+    with atomic_write(out, overwrite=overwrite) as partial:
+        partial.mkdir()
+        write_dataset(scores, partial / "scores.nc", netcdf=True)
+        summarise(scores).to_csv(partial / "table.csv")
+        with (partial / "cells.csv").open("w", encoding="utf-8", newline="") as file:
+            for number, part in enumerate(_cell_tables(scores)):
+                part.to_csv(file, index=False, header=number == 0)
+        if COMPARED[0] in scores.dims:
+            differences = scores[[name for name, one in scores.data_vars.items() if one.dims == COMPARED]]
+            table = differences.to_dataframe(dim_order=list(COMPARED)).reset_index()
+            table[table["row"] != table["reference"]].to_csv(partial / "significance.csv", index=False)
+
+
+def _coordinates(case: Case, cube: xr.Dataset) -> dict[str, Any]:
+    """Those of the cells, and of all else that scores are laid out by."""
+    days = cube["time"].to_numpy()
+    issued = days[0] + (case.first + np.arange(case.issues)) * np.timedelta64(1, "D")
+    levels = {"long_name": "level of the quantile", "units": "1"}
+    return {
+        **{str(name): cube[name].drop_encoding().load() for name in cube.coords if name != "time"},
+        "model": ("model", np.array(case.models), {"long_name": "model"}),
+        "target": ("target", np.array(case.targets), {"long_name": "variable that is forecast"}),
+        "lead": ("lead", np.arange(1, case.leads + 1), LEAD),
+        "bin": ("bin", (np.arange(BINS) + 0.5) / BINS, {"long_name": "middle of the bin", "units": "1"}),
+        "day": ("day", days[case.test], DAY),
+        "time": ("time", issued, ISSUE_DAY),
+        **({"quantile": ("quantile", np.array(case.all_levels), levels)} if case.all_levels else {}),
+    }
+
+
+def _calibration(case: Case, joined: BlockScores) -> dict[str, Any]:
+    """Reliability and rank histograms: shares of all cell-days, which weigh by area."""
+    weight = joined.weight.sum(axis=-1)[..., np.newaxis]
+    ranks = {"long_name": "share of observations by the probability integral transform", "units": "1"}
+    shares = {"rank_histogram": ((*_ROWS, "bin"), joined.ranks.sum(axis=-1) / weight, ranks)}
+    if case.all_levels:
+        below = {"long_name": "share of observations at or below the quantile", "units": "1"}
+        shares["reliability"] = ((*_ROWS, "quantile"), joined.below.sum(axis=-1) / weight, below)
+    return shares
+
+
+def _weather(entries: Sequence[Entry]) -> str:
+    """What weather of the days ahead the forecasts know, in one word if it is the same for all."""
+    known: Mapping[str, str] = {entry.label: entry.attributes["weather"] for entry in entries}
+    if len(set(known.values())) == 1:
+        return next(iter(known.values()))
+    return "; ".join(f"{label}: {weather}" for label, weather in known.items())
+
+
+def _cell_tables(scores: xr.Dataset) -> Iterator[pd.DataFrame]:
+    """Scores as a table of one row per model, target, lead and cell, model by model and target by target."""
+    about = [name for name in ("cell", "cell_name", "lat", "lon", *_ABOUT_CELLS) if name in scores.variables]
+    leads, cells = scores.sizes["lead"], scores.sizes["cell"]
+    places = {name: np.tile(scores[name].to_numpy(), leads) for name in about}
+    for m, model in enumerate(scores["model"].to_numpy()):
+        for t, target in enumerate(scores["target"].to_numpy()):
+            named = {"model": model, "target": target, "lead": np.repeat(scores["lead"].to_numpy(), cells)}
+            measured = {name: scores[name].to_numpy()[m, t].ravel() for name in metrics_of(scores)}
+            yield pd.DataFrame(named | places | measured | {"days": scores["days"].to_numpy()[t].ravel()})

@@ -1,0 +1,105 @@
+"""The part of docs/results.md on forecasts of several days: and how their settings were chosen."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from soilcast.comparing import builtin_experiment, compare
+from soilcast.cube import open_artifact
+from soilcast.reporting import markdown_leads, verdict
+from soilcast.verify.summary import summarise
+from tools.guidance import guidance_section
+
+SEARCHES = ("multiday_caravan_search", "multiday_caravan_weather_search", "multiday_delaware_search")
+EXPERIMENTS = ("multiday_caravan", "multiday_caravan_late", "multiday_delaware", "multiday_moselle")
+_SHOWN_LEADS = (1, 3, 5, 10)
+_JOBS = len(os.sched_getaffinity(0))
+
+_HEAD = """# Several days ahead
+
+The tables below are of forecasts of several days by a network that sees the soil moisture until the issue day
+([how](multi-day.md)). Each number is the RMSE of a model over that of persistence, which forecasts each day
+as the newest soil moisture: the median over the cells, weighted by area. Below 1 is better than persistence. The damped
+anomaly and climatology know what persistence knows.
+
+"Weather ahead: observed" means that the network was given the observed weather of the days that it forecasts: the score
+of a perfect weather forecast, which nobody has. A real one scores between that and no weather ahead.
+"""
+
+_SEARCH_HEAD = """## How the settings were chosen
+
+Every row is one training, one seed, that differs from the first row in what stands beside it; the days that it is
+scored on belong to the development period of the experiments above. Their test days had no part in any choice. An
+earlier network, which went on through the days ahead without their weather and had one linear layer for all of them,
+was tried on the same years: it was worse at every lead, and gave way to layers of their own and to `lead1_only`.
+"""
+
+
+def sections(data: Path, out: Path) -> Iterator[str]:
+    """Run what is missing and write the sections."""
+    yield _HEAD
+    for name in EXPERIMENTS:
+        yield from _experiment(name, run(name, data, out))
+    yield _SEARCH_HEAD
+    for name in SEARCHES:
+        yield from _search(name, run(name, data, out))
+    yield from guidance_section(out)
+
+
+def run(name: str, data: Path, out: Path) -> Path:
+    """Walk through an experiment unless that was done; gives its folder."""
+    folder = out / name
+    if not (folder / "report.html").is_file():
+        compare(builtin_experiment(name), folder, data=data, jobs=_JOBS, resume=folder.exists())
+    return folder
+
+
+def _experiment(name: str, folder: Path) -> Iterator[str]:
+    experiment, scores = builtin_experiment(name), _scores(folder)
+    yield f"## {name}\n"
+    yield f"{experiment.about.strip()}\n"
+    attrs = scores.attrs
+    yield (
+        f"Trained on {attrs['train_period']}, validated on {attrs['validation_period']}, tested on "
+        f"{attrs['test_period']}; {attrs['cells_scored']} cells; weather ahead: {attrs['weather']}; soil moisture "
+        f"{attrs['latency_days']} day(s) old.\n"
+    )
+    for target in scores["target"].to_numpy():
+        if scores.sizes["target"] > 1:
+            yield f"**{target}**\n"
+        yield markdown_leads(scores, str(target))
+    yield from (f"- {sentence}" for sentence in verdict(scores))
+    yield ""
+
+
+def _search(name: str, folder: Path) -> Iterator[str]:
+    experiment, scores = builtin_experiment(name), _scores(folder)
+    target = str(scores["target"].to_numpy()[0])
+    table = summarise(scores).xs(target, level="target")
+    leads = [lead for lead in _SHOWN_LEADS if lead in scores["lead"]]
+    yield f"### {name}\n"
+    yield f"{experiment.about.strip()}\n"
+    yield (
+        "| Run | differs by | " + " | ".join(f"{lead} d" for lead in leads) + " | CRPS, mean of days | cover of 90 % |"
+    )
+    yield "|:--|:--|" + "--:|" * (len(leads) + 2)
+    for label in scores["model"].to_numpy():
+        of_model = table.xs(label, level="model")
+        values = [f"{of_model['ratio_median'][lead]:.3f}" for lead in leads]
+        covered = of_model["coverage_90_mean"].mean()
+        values += [f"{of_model['crps_median'].mean():.5f}", f"{covered:.3f}" if np.isfinite(covered) else "–"]
+        keys = experiment.runs.get(str(label))
+        name = f"*{label}*" if keys is None else label
+        what = "" if keys is None else f"`{json.dumps(keys)}`" if keys else "the first row"
+        yield f"| {name} | {what} | " + " | ".join(values) + " |"
+    yield ""
+
+
+def _scores(folder: Path) -> xr.Dataset:
+    return open_artifact(folder / "scores" / "scores.nc", "scores").load()
