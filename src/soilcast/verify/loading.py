@@ -21,7 +21,7 @@ are, so groups begin at multiples of this, whatever the block."""
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Models:
     """One target of some cells, and what each model forecasts of it.
 
     Parameters
@@ -34,22 +34,32 @@ class Loaded:
         Label -> ``(cell, issue day, lead)`` [m3 m-3]: the forecasts, then the baselines.
     quantiles
         Label -> ``(cell, issue day, lead, quantile)`` [m3 m-3] of the forecasts that have them.
-    signs
-        Reading of the water balance -> dW_t ``(cell, day)`` of `Case.days`; under ``NAME_masked`` that of Eq. 13.
-    driest, wettest
-        See `Aligned`.
     """
 
     target: str
     history: npt.NDArray[np.float32]
     central: Mapping[str, Floats]
     quantiles: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Loaded(Models):
+    """`Models`, and what else their metrics are computed from.
+
+    Parameters
+    ----------
+    signs
+        Reading of the water balance -> dW_t ``(cell, day)`` of `Case.days`; under ``NAME_masked`` that of Eq. 13.
+    driest, wettest
+        See `Aligned`.
+    """
+
     signs: Mapping[str, Signs]
     driest: Floats
     wettest: Floats
 
 
-def load_target(case: Case, opened: Opened, target: str, cells: slice) -> Loaded:
+def load_models(case: Case, opened: Opened, target: str, cells: slice) -> Models:
     """Read one target of some cells, which begin at a multiple of `GROUP`, and what each model forecasts of it.
 
     Raises
@@ -64,9 +74,22 @@ def load_target(case: Case, opened: Opened, target: str, cells: slice) -> Loaded
         for label, forecast in opened.forecasts.items()
         if case.levels_of(label, target)
     }
-    signs = balance_signs(case.readings[target], opened.cube, cells, history, case.days)
     made = _baselines(case, history, opened.cube["time"].to_numpy())
-    return Loaded(target, history, stored | made, quantiles, signs, *extreme_days(history[:, case.test]))
+    return Models(target, history, stored | made, quantiles)
+
+
+def load_target(case: Case, opened: Opened, target: str, cells: slice) -> Loaded:
+    """Do what `load_models` does, and read what else the metrics need.
+
+    Raises
+    ------
+    SoilcastError
+        Stored bytes are damaged.
+    """
+    models = load_models(case, opened, target, cells)
+    signs = balance_signs(case.readings[target], opened.cube, cells, models.history, case.days)
+    driest, wettest = extreme_days(models.history[:, case.test])
+    return Loaded(**vars(models), signs=signs, driest=driest, wettest=wettest)
 
 
 def align(case: Case, loaded: Loaded, lead: int) -> tuple[dict[str, Aligned], npt.NDArray[np.int64]]:

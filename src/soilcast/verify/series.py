@@ -9,7 +9,7 @@ import xarray as xr
 from soilcast.cube import read
 from soilcast.verify.case import Case, open_files
 from soilcast.verify.climate import CLIMATES, cells_in
-from soilcast.verify.loading import GROUP, load_target
+from soilcast.verify.loading import GROUP, load_models
 
 _QUANTILES = (0.1, 0.5, 0.9)
 _MOISTURE = {"units": "m3 m-3"}
@@ -76,7 +76,7 @@ def series_of(case: Case, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
             first = int(pick) // GROUP * GROUP
             cells = slice(first, min(first + GROUP, cube.sizes["cell"]))
             for t, target in enumerate(case.targets):
-                loaded = load_target(case, opened, target, cells)
+                loaded = load_models(case, opened, target, cells)
                 observed[t, p] = loaded.history[pick - first, case.test]
                 for m, (label, central) in enumerate(loaded.central.items()):
                     predicted[m, t, p] = central[pick - first]
