@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from soilcast.progress import progress_bar
 from soilcast.verify.dayblocks import DayBlocks
@@ -95,8 +95,8 @@ def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = (of_days + of_seeds) ** 2 / (of_days**2 / (blocks - 1) + of_seeds**2 / max(seeds - 1, 1))
         error = np.sqrt(of_days + of_seeds)
-        p = 2 * stats.t.sf(np.abs(value) / error, freedom)
-        reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+        p = 2 * special.stdtr(freedom, -np.abs(value) / error)
+        reach = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
     return Estimate(value, value - reach, value + reach, np.asarray(p))
 
 
@@ -105,7 +105,7 @@ def interval_over_seeds(values: Array) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, np.nan, np.nan
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    reach = float(special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return mean, mean - reach, mean + reach
 
 
@@ -163,6 +163,8 @@ def judge_field(estimate: Estimate, metric: str, area: Array) -> FieldTest:
     tested = np.isfinite(estimate.p) & (area > 0)
     declared = np.zeros(len(tested), dtype=np.bool_)
     if tested.any():
+        from scipy import stats  # takes a second to import, which evaluations without tests need not wait for
+
         declared[tested] = stats.false_discovery_control(estimate.p[tested]) <= FALSE_DISCOVERIES
     gained = estimate.value * gain(metric)
     better, worse = declared & (gained > 0), declared & (gained < 0)
