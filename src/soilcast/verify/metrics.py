@@ -18,7 +18,9 @@ from soilcast.verify.probabilistic import crps_of_quantiles, is_covered
 from soilcast.water import physical_consistency
 
 _FEWEST_DAYS = 2  # as in `score_cells`
-_ROWS = ("model", "target", "lead", "cell")
+ROWS = ("model", "target", "lead")
+"""What each score of a cell is of."""
+
 _TAKEN = (
     "days area climate_zone is_baseline reliability rank_histogram pick_cell observed predicted predicted_quantile "
     "precipitation difference area_better area_worse model target lead cell quantile bin day time row reference lat lon"
@@ -106,7 +108,7 @@ def metrics_of(scores: xr.Dataset) -> dict[str, Metric]:
     """
     found = {name: metric for name, metric in METRICS.items() if name in scores.data_vars}
     for name, values in scores.data_vars.items():
-        if values.dims == _ROWS and name not in found:
+        if values.dims == (*ROWS, "cell") and name not in found:
             found[str(name)] = _unregistered(str(name), values)
     return found
 

@@ -21,12 +21,11 @@ from soilcast.verify.blocks import BINS, BlockScores
 from soilcast.verify.case import Case
 from soilcast.verify.comparison import DIMS as COMPARED
 from soilcast.verify.entry import Entry
-from soilcast.verify.metrics import metrics_of
+from soilcast.verify.metrics import ROWS, metrics_of
 from soilcast.verify.series import pick_cells, series_of
 from soilcast.verify.summary import summarise
 
-_ROWS = ("model", "target", "lead")
-_ABOUT_CELLS = ("area", "climate_zone")
+ABOUT_CELLS = ("area", "climate_zone")
 _CARRIED = ("content", "train_period", "validation_period", "test_period", "cube_sha256")
 _SCORED_ON = (
     "cell-issue-days on which the observation, every forecast and every baseline are there, of each target and lead"
@@ -56,7 +55,7 @@ def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
     if not scored:
         raise SoilcastError(f"{entries[0].path}: no cell has two days to score: choose a longer test period")
     variables: dict[str, Any] = {
-        name: ((*_ROWS, "cell"), joined.metrics[name], metric.attributes) for name, metric in case.measured.items()
+        name: ((*ROWS, "cell"), joined.metrics[name], metric.attributes) for name, metric in case.measured.items()
     }
     days = {"long_name": "number of issue days scored", "units": "1"}
     variables["days"] = (("target", "lead", "cell"), joined.days, days)
@@ -83,7 +82,7 @@ def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
     )
     about = {"long_name": "whether the model is a baseline"}
     scores["is_baseline"] = ("model", np.array([label in BASELINES for label in case.models]), about)
-    for name in _ABOUT_CELLS:
+    for name in ABOUT_CELLS:
         if name in cube:
             scores[name] = ("cell", read(cube, name), cube[name].attrs)
     return scores.assign(series_of(case, pick_cells(scores), cube))
@@ -138,10 +137,10 @@ def _calibration(case: Case, joined: BlockScores) -> dict[str, Any]:
     """Reliability and rank histograms: shares of all cell-days, which weigh by area."""
     weight = joined.weight.sum(axis=-1)[..., np.newaxis]
     ranks = {"long_name": "share of observations by the probability integral transform", "units": "1"}
-    shares = {"rank_histogram": ((*_ROWS, "bin"), joined.ranks.sum(axis=-1) / weight, ranks)}
+    shares = {"rank_histogram": ((*ROWS, "bin"), joined.ranks.sum(axis=-1) / weight, ranks)}
     if case.all_levels:
         below = {"long_name": "share of observations at or below the quantile", "units": "1"}
-        shares["reliability"] = ((*_ROWS, "quantile"), joined.below.sum(axis=-1) / weight, below)
+        shares["reliability"] = ((*ROWS, "quantile"), joined.below.sum(axis=-1) / weight, below)
     return shares
 
 
@@ -155,7 +154,7 @@ def _weather(entries: Sequence[Entry]) -> str:
 
 def _cell_tables(scores: xr.Dataset) -> Iterator[pd.DataFrame]:
     """Scores as a table of one row per model, target, lead and cell, model by model and target by target."""
-    about = [name for name in ("cell", "cell_name", "lat", "lon", *_ABOUT_CELLS) if name in scores.variables]
+    about = [name for name in ("cell", "cell_name", "lat", "lon", *ABOUT_CELLS) if name in scores.variables]
     leads, cells = scores.sizes["lead"], scores.sizes["cell"]
     places = {name: np.tile(scores[name].to_numpy(), leads) for name in about}
     for m, model in enumerate(scores["model"].to_numpy()):

@@ -9,9 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from soilcast.verify.metrics import metrics_of
-
-_ROWS = ("model", "target", "lead")
+from soilcast.verify.metrics import ROWS, metrics_of
 
 
 def summarise(scores: xr.Dataset) -> pd.DataFrame:
@@ -29,7 +27,7 @@ def summarise(scores: xr.Dataset) -> pd.DataFrame:
     defined. Cells on which a metric is NaN are left out of that metric; without any left its mean and median are NaN.
     """
     area = scores["area"].to_numpy()
-    labels: list[pd.Index[Any]] = [pd.Index(scores[dim].to_numpy(), name=dim) for dim in _ROWS]
+    labels: list[pd.Index[Any]] = [pd.Index(scores[dim].to_numpy(), name=dim) for dim in ROWS]
     index = pd.MultiIndex.from_product([one if one.dtype.kind in "iu" else one.astype(str) for one in labels])
     baseline = scores["is_baseline"].to_numpy().astype(bool)
     columns: dict[str, object] = {
@@ -98,7 +96,7 @@ def weighted_medians(values: npt.NDArray[np.float64], weights: npt.NDArray[np.fl
 
 def _by_row(metric: xr.DataArray) -> npt.NDArray[np.float64]:
     """One row a model, target and lead, ``(row, cell)``."""
-    values: npt.NDArray[np.float64] = metric.transpose(*_ROWS, "cell").to_numpy()
+    values: npt.NDArray[np.float64] = metric.transpose(*ROWS, "cell").to_numpy()
     return values.reshape(-1, values.shape[-1])
 
 

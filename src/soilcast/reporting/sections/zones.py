@@ -13,8 +13,8 @@ from soilcast.reporting.artifacts import end_leads
 from soilcast.reporting.figures import DEEP, LOOK, canvas, draw_boxes, svg
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.sections.score_maps import SKILL_NOTE, mapped_models
-from soilcast.reporting.style import colours, pretty_units
-from soilcast.reporting.tables import head, shown
+from soilcast.reporting.style import colours
+from soilcast.reporting.tables import head, plain_head, shown
 from soilcast.reporting.wording import ahead, target_words
 from soilcast.verify.climate import CLIMATES, cells_in
 from soilcast.verify.metrics import METRICS
@@ -78,8 +78,7 @@ def zone_boxes(scores: xr.Dataset, metric: str, labels: list[str]) -> str | None
             axes.set_yscale("symlog", linthresh=1.0, linscale=1.0)
             axes.set_ylim(2 * lowest, 1.0)
             axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        units = pretty_units(METRICS[metric].units)
-        axes.set_ylabel(f"{head(metric)} [{units}]" if units else head(metric))
+        axes.set_ylabel(plain_head(metric))
         return svg(figure)
 
 
