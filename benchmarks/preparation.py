@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tests.era5_files import write_daily_globe
-from tests.landbench_tree import write_landbench_tree
 
 from benchmarks.measuring import show, timed, verdict
 from soilcast.cube import open_cube
 from soilcast.sources.planet.geography import geography
+from tests.helpers.era5_files import write_daily_globe
+from tests.helpers.landbench_tree import write_landbench_tree
 
 YEARS = (2018, 2019, 2020)
 TARGETS = {1.0: 40.0, 0.5: 240.0}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+from tests.helpers import SHARED
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

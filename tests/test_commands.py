@@ -18,11 +18,11 @@ import xarray as xr
 import yaml
 
 import soilcast
-from small import small_cube
 from soilcast import cli
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write
+from tests.helpers.small import small_cube
 
 QUICK = [
     "--set", "train.epochs=2", "--set", "train.validate_every=1",

@@ -14,7 +14,6 @@ import xarray as xr
 import yaml
 
 import soilcast
-from small import small_cube
 from soilcast import comparing
 from soilcast.comparing import compare
 from soilcast.cube import open_artifact
@@ -23,6 +22,7 @@ from soilcast.experiments import Experiment, builtin_experiment, load_experiment
 from soilcast.sources import SOURCES
 from soilcast.training import open_run
 from soilcast.water.config import TERM_SETS
+from tests.helpers.small import small_cube
 
 QUICK = {
     "train": {"epochs": 2, "validate_every": 1, "batches_per_epoch": 5},

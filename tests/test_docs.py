@@ -22,8 +22,8 @@ from soilcast.sources import SOURCES
 from soilcast.training.config import PRESETS, describe_keys
 from soilcast.training.losses import LOSSES
 from soilcast.verify import METRICS
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_PYTHON = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 

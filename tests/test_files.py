@@ -13,8 +13,7 @@ import pytest
 
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write, refuse_existing, sha256_of
-
-HERE = Path(__file__).parent
+from tests.helpers import ROOT
 
 # A child that tells when half is written, and then waits for its end.
 HALF_WRITTEN = """
@@ -35,7 +34,7 @@ SAVE = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from small import small_cube
+from tests.helpers.small import small_cube
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 cube = small_cube(60, 400)
@@ -200,7 +199,7 @@ def test_a_device_without_space_is_told_and_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_a_cube_that_outgrows_the_limit_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    ended = run(SAVE, tmp_path, HERE, 20_000)
+    ended = run(SAVE, tmp_path, ROOT, 20_000)
     assert ended.returncode == 0, ended.stderr
     zarr, netcdf = ended.stdout.splitlines()
     assert zarr.startswith(f"{tmp_path / 'cube.zarr'} grows larger than a file may be here")
@@ -209,10 +208,10 @@ def test_a_cube_that_outgrows_the_limit_is_told_and_leaves_nothing(tmp_path: Pat
 
 
 def test_a_full_disk_under_a_cube_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    ended = run(ON_A_TINY_DISK, tmp_path, HERE, 0, SAVE)
+    ended = run(ON_A_TINY_DISK, tmp_path, ROOT, 0, SAVE)
     told = "no space left on the disk of"
     if ended.returncode == 77:  # no disk may be mounted here: files that may not grow are the nearest real thing
-        ended = run(SAVE + 'print("left:", list(Path(sys.argv[1]).iterdir()))', tmp_path, HERE, 8000)
+        ended = run(SAVE + 'print("left:", list(Path(sys.argv[1]).iterdir()))', tmp_path, ROOT, 8000)
         told = "grows larger than a file may be here"
     assert ended.returncode == 0, ended.stderr
     zarr, netcdf, left = ended.stdout.splitlines()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import SETTINGS, read_golden, run_case
+from tests.helpers.golden import SETTINGS, read_golden, run_case
 
 _WEIGHTS = 1e-3
 _SOIL_MOISTURE = 1e-4  # [m3 m-3]

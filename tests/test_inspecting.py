@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from forecast_factory import LEADS, LEVELS, made_cube, made_forecast
 from soilcast.errors import SoilcastError
 from soilcast.inspecting import inspect
 from soilcast.verify import evaluate, summarise
+from tests.helpers.forecast_factory import LEADS, LEVELS, made_cube, made_forecast
 
 
 @pytest.fixture(scope="module")

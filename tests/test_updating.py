@@ -21,21 +21,19 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.era5_files import hourly_weather, write_daily_globe, write_present_netcdf
 
 import soilcast
-from landbench_plain import file_of, rewrite
-from preparing import content_of, read_at_a_time, small_tree
-from processes import Death, ends
-from small import few
 from soilcast.cube import appending, joining, open_cube, pieces, save_cube, store, stream
 from soilcast.cube.appending import locked_cube
 from soilcast.errors import SoilcastError
 from soilcast.sources import SOURCES
-from table_data import gridded_data, saved, write_recipe
-from updates import GIVEN, changes_of_update, fork_update, hard_links, made, save_made
-
-HERE = Path(__file__).parent
+from tests.helpers.era5_files import hourly_weather, write_daily_globe, write_present_netcdf
+from tests.helpers.landbench_plain import file_of, rewrite
+from tests.helpers.preparing import content_of, read_at_a_time, small_tree
+from tests.helpers.processes import Death, ends
+from tests.helpers.small import few
+from tests.helpers.table_data import gridded_data, saved, write_recipe
+from tests.helpers.updates import GIVEN, changes_of_update, fork_update, hard_links, made, save_made
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,77 @@
+"""Updates of cubes: a source that gives made cubes, and updates in processes of their own, which are killed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import xarray as xr
+
+import soilcast
+from soilcast.cube import appending, save_cube
+from tests.helpers.processes import Death, _changes, _executioner, _start, ends
+
+GIVEN: dict[str, xr.Dataset] = {}
+"""What the source `made` gives, by the path that it is asked for."""
+
+
+def made(paths: Sequence[Path]) -> xr.Dataset:
+    """Give a cube that a test has put into `GIVEN`."""
+    return GIVEN[str(paths[0])].copy()
+
+
+def save_made(cube: xr.Dataset, out: Path) -> Path:
+    """Save a cube as if `made` had prepared it."""
+    save_cube(cube, out, overwrite=True, source="made", paths=["before"], options={})
+    return out
+
+
+def hard_links(folder: Path, copy: Path) -> None:
+    """Give every file of a folder a second name in another one, as ``cp -al`` does."""
+    for file in sorted(folder.rglob("*")):
+        target = copy / file.relative_to(folder)
+        if file.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.hardlink_to(file)
+
+
+def fork_update(cube: Path, files: Sequence[Path], death: Death | None = None, *, steps: int = 1) -> BaseProcess:
+    """Start an update in a fork of a process that has imported everything already.
+
+    Parameters
+    ----------
+    cube, files
+        As `soilcast.update` takes them.
+    death
+        When it is killed: by changes of files in the folder of the cube.
+    steps
+        1 where the system has two folders change places at once, 2 as on one that cannot.
+    """
+    return _start(_update, cube, list(files), death, steps, None)
+
+
+def changes_of_update(cube: Path, files: Sequence[Path], noted: Path, *, steps: int = 1) -> list[str]:
+    """Update in such a fork, and give what it changes in the folder of the cube, in order: the numbers of a `Death`."""
+    assert ends(_start(_update, cube, list(files), None, steps, noted)) == 0
+    return noted.read_text().split()
+
+
+def _update(cube: Path, files: list[Path], death: Death | None, steps: int, noted: Path | None) -> None:
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill loses nothing that the system has
+    if steps == 2:
+        appending.atomic_swap = lambda one, other: False  # type: ignore[assignment]
+    if death is not None:
+        sys.addaudithook(_executioner(death, str(cube.parent)))
+    changes: list[str] = []
+    if noted is not None:
+        sys.addaudithook(
+            lambda event, given: changes.append(event) if _changes(event, given, str(cube.parent)) else None
+        )
+    soilcast.update(cube, files)
+    if noted is not None:
+        noted.write_text(" ".join(changes))

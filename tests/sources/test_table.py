@@ -1,0 +1,205 @@
+"""The source ``table``: whatever layout a file has, the same values arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import soilcast.sources
+from soilcast.cube import grid_of, open_cube, save_cube, to_grid
+from soilcast.sources.table import table
+from soilcast.sources.table.mapping import read_mapping
+from tests.helpers.table_data import as_csv, gridded_data, listed, saved, write_recipe
+
+MAPPINGS = Path(soilcast.sources.__file__).parent / "table" / "mappings"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Path]:
+    return partial(write_recipe, tmp_path)
+
+
+@pytest.fixture
+def gridded() -> xr.Dataset:
+    return gridded_data()
+
+
+def by_place(cube: xr.Dataset, name: str) -> dict[tuple[float, float], np.ndarray]:
+    values = cube[name].to_numpy()
+    return {(float(lat), float(lon)): row for lat, lon, row in zip(cube.lat, cube.lon, values, strict=True)}
+
+
+def test_regular_grid_with_units_and_sign(gridded, recipe, tmp_path):
+    cube = table([saved(gridded, tmp_path / "a.nc")], mapping=recipe())
+    assert cube.sizes == {"cell": 11, "time": 400, "grid_lat": 3, "grid_lon": 4}
+    grid = grid_of(cube)
+    assert grid is not None
+    assert grid.lon.tolist() == [-2, -1, 0, 1]
+    expected = {
+        "swvl1": gridded.sm / 100,
+        "t2m": gridded.temp + 273.15,
+        "e": -gridded.evap / 1000,
+        "tp": (gridded.rain + gridded.snow) / 1000,
+    }
+    for name, values in expected.items():
+        on_grid = to_grid(cube[name].load(), grid)
+        land = np.isfinite(gridded.sm).transpose("lat", "lon", "time")
+        np.testing.assert_allclose(on_grid, values.where(land).transpose("lat", "lon", "time"), rtol=2e-6, err_msg=name)
+    assert cube.slthick1.to_numpy() == pytest.approx(0.07)
+    assert cube.area.to_numpy() == pytest.approx(grid.cell_area)
+    assert cube.attrs["content"] == "random numbers"
+    assert cube.tp.attrs["origin"] == "a.nc: rain + snow"
+
+
+def test_every_layout_gives_the_same_values(gridded, recipe, tmp_path):
+    """One grid, as axes, as two-dimensional lat and lon, as a list, in Zarr 2 and 3, NetCDF-3, CSV, many files."""
+    at_places = {"cells__area": "equal"}
+    csv = (
+        at_places
+        | {"cells__name": "place"}
+        | {f"variables__{n}__unit": u for n, u in (("swvl1", "%"), ("e", "mm d-1"))}
+    )
+    csv |= {"variables__t2m": {"name": "temp", "unit": "degC"}}
+    whole = table([saved(gridded, tmp_path / "a.nc")], mapping=recipe())
+
+    lat2d, lon2d = xr.broadcast(gridded.lat, gridded.lon)
+    curvilinear = gridded.drop_vars(["lat", "lon"]).rename(lat="y", lon="x")
+    curvilinear = curvilinear.assign_coords(lat=(("y", "x"), lat2d.values), lon=(("y", "x"), lon2d.values))
+    yearly = [gridded.sel(time=str(year)) for year in (2002, 2001)]
+    frame = as_csv(gridded)
+    for place, rows in frame.groupby("place"):
+        (tmp_path / "cells").mkdir(exist_ok=True)
+        rows.drop(columns=["place", "lat", "lon"]).to_csv(tmp_path / "cells" / f"{place}.csv", index=False)
+    frame.drop_duplicates("place")[["place", "lat", "lon"]].to_csv(tmp_path / "places.csv", index=False)
+    frame.to_csv(tmp_path / "long.csv", index=False)
+    gridded.to_zarr(tmp_path / "three.zarr", zarr_format=3, consolidated=False)
+    gridded.to_zarr(tmp_path / "two.zarr", zarr_format=2)
+    gridded.to_netcdf(tmp_path / "old.nc", engine="scipy")
+    layouts = {
+        "curvilinear": ([saved(curvilinear, tmp_path / "b.nc")], at_places),
+        "list": ([saved(listed(gridded), tmp_path / "c.nc")], at_places),
+        "years": ([saved(part, tmp_path / f"{i}.nc") for i, part in enumerate(yearly)], {}),
+        "variables": (
+            [
+                saved(gridded[["sm", "evap"]], tmp_path / "sm.nc"),
+                saved(gridded[["temp", "rain", "snow"]], tmp_path / "t.nc"),
+            ],
+            {},
+        ),
+        "Zarr 3": ([tmp_path / "three.zarr"], {}),
+        "Zarr 2": ([tmp_path / "two.zarr"], {}),
+        "NetCDF-3": ([tmp_path / "old.nc"], {}),
+        "long CSV": ([tmp_path / "long.csv"], csv),
+        "CSV per cell": ([tmp_path / "cells", tmp_path / "places.csv"], csv),
+    }
+    for layout, (paths, changes) in layouts.items():
+        cube = table(paths, mapping=recipe(**changes))
+        assert cube.sizes["cell"] == 11, layout
+        for name in ("swvl1", "t2m", "e", "tp"):
+            found, expected = by_place(cube, name), by_place(whole, name)
+            assert found.keys() == expected.keys(), layout
+            for place, values in found.items():
+                np.testing.assert_allclose(values, expected[place], rtol=1e-6, err_msg=f"{layout} {name}")
+    assert table([tmp_path / "long.csv"], mapping=recipe(**csv)).cell_name.to_numpy()[0] == "101"
+
+
+def test_large_input_stays_lazy_until_saved(gridded, recipe, tmp_path):
+    cube = table([saved(gridded, tmp_path / "a.nc")], mapping=recipe())
+    assert all(cube[name].chunks is not None for name in ("swvl1", "t2m", "e", "tp"))
+    save_cube(cube, tmp_path / "cube")
+    xr.testing.assert_allclose(open_cube(tmp_path / "cube").load(), cube.load())
+
+
+def test_depth_of_water_is_divided_by_the_thickness(gridded, recipe, tmp_path):
+    gridded["sm"] = gridded.sm * 0.5
+    gridded.sm.attrs["units"] = "mm"
+    cube = table(
+        [saved(gridded, tmp_path / "a.nc")], mapping=recipe(variables__swvl1__thickness={"value": 10, "unit": "cm"})
+    )
+    expected = gridded.sm.stack(place=("lat", "lon")).isel(place=slice(1, None)).mean() / 100
+    assert float(cube.swvl1.mean()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_arithmetic_position_rules_period_and_missing_values(gridded, recipe, tmp_path):
+    gridded["deep"] = gridded.sm.expand_dims(depth=2, axis=1) * xr.DataArray([1.0, 0.5], dims="depth")
+    gridded["temp"] = gridded.temp.where(gridded.temp > -9, -9999)
+    mapping = recipe(
+        period="2001-12-31:2002-01-02",
+        missing=-9999,
+        cells__select={"mask": {"at_least": 3, "below": 7}},
+        variables__swvl2={"name": "deep", "at": {"depth": 1}, "unit": "%", "thickness": {"value": 0.2, "unit": "m"}},
+        variables__sro={
+            "name": "rain",
+            "add": ["snow", 2],
+            "subtract": "snow",
+            "multiply_by": {"value": 3},
+            "divide_by": "mask",
+            "unit": "mm",
+        },
+    )
+    cube = table([saved(gridded, tmp_path / "a.nc")], mapping=mapping)
+    assert cube.sizes["time"] == 3
+    assert cube.sizes["cell"] == 4
+    raw = gridded.sel(time=slice("2001-12-31", "2002-01-02"))
+    one = cube.isel(cell=cube.lat.to_numpy().tolist().index(50.0)).load()
+    here = raw.sel(lat=50, lon=1)
+    np.testing.assert_allclose(one.swvl2, here.sm / 200, rtol=1e-6)
+    np.testing.assert_allclose(one.sro, (here.rain + 2) * 3 / 3 / 1000, rtol=1e-6)
+    assert int(np.isnan(cube.t2m).sum()) == int((raw.temp.where((raw.mask >= 3) & (raw.mask < 7)) == -9999).sum())
+
+
+def test_template_is_a_mapping_and_so_it_is_with_every_comment_opened(tmp_path):
+    read_mapping(MAPPINGS / "template.yaml")
+    text = (MAPPINGS / "template.yaml").read_text().split("\n\n", 1)[1].replace("# ", "", 0)
+    lines = [line.replace("# ", "", 1) if line.lstrip().startswith("# ") else line for line in text.splitlines()]
+    (tmp_path / "opened.yaml").write_text("\n".join(lines))
+    assert len(read_mapping(tmp_path / "opened.yaml").variables) == 8
+
+
+@pytest.mark.shared
+def test_delaware_example(shared, tmp_path):
+    path = shared / "prms_delaware" / "prms_drb_daily_1979_1980.nc"
+    cube = table([path], mapping=MAPPINGS / "prms_delaware.yaml")
+    save_cube(cube, tmp_path / "cube")
+    cube = open_cube(tmp_path / "cube").load()
+    assert cube.sizes == {"cell": 652, "time": 641}
+    # The basin has about 33 000 km2, and the Catskills rise at its edge.
+    assert 2.5e10 < float(cube.area.sum()) < 3.5e10
+    assert 900 < float(cube.elevation.max()) < 1300
+    with xr.open_dataset(path, engine="h5netcdf") as raw:
+        raw = (
+            raw.isel(nhm_id=np.isin(raw.nhm_id, cube.cell_name.astype(int))).sel(time=slice("1979-04-01", None)).load()
+        )
+    stores = (
+        (raw.sm_total + raw.swe + raw.st_canopy + raw.st_imperv + raw.st_dprst).transpose("nhm_id", "time").to_numpy()
+    )
+    change = np.diff(stores, axis=1) / 1000
+    flows = (cube.tp - cube.e - cube.ro).to_numpy()[:, 1:]
+    assert np.abs(flows - change).max() < 2e-7
+    np.testing.assert_allclose(cube.ro, cube.sro + cube.ssro, atol=1e-8)
+    water = (cube.swvl1 * cube.slthick1 + cube.swvl2 * cube.slthick2).to_numpy()
+    np.testing.assert_allclose(water, (raw.sm_rechr + raw.sm_lower).T / 1000, atol=1e-7)
+
+
+@pytest.mark.shared
+def test_moselle_example(shared, tmp_path):
+    path = shared / "mhm_moselle" / "mhm_moselle_12km_daily_1990_1993.nc"
+    cube = table([path], mapping=MAPPINGS / "mhm_moselle.yaml").load()
+    assert cube.sizes == {"cell": 109, "time": 1461}
+    with xr.open_dataset(path, engine="h5netcdf") as raw:
+        soil = (raw.SWC_L01 + raw.SWC_L02 + raw.SWC_L03).to_numpy().reshape(1461, -1)
+        canopy = raw.interception.to_numpy().reshape(1461, -1)
+    land = np.isfinite(soil).any(axis=0)
+    water = sum(cube[f"swvl{i}"] * cube[f"slthick{i}"] for i in (1, 2, 3)).to_numpy()
+    np.testing.assert_allclose(water, soil[:, land].T / 1000, rtol=1e-5)
+    # States are means of the day: their change belongs to the second half of one day and the first of the next.
+    stores = water + cube.sd.to_numpy() + canopy[:, land].T / 1000
+    flows = (cube.tp - cube.e - cube.ro).to_numpy()
+    residual = (flows[:, 1:] + flows[:, :-1]) / 2 - np.diff(stores, axis=1)
+    assert np.abs(residual).mean() < 1.1e-4
+    assert abs(residual.mean()) < 2e-6
