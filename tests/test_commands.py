@@ -162,7 +162,7 @@ def test_help_names_every_command_and_every_key() -> None:
 @pytest.mark.slow
 def test_an_internal_fault_is_loud(walked: Path, tmp_path: Path) -> None:
     """What is no fault of the input must not be told as one: a broken install shows its traceback."""
-    code = "import soilcast.files as f; f._replace = None; import soilcast.cli as c; c.main()"
+    code = "import soilcast.files as f; f.disk_faults_told = None; import soilcast.cli as c; c.main()"
     command = [
         sys.executable,
         "-c",

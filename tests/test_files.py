@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_write, refuse_existing, sha256_of
+from soilcast.files import atomic_write, locked, refuse_existing, sha256_of
 from tests.helpers import ROOT
 
 # A child that tells when half is written, and then waits for its end.
@@ -27,6 +29,16 @@ with atomic_write(Path(sys.argv[1]), overwrite=True) as partial:
     else:
         partial.write_text("new")
     print("half", flush=True)
+    time.sleep(60)
+"""
+
+# A child that holds a lock until it is killed.
+LOCKED = """
+import sys, time
+from pathlib import Path
+from soilcast.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
     time.sleep(60)
 """
 
@@ -258,3 +270,42 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path, size: int) -> N
     data = os.urandom(size)
     (tmp_path / "file").write_bytes(data)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_lock_is_refused_while_it_is_held_and_free_when_its_holder_is_killed(tmp_path: Path, removed: bool) -> None:
+    file = tmp_path / "lock"
+    with subprocess.Popen([sys.executable, "-c", LOCKED, file], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(SoilcastError, match=r"^busy$"), locked(file, "busy"):
+            pytest.fail("two hold it")
+        if removed:  # as its holder does at the end
+            file.unlink()
+        child.kill()
+    with locked(file, "busy"), pytest.raises(SoilcastError, match=r"^busy$"), locked(file, "busy"):
+        pytest.fail("two hold it")
+
+
+def test_a_lock_that_was_removed_while_another_waited_for_it_is_made_anew(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    with locked(file):
+        waiting = subprocess.Popen([sys.executable, "-c", LOCKED, file], stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        file.unlink()
+    with waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "held\n"
+        assert file.exists()
+        with pytest.raises(SoilcastError, match=r"^busy$"), locked(file, "busy"):
+            pytest.fail("two hold it")
+        waiting.kill()
+
+
+def test_no_module_imports_what_windows_lacks() -> None:
+    lacking = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert lacking.isdisjoint(name.partition(".")[0] for name in names), file

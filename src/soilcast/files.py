@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,12 +55,12 @@ def atomic_write(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     with disk_faults_told(out):
         try:
-            _remove(partial)  # left by a process that was killed and had the same number, as they do in containers
+            remove(partial)  # left by a process that was killed and had the same number, as they do in containers
             out.parent.mkdir(parents=True, exist_ok=True)
             yield partial
             atomic_replace(partial, out, overwrite=overwrite)  # another command may have written it meanwhile
         finally:
-            _remove(partial)
+            remove(partial)
 
 
 def atomic_replace(made: Path, out: Path, *, overwrite: bool) -> None:
@@ -73,7 +74,22 @@ def atomic_replace(made: Path, out: Path, *, overwrite: bool) -> None:
     refuse_existing(out, overwrite=overwrite)
     with disk_faults_told(out):
         flush_to_disk(made)
-        _replace(made, out)
+        # Only a file can be renamed onto another in one step; a folder that cannot be swapped steps aside first.
+        aside = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+        remove(aside)
+        if out.is_dir() and made.is_dir() and atomic_swap(made, out):
+            made.rename(aside)
+        else:
+            if out.exists() and (out.is_dir() or made.is_dir()):
+                out.rename(aside)
+            try:
+                made.replace(out)
+            except BaseException:
+                if aside.exists() and not out.exists():
+                    aside.rename(out)
+                raise
+        flush_to_disk(out.parent, inside=False)
+        remove(aside)
 
 
 @contextmanager
@@ -140,9 +156,8 @@ def atomic_swap(one: Path, other: Path) -> bool:
     -------
     Whether that was done; if the system or the disk cannot do it, nothing has changed.
     """
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux; Python has no name for it
-    if rename is None:
-        return False
+    if sys.platform != "linux" or (rename := getattr(ctypes.CDLL(None), "renameat2", None)) is None:
+        return False  # Python has no name for it
     done: int = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
     return done == 0
 
@@ -163,22 +178,55 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def flush_folder(path: Path) -> None:
-    """Have the system write to the disk which names a folder holds."""
-    descriptor = os.open(path, os.O_RDONLY)
+def flush_to_disk(path: Path, *, inside: bool = True) -> None:
+    """Have the system write a file, or the names in a folder and all ``inside`` it, to the disk before this goes on."""
+    for file in (path, *(path.rglob("*") if inside else ())):
+        if os.name == "posix":  # Windows flushes nothing that is open for reading alone
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(file: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold a lock on a file, which the system lets go when the process ends, however that comes.
+
+    Parameters
+    ----------
+    file
+        Made if it is not there.
+    busy
+        What is said if another process holds it; None to wait until that has ended.
+
+    Raises
+    ------
+    SoilcastError
+        Another process holds it, or has just removed it with its folder.
+    """
+    from filelock import FileLock, Timeout  # takes longer to import than all that --help needs else
+
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        lock = FileLock(file).acquire(blocking=busy is None)
+    except (Timeout, FileNotFoundError) as error:
+        raise SoilcastError(busy or f"{file} was removed while it was waited for: run again") from error
+    with lock:
+        yield
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _user_error(error: OSError, out: Path) -> Exception:
@@ -191,41 +239,3 @@ def _user_error(error: OSError, out: Path) -> Exception:
     if error.errno in _NOT_THERE:
         return SoilcastError(f"{out} cannot be written ({error.strerror}): give another --out")
     return error
-
-
-def flush_to_disk(path: Path) -> None:
-    """Have the system write a file, or all of a folder, to the disk before this goes on."""
-    for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _replace(partial: Path, out: Path) -> None:
-    # Only a file can be renamed onto another in one step; with a folder on either side the old one steps aside first.
-    aside = out.with_name(f".{out.name}.replaced-{os.getpid()}")
-    _remove(aside)
-    if out.is_dir() and partial.is_dir() and atomic_swap(partial, out):
-        partial.rename(aside)
-        flush_folder(out.parent)
-        _remove(aside)
-        return
-    if out.exists() and (out.is_dir() or partial.is_dir()):
-        out.rename(aside)
-    try:
-        partial.rename(out)
-    except BaseException:
-        if aside.exists() and not out.exists():
-            aside.rename(out)
-        raise
-    _remove(aside)
-    flush_folder(out.parent)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        path.unlink()

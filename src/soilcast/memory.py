@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
-import resource
 from pathlib import Path
 
 from soilcast.errors import SoilcastError
@@ -28,9 +26,8 @@ def parse_bytes(text: str) -> int:
 
 
 def peak_memory() -> int:
-    """The most memory that this process has held so far [bytes]."""
-    # What the system counts as used goes on from the process that started this one, however large that was.
-    return highest_of(os.getpid()) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most memory that this process has held so far [bytes]; what it holds now where the system does not tell."""
+    return highest_of(os.getpid()) or held_memory()
 
 
 def highest_of(process: int) -> int:
@@ -45,5 +42,6 @@ def highest_of(process: int) -> int:
 
 def held_memory() -> int:
     """The memory that this process holds now [bytes]."""
-    pages = Path("/proc/self/statm")
-    return int(pages.read_text().split()[1]) * mmap.PAGESIZE if pages.is_file() else peak_memory()
+    import psutil  # --help needs no such thing
+
+    return int(psutil.Process().memory_info().rss)

@@ -53,11 +53,18 @@ def work_through(work: Mapping[Path, Work], jobs: int, ended: Ended) -> None:
             failure = _attempt(task)
             ended(name, SoilcastError(failure) if failure else None)
         return
+    if not hasattr(signal, "pthread_sigmask"):
+        raise SoilcastError("--jobs works on Linux and macOS alone: leave it out, and all is done one after the other")
     refuse_unguarded()
     with _noticed_stops() as stops:
         _work_in_processes(dict(work), jobs, ended, stops)
     if stops:
         raise KeyboardInterrupt
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def leave_stopped() -> NoReturn:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from soilcast.errors import SoilcastError
-from soilcast.files import refuse_existing
+from soilcast.files import locked, refuse_existing, remove
 
 _LOCK = "lock"
 
@@ -43,22 +41,23 @@ def locked_workplace(out: Path, *, overwrite: bool, resume: bool, keep: str) -> 
         Another process is making it, or something unfinished is there and it is not said what to do with it.
     """
     place = workplace_of(out)
-    refuse_existing(place, overwrite=True) if not place.exists() else _refuse_foreign(place)
+    if not place.exists():
+        refuse_existing(place, overwrite=True)
+    elif not place.is_dir() or (any(place.iterdir()) and not (place / _LOCK).is_file()):
+        raise SoilcastError(f"{place} is needed for work on this --out, but is not soilcast's: give another --out")
     place.mkdir(parents=True, exist_ok=True)
-    with _locked(place, out):
+    with _alone(place, out):
         if (place / keep).exists() and not resume and not overwrite:
             raise SoilcastError(
                 f"{place}: an earlier, unfinished work on {out} is there: go on with --resume, or start anew with "
                 "--overwrite"
             )
-        _remove_halves(out)
-        if not resume:
-            _empty(place)
+        _clear(out, None if resume else place)
         try:
             yield place
         finally:
             if not (place / keep).exists():
-                _remove_workplace(place)
+                _remove(out, place)
 
 
 def first_difference(mine: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
@@ -76,64 +75,40 @@ def clear_workplace(out: Path) -> None:
     """
     place = workplace_of(out)
     if (place / _LOCK).is_file():
-        with _locked(place, out):
-            _remove_halves(out)
-            _remove_workplace(place)
+        with _alone(place, out):
+            _remove(out, place)
     elif place.is_dir() and not any(place.iterdir()):
         place.rmdir()
 
 
-@contextmanager
-def _locked(place: Path, out: Path) -> Iterator[None]:
-    lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (place / _LOCK).stat()  # who held it until now may have removed it in the meantime
-        except (BlockingIOError, FileNotFoundError) as error:
-            raise SoilcastError(
-                f"{out}: another soilcast is at work on it: wait until that has ended, or give another --out"
-            ) from error
-        yield
-    finally:
-        os.close(lock)
-
-
-def _refuse_foreign(place: Path) -> None:
-    if not place.is_dir() or (any(place.iterdir()) and not (place / _LOCK).is_file()):
-        raise SoilcastError(f"{place} is needed for work on this --out, but is not soilcast's: give another --out")
-
-
 def take_back(out: Path) -> None:
     """Put back what had stepped aside for a new ``out``, if the process was killed before that came."""
-    aside = re.compile(rf"\.{re.escape(out.name)}\.replaced-\d+")
-    for found in sorted(out.parent.iterdir()) if out.parent.is_dir() else ():
-        if aside.fullmatch(found.name) and not out.exists():
+    for found in _left_beside(out, "replaced"):
+        if not out.exists():
             found.rename(out)
 
 
-def _remove_halves(out: Path) -> None:
-    """Remove what processes that were killed while they wrote ``out`` left beside it; who has the lock alone writes."""
-    half = re.compile(rf"\.{re.escape(out.name)}\.(partial|replaced)-\d+")
-    for found in out.parent.iterdir():
-        if half.fullmatch(found.name):
-            _remove(found)
+def _alone(place: Path, out: Path) -> AbstractContextManager[None]:
+    return locked(
+        place / _LOCK, f"{out}: another soilcast is at work on it: wait until that has ended, or give another --out"
+    )
 
 
-def _remove_workplace(place: Path) -> None:
-    # The lock last: without it, what a process leaves that is killed here would look like somebody else's folder.
-    _empty(place)
-    shutil.rmtree(place, ignore_errors=True)
+def _left_beside(out: Path, kinds: str) -> list[Path]:
+    """List what processes that were killed while they wrote ``out`` left beside it; who has the lock alone writes."""
+    left = re.compile(rf"\.{re.escape(out.name)}\.({kinds})-\d+")
+    return sorted(found for found in out.parent.glob(".*") if left.fullmatch(found.name))
 
 
-def _empty(place: Path) -> None:
-    for found in place.iterdir():
+def _clear(out: Path, place: Path | None) -> None:
+    """Remove what killed processes left beside ``out``, and what is in ``place`` but the lock."""
+    inside = place.iterdir() if place else ()
+    for found in (*_left_beside(out, "partial|replaced"), *inside):
         if found.name != _LOCK:
-            _remove(found)
+            remove(found)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _remove(out: Path, place: Path) -> None:
+    # The lock last: without it, what a process leaves that is killed here would look like somebody else's folder.
+    _clear(out, place)
+    shutil.rmtree(place, ignore_errors=True)

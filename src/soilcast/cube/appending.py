@@ -13,7 +13,7 @@ from soilcast.cube.store import complete_metadata, zarr_settings, zarr_to_netcdf
 from soilcast.cube.stream import PROGRESS, CubeStream, same_layout
 from soilcast.cube.writing import scheduler_of, write_missing
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_swap, atomic_write, disk_faults_told, flush_folder, flush_to_disk
+from soilcast.files import atomic_swap, atomic_write, disk_faults_told, flush_to_disk
 from soilcast.workplace import locked_workplace, workplace_of
 
 
@@ -130,7 +130,7 @@ def _put(store: Path, out: Path) -> None:
                 _aside(out).rename(out)
             raise
         shutil.rmtree(_aside(out))
-    flush_folder(out.parent)
+    flush_to_disk(out.parent, inside=False)
 
 
 def _recover(out: Path) -> None:

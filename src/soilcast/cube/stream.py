@@ -18,7 +18,7 @@ import zarr
 from soilcast.cube.pieces import Parts, blocks_of
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
 from soilcast.errors import SoilcastError
-from soilcast.files import flush_folder, flush_to_disk, link_or_copy, replace_file
+from soilcast.files import flush_to_disk, link_or_copy, replace_file
 from soilcast.workplace import first_difference
 
 PROGRESS = "cube.json"
@@ -168,7 +168,7 @@ class CubeStream:
         for file in chunks:
             flush_to_disk(file)
         for folder in {chunks[0].parents[1], *(file.parent for file in chunks)}:
-            flush_folder(folder)
+            flush_to_disk(folder, inside=False)
 
     def _create(
         self, skeleton: xr.Dataset, dynamic: Mapping[str, Mapping[str, Any]], identity: Mapping[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -17,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from soilcast.downloading.datasets import FORMATS
 from soilcast.downloading.requests import Piece
 from soilcast.errors import SoilcastError
-from soilcast.files import NO_ROOM, refuse_existing, replace_file
+from soilcast.files import NO_ROOM, locked, refuse_existing, replace_file
 from soilcast.schema import validate
 
 RECORD = "download.json"
+
+_LOCK = f".{RECORD}.lock"
 
 ENDINGS = (*FORMATS.values(), ".zip")
 """How the names of fetched files end."""
@@ -133,9 +134,13 @@ def folder_for(out: Path) -> Iterator[Record]:
         _refuse_other(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with _alone(out):
-            (out / f".{RECORD}.partial").unlink(missing_ok=True)
-            yield Record(out)
+        busy = f"{out}: another soilcast downloads into it: wait until that has ended, or give another --out"
+        with locked(out / _LOCK, busy):
+            try:
+                (out / f".{RECORD}.partial").unlink(missing_ok=True)
+                yield Record(out)
+            finally:
+                (out / _LOCK).unlink(missing_ok=True)
     except OSError as error:
         raise disk_fault(error, out) from error
     finally:
@@ -177,24 +182,7 @@ def _read(path: Path) -> dict[str, Entry]:
 def _refuse_other(out: Path) -> None:
     if not out.is_dir():
         raise SoilcastError(f"{out} is no folder: give another --out")
-    if not (out / RECORD).is_file() and any(found.name != f".{RECORD}.partial" for found in out.iterdir()):
+    if not (out / RECORD).is_file() and any(found.name not in (f".{RECORD}.partial", _LOCK) for found in out.iterdir()):
         raise SoilcastError(f"{out} is a folder with other things, not one that download made: give another --out")
     if not os.access(out, os.W_OK):
         raise SoilcastError(f"{out} cannot be written: give another --out")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SoilcastError(
-                f"{out}: another soilcast downloads into it: wait until that has ended, or give another --out"
-            ) from error
-        except OSError:
-            pass  # network file systems that cannot lock a folder; one process at a time is then the user's care
-        yield
-    finally:
-        os.close(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config
 from soilcast.training.run import RECORD, open_run
 from soilcast.verify.climate import CLIMATE_SETS
-from soilcast.workers import refuse_unguarded
+from soilcast.workers import refuse_unguarded, usable_cores
 from soilcast.workplace import workplace_of
 
 __all__ = ["reproduce"]
@@ -106,7 +105,7 @@ def reproduce(
     known = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
     tell(f"{len(runs)} runs, of which {len(known)} are there already")
     finished = _keep_resumable(out / "runs", known)
-    jobs = min(jobs or len(os.sched_getaffinity(0)), len(runs))
+    jobs = min(jobs or usable_cores(), len(runs))
     findings = Findings(cube, out / "runs", plans, quick, settings)
     with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, tell=tell) as scorer:
         forecasts, faults = train_and_forecast(

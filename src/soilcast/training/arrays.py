@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from soilcast.errors import SoilcastError
-from soilcast.files import FULL_DISK
+from soilcast.files import FULL_DISK, locked
 
 Array = npt.NDArray[Any]
 Allocate = Callable[[str, tuple[int, ...], npt.DTypeLike], Array]
 
 _COMPLETE = "complete.json"
 _PARTIAL = ".partial"
+_LOCK = ".lock"
 _DIGITS = 16
 """Of the hash of what arrays depend on, which names their folder."""
 
@@ -60,24 +59,13 @@ def make_arrays(
     text = json.dumps(identity, sort_keys=True)
     place = folder / hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
     if not (place / _COMPLETE).is_file():
-        with _alone_in(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / _LOCK):
+            for left in folder.glob(f".{'[0-9a-f]' * _DIGITS}{_PARTIAL}"):  # by processes that were killed
+                shutil.rmtree(left)
             if not (place / _COMPLETE).is_file():  # else another process has made the same meanwhile
                 _fill_files(place, identity, fill)
     return _open(place, low_memory=low_memory)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process fills files here, and remove what those left that were killed while they did."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in folder.glob(f".{'[0-9a-f]' * _DIGITS}{_PARTIAL}"):
-            shutil.rmtree(left)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _fill_files(place: Path, identity: Mapping[str, Any], fill: Callable[[Allocate], Any]) -> None:
@@ -129,19 +117,21 @@ def _open(place: Path, *, low_memory: bool) -> dict[str, Array]:
 def forget_pages(arrays: Iterable[npt.NDArray[np.generic]], *, write: bool = False) -> None:
     """Let go of the memory that mapped arrays were read or written through; the files keep what it held."""
     for array in arrays:
-        mapping = _mapping_of(array)
-        if mapping is not None:
-            if write:
-                mapping.flush()
-            mapping.madvise(mmap.MADV_DONTNEED)
+        if write and (mapping := _mapping_of(array)) is not None:
+            mapping.flush()
+        _advise(array, "MADV_DONTNEED")
 
 
 def _page_by_page(array: Array) -> Array:
     """Have the system read and write a mapped array in small pieces: else one value may bring 2 MiB around it along."""
-    mapping = _mapping_of(array)
-    if mapping is not None:
-        mapping.madvise(mmap.MADV_RANDOM)
+    _advise(array, "MADV_RANDOM")
     return array
+
+
+def _advise(array: npt.NDArray[np.generic], advice: str) -> None:
+    mapping = _mapping_of(array)
+    if mapping is not None and hasattr(mmap, advice):  # not on Windows
+        mapping.madvise(getattr(mmap, advice))
 
 
 def _mapping_of(array: npt.NDArray[np.generic]) -> mmap.mmap | None:

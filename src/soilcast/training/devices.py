@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
+from soilcast.workers import usable_cores
+
 
 def choose_device(wanted: str) -> torch.device:
     """Choose the device of a config's ``train.device``; without a GPU it is the CPU, which is said where one was asked.
@@ -29,7 +31,7 @@ def choose_device(wanted: str) -> torch.device:
 def torch_threads(threads: int) -> Iterator[int]:
     """Use this number of threads (0: the cores at hand, at most 4, where a batch of 64 stops to gain), then go back."""
     before = torch.get_num_threads()
-    chosen = threads or min(len(os.sched_getaffinity(0)), 4)
+    chosen = threads or min(usable_cores(), 4)
     torch.set_num_threads(chosen)
     try:
         yield chosen

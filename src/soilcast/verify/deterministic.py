@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from soilcast.workers import usable_cores
 
 # Cell-days that a thread works on at a time: its three float64 buffers (3 MiB) stay in the processor's cache, and each
 # step lasts long enough that the threads seldom wait for one another's hold on the interpreter.
@@ -59,7 +60,7 @@ def score_cells(
     moments = _Moments.empty(cells)
     rows = max(1, _BLOCK // max(days, 1))
     blocks = list(_slices(cells, rows))
-    workers = max(1, min(threads or _processors(), len(blocks)))
+    workers = max(1, min(threads or min(usable_cores(), _MOST_THREADS), len(blocks)))
 
     def work(share: int) -> None:
         buffers = tuple(np.empty((rows, days), dtype=np.float64) for _ in range(3))
@@ -164,8 +165,3 @@ def _from_moments(m: _Moments) -> dict[str, Cells]:
 
 def _slices(total: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, total)) for start in range(0, total, step))
-
-
-def _processors() -> int:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, _MOST_THREADS)
