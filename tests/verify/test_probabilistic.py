@@ -9,17 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import gamma, norm
 from scores.continuous import quantile_interval_score, quantile_score
-from scores.probability import PitFcstAtObs, crps_for_ensemble, rank_histogram
+from scores.probability import PitFcstAtObs, crps_for_ensemble
 
 from soilcast.verify.probabilistic import (
-    crps_of_ensemble,
     crps_of_quantiles,
     is_at_or_below,
     is_covered,
     level_weights,
     pinball_loss,
     pit_shares,
-    rank_shares,
 )
 
 LEVELS = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
@@ -124,7 +122,6 @@ def test_crps_of_equal_quantiles_is_the_absolute_error(seed):
     observed, point = rng.random(10), rng.random(10)
     found = crps_of_quantiles(observed, np.repeat(point[:, None], len(LEVELS), axis=1), LEVELS)
     np.testing.assert_allclose(found, np.abs(observed - point), atol=1e-15)
-    np.testing.assert_allclose(crps_of_ensemble(observed, point[:, None]), np.abs(observed - point), atol=1e-15)
 
 
 @settings(deadline=None)
@@ -140,30 +137,6 @@ def test_no_other_quantiles_than_the_true_ones_score_better(seed):
     assert best <= other + 1e-12
 
 
-@pytest.mark.parametrize(("fair", "method"), [(False, "ecdf"), (True, "fair")])
-def test_crps_of_an_ensemble_is_that_of_scores(fair, method):
-    observed, members = made(3, rounded=True)
-    members[0], members[1, 1:] = np.nan, np.nan
-    members = np.random.default_rng(0).permuted(members, axis=1)
-    expected = crps_for_ensemble(*labelled(observed, members), "member", method=method, preserve_dims="all")
-    np.testing.assert_allclose(crps_of_ensemble(observed, members, fair=fair), expected, atol=1e-14)
-
-
-def test_crps_of_two_members_by_hand():
-    observed, members = np.array([0.3]), np.array([[0.4, 0.2]])
-    np.testing.assert_allclose(crps_of_ensemble(observed, members), 0.1 - 0.2 / 4)
-    np.testing.assert_allclose(crps_of_ensemble(observed, members, fair=True), 0.1 - 0.2 / 2, atol=1e-15)
-    assert np.isnan(crps_of_ensemble(observed, members[:, :1], fair=True)).all()
-
-
-def test_the_fair_score_does_not_depend_on_the_number_of_members():
-    rng = np.random.default_rng(4)
-    observed = rng.standard_normal(40_000)
-    by_size = [crps_of_ensemble(observed, rng.standard_normal((40_000, size)), fair=True).mean() for size in (2, 10)]
-    np.testing.assert_allclose(by_size, 1 / np.sqrt(np.pi), rtol=0.02)
-    assert crps_of_ensemble(observed, rng.standard_normal((40_000, 2))).mean() > 1.3 / np.sqrt(np.pi)
-
-
 def test_coverage_and_reliability_count_the_limits_as_inside():
     observed = np.array([0.2, 0.3, 0.31, 0.1, np.nan, 0.2])
     low, high = np.full(6, 0.2), np.array([0.3, 0.3, 0.3, 0.3, 0.3, np.nan])
@@ -171,21 +144,6 @@ def test_coverage_and_reliability_count_the_limits_as_inside():
     found = is_at_or_below(observed, np.stack([low, high], axis=1))
     np.testing.assert_array_equal(found[:, 0], [1, 0, 0, 1, np.nan, 1])
     np.testing.assert_array_equal(found[:, 1], [1, 1, 0, 1, np.nan, np.nan])
-
-
-def test_ranks_by_hand():
-    members = np.array([0.2, 0.3, 0.3])
-    found = rank_shares(np.array([0.1, 0.25, 0.3, 0.4]), np.tile(members, (4, 1)))
-    np.testing.assert_allclose(found, [[1, 0, 0, 0], [0, 1, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3], [0, 0, 0, 1]])
-
-
-@pytest.mark.filterwarnings("ignore:Encountered a NaN")
-def test_rank_histogram_is_that_of_scores():
-    observed, members = made(5, cases=400, rounded=True)
-    shares = rank_shares(observed, np.random.default_rng(0).permuted(members, axis=1))
-    expected = rank_histogram(*labelled(observed, members), "member")
-    np.testing.assert_allclose(np.nanmean(shares, axis=0), expected, atol=1e-12)
-    np.testing.assert_allclose(shares.sum(axis=1)[np.isfinite(shares).all(axis=1)], 1.0)
 
 
 def test_the_transform_by_hand():
@@ -234,7 +192,6 @@ def test_an_observation_that_equals_all_quantiles_tells_nothing():
     [
         lambda y, q: pinball_loss(y, q, LEVELS).sum(axis=-1),
         lambda y, q: crps_of_quantiles(y, q, LEVELS),
-        lambda y, q: rank_shares(y, q).sum(axis=-1),
         lambda y, q: pit_shares(y, q, LEVELS).sum(axis=-1),
     ],
 )

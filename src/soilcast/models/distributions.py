@@ -220,11 +220,6 @@ class CMAL:
         means = one.mu + one.b * (1 - 2 * one.tau) / (one.tau * (1 - one.tau))
         return (one.log_weight.exp() * means).sum(-1)
 
-    def cdf(self, raw: Tensor, error: Tensor) -> Tensor:
-        """Give the probability of an error at most as large, ``(...)``, from ``(..., P)`` and ``(...)``."""
-        below, _, _ = _tails(self.mixture(raw), error.unsqueeze(-1))
-        return below
-
     @torch.no_grad()
     def quantiles(self, raw: Tensor, levels: npt.ArrayLike) -> Tensor:
         """See `Distribution`: by inverting the distribution function; without gradients."""

@@ -50,25 +50,6 @@ def reference_positions(days: Days, valid_day: np.datetime64, window: int = WIND
     return known_years
 
 
-def reference_values(
-    values: npt.NDArray[np.floating], days: Days, valid_day: np.datetime64, window: int = WINDOW
-) -> Reference:
-    """Observed values of the days around a date in every year.
-
-    Parameters
-    ----------
-    values
-        ``(cell, time)`` [m3 m-3], NaN where missing.
-    days, valid_day, window
-        See `reference_positions`.
-
-    Returns
-    -------
-    ``(cell, year, 2 window + 1)`` [m3 m-3], NaN where the day is missing or not in the record.
-    """
-    return gather(values, reference_positions(days, valid_day, window))
-
-
 def gather(values: npt.NDArray[np.floating], positions: Positions) -> Reference:
     """Values ``(cell, year, day)`` at positions ``(year, day)`` along the time of ``(cell, time)``; NaN at -1."""
     if not positions.size:

@@ -1,4 +1,4 @@
-"""How good a probabilistic forecast is: kernels for quantiles and ensembles, one value a forecast."""
+"""How good a probabilistic forecast is: kernels for quantiles, one value a forecast."""
 
 from __future__ import annotations
 
@@ -82,41 +82,6 @@ def crps_of_quantiles(observed: Floats, quantiles: Floats, levels: Array) -> Arr
     return np.asarray(np.vecdot(pinball_loss(observed, quantiles, levels), 2 * level_weights(levels)))
 
 
-def crps_of_ensemble(observed: Floats, members: Floats, *, fair: bool = False) -> Array:
-    """Continuous ranked probability score of an ensemble: mean |x_i - y| - sum_ij |x_i - x_j| / (2 M^2).
-
-    Parameters
-    ----------
-    observed
-        ``(...)``, NaN where missing.
-    members
-        ``(..., member)``, in the unit of ``observed``; missing ones (NaN) are left out.
-    fair
-        Divide the second sum by 2 M (M - 1) instead: the score that endlessly many such members would get on average.
-
-    Returns
-    -------
-    ``(...)``, in the unit of ``observed``; NaN where the observation or every member is missing, and the fair one of
-    a single member.
-
-    References
-    ----------
-    Gneiting and Raftery (2007), doi:10.1198/016214506000001437; Ferro (2014), doi:10.1002/qj.2270.
-    """
-    ordered = np.sort(_real(members), axis=-1)  # missing ones come last
-    there = np.isfinite(ordered)
-    count = there.sum(axis=-1)
-    known = np.where(there, ordered, 0.0)
-    apart = np.where(there, np.abs(ordered - np.expand_dims(_real(observed), -1)), 0.0).sum(axis=-1)
-    # Of the pairs i < j of ordered members, the sum of x_j - x_i counts x_i (i - 1) times up and (M - i) times down.
-    rank = np.arange(1, ordered.shape[-1] + 1)
-    spread = ((2 * rank - 1 - np.expand_dims(count, -1)) * known).sum(axis=-1)
-    pairs = count * (count - 1) if fair else count**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        score = apart / count - spread / pairs
-    return np.where(np.isfinite(_real(observed)), score, np.nan)
-
-
 def is_at_or_below(observed: Floats, quantiles: Floats) -> Array:
     """Tell whether the observation is at most each quantile: of a reliable forecast its mean is the level.
 
@@ -152,33 +117,6 @@ def is_covered(observed: Floats, low: Floats, high: Floats) -> Array:
     return np.where(there, (lower <= y) & (y <= upper), np.nan)
 
 
-def rank_shares(observed: Floats, members: Floats) -> Array:
-    """Rank of the observation among the members, from below all to above all, as shares that sum to 1.
-
-    Observations are rounded, and where one equals members it may be on either side of them: the ranks that are
-    possible get equal shares, so that the mean over reliable forecasts is flat and no chance is drawn.
-
-    Parameters
-    ----------
-    observed
-        ``(...)``, NaN where missing.
-    members
-        ``(..., member)`` in any order; NaN where missing.
-
-    Returns
-    -------
-    ``(..., member + 1)``; NaN where the observation or any member is missing.
-
-    References
-    ----------
-    Hamill (2001), doi:10.1175/1520-0493(2001)129<0550:IORHFV>2.0.CO;2.
-    """
-    lowest, highest, there = _ranks(observed, members)
-    rank = np.arange(members.shape[-1] + 1)
-    shares = ((lowest <= rank) & (rank <= highest)) / (highest - lowest + 1)
-    return np.where(there, shares, np.nan)
-
-
 def pit_shares(observed: Floats, quantiles: Floats, levels: Array, bins: int = 10) -> Array:
     """Where the observation lies in the forecast distribution, from 0 to 1, as shares of bins that sum to 1.
 
@@ -207,20 +145,12 @@ def pit_shares(observed: Floats, quantiles: Floats, levels: Array, bins: int = 1
     Czado et al. (2009), doi:10.1111/j.1541-0420.2009.01191.x, the non-randomised transform.
     """
     edges = np.concatenate([[0.0], levels, [1.0]])
-    lowest, highest, there = _ranks(observed, quantiles)
-    lower, upper = edges[lowest], edges[highest + 1]
+    y, x = np.expand_dims(_real(observed), -1), _real(quantiles)
+    there = np.isfinite(y) & np.isfinite(x).all(axis=-1, keepdims=True)
+    lower, upper = edges[(x < y).sum(axis=-1, keepdims=True)], edges[(x <= y).sum(axis=-1, keepdims=True) + 1]
     limits = np.arange(bins + 1) / bins
     inside = np.minimum(upper, limits[1:]) - np.maximum(lower, limits[:-1])
     return np.where(there, np.maximum(inside, 0.0) / (upper - lower), np.nan)
-
-
-def _ranks(
-    observed: Floats, members: Floats
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Lowest and highest rank that the observation may have, 0 .. members, and whether all are there, ``(..., 1)``."""
-    y, x = np.expand_dims(_real(observed), -1), _real(members)
-    there = np.isfinite(y) & np.isfinite(x).all(axis=-1, keepdims=True)
-    return (x < y).sum(axis=-1, keepdims=True), (x <= y).sum(axis=-1, keepdims=True), there
 
 
 def _real(values: Floats) -> Array:
