@@ -16,9 +16,8 @@ from soilcast.forecasting.request import OpenedRequest, Request
 from soilcast.training import Config
 from soilcast.training.build import build_networks
 from soilcast.training.devices import torch_threads
-from soilcast.training.normalise import Scaling
 from soilcast.training.run import Run
-from soilcast.training.soil_statistics import SoilStatistics
+from soilcast.training.statistics import Scaling, Statistics
 
 PLAIN = "nn.LSTM, cell after cell"
 
@@ -36,9 +35,9 @@ def made(cells: int, days: int) -> tuple[Run, xr.Dataset]:
     scalings = {
         name: Scaling(np.zeros(cells), np.ones(cells)) for name in (*PAPER_DYNAMIC, config.task.target, *PAPER_STATIC)
     }
-    statistics = SoilStatistics(np.ones((cells, 1, 1)), np.ones((cells, 1)))
+    statistics = Statistics(scalings, np.ones((cells, 1, 1)), np.ones((cells, 1)))
     networks, usable = build_networks(config), np.ones(cells, dtype=bool)
-    return Run(config, networks, scalings, statistics, lat, lon, usable, {}, []), cube
+    return Run(config, networks, statistics, lat, lon, usable, {}, []), cube
 
 
 def main() -> None:

@@ -215,14 +215,14 @@ def test_a_forecast_is_what_the_network_makes_of_the_seven_days_before(folder: P
     cell, day = 3, 500
     task = run.config.task
     seen = [
-        run.scalings[name].of_cells(slice(cell, cell + 1)).normalise(cube[name][cell : cell + 1].to_numpy())
+        run.statistics.scalings[name].of_cells(slice(cell, cell + 1)).normalise(cube[name][cell : cell + 1].to_numpy())
         for name in task.dynamic
     ]
-    fixed = [run.scalings[name].normalise(cube[name].to_numpy())[cell] for name in task.static]
+    fixed = [run.statistics.scalings[name].normalise(cube[name].to_numpy())[cell] for name in task.static]
     window = np.stack([np.concatenate([[one[0, step] for one in seen], fixed]) for step in range(day - 7, day)])
     with torch.inference_mode():
         output = run.networks[0](torch.tensor(window[None], dtype=torch.float32)).item()
-    scaling = run.scalings["swvl1"]
+    scaling = run.statistics.scalings["swvl1"]
     expected = output * scaling.scale[cell] + scaling.offset[cell]
     position = int(np.flatnonzero(result["valid_time"].to_numpy()[:, 0] == cube["time"].to_numpy()[day])[0])
     assert float(result["swvl1"][cell, position, 0]) == pytest.approx(expected, abs=1e-6)

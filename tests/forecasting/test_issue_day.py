@@ -119,11 +119,12 @@ def test_a_forecast_is_what_the_network_makes_of_what_is_known(folder: Path, tmp
     found = forecast(folder / "ahead", folder / "cube", tmp_path / "forecast", issue=ISSUE, weather="observed")
     run, cube = open_run(folder / "ahead"), small_cube(CELLS, DAYS)
     cell, task = 2, run.config.task
+    scalings, own = run.statistics.scalings, slice(cell, cell + 1)
     seen = {
-        name: run.scalings[name].of_cells(slice(cell, cell + 1)).normalise(cube[name][cell : cell + 1].to_numpy())[0]
+        name: scalings[name].of_cells(own).normalise(cube[name][own].to_numpy())[0]
         for name in (*task.dynamic, *task.lags)
     }
-    height = run.scalings["elevation"].normalise(cube["elevation"].to_numpy())[cell]
+    height = scalings["elevation"].normalise(cube["elevation"].to_numpy())[cell]
     steps = []
     for step in range(task.window + LEADS - 1):
         day = AT + 1 + step - (task.window - 1)
@@ -134,7 +135,7 @@ def test_a_forecast_is_what_the_network_makes_of_what_is_known(folder: Path, tmp
         steps.append([*row, seen["swvl1"][AT], height])
     with torch.inference_mode():
         output = run.networks[0](torch.tensor(steps, dtype=torch.float32)[None])[0, :, 0, 0].numpy()
-    scaling = run.scalings["swvl1"]
+    scaling = scalings["swvl1"]
     expected = output * scaling.scale[cell] + scaling.offset[cell]
     np.testing.assert_allclose(found["swvl1"][cell, 0], expected, atol=1e-6)
 

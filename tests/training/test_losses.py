@@ -15,9 +15,7 @@ from torch import Tensor
 
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles
 from soilcast.training.losses import LOSSES, Guidance, Loss, Prediction, ScoreLoss, Targets, join_targets
-from soilcast.training.normalise import Scaling
-from soilcast.training.scales import column_depth, error_scale, layer_bounds
-from soilcast.training.soil_statistics import SoilStatistics
+from soilcast.training.statistics import Scaling, Statistics, column_depth, error_scale, layer_bounds
 from soilcast.water.guidance import against_rain, against_water, beyond_bounds
 
 RMSE = ScoreLoss(Point(), root=True)
@@ -278,8 +276,12 @@ def test_samples_are_joined_member_by_member() -> None:
 # Spaces
 
 
-SCALINGS = [Scaling(np.array([0.1, 0.2]), np.array([0.2, 0.4])), Scaling(np.array([0.3, 0.1]), np.array([0.1, 0.2]))]
-STATISTICS = SoilStatistics(
+LAYERS = ("swvl1", "swvl2")
+STATISTICS = Statistics(
+    scalings={
+        "swvl1": Scaling(np.array([0.1, 0.2]), np.array([0.2, 0.4])),
+        "swvl2": Scaling(np.array([0.3, 0.1]), np.array([0.1, 0.2])),
+    },
     persistence_error=np.array([[[0.5, 1.0], [0.8, 2.0]], [[0.1, 0.2], [0.4, 0.5]]]),
     porosity=np.array([[0.5, 0.4], [0.4, np.nan]]),
 )
@@ -287,10 +289,10 @@ THICKNESS = np.array([[0.07, 0.21], [0.07, 0.21]])
 
 
 def test_errors_are_taken_to_their_space() -> None:
-    assert error_scale("normalised", SCALINGS, STATISTICS) is None
-    found = error_scale("physical", SCALINGS, STATISTICS)
+    assert error_scale("normalised", STATISTICS, LAYERS) is None
+    found = error_scale("physical", STATISTICS, LAYERS)
     np.testing.assert_array_equal(found, [[[0.2, 0.1], [0.2, 0.1]], [[0.4, 0.2], [0.4, 0.2]]])
-    found = error_scale("persistence", SCALINGS, STATISTICS)
+    found = error_scale("persistence", STATISTICS, LAYERS)
     np.testing.assert_allclose(found, [[[2.0, 1.0], [1.25, 0.5]], [[10.0, 5.0], [2.5, 2.0]]])
 
 
@@ -317,12 +319,12 @@ def test_errors_are_taken_to_their_space() -> None:
 def test_changes_are_taken_to_a_change_of_water_in_their_space(
     space: str, guided_layers: slice, expected: list[list[float]]
 ) -> None:
-    found = column_depth(space, SCALINGS, STATISTICS, THICKNESS, guided_layers)
+    found = column_depth(space, STATISTICS, LAYERS, THICKNESS, guided_layers)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_bounds_are_normalised_as_soil_moisture_is() -> None:
-    found = layer_bounds(SCALINGS, STATISTICS)
+    found = layer_bounds(STATISTICS, LAYERS)
     np.testing.assert_allclose(found[0], [[-0.5, 2.0], [-3.0, 1.0]])
     np.testing.assert_allclose(found[1], [[-0.5, 0.5], [-0.5, 0.0]])  # no porosity is known of the last
 
@@ -331,16 +333,16 @@ def test_bounds_are_normalised_as_soil_moisture_is() -> None:
 def test_the_loss_of_a_space_is_that_of_errors_in_its_units(space: str) -> None:
     """Worked from soil moisture in m3 m-3: the first cell, two leads, one layer."""
     observed, forecast, previous = np.array([0.30, 0.25]), np.array([0.26, 0.27]), 0.28
-    scaling, errors = SCALINGS[0].of_cells(slice(0, 1)), STATISTICS.persistence_error[:1, :, :1]
-    statistics = SoilStatistics(errors, STATISTICS.porosity[:1, :1])
+    scaling, errors = STATISTICS.scalings["swvl1"].of_cells(slice(0, 1)), STATISTICS.persistence_error[:1, :, :1]
+    statistics = Statistics({"swvl1": scaling}, errors, STATISTICS.porosity[:1, :1])
     offset, scale = scaling.offset[0], scaling.scale[0]
-    of_error = error_scale(space, [scaling], statistics)
+    of_error = error_scale(space, statistics, LAYERS[:1])
     targets = Targets(
         observed=exact((observed - offset) / scale).view(1, 1, 2, 1),
         previous=exact([[[(previous - offset) / scale]]]),
         water_sign=exact([[[1.0, -1.0]]]),
         error_scale=None if of_error is None else exact(of_error).unsqueeze(0),
-        depth=exact(column_depth(space, [scaling], statistics, THICKNESS[:1, :1], slice(1))).unsqueeze(0),
+        depth=exact(column_depth(space, statistics, LAYERS[:1], THICKNESS[:1, :1], slice(1))).unsqueeze(0),
     )
     level = exact((forecast - offset) / scale).view(1, 1, 2, 1, 1)
     total, parts = Loss("rmse", RMSE, Guidance((0.3, 0.7)), 2)(level, targets)

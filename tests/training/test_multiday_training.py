@@ -41,7 +41,8 @@ def test_the_test_days_have_no_part_in_training_or_calibration(folder: Path, tmp
         assert again.calibration is not None
         assert first.calibration is not None
         np.testing.assert_array_equal(again.calibration.shift, first.calibration.shift)
-        assert all(np.array_equal(again.scalings[one].scale, first.scalings[one].scale) for one in first.scalings)
+        theirs = first.statistics.scalings
+        assert all(np.array_equal(again.statistics.scalings[one].scale, theirs[one].scale) for one in theirs)
 
 
 def test_validation_days_have_no_part_in_the_statistics_and_steps(folder: Path, tmp_path: Path) -> None:
@@ -94,8 +95,8 @@ def test_a_training_begins_with_another_run(folder: Path, tmp_path: Path) -> Non
     before, after = globe.networks[0].state_dict(), tuned.networks[0].state_dict()
     for name, values in before.items():
         assert torch.equal(values, after[name]) == name.startswith("trunk"), name
-    for name, scaling in globe.scalings.items():
-        np.testing.assert_array_equal(scaling.scale, tuned.scalings[name].scale)
+    for name, scaling in globe.statistics.scalings.items():
+        np.testing.assert_array_equal(scaling.scale, tuned.statistics.scalings[name].scale)
     assert tuned.record["init_sha256"] == open_run(tmp_path / "globe").record["weights_sha256"]
     with pytest.raises(SoilcastError, match=r"task\.lags is"):
         quick(tmp_path / "region", tmp_path / "no", *settings, "task.lags=[swvl1]", init=tmp_path / "globe")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from soilcast.training.config import NormaliseConfig
-from soilcast.training.normalise import fit_scaling, from_arrays, to_arrays
+from soilcast.training.statistics import Statistics, fit_scaling, take_moments
 
 CONFIGS = [
     NormaliseConfig(scope=scope, method=method)
@@ -23,7 +23,7 @@ fields = hnp.arrays(np.float32, (3, 11), elements=st.floats(-100, 100, width=32)
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 @given(fields)
 def test_restore_undoes_normalise(config: NormaliseConfig, values: np.ndarray) -> None:
-    scaling = fit_scaling(values, config)
+    scaling = fit_scaling(take_moments(values), config)
     assert (scaling.scale != 0).all()
     normalised = scaling.normalise(values)
     assert normalised.dtype == np.float32
@@ -35,7 +35,7 @@ def test_statistics_equal_plain_numpy(config: NormaliseConfig) -> None:
     values = np.random.default_rng(1).normal(5, 2, (4, 300)).astype(np.float32)
     values[2, 5] = np.nan
     groups = values.astype(float) if config.scope == "per_cell" else values.astype(float).reshape(1, -1)
-    scaling = fit_scaling(values, config)
+    scaling = fit_scaling(take_moments(values), config)
     if config.method == "min_max":
         expected = np.nanmin(groups, 1), np.nanmax(groups, 1) - np.nanmin(groups, 1)
     else:
@@ -46,20 +46,24 @@ def test_statistics_equal_plain_numpy(config: NormaliseConfig) -> None:
 
 def test_a_constant_or_empty_cell_keeps_a_scale_of_one() -> None:
     values = np.array([[2.0, 2.0, 2.0], [np.nan] * 3, [0.0, 1.0, 4.0]], dtype=np.float32)
-    scaling = fit_scaling(values, NormaliseConfig())
+    scaling = fit_scaling(take_moments(values), NormaliseConfig())
     np.testing.assert_array_equal(scaling.offset, [2.0, 0.0, 0.0])
     np.testing.assert_array_equal(scaling.scale, [1.0, 1.0, 4.0])
 
 
 def test_static_variables_are_scaled_over_all_cells() -> None:
-    scaling = fit_scaling(np.array([1.0, 3.0, 5.0], dtype=np.float32), NormaliseConfig(), static=True)
-    np.testing.assert_array_equal(scaling.normalise(np.array([1.0, 3.0, 5.0], dtype=np.float32)), [0.0, 0.5, 1.0])
+    values = np.array([[1.0], [3.0], [5.0]], dtype=np.float32)
+    scaling = fit_scaling(take_moments(values), NormaliseConfig(), static=True)
+    np.testing.assert_array_equal(scaling.normalise(values), [[0.0], [0.5], [1.0]])
 
 
-def test_scalings_survive_the_checkpoint() -> None:
-    scalings = {"t2m": fit_scaling(np.random.default_rng(0).random((3, 9)), NormaliseConfig())}
-    back = from_arrays(to_arrays(scalings), ("t2m",))
-    np.testing.assert_array_equal(back["t2m"].offset, scalings["t2m"].offset)
-    np.testing.assert_array_equal(back["t2m"].scale, scalings["t2m"].scale)
+def test_statistics_survive_the_checkpoint() -> None:
+    scaling = fit_scaling(take_moments(np.random.default_rng(0).random((3, 9))), NormaliseConfig())
+    statistics = Statistics({"t2m": scaling}, np.full((3, 2, 1), 0.5), np.full((3, 1), 0.4))
+    back = Statistics.from_arrays(statistics.to_arrays(), ("t2m",))
+    np.testing.assert_array_equal(back.scalings["t2m"].offset, scaling.offset)
+    np.testing.assert_array_equal(back.scalings["t2m"].scale, scaling.scale)
+    np.testing.assert_array_equal(back.persistence_error, statistics.persistence_error)
+    np.testing.assert_array_equal(back.porosity, statistics.porosity)
     with pytest.raises(KeyError):
-        from_arrays(to_arrays(scalings), ("tp",))
+        Statistics.from_arrays(statistics.to_arrays(), ("tp",))

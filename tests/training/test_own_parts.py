@@ -127,7 +127,7 @@ def test_a_head_of_ones_own_is_trained_and_forecast(
     run = quick(cube, tmp_path / "run", "head.name=persisting", "task.quantiles=[]")
     made = forecast(tmp_path / "run", cube, tmp_path / "forecast", issue="2020-01-20")
     newest = small_cube(CELLS, DAYS)["swvl1"].sel(time="2020-01-20").to_numpy()
-    away = run.networks[0].head.linear.bias[0].item() * run.scalings["swvl1"].scale
+    away = run.networks[0].head.linear.bias[0].item() * run.statistics.scalings["swvl1"].scale
     np.testing.assert_allclose(made["swvl1"][:, 0], (newest + away)[:, np.newaxis].repeat(LEADS, axis=1), atol=1e-6)
 
 

@@ -137,7 +137,7 @@ def test_lags_are_masked_in_training_alone(cube: Path, tmp_path: Path) -> None:
 def test_losses_in_physical_space_are_in_soil_moisture_units(cube: Path, tmp_path: Path) -> None:
     normalised = train(cube, tmp_path / "a", quick())
     physical = train(cube, tmp_path / "b", quick("lstm", "loss.space=physical"))
-    spread = normalised.scalings["swvl1"].scale
+    spread = normalised.statistics.scalings["swvl1"].scale
     ratio = physical.log[0]["train_loss"] / normalised.log[0]["train_loss"]
     assert spread.min() * 0.5 < ratio < spread.max() * 2
 

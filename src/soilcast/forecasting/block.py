@@ -15,11 +15,9 @@ from soilcast.forecasting.request import OpenedRequest
 from soilcast.models.backends import PRODUCTS
 from soilcast.training.build import layout_of
 from soilcast.training.groups import climate_groups
-from soilcast.training.inputs import Inputs, load_inputs, spread_over_cells, window_source
-from soilcast.training.normalise import Scaling
+from soilcast.training.inputs import Inputs, load_inputs, newest_age, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
-from soilcast.training.scales import error_scale
-from soilcast.training.soil_statistics import newest_age
+from soilcast.training.statistics import Scaling, error_scale
 from soilcast.training.windows import WindowSource
 
 Floats = npt.NDArray[np.float32]
@@ -119,18 +117,16 @@ class BlockForecaster:
     def _forecast(self, predictor: Predictor, cells: slice) -> BlockForecast:
         run, task = self._opened.run, self._layout.task
         rows = self._rows[cells]
-        scalings = {name: scaling.of_cells(rows) for name, scaling in run.scalings.items()}
         statistics = run.statistics.of_cells(rows)
+        scalings = statistics.scalings
         inputs = load_inputs(self._seen, task, scalings, cells, beyond=self._beyond)
         versions = self._with_weather(inputs, scalings, cells)
         firsts = self._issues + 1
         ready = versions[0].first_days(task, self._opened.leads)[:, firsts] & self._known[cells, np.newaxis]
         sources = [
-            window_source(one, self._layout, self._opened.cube, self._days, scalings, statistics, cells)
-            for one in versions
+            window_source(one, self._layout, self._opened.cube, self._days, statistics, cells) for one in versions
         ]
-        own = [scalings[layer] for layer in task.layers]
-        of_loss = error_scale(run.config.loss.space, own, statistics)
+        of_loss = error_scale(run.config.loss.space, statistics, task.layers)
         scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
         shape = (*ready.shape, task.lead_days, len(task.layers))
         centre = np.full(shape, np.nan, dtype=np.float32)

@@ -30,11 +30,18 @@ from soilcast.training.inputs import (
     spread_over_cells,
     window_source,
 )
-from soilcast.training.normalise import Scaling, from_arrays, scalings_sha256, to_arrays
 from soilcast.training.samples import SampleIndex, Samples
-from soilcast.training.scales import column_depth, error_scale, layer_bounds
-from soilcast.training.soil_statistics import SoilStatistics, highest_values, persistence_errors
 from soilcast.training.split import Split
+from soilcast.training.statistics import (
+    Scaling,
+    Statistics,
+    column_depth,
+    error_scale,
+    layer_bounds,
+    persistence_errors,
+    root_mean_square,
+    scalings_sha256,
+)
 from soilcast.water import mask_observed, water_sign
 
 _FORMAT = 3
@@ -52,8 +59,8 @@ class Dataset:
         The development period, and the days before it that its first windows see.
     first
         Position in the cube of the first day of `samples`.
-    scalings, statistics
-        Statistics by variable, and those of the soil moisture.
+    statistics
+        Of the training days.
     training, validation
         The usable cell-days of the two periods, by position in `samples`: first forecast days.
     learnable
@@ -62,8 +69,7 @@ class Dataset:
 
     samples: Samples
     first: int
-    scalings: dict[str, Scaling]
-    statistics: SoilStatistics
+    statistics: Statistics
     training: SampleIndex
     validation: SampleIndex
     learnable: npt.NDArray[np.bool_]
@@ -124,29 +130,28 @@ def make_dataset(
     )
     _refuse_empty({"training": train, "validation": validation}, cube, config, split.validation.stop - days.start)
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
-    taken = from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
-    statistics = SoilStatistics.from_arrays(small)
+    statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
     inputs = Inputs(
         **{name: arrays[name] for name in ("dynamic", "static", "observed", "lags", "newest")}, ready=empty, ahead=empty
     )
-    own = [taken[layer] for layer in task.layers]
+    space = config.loss.space
     depths = np.stack([_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
     large = tuple(arrays[name] for name in ("dynamic", "lags", "newest", "observed")) if folder and low_memory else ()
     samples = Samples(
-        source=window_source(inputs, layout, cube, cube["time"].to_numpy()[days], taken, statistics),
+        source=window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics),
         layout=layout,
         observed=torch.from_numpy(arrays["observed"]),
         water_sign=torch.from_numpy(signs),
-        error_scale=_tensor(error_scale(config.loss.space, own, statistics), len(learnable)),
+        error_scale=_tensor(error_scale(space, statistics, task.layers), len(learnable)),
         depth=_tensor(
-            None if depths is None else column_depth(config.loss.space, own, statistics, depths, _guided(config)),
+            None if depths is None else column_depth(space, statistics, task.layers, depths, _guided(config)),
             len(learnable),
         ),
-        bounds=_tensor(layer_bounds(own, statistics), len(learnable)) if config.loss.bounds else None,
+        bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
         mapped=large,
     )
-    return Dataset(samples, days.start, taken, statistics, train, validation, learnable)
+    return Dataset(samples, days.start, statistics, train, validation, learnable)
 
 
 def days_seen(config: Config, split: Split) -> slice:
@@ -203,8 +208,6 @@ def _fill(
     task, by_cell = config.task, config.normalise.scope == "per_cell"
     among = learning_cells(cube, config.split)
     scalings = given or fit_scalings(cube, task, config.normalise, split.train, among)
-    for name, value in to_arrays(scalings).items():
-        allocate(name, value.shape, value.dtype)[:] = value
     seen = cube.isel(time=days)
     cells, count, layers = cube.sizes["cell"], seen.sizes["time"], len(task.layers)
     features = {
@@ -219,28 +222,27 @@ def _fill(
     learnable = allocate("learnable", (cells,), np.bool_)
     train = slice(split.train.start - days.start, split.train.stop - days.start)
     latency = tuple(task.latency_of(layer) for layer in task.layers)
-    errors, highest = [], np.empty((cells, layers))
+    errors, highest = np.empty((2, cells, task.lead_days, layers)), np.empty((cells, layers))
     for block in cell_blocks(cells, count, sum(features.values())):
         own = {name: scaling.of_cells(block) for name, scaling in scalings.items()}
         inputs = load_inputs(seen, task, own, block)
         for name, array in by_day.items():
             array[block] = getattr(inputs, name)[..., : features[name]]
         static[block] = inputs.static
-        varies = [
-            usable_target(own[layer].restore(inputs.observed[:, train, position]))
-            for position, layer in enumerate(task.layers)
-        ]
+        observed = inputs.observed[:, train]
+        varies = [usable_target(own[layer].restore(observed[..., number])) for number, layer in enumerate(task.layers)]
         learnable[block] = np.all([*varies, among[block]], axis=0)
         came = any_of_next(np.asarray(np.isfinite(inputs.observed).any(axis=2)), task.lead_days)
         usable[block] = inputs.first_days(task, task.lead_days) & came & learnable[block, np.newaxis]
-        errors.append(persistence_errors(inputs.observed, inputs.newest, task.lead_days, latency, train))
-        most = highest_values(inputs.observed[:, train])
-        for position, layer in enumerate(task.layers):
-            highest[block, position] = own[layer].restore(most[:, position])
+        errors[:, block] = persistence_errors(observed, inputs.newest[:, train], task.lead_days, latency)
+        most = np.max(observed, axis=1, where=np.isfinite(observed), initial=-np.inf)
+        most = np.where(np.isfinite(most), most, np.float32(np.nan))
+        for number, layer in enumerate(task.layers):
+            highest[block, number] = own[layer].restore(most[:, number])
         forget_pages((*by_day.values(), usable), write=True)
-    sums = type(errors[0])(*(np.concatenate([getattr(one, name) for one in errors]) for name in ("squares", "count")))
     porosity = highest if by_cell else np.nanmax(highest[among], axis=0, keepdims=True)
-    for name, value in SoilStatistics(sums.errors(among, by_cell=by_cell), porosity).to_arrays().items():
+    statistics = Statistics(scalings, root_mean_square(errors, among, by_cell=by_cell), porosity)
+    for name, value in statistics.to_arrays().items():
         allocate(name, value.shape, value.dtype)[:] = value
 
 

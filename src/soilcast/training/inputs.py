@@ -16,8 +16,7 @@ from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.task import Layout, Task
 from soilcast.training.config import NormaliseConfig
-from soilcast.training.normalise import Scaling, fit_scaling, join_cells, make_scaling, take_statistics
-from soilcast.training.soil_statistics import SoilStatistics, newest_values
+from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
 from soilcast.training.windows import WindowSource
 
 Floats = npt.NDArray[np.float32]
@@ -114,7 +113,7 @@ def cell_blocks(cells: int, days: int, features: int) -> Iterator[slice]:
 
 
 def fit_scalings(
-    cube: xr.Dataset, task: Task, normalise: NormaliseConfig, train: slice, among: Bools | None = None
+    cube: xr.Dataset, task: Task, normalise: NormaliseConfig, train: slice, among: Bools
 ) -> dict[str, Scaling]:
     """Take the statistics of every input and of the soil moisture from the training days alone, block by block.
 
@@ -125,7 +124,7 @@ def fit_scalings(
     train
         Positions of the training days.
     among
-        Cells to learn from ``(cell,)``, by default all.
+        Cells to learn from ``(cell,)``.
 
     Returns
     -------
@@ -135,10 +134,11 @@ def fit_scalings(
     sizes = cube.sizes["cell"], learnt.sizes["time"], 1
     scalings = {}
     for name in (*task.dynamic, *task.soil_layers):
-        statistics = join_cells([take_statistics(read(learnt, name, cells)) for cells in cell_blocks(*sizes)])
-        scalings[name] = make_scaling(statistics if among is None else statistics.of_cells(among), normalise)
-    chosen = slice(None) if among is None else among
-    return scalings | {name: fit_scaling(read(cube, name)[chosen], normalise, static=True) for name in task.static}
+        moments = np.concatenate([take_moments(read(learnt, name, cells)) for cells in cell_blocks(*sizes)], axis=1)
+        scalings[name] = fit_scaling(np.where(among, moments, NO_VALUE), normalise)
+    for name in task.static:
+        scalings[name] = fit_scaling(take_moments(read(cube, name)[among, np.newaxis]), normalise, static=True)
+    return scalings
 
 
 def load_inputs(
@@ -180,13 +180,38 @@ def load_inputs(
     return Inputs(dynamic, static, observed, lags, newest_values(observed, task.fill_days), ready, ahead)
 
 
+def newest_age(observed: Floats, fill_days: int) -> Floats:
+    """How old the values that `newest_values` gives are ``(cell, time, layer)`` [d]; NaN where there is none."""
+    age = np.where(np.isfinite(observed), np.float32(0), np.float32(np.nan))
+    for _ in range(fill_days):
+        before = age[:, :-1] + 1
+        age[:, 1:] = np.where(np.isnan(age[:, 1:]), before, age[:, 1:])
+    return np.asarray(age)
+
+
+def newest_values(observed: Floats, fill_days: int) -> Floats:
+    """Give the value of each day, or where it is missing the last one that is at most ``fill_days`` older.
+
+    Parameters
+    ----------
+    observed
+        ``(cell, time, layer)``; NaN where missing.
+    """
+    if not fill_days:
+        return observed
+    newest = observed.copy()
+    for _ in range(fill_days):
+        before = newest[:, :-1].copy()
+        newest[:, 1:] = np.where(np.isfinite(observed[:, 1:]), observed[:, 1:], before)
+    return newest
+
+
 def window_source(
     inputs: Inputs,
     layout: Layout,
     cube: xr.Dataset,
     days: Days,
-    scalings: Mapping[str, Scaling],
-    statistics: SoilStatistics,
+    statistics: Statistics,
     cells: slice = slice(None),
 ) -> WindowSource:
     """Give what windows of some cells are cut from.
@@ -199,7 +224,7 @@ def window_source(
         The opened cube, and which of its cells these are.
     days
         The days of the inputs ``(time,)``.
-    scalings, statistics
+    statistics
         Of these very cells, or of all.
     """
     task = layout.task
@@ -210,7 +235,7 @@ def window_source(
         newest=torch.from_numpy(np.ascontiguousarray(newest)),
         calendar=torch.from_numpy(day_of_year_waves(days)),
         static=torch.from_numpy(inputs.static),
-        **_physical(layout, cube, scalings, statistics, cells),
+        **_physical(layout, cube, statistics, cells),
     )
 
 
@@ -234,13 +259,12 @@ def spread_over_cells(values: npt.NDArray[np.floating], cells: int) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(values, (cells, *values.shape[1:])), dtype=np.float32)
 
 
-def _physical(
-    layout: Layout, cube: xr.Dataset, scalings: Mapping[str, Scaling], statistics: SoilStatistics, cells: slice
-) -> dict[str, torch.Tensor]:
+def _physical(layout: Layout, cube: xr.Dataset, statistics: Statistics, cells: slice) -> dict[str, torch.Tensor]:
     """Give the parts `rain` and `physical` of `WindowSource`."""
     count = len(range(*cells.indices(cube.sizes["cell"])))
     if not layout.physical:
         return {"rain": torch.zeros(count, 2), "physical": torch.zeros(count, 0)}
+    scalings = statistics.scalings
     rain = np.stack((scalings["tp"].offset, scalings["tp"].scale), axis=-1)
     of_layers = []
     for layer, name in enumerate(layout.task.layers):

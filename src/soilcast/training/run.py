@@ -25,8 +25,7 @@ from soilcast.training import conformal
 from soilcast.training.build import build_networks
 from soilcast.training.config import Config
 from soilcast.training.conformal import Calibration
-from soilcast.training.normalise import Scaling, from_arrays, to_arrays
-from soilcast.training.soil_statistics import SoilStatistics
+from soilcast.training.statistics import Statistics
 
 RUN_FORMAT = 3
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
@@ -42,8 +41,8 @@ class Run:
         What it was trained with.
     networks
         The network with the best weights; of an ensemble one a member, whose forecasts are averaged.
-    scalings, statistics
-        Statistics by variable, and those of the soil moisture.
+    statistics
+        Of the training days.
     lat, lon
         Place of the cells that it was trained on ``(cell,)`` [degrees].
     usable
@@ -58,8 +57,7 @@ class Run:
 
     config: Config
     networks: list[Network]
-    scalings: Mapping[str, Scaling]
-    statistics: SoilStatistics
+    statistics: Statistics
     lat: npt.NDArray[np.float64]
     lon: npt.NDArray[np.float64]
     usable: npt.NDArray[np.bool_]
@@ -75,8 +73,8 @@ def save_run(folder: Path, run: Run) -> None:
         for member, network in enumerate(run.networks)
         for name, value in network.state_dict().items()
     }
-    arrays = to_arrays(run.scalings) | {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
-    arrays |= run.statistics.to_arrays()
+    places = {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
+    arrays = run.statistics.to_arrays() | places
     arrays |= conformal.to_arrays(run.calibration) if run.calibration else {}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
     # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
@@ -110,16 +108,15 @@ def open_run(path: str | Path) -> Run:
             begin = f"network.{member}."
             own = {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
             network.load_state_dict(own)
-        scalings = from_arrays(others, names)
         lat, lon, usable = (others[f"cells.{part}"] for part in ("lat", "lon", "usable"))
-        statistics = SoilStatistics.from_arrays(others)
+        statistics = Statistics.from_arrays(others, names)
         learnt = conformal.from_arrays(others) if config.task.quantiles else None
     except (KeyError, RuntimeError, ValueError) as error:
         raise SoilcastError(
             f"{path / WEIGHTS}: these weights do not belong to the network of {CONFIG}: train the run again"
         ) from error
     cells = usable.astype(bool)
-    return Run(config, networks, scalings, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
+    return Run(config, networks, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
 
 
 def _read_record(path: Path) -> dict[str, Any]:

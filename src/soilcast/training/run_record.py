@@ -44,7 +44,7 @@ def make_run(cube: xr.Dataset, config: Config, split: Split, dataset: Dataset, t
         **split.periods(cube["time"].to_numpy()),
     }
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
-    return Run(config, networks, dataset.scalings, dataset.statistics, lat, lon, cells, record, training.log)
+    return Run(config, networks, dataset.statistics, lat, lon, cells, record, training.log)
 
 
 def describe_divergence(error: DivergedError, cube: xr.Dataset, first: int, out: Path) -> str:

@@ -29,12 +29,12 @@ from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.inputs import refuse_missing_inputs
 from soilcast.training.learner import Learner
 from soilcast.training.loop import Callbacks, DivergedError, Record, Training, train_networks
-from soilcast.training.normalise import Scaling
 from soilcast.training.predictor import calibrated
 from soilcast.training.run import LOG, RECORD, Run, open_run, save_run
 from soilcast.training.run_record import describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import Split, split_days
+from soilcast.training.statistics import Scaling
 from soilcast.water import refuse_missing
 from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
 
@@ -112,7 +112,7 @@ def train(
             folder = Path(samples) if samples else choose_folder(opened, config, split, memory, place / _SAMPLES)
             if ranks.any(folder is not None, device):
                 folder = folder or place / _SAMPLES
-            scalings = init_run.scalings if init_run and config.normalise.scope == "global" else None
+            scalings = init_run.statistics.scalings if init_run and config.normalise.scope == "global" else None
             dataset = _dataset(opened, config, split, folder, ranks, scalings, low_memory=memory is not None)
             checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}

@@ -1,0 +1,259 @@
+"""Statistics of the training days: what normalises, errors of persistence, porosity; and the scales of a loss."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from soilcast.training.config import NormaliseConfig
+
+Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+Cells = slice | npt.NDArray[np.int64]
+
+_LEAST_ERROR = 1e-3
+"""Persistence errs by this at least, in units of the normalised soil moisture: where it never errs, nothing is lost."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``(value - offset) / scale``, one pair a cell or one for all.
+
+    Parameters
+    ----------
+    offset, scale
+        ``(cell,)`` or ``(1,)`` float64, in the variable's unit; scale is never 0.
+    """
+
+    offset: Array
+    scale: Array
+
+    def normalise(self, values: npt.NDArray[np.floating]) -> Floats:
+        """Normalise ``(cell, ...)``."""
+        shape = (-1, *(1,) * (values.ndim - 1))
+        return np.asarray((values - self.offset.reshape(shape)) / self.scale.reshape(shape), dtype=np.float32)
+
+    def restore(self, values: npt.NDArray[np.floating]) -> Floats:
+        """Undo `normalise` for ``(cell, ...)``."""
+        shape = (-1, *(1,) * (values.ndim - 1))
+        return np.asarray(values * self.scale.reshape(shape) + self.offset.reshape(shape), dtype=np.float32)
+
+    def of_cells(self, cells: Cells) -> Scaling:
+        """Keep the statistics of some cells; those for all cells stay as they are."""
+        return self if len(self.offset) == 1 else Scaling(self.offset[cells], self.scale[cells])
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of the training days, of each cell or of all ``(1, ...)``.
+
+    Parameters
+    ----------
+    scalings
+        What normalises the inputs and the soil moisture, by variable.
+    persistence_error
+        Root mean square error of persistence in normalised soil moisture ``(cell, lead, layer)`` float64.
+    porosity
+        Highest soil moisture of the training days ``(cell, layer)`` float64 [m3 m-3]: the contract knows no porosity.
+    """
+
+    scalings: Mapping[str, Scaling]
+    persistence_error: Array
+    porosity: Array
+
+    def of_cells(self, cells: Cells) -> Statistics:
+        """Keep the statistics of some cells; those for all cells stay as they are."""
+        scalings = {name: scaling.of_cells(cells) for name, scaling in self.scalings.items()}
+        soil = self.persistence_error, self.porosity
+        return Statistics(scalings, *(one if len(one) == 1 else one[cells] for one in soil))
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Flatten to named arrays, as a run stores them."""
+        arrays = {"soil.persistence_error": self.persistence_error, "soil.porosity": self.porosity}
+        for name, scaling in self.scalings.items():
+            arrays |= {f"scaling.{name}.offset": scaling.offset, f"scaling.{name}.scale": scaling.scale}
+        return arrays
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, Array], names: Sequence[str]) -> Statistics:
+        """Undo `to_arrays`.
+
+        Raises
+        ------
+        KeyError
+            The statistics of one of the variables ``names``, or of the soil moisture, are not there.
+        """
+        scalings = {name: Scaling(arrays[f"scaling.{name}.offset"], arrays[f"scaling.{name}.scale"]) for name in names}
+        return Statistics(scalings, arrays["soil.persistence_error"], arrays["soil.porosity"])
+
+
+METHODS: dict[str, Callable[[Array, Array, Array, Array, Array], tuple[Array, Array]]] = {
+    "min_max": lambda count, mean, squares, lowest, highest: (lowest, highest - lowest),
+    "z_score": lambda count, mean, squares, lowest, highest: (mean, np.sqrt(squares / np.maximum(count, 1))),
+}
+"""What a method takes for offset and scale, from what `take_moments` gives."""
+
+NO_VALUE = np.array([[0.0], [0.0], [0.0], [np.inf], [-np.inf]])
+"""What `take_moments` gives of a cell without a value."""
+
+
+def take_moments(values: npt.NDArray[np.floating]) -> Array:
+    """Give what the scaling of ``(cell, time)`` follows from, of each cell whatever block it was read in.
+
+    Returns
+    -------
+    ``(5, cell)`` float64: number of values, their mean, the sum of their squared deviations from it, the lowest and the
+    highest. NaN is left out.
+    """
+    present = ~np.isnan(values)
+    count = np.sum(present, axis=1).astype(np.float64)
+    mean = np.sum(values, axis=1, where=present, dtype=np.float64) / np.maximum(count, 1)
+    squares = np.sum((values - mean[:, np.newaxis]) ** 2, axis=1, where=present, dtype=np.float64)
+    lowest = np.min(values, axis=1, where=present, initial=np.inf)
+    highest = np.max(values, axis=1, where=present, initial=-np.inf)
+    return np.stack([count, mean, squares, lowest, highest])
+
+
+def fit_scaling(moments: Array, config: NormaliseConfig, *, static: bool = False) -> Scaling:
+    """Make the scaling of a variable.
+
+    Parameters
+    ----------
+    moments
+        Of the training days, see `take_moments`.
+    config
+        Method and scope.
+    static
+        The variable does not change in time, so the scaling is that of all cells.
+
+    Returns
+    -------
+    Where a variable never changes (a cell without snow) the scale is 1; where it has no value, offset 0 and scale 1.
+    """
+    if static or config.scope == "global":
+        count, mean, squares, lowest, highest = moments
+        total = np.sum(count, keepdims=True)
+        middle = np.sum(count * mean, keepdims=True) / np.maximum(total, 1)
+        squares = np.sum(squares + count * (mean - middle) ** 2, keepdims=True)
+        moments = np.stack([total, middle, squares, [lowest.min()], [highest.max()]])
+    with np.errstate(invalid="ignore"):  # of a cell without a value, infinity less infinity
+        offset, scale = METHODS[config.method](*moments)
+    known = np.isfinite(offset) & np.isfinite(scale) & (moments[0] > 0)
+    return Scaling(np.where(known, offset, 0.0), np.where(known & (scale > 0), scale, 1.0))
+
+
+def scalings_sha256(scalings: Mapping[str, Scaling]) -> str:
+    """Tell scalings from others."""
+    digest = hashlib.sha256()
+    for name, scaling in sorted(scalings.items()):
+        digest.update(name.encode() + scaling.offset.tobytes() + scaling.scale.tobytes())
+    return digest.hexdigest()
+
+
+def persistence_errors(observed: Floats, newest: Floats, leads: int, latency: Sequence[int]) -> Array:
+    """Sum up how persistence errs on the training days.
+
+    Parameters
+    ----------
+    observed
+        Normalised soil moisture ``(cell, time, layer)``; NaN where missing.
+    newest
+        The newest on each day ``(cell, time, layer)``.
+    latency
+        Of each layer [d].
+
+    Returns
+    -------
+    ``(2, cell, lead, layer)`` float64: sum of the squared errors, and their number.
+    """
+    cells, _, layers = observed.shape
+    sums = np.zeros((2, cells, leads, layers))
+    for layer, late in enumerate(latency):
+        for lead in range(1, leads + 1):
+            back = lead + late
+            away = (observed[:, back:, layer] - newest[:, :-back, layer]).astype(np.float64) ** 2
+            sums[:, :, lead - 1, layer] = np.nansum(away, axis=1), np.isfinite(away).sum(axis=1)
+    return sums
+
+
+def root_mean_square(sums: Array, among: npt.NDArray[np.bool_], *, by_cell: bool) -> Array:
+    """Errors of each cell, or of all that are learnt from; of a cell without a day those of all.
+
+    Parameters
+    ----------
+    sums
+        See `persistence_errors`.
+    among
+        Cells to learn from ``(cell,)``.
+
+    Returns
+    -------
+    ``(cell, lead, layer)``.
+    """
+    of_all, count = sums[:, among].sum(axis=1, keepdims=True)
+    errors = np.sqrt(of_all / np.maximum(count, 1))
+    if by_cell:
+        errors = np.where(sums[1] > 0, np.sqrt(sums[0] / np.maximum(sums[1], 1)), errors)
+    return np.asarray(np.maximum(errors, _LEAST_ERROR))
+
+
+def error_scale(space: str, statistics: Statistics, layers: Sequence[str]) -> Array | None:
+    """Give what an error of normalised soil moisture is multiplied by, ``(cell, lead, layer)``; None for 1.
+
+    Parameters
+    ----------
+    space
+        ``loss.space``: ``normalised``, ``physical`` [m3 m-3], or ``persistence``, in which persistence errs by 1.
+    """
+    if space == "normalised":
+        return None
+    if space == "persistence":
+        return 1 / statistics.persistence_error
+    leads = statistics.persistence_error.shape[1]
+    scale = np.stack([statistics.scalings[layer].scale for layer in layers], axis=-1)
+    return np.repeat(scale[:, np.newaxis], leads, axis=1)
+
+
+def column_depth(space: str, statistics: Statistics, layers: Sequence[str], thickness: Array, guided: slice) -> Array:
+    """Give what takes changes of normalised soil moisture of layers to one change of water in the space of the loss.
+
+    Parameters
+    ----------
+    space
+        ``loss.space``. Of one layer the change is that of its normalised soil moisture, in [m3 m-3], or over the error
+        of persistence one day ahead; of several the mean over their water, over their thickness, or over that error of
+        all of their water.
+    thickness
+        ``(cell, layer)`` [m].
+    guided
+        The layers whose water it is; the others count 0.
+
+    Returns
+    -------
+    ``(cell, layer)``.
+    """
+    scale = np.stack([statistics.scalings[layer].scale for layer in layers], axis=-1)
+    inside = np.zeros(scale.shape[-1])
+    inside[guided] = 1.0
+    depth = scale * thickness * inside
+    if space == "normalised":
+        unit = depth.sum(axis=1)
+    elif space == "physical":
+        unit = (thickness * inside).sum(axis=1)
+    else:
+        unit = np.sqrt(np.sum((depth * statistics.persistence_error[:, 0]) ** 2, axis=1))
+    return np.asarray(depth / unit[:, np.newaxis])
+
+
+def layer_bounds(statistics: Statistics, layers: Sequence[str]) -> Array:
+    """Give the normalised soil moisture of dry soil and of full pores ``(cell, layer, 2)``; 0 where it is not known."""
+    offset, scale = (
+        np.stack([getattr(statistics.scalings[layer], part) for layer in layers], axis=-1)
+        for part in ("offset", "scale")
+    )
+    bounds = np.stack([(0.0 - offset) / scale, (statistics.porosity - offset) / scale], axis=-1)
+    return np.asarray(np.nan_to_num(bounds))
