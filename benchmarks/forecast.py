@@ -86,7 +86,8 @@ def main() -> None:
 
 def _forecaster(run: Run, cube: xr.Dataset, wanted: slice, precision: str, threads: int) -> BlockForecaster:
     issues = slice(wanted.start - 1, wanted.stop - 1)
-    opened = OpenedRequest(Request("run", "cube", precision=precision), run, cube, "a year", issues, 1, "none")
+    request = Request("run", "cube", precision=precision)
+    opened = OpenedRequest(request, run, cube, np.arange(len(run.usable)), run.usable, "a year", issues, 1, "none")
     return BlockForecaster(opened, threads, torch.device("cpu"))
 
 

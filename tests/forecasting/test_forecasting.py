@@ -502,10 +502,10 @@ def test_an_unfinished_forecast_is_gone_on_with(
     assert calls == blocks[:2]
     with pytest.raises(SoilcastError, match="--resume"):
         forecast(folder / run, folder / "cube", tmp_path / name)
-    with pytest.raises(SoilcastError, match="is of precision float32, but this forecast is of bfloat16"):
+    with pytest.raises(SoilcastError, match="is of precision float32, but now it is bfloat16"):
         forecast(folder / run, folder / "cube", tmp_path / name, precision="bfloat16", resume=True)
     if run == "several":
-        with pytest.raises(SoilcastError, match=r"issue_days .*:2020-02-16, but this forecast is of .*:2020-02-17"):
+        with pytest.raises(SoilcastError, match=r"issue_days .*:2020-02-16, but now it is .*:2020-02-17"):
             forecast(folder / run, folder / "cube", tmp_path / name, resume=True, leads=2)
     with monkeypatch.context() as patch:
         written = noting_writes(patch)

@@ -452,10 +452,10 @@ def test_a_finished_cube_is_left_as_it_is(tree: Path, tmp_path: Path, monkeypatc
     ("file", "content", "told"),
     [
         ("cube.json", b"{", r"cube\.json: damaged: start anew"),
-        ("cube.json", b'{"done": [99]}', r"cube\.json: damaged: start anew"),
-        ("cube.json", b'{"done": 1}', r"cube\.json: damaged: start anew"),
-        ("identity.json", b"[]", r"identity\.json: damaged: start anew"),
-        ("identity.json", None, r"identity\.json: damaged: start anew"),
+        ("cube.json", b"[]", r"cube\.json: damaged: start anew"),
+        ("cube.json", b'{"done": [0]}', r"cube\.json: damaged: start anew"),
+        ("cube.json", b'{"identity": {}, "done": 1}', r"cube\.json: damaged: start anew"),
+        ("cube.json", b'{"identity": {}, "done": [[0]]}', r"cube\.json: damaged: start anew"),
         ("cube.zarr/q/c/0/0", b"rotten", "q cannot be read .*damaged; start anew"),
         ("cube.zarr/q/c/0/0", None, "q cannot be read .*damaged; start anew"),
     ],
@@ -464,6 +464,14 @@ def test_damaged_unfinished_work_is_refused(begun: Path, file: str, content: byt
     path = begun / "cube.unfinished" / file
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(SoilcastError, match=told) as caught:
+        soilcast.prepare("landbench", [begun / "tree"], out=begun / "cube", resume=True, resolution=4)
+    line(caught)
+
+
+def test_more_parts_than_a_cube_has_are_refused(begun: Path) -> None:
+    path = begun / "cube.unfinished" / "cube.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"done": [99]}))
+    with pytest.raises(SoilcastError, match=r"cube\.json: damaged: start anew") as caught:
         soilcast.prepare("landbench", [begun / "tree"], out=begun / "cube", resume=True, resolution=4)
     line(caught)
 

@@ -23,13 +23,67 @@ from soilcast.workplace import first_difference
 
 PROGRESS = "cube.json"
 
-_STORE, _IDENTITY = "cube.zarr", "identity.json"
-
 _CHUNKS_AT_ONCE = 4
 """Chunks that are compressed side by side."""
 
 
-class CubeStream:
+class UnfinishedStore:
+    """A Zarr store of which some parts are there and others are to come: which ones is noted beside it.
+
+    Parameters
+    ----------
+    place
+        Folder to work in.
+    name
+        Of the store and of what is noted: ``NAME.zarr`` and ``NAME.json``.
+    parts
+        How many there are.
+    identity
+        What the values depend on, by name: unfinished work on anything else is refused, and the name said.
+    """
+
+    def __init__(self, place: Path, name: str, parts: int, identity: Mapping[str, Any]) -> None:
+        self.store, self._progress = place / f"{name}.zarr", place / f"{name}.json"
+        self._parts, self._identity = parts, json.loads(json.dumps(identity, default=str))
+        # Without its store, what is noted has been put into its place and was taken from there since.
+        self.is_begun = self._progress.exists() and self.store.exists()
+        self.done = self._read() if self.is_begun else set[int]()
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the parts that are not there yet."""
+        return [number for number in range(self._parts) if number not in self.done]
+
+    def note_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Add attributes that are known at the end."""
+        zarr.open_group(self.store, mode="r+").attrs.update(attributes)
+
+    def discard(self) -> None:
+        """Forget the unfinished work: it is done."""
+        self._progress.unlink(missing_ok=True)
+
+    def _note(self) -> None:
+        content = json.dumps({"identity": self._identity, "done": sorted(self.done)})
+        replace_file(self._progress, content.encode())
+
+    def _read(self) -> set[int]:
+        damaged = SoilcastError(f"{self._progress}: damaged: start anew with --overwrite")
+        try:
+            content = json.loads(self._progress.read_text(encoding="utf-8"))
+            found, done = dict(content["identity"]), {int(number) for number in content["done"]}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise damaged from error
+        if (name := first_difference(self._identity, found)) is not None:
+            raise SoilcastError(
+                f"{self._progress}: the unfinished work is of {name} {found.get(name, 'none')}, but now it is "
+                f"{self._identity.get(name, 'none')}: go on as it was begun, or start anew with --overwrite"
+            )
+        if not done <= {*range(self._parts)}:
+            raise damaged
+        return done
+
+
+class CubeStream(UnfinishedStore):
     """A cube of which some blocks of days of some variables are there and others are to come.
 
     Parameters
@@ -51,32 +105,21 @@ class CubeStream:
         dynamic: Mapping[str, Mapping[str, Any]],
         identity: Mapping[str, Any],
     ) -> None:
-        self.store, self._progress, self._identity = place / _STORE, place / PROGRESS, place / _IDENTITY
-        self._place = place
-        self._cells = skeleton.sizes["cell"]
         blocks = blocks_of(skeleton.sizes["time"])
         self.units = [(name, days) for name in dynamic for days in blocks]
-        self._blocks = len(blocks)
-        self.done: set[int] = set()
+        super().__init__(place, "cube", len(self.units), identity)
+        self._place, self._cells, self._blocks = place, skeleton.sizes["cell"], len(blocks)
         self._taken: dict[int, Path] = {}
-        # Without its store, what is noted has been put into its place and was taken from there since.
-        if self._progress.exists() and self.store.exists():
-            self._refuse_other(identity)
-            self.done = self._read_progress()
+        if self.is_begun:
             self._remove_halves()
         else:
-            self._create(skeleton, dynamic, identity)
+            self._create(skeleton, dynamic)
         self._digest = hashlib.sha256()
         for name in sorted(map(str, skeleton.variables)):
             self._digest.update(name.encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
         self._hashed = 0
         group = zarr.open_group(self.store, mode="r+")
         self._arrays: dict[str, Any] = {name: group[name] for name in dynamic}
-
-    @property
-    def missing(self) -> list[int]:
-        """Numbers of the units, a block of days of a variable each, that are not there yet."""
-        return [number for number in range(len(self.units)) if number not in self.done]
 
     def parts(self, number: int, pieces: list[slice]) -> Parts:
         """Room to put a unit's pieces together in."""
@@ -97,7 +140,7 @@ class CubeStream:
         self._flush(number)
         parts.discard()
         self.done.add(number)
-        replace_file(self._progress, json.dumps({"done": sorted(self.done)}).encode())
+        self._note()
         self._hashed += hashed
 
     def take(self, numbers: Collection[int], store: Path) -> None:
@@ -116,13 +159,7 @@ class CubeStream:
         """Add what is known at the end, the hash of the content among it."""
         self._hash_what_is_there()
         assert self._hashed == len(self.units), "units are missing"
-        group = zarr.open_group(self.store, mode="r+")
-        group.attrs["content_sha256"] = self._digest.hexdigest()
-        group.attrs["provenance"] = provenance
-
-    def discard(self) -> None:
-        """Forget the unfinished work: it is done."""
-        self._progress.unlink(missing_ok=True)
+        self.note_attributes({"content_sha256": self._digest.hexdigest(), "provenance": provenance})
 
     def _hash_what_is_there(self) -> None:
         """Go on with the hash, whose order is that of the units, as far as they are there."""
@@ -170,9 +207,7 @@ class CubeStream:
         for folder in {chunks[0].parents[1], *(file.parent for file in chunks)}:
             flush_to_disk(folder, inside=False)
 
-    def _create(
-        self, skeleton: xr.Dataset, dynamic: Mapping[str, Mapping[str, Any]], identity: Mapping[str, Any]
-    ) -> None:
+    def _create(self, skeleton: xr.Dataset, dynamic: Mapping[str, Mapping[str, Any]]) -> None:
         for left in (self.store, self._progress):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         whole = skeleton.copy()
@@ -184,34 +219,6 @@ class CubeStream:
         encoding["time"] |= {"units": "days since 1950-01-01", "calendar": "standard", "dtype": "int64"}
         whole.to_zarr(self.store, zarr_format=3, consolidated=False, encoding=encoding, compute=False, mode="w")
         flush_to_disk(self.store)
-        replace_file(self._identity, json.dumps(identity, default=str).encode())
-
-    def _refuse_other(self, identity: Mapping[str, Any]) -> None:
-        found = dict(self._read(self._identity))
-        mine = json.loads(json.dumps(identity, default=str))
-        if (name := first_difference(mine, found)) is not None:
-            raise SoilcastError(
-                f"{self._place}: the unfinished work is of {name} {found.get(name, 'none')}, but now it is "
-                f"{mine.get(name, 'none')}: go on as it was begun, or start anew with --overwrite"
-            )
-
-    def _read_progress(self) -> set[int]:
-        found = self._read(self._progress).get("done")
-        if not isinstance(found, list) or not {*found} <= {*range(len(self.units))}:
-            raise self._damaged(self._progress)
-        return {*found}
-
-    def _read(self, file: Path) -> dict[str, Any]:
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise self._damaged(file) from error
-        if not isinstance(content, dict):
-            raise self._damaged(file)
-        return content
-
-    def _damaged(self, file: Path) -> SoilcastError:
-        return SoilcastError(f"{file}: damaged: start anew with --overwrite")
 
     def _remove_halves(self) -> None:
         """Remove what was being written when the work broke off."""

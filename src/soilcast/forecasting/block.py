@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from soilcast.forecasting.cells import match_cells
 from soilcast.forecasting.request import OpenedRequest
-from soilcast.models.backends import PRODUCTS
+from soilcast.forecasting.weather import Weather
 from soilcast.training.build import layout_of
 from soilcast.training.groups import climate_groups
 from soilcast.training.inputs import Inputs, load_inputs, newest_age, spread_over_cells, window_source
@@ -23,6 +22,8 @@ from soilcast.training.windows import WindowSource
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
+At = tuple[slice | Indices, slice | Indices]
+"""Cells of a block, and issue days."""
 
 _AT_ONCE = {True: {"cpu": 512, "cuda": 65_536}, False: {"cpu": 1024, "cuda": 16_384}}
 """Windows that go through a network together, as sequences or one by one: on a CPU more fall out of the cache."""
@@ -66,17 +67,11 @@ class BlockForecaster:
         Groups that are worked on at once.
     device
         Where to.
-
-    Raises
-    ------
-    SoilcastError
-        The run has statistics of each cell, and the cube has others.
     """
 
     def __init__(self, opened: OpenedRequest, threads: int, device: torch.device) -> None:
         run, cube, issues = opened.run, opened.cube, opened.issues
         self._opened, self._threads, self._device = opened, threads, device
-        self._rows, self._known = match_cells(run, cube)
         self._layout = layout_of(run.config)
         task = self._layout.task
         # All lead times are forecast, as the network was trained to; those that nobody asked for are left out later.
@@ -90,51 +85,23 @@ class BlockForecaster:
         after = days[-1:] + np.arange(1, self._beyond + 1) * np.timedelta64(1, "D")
         self._days = np.concatenate((days, after))
         self._groups = climate_groups(cube)
-        self._predictor = self._predictor_of(opened.request.precision)
-        self._exact: Predictor | None = None
-        at_once = _AT_ONCE[self._predictor.takes_sequences][device.type]
-        self._at_once = at_once
-        self.group = 1 << max(0, (at_once // len(self._issues)).bit_length() - 1)
+        self._predictor = Predictor(run.networks, run.config, device, opened.request.precision)
+        self._at_once = _AT_ONCE[self._predictor.takes_sequences][device.type]
+        self.group = 1 << max(0, (self._at_once // len(self._issues)).bit_length() - 1)
 
     def __call__(self, cells: slice) -> BlockForecast:
         """Forecast a block, which begins at a multiple of `group`."""
-        return self._forecast(self._predictor, cells)
-
-    def rounding(self, cells: slice) -> tuple[float, float]:
-        """Compare with what float32 gives for a block: root mean square and largest difference [m3 m-3]."""
-        if self._exact is None:
-            self._exact = self._predictor_of("float32")
-        pair = [self._forecast(one, cells).centre.astype(np.float64) for one in (self._predictor, self._exact)]
-        away = pair[0] - pair[1]
-        away = away[np.isfinite(away)]
-        return (float(np.sqrt(np.mean(away**2))), float(np.max(np.abs(away)))) if away.size else (0.0, 0.0)
-
-    def _predictor_of(self, precision: str) -> Predictor:
-        assert precision in PRODUCTS, "a type of matrix products"
-        run = self._opened.run
-        return Predictor(run.networks, run.config, self._device, precision)
-
-    def _forecast(self, predictor: Predictor, cells: slice) -> BlockForecast:
-        run, task = self._opened.run, self._layout.task
-        rows = self._rows[cells]
+        opened, run, task = self._opened, self._opened.run, self._layout.task
+        rows, known = opened.rows[cells], opened.usable[cells, np.newaxis]
         statistics = run.statistics.of_cells(rows)
         scalings = statistics.scalings
         inputs = load_inputs(self._seen, task, scalings, cells, beyond=self._beyond)
-        versions = self._with_weather(inputs, scalings, cells)
-        firsts = self._issues + 1
-        ready = versions[0].first_days(task, self._opened.leads)[:, firsts] & self._known[cells, np.newaxis]
-        sources = [
-            window_source(one, self._layout, self._opened.cube, self._days, statistics, cells) for one in versions
-        ]
+        versions = [inputs] if opened.weather is None else self._with_weather(opened.weather, inputs, scalings, cells)
+        ready = versions[0].first_days(task, opened.leads)[:, self._issues + 1] & known
+        sources = [window_source(one, self._layout, opened.cube, self._days, statistics, cells) for one in versions]
         of_loss = error_scale(run.config.loss.space, statistics, task.layers)
         scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
-        shape = (*ready.shape, task.lead_days, len(task.layers))
-        centre = np.full(shape, np.nan, dtype=np.float32)
-        errors = np.full((*shape, len(task.quantiles)), np.nan, dtype=np.float32)
-        self._together(
-            [group for group in self._cell_groups(len(ready)) if ready[group].any()],
-            lambda group: self._of_group(predictor, sources, scale, ready, cells.start, group, centre, errors),
-        )
+        centre, errors = self._predict(sources, scale, ready, cells.start)
         centre[~ready], errors[~ready] = np.nan, np.nan
         if run.calibration is not None:
             errors = run.calibration.apply(errors, self._groups[cells])
@@ -142,35 +109,55 @@ class BlockForecaster:
         quantiles = centre[..., np.newaxis] + errors * width
         age, there = self._age(inputs, ready)
         restored, around = (self._restored(one, scalings) for one in (centre, quantiles))
-        able = np.broadcast_to(self._known[cells, np.newaxis], ready.shape)
+        able = np.broadcast_to(known, ready.shape)
         return BlockForecast(restored, around, age, able & ~there, able & there & ~ready)
 
-    def _of_group(
-        self,
-        predictor: Predictor,
-        sources: list[WindowSource],
-        scale: Floats | None,
-        ready: Bools,
-        start: int,
-        group: slice,
-        centre: Floats,
-        errors: Floats,
-    ) -> None:
-        """Forecast the cells of a group into ``centre`` and ``errors``."""
+    def _predict(
+        self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int
+    ) -> tuple[Floats, Floats]:
+        """Give centre and errors of `PredictiveQuantiles` by cell and issue day, group by group of a block.
 
-        def scale_of(rows: slice | Indices) -> torch.Tensor | None:
-            return None if scale is None else torch.from_numpy(scale[rows])
+        ``start`` is the block's first cell; what is not ``ready`` holds anything.
+        """
+        task = self._layout.task
+        shape = (*ready.shape, task.lead_days, len(task.layers))
+        centre = np.full(shape, np.nan, dtype=np.float32)
+        errors = np.full((*shape, len(task.quantiles)), np.nan, dtype=np.float32)
+        predictions = self._of_sequences if self._predictor.takes_sequences else self._of_windows
 
-        if predictor.takes_sequences:
-            # Up to the last issue day: the days after it are forecast and not seen.
-            stop = int(self._issues[-1]) + 1
-            days = slice(max(0, stop - len(self._issues) + 1 - self._layout.task.window), stop)
-            sequences = sources[0].sequences(self._layout, group, days, self._device)
-            with torch.inference_mode():
-                found = predictor.from_sequences(sequences, scale_of(group))
-            count = sequences.shape[1] - self._layout.task.window + 1
-            self._put(found, (group, slice(centre.shape[1] - count, None)), centre, errors)
-            return
+        def work(group: slice) -> None:
+            for at, found in predictions(sources, scale, ready, start, group):
+                centre[at] = found.centre.numpy().reshape(centre[at].shape)
+                errors[at] = found.errors.numpy().reshape(errors[at].shape)
+
+        groups = [slice(first, min(first + self.group, len(ready))) for first in range(0, len(ready), self.group)]
+        groups = [group for group in groups if ready[group].any()]
+        if self._threads == 1 or self._device.type != "cpu":
+            for group in groups:
+                work(group)
+            return centre, errors
+        # One thread of torch each: small products gain little from more, and what is between them nothing.
+        with ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(work, groups))
+        return centre, errors
+
+    def _of_sequences(
+        self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int, group: slice
+    ) -> Iterator[tuple[At, PredictiveQuantiles]]:
+        """Forecast a group from whole sequences: where the forecasts are of, and what they are."""
+        # Up to the last issue day: the days after it are forecast and not seen.
+        window, stop = self._layout.task.window, int(self._issues[-1]) + 1
+        days = slice(max(0, stop - len(self._issues) + 1 - window), stop)
+        sequences = sources[0].sequences(self._layout, group, days, self._device)
+        of_group = None if scale is None else torch.from_numpy(scale[group])
+        count = sequences.shape[1] - window + 1
+        with torch.inference_mode():
+            yield (group, slice(ready.shape[1] - count, None)), self._predictor.from_sequences(sequences, of_group)
+
+    def _of_windows(
+        self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int, group: slice
+    ) -> Iterator[tuple[At, PredictiveQuantiles]]:
+        """Do what `_of_sequences` does window by window."""
         rows, issues = np.nonzero(ready[group])
         size = max(1, self._at_once // len(sources))
         for number, first in enumerate(range(0, len(rows), size)):
@@ -178,34 +165,14 @@ class BlockForecaster:
             at = rows[piece] + group.start, issues[piece]
             where, firsts = torch.from_numpy(at[0]), torch.from_numpy(self._issues[at[1]] + 1)
             windows = torch.stack([one.gather(self._layout, where, firsts) for one in sources])
-            found = predictor.from_windows(windows, scale_of(at[0]), (start + group.start) // self.group, number)
-            self._put(found, at, centre, errors)
+            of_cells = None if scale is None else torch.from_numpy(scale[at[0]])
+            yield at, self._predictor.from_windows(windows, of_cells, (start + group.start) // self.group, number)
 
-    @staticmethod
-    def _put(
-        found: PredictiveQuantiles, at: tuple[slice | Indices, slice | Indices], centre: Floats, errors: Floats
-    ) -> None:
-        centre[at] = found.centre.numpy().reshape(centre[at].shape)
-        if errors.shape[-1]:
-            errors[at] = found.errors.numpy().reshape(errors[at].shape)
-
-    def _together(self, groups: list[slice], work: Callable[[slice], None]) -> None:
-        if self._threads == 1 or self._device.type != "cpu":
-            for group in groups:
-                work(group)
-            return
-        # One thread of torch each: small products gain little from more, and what is between them nothing.
-        with ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(work, groups))
-
-    def _cell_groups(self, cells: int) -> Iterator[slice]:
-        return (slice(start, min(start + self.group, cells)) for start in range(0, cells, self.group))
-
-    def _with_weather(self, inputs: Inputs, scalings: Mapping[str, Scaling], cells: slice) -> list[Inputs]:
-        """Put each forecast of the weather where the days ahead are; without one the cube's own stays."""
-        weather, task = self._opened.weather, self._layout.task
-        if weather is None:
-            return [inputs]
+    def _with_weather(
+        self, weather: Weather, inputs: Inputs, scalings: Mapping[str, Scaling], cells: slice
+    ) -> list[Inputs]:
+        """Put each forecast of the weather where the days ahead are."""
+        task = self._layout.task
         first = int(self._issues[0]) + 1
         versions = []
         for member in weather.values(cells):
@@ -217,9 +184,7 @@ class BlockForecaster:
                 values = scalings[name].normalise(member[:, :, position])
                 dynamic[:, days, task.dynamic.index(name)] = np.nan_to_num(values)
             ahead[:, days] = np.isfinite(member).all(axis=2)
-            versions.append(
-                Inputs(dynamic, inputs.static, inputs.observed, inputs.lags, inputs.newest, inputs.ready, ahead)
-            )
+            versions.append(replace(inputs, dynamic=dynamic, ahead=ahead))
         return versions
 
     def _age(self, inputs: Inputs, ready: Bools) -> tuple[Floats | None, Bools]:

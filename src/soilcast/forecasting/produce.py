@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from soilcast.files import NO_ROOM, refuse_existing
 from soilcast.forecasting.appending import joined, refuse_append
 from soilcast.forecasting.block import BlockForecast, BlockForecaster
 from soilcast.forecasting.request import Gaps, OpenedRequest, Request
-from soilcast.forecasting.stream import PROGRESS, ForecastStream, VariableSpec
+from soilcast.forecasting.stream import PROGRESS, ForecastStream
 from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells
 from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
@@ -135,7 +136,7 @@ def forecast(
     )
     opened = request.open()
     attributes = describe(opened)
-    if append and not opened.is_single:
+    if append and issue is None:
         raise SoilcastError(f"{out}: --append adds the forecast from one issue day: say which by --from")
     if append:
         take_back(out)
@@ -173,21 +174,17 @@ def _write(
     forecaster = BlockForecaster(opened, threads, choose_device("auto"))
     area = opened.cube["area"].drop_encoding().load()
     skeleton = xr.Dataset({"area": area}, coordinates_of(opened), dict(attributes))
-    specs = {
-        name: VariableSpec(tuple(map(str, one.dims)), one.attrs, str(one.dtype))
-        for name, one in no_cells(opened).items()
-    }
     block = _cells_a_block(opened, forecaster.group, memory)
     identity = {name: attributes[name] for name in IDENTITY_KEYS}
     try:
-        stream = ForecastStream(place, skeleton, specs, block, identity)
+        stream = ForecastStream(place, skeleton, no_cells(opened), block, identity)
         missing = {number: stream.blocks[number] for number in stream.missing}
         label = f"{attributes['label']} forecast"
         with progress_bar(label, len(stream.blocks), shown=progress, done=len(stream.done)) as advance:
             for number, values in _blocks(opened, forecaster, missing, dask):
                 stream.write(number, values)
                 advance("")
-        costs = _rounding(forecaster, attributes["precision"], opened.cube.sizes["cell"])
+        costs = {} if attributes["precision"] == "float32" else _rounding(opened, forecaster, threads)
         stream.note_attributes({**costs, "peak_memory_bytes": peak_memory()})
         store = joined(out, stream.store, place) if append else stream.store
         put_store_in_place(store, out, overwrite=overwrite or append)
@@ -216,7 +213,7 @@ def _blocks(
 
 def _values(opened: OpenedRequest, forecaster: BlockForecaster, cells: slice) -> Values:
     made = forecaster(cells)
-    if opened.is_single and opened.request.gaps == "refuse":
+    if opened.request.issue is not None and opened.request.gaps == "refuse":
         _refuse_gaps(opened, made, cells)
     return {name: one.to_numpy() for name, one in block_variables(opened, made, cells).items()}
 
@@ -277,16 +274,21 @@ def _cells_a_block(opened: OpenedRequest, group: int, memory: int | None) -> int
     return max(group, cells // group * group)
 
 
-def _rounding(forecaster: BlockForecaster, precision: str, cells: int) -> dict[str, Any]:
-    """Say what the precision cost: of bfloat16 the differences from float32 [m3 m-3], on some groups of cells."""
-    if precision == "float32":
-        return {}
-    groups = -(-cells // forecaster.group)
+def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) -> dict[str, float]:
+    """Say what bfloat16 cost: the differences from float32 [m3 m-3], on some groups of cells."""
+    request = replace(opened.request, precision="float32")
+    exact = BlockForecaster(replace(opened, request=request), threads, choose_device("auto"))
+    group, cells = forecaster.group, opened.cube.sizes["cell"]
+    groups = -(-cells // group)
     chosen = sorted({round(position) for position in np.linspace(0, groups - 1, min(groups, _COMPARED))})
-    starts = [group * forecaster.group for group in chosen]
-    found = [forecaster.rounding(slice(start, min(start + forecaster.group, cells))) for start in starts]
-    rmse = float(np.sqrt(np.mean([square**2 for square, _ in found])))
-    return {"bfloat16_rmse": rmse, "bfloat16_largest_error": max(largest for _, largest in found)}
+    squares, largest = [], 0.0
+    for start in (number * group for number in chosen):
+        block = slice(start, min(start + group, cells))
+        away = forecaster(block).centre.astype(np.float64) - exact(block).centre
+        away = away[np.isfinite(away)]
+        squares.append(float(np.mean(away**2)) if away.size else 0.0)
+        largest = max(largest, float(np.max(np.abs(away), initial=0.0)))
+    return {"bfloat16_rmse": float(np.sqrt(np.mean(squares))), "bfloat16_largest_error": largest}
 
 
 def _refuse_gaps(opened: OpenedRequest, made: BlockForecast, cells: slice) -> None:

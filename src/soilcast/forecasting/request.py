@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,7 +13,6 @@ import xarray as xr
 
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
-from soilcast.forecasting.cells import match_cells
 from soilcast.forecasting.weather import Weather, open_weather
 from soilcast.training.inputs import refuse_missing_inputs
 from soilcast.training.run import Run, open_run
@@ -23,6 +22,9 @@ OBSERVED = "observed"
 """Stands for the weather of the cube itself in place of a forecast, which nobody knew on the issue day."""
 
 Gaps = Literal["refuse", "missing"]
+
+_SAME_PLACE = 1e-4
+"""Cells of a run and of a cube closer than this are the same [degrees]: ten metres."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,37 @@ class Request:
         Raises
         ------
         SoilcastError
-            A damaged run or cube, missing inputs, more lead times than the run knows, days outside the cube, no
-            forecast of the weather or one that does not do.
+            A damaged run or cube, missing inputs, cells that the run has not seen, more lead times than it knows, days
+            outside the cube, no forecast of the weather or one that does not do.
         """
         run, cube = open_run(self.run), open_cube(self.cube)
+        ahead, longest = run.config.task.known_future, run.config.task.lead_days
         refuse_missing_inputs(cube, run.config.task)
-        if self.leads is not None and self.leads < 1:
-            raise SoilcastError(f"--lead {self.leads}: the first lead time is the next day: ask for 1 or more")
-        if self.leads is not None and self.leads > run.config.task.lead_days:
+        rows, usable = match_cells(run, cube)
+        leads = longest if self.leads is None else self.leads
+        if leads < 1:
+            raise SoilcastError(f"--lead {leads}: the first lead time is the next day: ask for 1 or more")
+        if leads > longest:
             raise SoilcastError(
-                f"--lead {self.leads}: the run was trained for {run.config.task.lead_days} day(s) ahead: ask for "
-                f"those, or train with --set task.lead_days={self.leads}"
+                f"--lead {leads}: the run was trained for {longest} day(s) ahead: ask for those, or train with --set "
+                f"task.lead_days={leads}"
             )
-        leads = self.leads or run.config.task.lead_days
+        period = self.period or str(run.record["test_period"])
+        weather, mark = None, "none"
         if self.issue is None:
-            return self._of_period(run, cube, leads)
-        return self._of_issue_day(run, cube, leads)
+            if self.weather not in (None, OBSERVED):
+                raise SoilcastError(f"--weather {self.weather} is the forecast of one day: say which by --from")
+            issues = _issues_of(period, cube, leads)
+        else:
+            position = _position(self.issue, cube)
+            issues = slice(position, position + 1)
+            self._refuse_weather(ahead, cube, position, leads)
+            if self.weather is not None and self.weather != OBSERVED:
+                day, units = cube["time"].to_numpy()[position], dict(self.units)
+                weather = open_weather(self.weather, cube, ahead, day, leads, units=units, needed=usable)
+                mark = mark_of(Path(weather.path), units)
+        known = "none" if not ahead else "forecast" if weather else OBSERVED
+        return OpenedRequest(self, run, cube, rows, usable, period, issues, leads, known, weather, mark)
 
     def absolute(self) -> Self:
         """Give the same with absolute paths, for processes with a working folder of their own."""
@@ -76,25 +93,8 @@ class Request:
         paths = {"run": str(Path(self.run).absolute()), "cube": str(Path(self.cube).absolute()), "weather": weather}
         return type(self)(**{**vars(self), **paths})
 
-    def _of_period(self, run: Run, cube: xr.Dataset, leads: int) -> OpenedRequest:
-        where, days = _source(cube), cube["time"].to_numpy()
-        if self.weather not in (None, OBSERVED):
-            raise SoilcastError(f"--weather {self.weather} is the forecast of one day: say which by --from")
-        period = self.period or str(run.record["test_period"])
-        test = period_slice(days, period, where, "the forecast period")
-        issues = slice(max(test.start - 1, 0), test.stop - leads)
-        if issues.stop <= issues.start:
-            raise SoilcastError(
-                f"{where}: the forecast period has no room for {leads} days ahead of a day before it: choose a longer "
-                "one, or a smaller --lead"
-            )
-        known = OBSERVED if run.config.task.known_future else "none"
-        return OpenedRequest(self, run, cube, period, issues, leads, known)
-
-    def _of_issue_day(self, run: Run, cube: xr.Dataset, leads: int) -> OpenedRequest:
-        assert self.issue is not None, "an issue day"
-        where, days, ahead = _source(cube), cube["time"].to_numpy(), run.config.task.known_future
-        position = _position(days, self.issue, where)
+    def _refuse_weather(self, ahead: tuple[str, ...], cube: xr.Dataset, position: int, leads: int) -> None:
+        """Refuse a forecast of the weather if nothing is known of the days ahead, and none if something is."""
         if ahead and self.weather is None:
             raise SoilcastError(
                 f"the run knows {', '.join(ahead)} of the days ahead: give the forecast as --weather FORECAST.nc, or "
@@ -105,22 +105,12 @@ class Request:
                 f"--weather {self.weather}: the run was trained without the weather ahead: leave it out, or train with "
                 "--set task.known_future=[tp,t2m]"
             )
-        if self.weather == OBSERVED and position + leads >= len(days):
+        if self.weather == OBSERVED and position + leads >= cube.sizes["time"]:
+            end = np.datetime_as_string(cube["time"].to_numpy()[-1], "D")
             raise SoilcastError(
-                f"{where}: it ends {np.datetime_as_string(days[-1], 'D')}, before the {leads} days after {self.issue}: "
-                "give the forecast as --weather FORECAST.nc, or a smaller --lead"
+                f"{cube.encoding.get('source', 'the cube')}: it ends {end}, before the {leads} days after "
+                f"{self.issue}: give the forecast as --weather FORECAST.nc, or a smaller --lead"
             )
-        weather, mark = None, "none"
-        if ahead and self.weather != OBSERVED:
-            assert self.weather is not None, "refused above"
-            _, needed = match_cells(run, cube)
-            units = dict(self.units)
-            weather = open_weather(self.weather, cube, ahead, days[position], leads, units=units, needed=needed)
-            mark = mark_of(Path(weather.path), units)
-        known = "none" if not ahead else "forecast" if weather else OBSERVED
-        period = self.period or str(run.record["test_period"])
-        issues = slice(position, position + 1)
-        return OpenedRequest(self, run, cube, period, issues, leads, known, weather, mark, is_single=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +123,8 @@ class OpenedRequest:
         What was asked for.
     run, cube
         Opened.
+    rows, usable
+        Of each cell of the cube, the row of the run's statistics, and whether the run can forecast it ``(cell,)``.
     period
         The test period, as the forecast names it.
     issues
@@ -145,20 +137,19 @@ class OpenedRequest:
         Forecasts of the weather, if given.
     weather_mark
         Tells the forecast of the weather from others.
-    is_single
-        Whether it is the forecast of one issue day, with its products.
     """
 
     request: Request
     run: Run
     cube: xr.Dataset
+    rows: npt.NDArray[np.int64]
+    usable: npt.NDArray[np.bool_]
     period: str
     issues: slice
     leads: int
     weather_known: str
     weather: Weather | None = None
     weather_mark: str = "none"
-    is_single: bool = field(default=False, kw_only=True)
 
     @property
     def issue_days(self) -> npt.NDArray[np.datetime64]:
@@ -180,19 +171,52 @@ def mark_of(path: Path, units: Mapping[str, str] | None) -> str:
     return f"{path} ({len(files)} file(s), {sizes} bytes, {times}{read_as})"
 
 
-def _source(cube: xr.Dataset) -> str:
-    return str(cube.encoding.get("source", "the cube"))
+def match_cells(run: Run, cube: xr.Dataset) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Row of the run's statistics for each cell of the cube, and whether the run can forecast the cell."""
+    lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
+    if run.config.normalise.scope == "global":
+        return np.zeros(len(lat), dtype=np.int64), np.ones(len(lat), dtype=np.bool_)
+    rows = np.arange(len(lat), dtype=np.int64)
+    same = len(lat) == len(run.lat)
+    if not same or not (np.allclose(lat, run.lat, atol=_SAME_PLACE) and np.allclose(lon, run.lon, atol=_SAME_PLACE)):
+        places = {place: row for row, place in enumerate(zip(*_rounded(run.lat, run.lon), strict=True))}
+        found = [places.get(place, -1) for place in zip(*_rounded(lat, lon), strict=True)]
+        rows = np.asarray(found, dtype=np.int64)
+    strange = int((rows < 0).sum())
+    if strange:
+        raise SoilcastError(
+            f"{cube.encoding.get('source', 'the cube')}: {strange} of {len(rows)} cells are not among those of the "
+            "run, whose statistics are of each cell: train with --set normalise.scope=global to forecast elsewhere"
+        )
+    return rows, np.asarray(run.usable[rows])
 
 
-def _position(days: npt.NDArray[np.datetime64], issue: str, where: str) -> int:
+def _rounded(*degrees: npt.NDArray[np.float64]) -> list[list[int]]:
+    return [np.rint(values / _SAME_PLACE).astype(int).tolist() for values in degrees]
+
+
+def _issues_of(period: str, cube: xr.Dataset, leads: int) -> slice:
+    """Positions of the issue days whose forecast days lie in a period."""
+    where = str(cube.encoding.get("source", "the cube"))
+    wanted = period_slice(cube["time"].to_numpy(), period, where, "the forecast period")
+    issues = slice(max(wanted.start - 1, 0), wanted.stop - leads)
+    if issues.stop <= issues.start:
+        raise SoilcastError(
+            f"{where}: the forecast period has no room for {leads} days ahead of a day before it: choose a longer "
+            "one, or a smaller --lead"
+        )
+    return issues
+
+
+def _position(issue: str, cube: xr.Dataset) -> int:
     try:
         wanted = np.datetime64(issue, "D")
     except ValueError as error:
         raise SoilcastError(f"--from {issue}: write a day, such as 2026-11-25") from error
-    held = days.astype("datetime64[D]")
+    held = cube["time"].to_numpy().astype("datetime64[D]")
     if np.isnat(wanted) or not held[0] <= wanted <= held[-1]:
         raise SoilcastError(
-            f"{where}: --from {issue} is outside the cube ({held[0]} .. {held[-1]}): bring it up to date with soilcast "
-            "update, or choose a day within it"
+            f"{cube.encoding.get('source', 'the cube')}: --from {issue} is outside the cube ({held[0]} .. {held[-1]}): "
+            "bring it up to date with soilcast update, or choose a day within it"
         )
     return int((wanted - held[0]) / np.timedelta64(1, "D"))

@@ -90,7 +90,7 @@ def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -
         share = (thickness / thickness.sum(axis=-1, keepdims=True))[:, np.newaxis, np.newaxis]
         whole = np.sum(block.centre[..., [task.layers.index(layer) for layer in _ROOT_LAYERS]] * share, axis=-1)
         found[ROOT_ZONE] = xr.Variable(dims, whole.astype(np.float32), _ROOT_ATTRIBUTES)
-    if opened.is_single:
+    if opened.request.issue is not None:
         made = xr.Dataset(found, _times(opened), {"latency_days": task.soil_latency})
         found |= add_products(made, cube, cells, layers=task.layers, reference=_reference(opened))
     return found
