@@ -33,17 +33,19 @@ from pathlib import Path
 from soilcast import files
 from soilcast.forecasting import forecast
 run, cube, out, moment = sys.argv[1:]
-rename, exchange = Path.rename, files.atomic_swap
-def rename_and_go(self, to):
-    rename(self, to)
-    if Path(out) == (Path(to) if moment == "to" else self):
-        os._exit(9)
+exchange = files.atomic_swap
+def and_go(rename):
+    def renamed(self, to):
+        rename(self, to)
+        if Path(out) == (Path(to) if moment == "to" else self):
+            os._exit(9)
+    return renamed
 def exchange_and_go(one, other):
     if moment != "swap":
         return False
     assert exchange(one, other)
     os._exit(9)
-Path.rename, files.atomic_swap = rename_and_go, exchange_and_go
+Path.rename, Path.replace, files.atomic_swap = and_go(Path.rename), and_go(Path.replace), exchange_and_go
 forecast(run, cube, out, overwrite=moment != "to")
 """
 
