@@ -20,6 +20,7 @@ from soilcast.training.run import Run
 from soilcast.training.statistics import Scaling, Statistics
 
 PLAIN = "nn.LSTM, cell after cell"
+_CPU = torch.device("cpu")
 
 
 def made(cells: int, days: int) -> tuple[Run, xr.Dataset]:
@@ -52,7 +53,9 @@ def main() -> None:
     with torch_threads(0) as threads:
         wanted, whole = slice(LENGTH, days), slice(0, options.cells)
         run, cube = made(options.cells, days)
-        ours = {precision: _forecaster(run, cube, wanted, precision, threads) for precision in ("float32", "bfloat16")}
+        ours = {
+            precision: forecaster_of(run, cube, wanted, precision, threads) for precision in ("float32", "bfloat16")
+        }
         contenders = {
             PLAIN: lambda: forecast_cell_by_cell(network, dynamic, static),
             **{f"soilcast, {name}": (lambda one=one: one(whole)) for name, one in ours.items()},
@@ -62,7 +65,7 @@ def main() -> None:
         growth = {}
         for cells, length in ((128, 365), (1024, 365), (512, 30), (512, 1460)):
             run, cube = made(cells, length + LENGTH)
-            one = _forecaster(run, cube, slice(LENGTH, length + LENGTH), "float32", threads)
+            one = forecaster_of(run, cube, slice(LENGTH, length + LENGTH), "float32", threads)
             taken = in_turns({"": lambda one=one, cells=cells: one(slice(0, cells))}, 3)[""]
             growth[f"{cells:,} x {length:,}"] = cells * length / np.median(taken) / 1e6
     rows = [
@@ -84,11 +87,14 @@ def main() -> None:
     print(machine())
 
 
-def _forecaster(run: Run, cube: xr.Dataset, wanted: slice, precision: str, threads: int) -> BlockForecaster:
+def forecaster_of(
+    run: Run, cube: xr.Dataset, wanted: slice, precision: str, threads: int, device: torch.device = _CPU
+) -> BlockForecaster:
+    """Of the days at some positions of a cube."""
     issues = slice(wanted.start - 1, wanted.stop - 1)
     request = Request("run", "cube", precision=precision)
     opened = OpenedRequest(request, run, cube, np.arange(len(run.usable)), run.usable, "a year", issues, 1, "none")
-    return BlockForecaster(opened, threads, torch.device("cpu"))
+    return BlockForecaster(opened, threads, device)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from soilcast.memory import highest_of
@@ -47,9 +48,9 @@ def median_ratio(reference: np.ndarray, other: np.ndarray) -> float:
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column to the left, numbers to the right."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(escape(column), justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
     Console(width=120).print(table)

@@ -32,10 +32,11 @@ def soilcasts_epoch(
     keep: Checkpoints | None = None,
     **options: object,
 ) -> Callable[[], None]:
-    """An epoch of soilcast's own loop, draws, dropout and log included."""
+    """An epoch of soilcast's own loop where the samples are, draws, dropout and log included."""
     train = {"epochs": 1, "batch_size": SIZE, "batches_per_epoch": BATCHES, **options}
     config = Config.model_validate({"model": model, "train": train})
-    learner = Learner(build_networks(config), build_loss(config), config.train, Ranks(), threads)
+    networks = [network.to(samples.device) for network in build_networks(config)]
+    learner = Learner(networks, build_loss(config), config.train, Ranks(), threads)
 
     def on_epoch_end(point: Checkpoint, must: bool) -> None:
         if keep is not None and (must or keep.is_due()):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from soilcast.models import Network, NetworkDesign, lstm_kernel
+from soilcast.models import Network, NetworkDesign, backends, lstm_kernel, recurrence
 from soilcast.models.backends import AutogradBackend, LSTMBackend, make_backend, takes_sequences
 from soilcast.models.members import Members
 from soilcast.task import Layout, Task
@@ -22,14 +22,36 @@ sizes = st.integers(1, 20)
 SEQUENCES = {name: case for name, case in CASES.items() if takes_sequences(case.network())}
 
 
-@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def cell_forward(from_inputs: Tensor, from_output: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a GPU does in one kernel."""
+    i, f, g, o = (from_inputs + from_output).chunk(4, dim=-1)
+    gates = torch.cat((i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()), dim=-1)
+    i, f, g, o = gates.chunk(4, dim=-1)
+    cell = f * before + i * g
+    return o * cell.tanh(), cell, gates
+
+
+def cell_backward(
+    grad_output: Tensor, grad_cell: Tensor, before: Tensor, cell: Tensor, gates: Tensor
+) -> tuple[Tensor, Tensor]:
+    i, f, g, o = gates.chunk(4, dim=-1)
+    of_cell = grad_cell + grad_output * o * (1 - cell.tanh() ** 2)
+    of_gates = (of_cell * g * i * (1 - i), of_cell * before * f * (1 - f), of_cell * i * (1 - g**2))
+    return torch.cat((*of_gates, grad_output * cell.tanh() * o * (1 - o)), dim=-1), of_cell * f
+
+
+@pytest.fixture(params=["compiled", "torch", "as on a GPU"], autouse=True)
 def _way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test here runs with the compiled step and without."""
+    """Every test here runs with the compiled step, without, and as a GPU goes through the days."""
     if request.param == "compiled" and not lstm_kernel.is_compiled():
         pytest.skip("soilcast was installed without a compiler")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "torch":
             patch.setattr(lstm_kernel, "library", lambda: None)
+        if request.param == "as on a GPU":
+            patch.setattr(recurrence, "fused_forward", cell_forward)
+            patch.setattr(recurrence, "fused_backward", cell_backward)
+            patch.setattr(backends, "Recurrence", recurrence.FusedRecurrence)
         yield
 
 

@@ -24,7 +24,7 @@ from soilcast.forecasting.stream import PROGRESS, ForecastStream
 from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells
 from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
-from soilcast.training.devices import choose_device, torch_threads
+from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
 from soilcast.training.inputs import BLOCK_BYTES, block_size
 from soilcast.workplace import clear_workplace, locked_workplace, take_back
 
@@ -152,6 +152,7 @@ def forecast(
     with (
         torch_threads(opened.run.config.train.threads) as threads,
         locked_workplace(out, overwrite=overwrite, resume=resume, keep=PROGRESS) as place,
+        full_gpu_told("wait until other programs have left it, or set CUDA_VISIBLE_DEVICES= to take the CPU"),
     ):
         _write(opened, attributes, place, out, threads, memory, dask, overwrite, append=append, progress=progress)
     return open_artifact(out, "forecast")

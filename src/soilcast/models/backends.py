@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -11,7 +13,16 @@ from torch import Tensor, nn
 from soilcast.models.heads import Head, RolloutHead
 from soilcast.models.members import Members
 from soilcast.models.network import Network
-from soilcast.models.recurrence import Recurrence, RecurrentWeights, last_states, last_states_of_sequences
+from soilcast.models.recurrence import (
+    FusedRecurrence,
+    Recurrence,
+    RecurrentWeights,
+    last_states,
+    last_states_of_sequences,
+)
+
+# The members' weights lie together, whatever cuDNN would like better.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk", UserWarning)
 
 
 class Backend(Protocol):
@@ -66,7 +77,8 @@ class AutogradBackend:
     def backward(self, grad: Tensor) -> None:
         """See `Backend`."""
         self._members.gradients.zero_()
-        self._forecasts.backward(grad)  # type: ignore[no-untyped-call]
+        with _all_bits():
+            self._forecasts.backward(grad)  # type: ignore[no-untyped-call]
 
     def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `Backend`."""
@@ -83,7 +95,8 @@ class AutogradBackend:
     def _all(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         networks = self._members.networks
         masks = [None] * len(networks) if mask is None else mask
-        with torch.autocast(windows.device.type, self._product, enabled=self._product != torch.float32):
+        mixed = torch.autocast(windows.device.type, self._product, enabled=self._product != torch.float32)
+        with mixed, _all_bits():
             parts = zip(networks, windows.transpose(1, 2), masks, strict=True)
             return torch.stack([network(window, one) for network, window, one in parts]).float()
 
@@ -96,7 +109,8 @@ class LSTMBackend:
     def __init__(self, members: Members, product: torch.dtype) -> None:
         network = members.networks[0]
         self._members, self._product = members, product
-        self._recurrence = Recurrence(self._recurrent(members.weights), self._recurrent(members.gradients), product)
+        written_out = FusedRecurrence if members.weights.is_cuda else Recurrence
+        self._recurrence = written_out(self._recurrent(members.weights), self._recurrent(members.gradients), product)
         self._used = network.head.used_steps
         self._count = len(range(network.design.layout.steps)[self._used])
         self._features = network.design.layout.features
@@ -203,10 +217,25 @@ def make_backend(members: Members, product: torch.dtype = torch.float32) -> Back
     return written_out(members, product)
 
 
+def make_training_backend(members: Members, product: torch.dtype) -> Backend:
+    """Choose the backend that some networks are trained by.
+
+    On a GPU cuDNN, which automatic differentiation goes through, trains one network faster than what is written out,
+    and several slower (benchmarks/gpu.py).
+    """
+    is_alone = members.weights.is_cuda and len(members.networks) == 1 and product == torch.float32
+    return AutogradBackend(members, product) if is_alone else make_backend(members, product)
+
+
 def takes_sequences(network: Network) -> bool:
     """Whether windows of consecutive issue days can go through a network together by `Backend.predict_windows`."""
     head, layout = network.head, network.design.layout
     return layout.is_sequence and head.used_steps == slice(layout.task.window - 1, layout.task.window)
+
+
+def _all_bits() -> AbstractContextManager[None]:
+    """Keep cuDNN from rounding float32 to 10 bits in recurrent layers, as torch lets it do by default."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def _is_eq7(head: Head) -> bool:

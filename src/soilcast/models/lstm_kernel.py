@@ -110,6 +110,48 @@ def infer(from_inputs: Tensor, from_output: Tensor | None, cell: Tensor, output:
     output.copy_(torch.sigmoid(o) * torch.tanh(cell))
 
 
+def fused_forward(from_inputs: Tensor, from_output: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Take one day's step on a GPU with one kernel, that of ``nn.LSTMCell``.
+
+    Parameters
+    ----------
+    from_inputs, from_output
+        The parts of the sums ``(member, sample, 4 * hidden)``.
+    before
+        c_{t-1} ``(member, sample, hidden)``.
+
+    Returns
+    -------
+    h_t, c_t, and the activations for `fused_backward`.
+    """
+    flat = (one.flatten(0, 1) for one in (from_inputs, from_output, before))
+    made = torch.ops.aten._thnn_fused_lstm_cell(*flat)
+    output, cell, gates = (one.unflatten(0, before.shape[:2]) for one in made)
+    return output, cell, gates
+
+
+def fused_backward(
+    grad_output: Tensor, grad_cell: Tensor, before: Tensor, cell: Tensor, gates: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Take one day's step back on a GPU with one kernel.
+
+    Parameters
+    ----------
+    grad_output, grad_cell
+        Gradients of the loss with respect to h_t, and to c_t from the days after, ``(member, sample, hidden)``.
+    before, cell, gates
+        c_{t-1}, and what `fused_forward` gave.
+
+    Returns
+    -------
+    Gradients with respect to the sums and to c_{t-1}.
+    """
+    flat = (one.flatten(0, 1) for one in (grad_output, grad_cell, before, cell, gates))
+    made = torch.ops.aten._thnn_fused_lstm_cell_backward_impl(*flat, False)
+    of_sums, of_cell = (one.unflatten(0, before.shape[:2]) for one in made[:2])
+    return of_sums, of_cell
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """Load what lstm_kernel.c was compiled to when soilcast was installed, if there was a compiler."""

@@ -1,9 +1,9 @@
 """An LSTM's forward pass and back-propagation through time, written out (Eq. 1-6), for several members at once.
 
 Automatic differentiation of ``nn.LSTM`` records and allocates anew on every step what is always the same. Here the
-buffers stay, matrix products go straight into them, and the rest is one pass a day
-(`soilcast.models.lstm_kernel`). The members of an ensemble lie side by side in one tensor, so that a GPU trains all of
-them with each product.
+buffers stay, matrix products go straight into them, and the rest is one pass a day (`soilcast.models.lstm_kernel`); on
+a GPU a captured step keeps its buffers. The members of an ensemble lie side by side in one tensor, so that a GPU trains
+all of them with each product.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from soilcast.models.lstm_kernel import Step, bind_backward, bind_forward, infer
+from soilcast.models.lstm_kernel import Step, bind_backward, bind_forward, fused_backward, fused_forward, infer
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,56 @@ class Recurrence:
         if self._room is None or self._room.output.shape != shape:
             self._room = _Room(shape, windows.device)
         return self._room
+
+
+class FusedRecurrence:
+    """The same on a GPU, where the number of kernels counts: between the products there is one a day."""
+
+    def __init__(self, weights: RecurrentWeights, gradients: RecurrentWeights, product: torch.dtype) -> None:
+        self.weights, self.gradients, self.product = weights, gradients, product
+        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def forward(self, windows: Tensor, count: int = 1) -> Tensor:
+        """See `Recurrence.forward`."""
+        members, days, samples, _ = windows.shape
+        weights = self.weights
+        bias = (weights.bias_inputs + weights.bias_output).unsqueeze(1)
+        inputs, recurrent = weights.inputs.transpose(1, 2), weights.output.transpose(1, 2)
+        cell = windows.new_zeros(members, samples, recurrent.shape[1])
+        from_output = windows.new_zeros(members, samples, recurrent.shape[2])
+        self._windows, self._kept = windows, []
+        outputs: list[Tensor] = []
+        for day in range(days):
+            if day:
+                from_output = self._multiplied(outputs[-1], recurrent)
+            before = cell
+            output, cell, gates = fused_forward(torch.baddbmm(bias, windows[:, day], inputs), from_output, before)
+            self._kept.append((before, cell, gates))
+            outputs.append(output)
+        self._outputs = torch.stack(outputs, dim=1)
+        return self._outputs[:, -count:]
+
+    def backward(self, grad: Tensor) -> None:
+        """See `Recurrence.backward`."""
+        count, samples = grad.shape[1:3]
+        grad_output, grad_cell = grad[:, -1], torch.zeros_like(self._kept[-1][1])
+        of_days: list[Tensor] = []
+        for position, (before, cell, gates) in enumerate(reversed(self._kept)):
+            if position:
+                grad_output = self._multiplied(of_days[-1], self.weights.output)
+                if position < count:
+                    grad_output = grad_output + grad[:, count - 1 - position]
+            of_sums, grad_cell = fused_backward(grad_output, grad_cell, before, cell, gates)
+            of_days.append(of_sums)
+        sums = torch.stack(of_days[::-1], dim=1).flatten(1, 2)
+        after, outputs = sums[:, samples:].transpose(1, 2), self._outputs.flatten(1, 2)[:, :-samples]
+        self.gradients.inputs.copy_(torch.bmm(sums.transpose(1, 2), self._windows.flatten(1, 2)))
+        self.gradients.output.copy_(self._multiplied(after, outputs))
+        torch.sum(sums, dim=1, out=self.gradients.bias_inputs)
+        self.gradients.bias_output.copy_(self.gradients.bias_inputs)
+
+    def _multiplied(self, left: Tensor, right: Tensor) -> Tensor:
+        return torch.bmm(left.to(self.product), right.to(self.product)).float()
 
 
 class _Room:

@@ -42,15 +42,16 @@ class _CapturedStep:
         self._batch = batch.copy()
         self._mask = None if mask is None else mask.clone()
         before = self._learner.state()
-        # Libraries choose their kernels and the optimizer makes its state on the first steps, which do not count.
+        # Libraries choose their kernels and the optimizer makes its state on the first steps, which do not count; nor
+        # does what a network that drops by itself draws in them.
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        with torch.random.fork_rng([self._batch.windows.device]), torch.cuda.stream(aside):
             for _ in range(_WARM_UP):
                 self._learner.learn(self._batch, self._mask)
         torch.cuda.current_stream().wait_stream(aside)
         self._learner.restore(before)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=aside):
             self._losses = self._learner.learn(self._batch, self._mask)
         return graph

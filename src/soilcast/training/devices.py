@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
+from soilcast.errors import SoilcastError
 from soilcast.workers import usable_cores
 
 
@@ -37,3 +38,15 @@ def torch_threads(threads: int) -> Iterator[int]:
         yield chosen
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def full_gpu_told(remedy: str) -> Iterator[None]:
+    """Raise `SoilcastError`, with what helps, where a GPU has too little memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Not always an OutOfMemoryError: where other programs hold all of it, torch does not even start.
+        if "out of memory" not in str(error):
+            raise
+        raise SoilcastError(f"too little memory on the GPU: {remedy}") from error

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from soilcast.errors import SoilcastError
 from soilcast.models import Network
-from soilcast.models.backends import PRODUCTS, Backend, make_backend
+from soilcast.models.backends import PRODUCTS, Backend, make_backend, make_training_backend
 from soilcast.models.lstm_kernel import is_compiled
 from soilcast.models.members import Members
 from soilcast.models.thread_pool import SplitBackend, ThreadPool
@@ -54,7 +54,7 @@ class Learner:
     ) -> None:
         self.members = Members(networks)
         product = PRODUCTS[config.precision]
-        self.backend: Backend = make_backend(self.members, product)
+        self.backend: Backend = make_training_backend(self.members, product)
         self._pool: ThreadPool | None = None
         on_cpu = self.members.weights.device.type == "cpu"
         if threads > 1 and on_cpu and self.backend.is_splittable and is_compiled():

@@ -23,7 +23,7 @@ from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
-from soilcast.training.devices import choose_device, torch_threads
+from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
 from soilcast.training.distributed import Ranks, joined_ranks
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.inputs import refuse_missing_inputs
@@ -99,7 +99,11 @@ def train(
     if config.train.freeze and init_run is None:
         raise SoilcastError("train.freeze keeps weights of a run that the training starts from: give it as --init RUN")
     device = choose_device(config.train.device)
-    with joined_ranks(device) as ranks, torch_threads(config.train.threads) as threads:
+    with (
+        joined_ranks(device) as ranks,
+        torch_threads(config.train.threads) as threads,
+        full_gpu_told("take a smaller train.ensemble or train.batch_size, or train.device=cpu"),
+    ):
         opened = open_cube(cube)
         finished = _finished(out, opened, config, ranks, init_run) if resume else None
         if finished is not None:
@@ -114,7 +118,7 @@ def train(
                 folder = folder or place / _SAMPLES
             scalings = init_run.statistics.scalings if init_run and config.normalise.scope == "global" else None
             dataset = _dataset(opened, config, split, folder, ranks, scalings, low_memory=memory is not None)
-            checkpoints = Checkpoints(place, _identity(opened, config, threads, ranks, init_run))
+            checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training) -> Run:
@@ -253,12 +257,15 @@ def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_ru
     return run
 
 
-def _identity(cube: xr.Dataset, config: Config, threads: int, ranks: Ranks, init_run: Run | None) -> dict[str, Any]:
+def _identity(
+    cube: xr.Dataset, config: Config, device: torch.device, threads: int, ranks: Ranks, init_run: Run | None
+) -> dict[str, Any]:
     """All that the bits of the weights depend on."""
     found = versions()
     return {
         "cube": cube.attrs["content_sha256"],
         **{f"version of {package}": found.get(package) for package in ("soilcast", "torch", "numpy")},
+        "device": device.type,
         "threads": threads,
         "processes": ranks.size,
         **({"run of --init": init_run.record["weights_sha256"]} if init_run else {}),
