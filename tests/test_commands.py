@@ -157,6 +157,16 @@ def test_help_names_every_command_and_every_key() -> None:
     assert all(name in said for name in ("demo", "prepare", "inspect", "train", "forecast", "evaluate", "report"))
     said, _ = run("train", "--help")
     assert all(key in said for key in ("train.epochs = 1000", "loss.weights", "water.terms", "split.test"))
+    assert all(f"\n{section}: " in said for section in ("task", "network", "head", "normalise", "split", "water"))
+
+
+def test_the_config_that_is_printed_is_taken_again(tmp_path: Path) -> None:
+    said, _ = run("config", "--model", "phy-lstm", "--set", "train.epochs=9")
+    file = tmp_path / "config.yaml"
+    file.write_text(said, encoding="utf-8")
+    assert soilcast.load_config(file) == soilcast.load_config(settings=["train.epochs=9"], model="phy-lstm")
+    assert run("config", "--config", file)[0] == said
+    assert "did you mean train.epochs" in refusal("config", "--set", "train.epoch=3")
 
 
 @pytest.mark.slow

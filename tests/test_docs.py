@@ -19,7 +19,8 @@ import soilcast
 from soilcast.cli import app
 from soilcast.models import HEADS, NETWORKS
 from soilcast.sources import SOURCES
-from soilcast.training.config import PRESETS, describe_keys
+from soilcast.training.config import PRESETS
+from soilcast.training.keys import describe_keys
 from soilcast.training.losses import LOSSES
 from soilcast.verify import METRICS
 from tests.helpers import ROOT
@@ -121,7 +122,7 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 def test_defaults_in_the_method_are_those_of_the_config() -> None:
-    defaults = {key: default for key, default, _ in describe_keys()}
+    defaults = {row.key: row.default for rows in describe_keys().values() for row in rows}
     rows = re.findall(
         r"^\|[^|]+\| ([^|]+) \|(?:[^|]+\|)? `([a-z_]+\.[a-z_]+)` \|$", prose(ROOT / "docs/method.md"), re.MULTILINE
     )

@@ -13,7 +13,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from soilcast.cube.contract import VARIABLES
-from soilcast.training.config import PRESETS, Config, describe_keys
+from soilcast.training.config import PRESETS, Config
+from soilcast.training.keys import describe_keys
 from soilcast.verify import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +44,13 @@ def contract_table() -> str:
 
 
 def key_table() -> str:
-    """Every key of the config, from `soilcast.training.config.describe_keys`."""
-    rows = [(f"`{key}`", f"`{default}`", meaning) for key, default, meaning in describe_keys()]
-    return _table(("key", "default", "meaning [unit]"), rows)
+    """Every key of the config, from `soilcast.training.keys.describe_keys`."""
+    parts = []
+    for heading, keys in describe_keys().items():
+        section, _, about = heading.partition(": ")
+        rows = [(f"`{one.key}`", f"`{one.default}`", one.meaning, one.choices) for one in keys]
+        parts.append(f"**{section}**: {about}\n\n" + _table(("key", "default", "meaning [unit]", "allowed"), rows))
+    return "\n\n".join(parts)
 
 
 def model_table() -> str:

@@ -1,4 +1,4 @@
-"""soilcast: soil moisture forecasts with physics-guided neural networks, and an honest verdict on them.
+"""soilcast: soil moisture forecasts with physics-guided neural networks, and their evaluation against baselines.
 
 The whole path is six functions, each also a command::
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from soilcast.reporting import report
     from soilcast.reproducing import reproduce
     from soilcast.sources import prepare
-    from soilcast.training import Config, load_config, open_run, train
+    from soilcast.training import Config, commented_yaml, load_config, open_run, train
     from soilcast.updating import update
     from soilcast.verify import evaluate, summarise
 
 _HOME = {
     "Config": "training",
     "SoilcastError": "errors",
+    "commented_yaml": "training",
     "compare": "comparing",
     "demo": "comparing",
     "doctor": "doctoring",
@@ -53,6 +54,7 @@ _HOME = {
 __all__ = [
     "Config",
     "SoilcastError",
+    "commented_yaml",
     "compare",
     "demo",
     "doctor",

@@ -30,21 +30,23 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Forecast soil moisture with physics-guided neural networks, and say honestly how good the forecasts are.",
+    help="Forecast soil moisture with physics-guided neural networks, and evaluate the forecasts against persistence.",
 )
 
-Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
-Cube = Annotated[Path, typer.Option("--cube", help="The cube.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at --out.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier, unfinished start left off.")]
-Memory = Annotated[
-    str | None, typer.Option("--memory", metavar="AMOUNT", help="Hold no more memory than this, such as 2GiB.")
-]
+Out = Annotated[Path, typer.Option("--out", help="Output path.")]
+Cube = Annotated[Path, typer.Option("--cube", help="Data cube, as prepare writes it.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run of this command.")]
+Memory = Annotated[str | None, typer.Option("--memory", metavar="AMOUNT", help="Memory limit, e.g. 2GiB.")]
 Dask = Annotated[
-    str | None, typer.Option("--dask", metavar="ADDRESS", help="Scheduler of a dask cluster that does the work.")
+    str | None, typer.Option("--dask", metavar="ADDRESS", help="Address of a dask scheduler; run on its cluster.")
 ]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key of the config.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Train so many runs at once, each in a process.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a config key (repeatable).")
+]
+Jobs = Annotated[
+    int, typer.Option("--jobs", min=1, metavar="N", help="Number of runs trained in parallel, one process each.")
+]
 
 
 class Precision(StrEnum):
@@ -55,21 +57,21 @@ class Precision(StrEnum):
 
 
 class Gaps(StrEnum):
-    """What becomes of cells that cannot be forecast."""
+    """How cells without the inputs of a forecast are treated."""
 
     refuse = "refuse"
     missing = "missing"
 
 
 class Zones(StrEnum):
-    """How finely climates are told apart."""
+    """Koeppen classes by which scores are grouped."""
 
     main = "main"
     fine = "fine"
 
 
 class Overlap(Enum):
-    """What is done with days that a cube and new files have with other values."""
+    """How days on which a cube and new files differ are treated."""
 
     refuse = "refuse"
     keep = "keep"
@@ -81,36 +83,41 @@ class _CommandWithKeys(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         # Imported here, since it brings torch along, for which the other commands' help should not wait.
-        from soilcast.training.config import describe_keys
+        from soilcast.training.keys import describe_keys
 
-        with formatter.section("Keys of the config, their defaults and units"):
-            formatter.write_dl([(f"{key} = {default}", meaning) for key, default, meaning in describe_keys()])
+        formatter.write_paragraph()
+        formatter.write_text("Config keys (--set KEY=VALUE) with default, unit and allowed values:")
+        for heading, keys in describe_keys().items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{key.key} = {key.default}", key.text) for key in keys])
 
 
 @app.command()
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for everything; an earlier demo there is replaced.")
-    ] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", help="Output folder; an earlier demo there is replaced.")] = Path(
+        "demo"
+    ),
     settings: Settings = None,
     jobs: Jobs = 1,
 ) -> None:
-    """Walk the whole path on the built-in planet (real geography and climate, synthetic weather)."""
+    """Run the whole pipeline on the built-in planet (real geography and climate, synthetic weather)."""
     soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), tell=typer.echo)
 
 
 @app.command()
 def compare(
-    experiment: Annotated[str, typer.Argument(help="A YAML file, or a built-in one, such as demo.")],
+    experiment: Annotated[str, typer.Argument(help="YAML file, or name of a built-in experiment, e.g. demo.")],
     out: Out,
-    data: Annotated[Path, typer.Option("--data", help="Folder that the experiment's paths are in.")] = Path(),
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder to which the paths in the experiment are relative.")
+    ] = Path(),
     settings: Settings = None,
     jobs: Jobs = 1,
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train and judge all runs of an experiment. Ctrl-C stops it; --resume keeps what has been done and goes on."""
+    """Train, forecast and evaluate all runs of an experiment. After Ctrl-C, --resume continues."""
     from soilcast.memory import parse_bytes
 
     soilcast.compare(
@@ -129,28 +136,31 @@ def compare(
 
 @app.command()
 def download(
-    dataset: Annotated[str, typer.Argument(help="era5-land.")],
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for the files. What an earlier start left there is gone on with.")
-    ],
-    area: Annotated[str, typer.Option(metavar="N/W/S/E", help="Region [degrees], such as 52/5/47/12.")],
-    years: Annotated[str, typer.Option(help="2019, 2018:2020, or days such as 2019-06-15:2019-08-31.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset: era5-land.")],
+    out: Annotated[Path, typer.Option("--out", help="Output folder; an interrupted download in it is resumed.")],
+    area: Annotated[str, typer.Option(metavar="N/W/S/E", help="Region [degrees], e.g. 52/5/47/12.")],
+    years: Annotated[str, typer.Option(help="Period: 2019, 2018:2020 or 2019-06-15:2019-08-31.")],
     variables: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME,...", help="Contract names, such as t2m,tp; by default what the paper needs."),
+        typer.Option(metavar="NAME,...", help="Variables, e.g. t2m,tp; default: those of the paper."),
     ] = None,
-    product: Annotated[str, typer.Option(help="hourly; or daily means and totals, made by the store.")] = "hourly",
-    format: Annotated[str, typer.Option(help="netcdf or grib.")] = "netcdf",
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Requests in the store's queue at once.")] = 2,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums of the files that are there.")] = False,
+    product: Annotated[
+        str, typer.Option(help="hourly, or daily: means and totals computed by the data store.")
+    ] = "hourly",
+    format: Annotated[str, typer.Option(help="File format: netcdf or grib.")] = "netcdf",
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", help="Number of requests in the queue of the data store at a time.")
+    ] = 2,
+    verify: Annotated[bool, typer.Option("--verify", help="Verify the checksums of existing files.")] = False,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Before a second try or look; doubles, up to two minutes.")
+        float,
+        typer.Option(metavar="SECONDS", help="First wait before a retry or status request [s]; doubles up to 120."),
     ] = 1.0,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="For the next bytes of an answer of the store.")
+        float, typer.Option(metavar="SECONDS", help="Timeout of a response of the data store [s].")
     ] = 60.0,
 ) -> None:
-    """Fetch reanalysis data from the Climate Data Store. Ctrl-C stops it; the same command goes on."""
+    """Download reanalysis data from the Climate Data Store. After Ctrl-C, the same command resumes."""
     files = soilcast.download(
         dataset,
         area=area,
@@ -171,50 +181,60 @@ def download(
 
 @app.command()
 def prepare(
-    source: Annotated[str, typer.Argument(help="planet, delaware, landbench, era5land, caravan or table.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="planet, delaware, landbench, era5land, caravan or table (NetCDF, Zarr or CSV with --mapping)."
+        ),
+    ],
     out: Out,
     paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files or folders of the source.")] = None,
     resolution: Annotated[
-        float | None, typer.Option(help="planet, landbench, era5land: size of a cell [degrees].")
+        float | None, typer.Option(help="planet, landbench, era5land: grid spacing [degrees].")
     ] = None,
-    years: Annotated[str | None, typer.Option(help="planet, landbench, era5land: 2019, or 2018:2020.")] = None,
-    seed: Annotated[int | None, typer.Option(help="planet: seed of the weather.")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="table: YAML that says which variable is which.")] = None,
+    years: Annotated[str | None, typer.Option(help="planet, landbench, era5land: years, 2019 or 2018:2020.")] = None,
+    seed: Annotated[int | None, typer.Option(help="planet: random seed of the synthetic weather.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="table: YAML file that maps your variables to those of the cube.")
+    ] = None,
     unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable where its file says none or lies.")
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable; overrides the file's.")
     ] = None,
-    day: Annotated[str | None, typer.Option(help="era5land: days of utc, or local ones.")] = None,
+    day: Annotated[str | None, typer.Option(help="era5land: day boundaries, utc or local (solar time).")] = None,
     states: Annotated[
-        str | None, typer.Option(help="era5land: soil water as the mean or at the end of the day.")
+        str | None, typer.Option(help="era5land: daily soil water, mean or end (last value of the day).")
     ] = None,
     accumulation: Annotated[
-        str | None, typer.Option(help="era5land: since-midnight or hourly, where the values do not tell.")
+        str | None,
+        typer.Option(help="era5land: accumulation, since-midnight or hourly; default: inferred from the data."),
     ] = None,
     stamp: Annotated[
-        str | None, typer.Option(help="era5land: what one stamp a day stands for, the day or the midnight.")
+        str | None,
+        typer.Option(help="era5land: what a single value a day is: day (of that day) or midnight (at 00 UTC)."),
     ] = None,
     turn: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="era5land: the sign of a variable is turned.")
+        list[str] | None, typer.Option(metavar="NAME", help="era5land: flip the sign of a variable.")
     ] = None,
     static: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FILE", help="era5land: a static variable, NetCDF or GeoTIFF.")
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="era5land: file of a static variable (NetCDF or GeoTIFF)."),
     ] = None,
     nearest: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="era5land: take the nearest value of a static variable.")
+        list[str] | None, typer.Option(metavar="NAME", help="era5land: regrid a static variable by nearest neighbour.")
     ] = None,
     climate_zone: Annotated[
         bool | None,
-        typer.Option("--climate-zone/--no-climate-zone", help="era5land: compute the zones; by default they are."),
+        typer.Option("--climate-zone/--no-climate-zone", help="era5land: compute Koeppen-Geiger zones; default: yes."),
     ] = None,
     content: Annotated[
-        str | None, typer.Option(help="era5land: what the numbers are, if not the reanalysis itself.")
+        str | None, typer.Option(help="era5land: description of the data, if not the reanalysis itself.")
     ] = None,
     memory: Memory = None,
     dask: Dask = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn source files into a cube: one format, known units, checked bounds."""
+    """Convert source files to a data cube: one format, SI units, checked bounds."""
     from soilcast.memory import parse_bytes
 
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
@@ -241,19 +261,21 @@ def prepare(
 
 @app.command()
 def update(
-    cube: Annotated[Path, typer.Argument(help="A cube that prepare wrote.")],
-    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files or folders with new days.")],
+    cube: Annotated[Path, typer.Argument(help="Cube to update, as prepare writes it.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files or folders with the new days.")],
     overlap: Annotated[
-        Overlap, typer.Option(help="Days that differ from the cube's: keep the cube's, or replace them.")
+        Overlap, typer.Option(help="Days whose values differ: refuse, keep those of the cube, or replace them.")
     ] = Overlap.refuse,
     tolerance: Annotated[
         float,
-        typer.Option(metavar="SHARE", help="Of a variable's range in the contract: smaller differences are none."),
+        typer.Option(metavar="FRACTION", help="Tolerance of comparisons, as a fraction of the variable's valid range."),
     ] = 1e-6,
-    allow_gap: Annotated[bool, typer.Option("--allow-gap", help="Days in between become missing ones.")] = False,
+    allow_gap: Annotated[
+        bool, typer.Option("--allow-gap", help="Fill a gap before the new days with missing values.")
+    ] = False,
     memory: Memory = None,
 ) -> None:
-    """Append new days to a cube, read as the cube was. Whatever ends it, the old or the new cube stands whole."""
+    """Append new days to a cube, read with its source and options. The update is atomic."""
     from soilcast.memory import parse_bytes
 
     soilcast.update(
@@ -270,18 +292,20 @@ def update(
 
 @app.command()
 def doctor(
-    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, archives, stores, addresses.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, archives, Zarr stores or URLs.")],
     unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Try a unit in place of the file's own.")
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Assume this unit instead of the file's.")
     ] = None,
-    turn: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Try the other sign.")] = None,
+    turn: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Assume the opposite sign of a variable.")
+    ] = None,
     map_to: Annotated[
-        Path | None, typer.Option("--map", metavar="PNG", help="Draw what is left of the water balance, by cell.")
+        Path | None, typer.Option("--map", metavar="PNG", help="Map the residual of the water balance.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Say what files are and what would become of them, and prove it by the water balance; 1 if something is wrong."""
+    """Diagnose input files: contents, units, signs and water-balance closure; exit code 1 if there are faults."""
     found = soilcast.doctor(
         files, units=_pairs(unit or [], "--unit"), turn=turn or (), map_to=map_to, overwrite=overwrite
     )
@@ -290,26 +314,38 @@ def doctor(
 
 
 @app.command()
-def inspect(path: Annotated[Path, typer.Argument(help="A cube, run, forecast or scores.")]) -> None:
-    """Say what an artifact is and what is in it."""
+def inspect(path: Annotated[Path, typer.Argument(help="Cube, run, forecast or scores.")]) -> None:
+    """Describe a cube, run, forecast or scores."""
     typer.echo(soilcast.inspect(path))
+
+
+@app.command()
+def config(
+    model: Annotated[str | None, typer.Option(help="Preset: lstm, phy-lstm, phys-lstm, multi-day.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML config file to complete.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Print a commented YAML config with all keys, for train --config."""
+    typer.echo(soilcast.commented_yaml(soilcast.load_config(config, settings or (), model=model)), nl=False)
 
 
 @app.command(cls=_CommandWithKeys)
 def train(
     cube: Cube,
     out: Out,
-    model: Annotated[str | None, typer.Option(help="lstm, phy-lstm or phys-lstm; wins over the config.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML with keys of the config.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Preset: lstm, phy-lstm, phys-lstm, multi-day; overrides the config file.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML config file (template: soilcast config).")] = None,
     settings: Settings = None,
     init: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Begin with the weights, and the config, of this run.")
+        Path | None, typer.Option(metavar="RUN", help="Fine-tune: start from the weights and config of this run.")
     ] = None,
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a model on a cube. Ctrl-C ends it with the best weights so far; --resume goes on, to the same bits."""
+    """Train a model on a cube. Ctrl-C saves the best weights so far; --resume continues, bit for bit."""
     from soilcast.memory import parse_bytes
     from soilcast.training.train import run_summary
 
@@ -327,35 +363,37 @@ def train(
 
 @app.command()
 def forecast(
-    run: Annotated[Path, typer.Argument(help="A run that train wrote.")],
+    run: Annotated[Path, typer.Argument(help="Run folder, as train writes it.")],
     cube: Cube,
     out: Out,
-    period: Annotated[str | None, typer.Option(help="Days to forecast; by default the run's test period.")] = None,
+    period: Annotated[str | None, typer.Option(help="Period to forecast; default: the test period of the run.")] = None,
     issue: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="Forecast the days after this one, the issue day.")
+        str | None, typer.Option("--from", metavar="DATE", help="Issue day; forecast the days after it.")
     ] = None,
     lead: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Days ahead; by default all that the run was trained for.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Longest lead time [d]; default: all that the run was trained for."),
     ] = None,
     weather: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Forecast of the weather ahead, or: observed, the cube's own.")
+        str | None,
+        typer.Option(metavar="FILE", help="Weather forecast (NetCDF, Zarr or cube); observed: weather of the cube."),
     ] = None,
     unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable of the weather, over the file's.")
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a weather variable; overrides the file's.")
     ] = None,
-    append: Annotated[bool, typer.Option("--append", help="Add the day to those that --out holds already.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Append the issue day to an existing forecast.")] = False,
     gaps: Annotated[
-        Gaps, typer.Option(help="Cells without soil moisture to begin with: refuse, or leave missing.")
+        Gaps, typer.Option(help="Cells that lack inputs on the issue day: refuse, or write missing values.")
     ] = Gaps.refuse,
     precision: Annotated[
-        Precision, typer.Option(help="Of matrix products; bfloat16 is faster, and says how much less exact.")
+        Precision, typer.Option(help="Precision of matrix products; bfloat16 is faster and reports its error.")
     ] = Precision.float32,
     memory: Memory = None,
     dask: Dask = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Forecast the soil moisture of every cell: of the days after --from, or of the whole test period."""
+    """Forecast soil moisture of every cell: from one issue day (--from), or over the test period."""
     from soilcast.memory import parse_bytes
 
     limit = parse_bytes(memory) if memory else None
@@ -368,18 +406,20 @@ def forecast(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="A forecast or cube.")],
-    out: Annotated[Path, typer.Option("--out", help="Map to write: .tif (GeoTIFF) or .png; or table: .csv.")],
-    variable: Annotated[str, typer.Option(metavar="NAME", help="What to write, such as swvl1_percentile.")],
+    source: Annotated[Path, typer.Argument(help="Forecast or cube.")],
+    out: Annotated[Path, typer.Option("--out", help="Output file: .tif (GeoTIFF) or .png map, or .csv table.")],
+    variable: Annotated[str, typer.Option(metavar="NAME", help="Variable, e.g. swvl1_percentile.")],
     lead: Annotated[
-        list[int] | None, typer.Option("--lead", metavar="DAYS", help="Leads to write; by default all.")
+        list[int] | None, typer.Option("--lead", metavar="DAYS", help="Lead time [d] (repeatable); default: all.")
     ] = None,
-    issue: Annotated[str | None, typer.Option(metavar="DATE", help="Issue day, if the forecast has several.")] = None,
-    day: Annotated[str | None, typer.Option(metavar="DATE", help="Day of a cube; or that a forecast is of.")] = None,
-    quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, such as 0.05.")] = None,
+    issue: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Issue day; needed if the forecast has several.")
+    ] = None,
+    day: Annotated[str | None, typer.Option(metavar="DATE", help="Day of a cube, or valid day of a forecast.")] = None,
+    quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, e.g. 0.05.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a forecast or one of its products as a map (GeoTIFF, PNG) or a table (CSV)."""
+    """Export a variable of a forecast or cube as a map (GeoTIFF, PNG) or table (CSV)."""
     chosen: dict[str, Any] = {
         "variable": variable,
         "lead": lead or None,
@@ -392,16 +432,17 @@ def export(
 
 @app.command()
 def evaluate(
-    forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST", help="Forecasts on one cube.")],
+    forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST", help="Forecasts made on the same cube.")],
     cube: Cube,
     out: Out,
     significance: Annotated[
-        bool, typer.Option("--significance", help="Test differences at every lead, too: significance.csv.")
+        bool,
+        typer.Option("--significance", help="Also test differences at every lead for significance (significance.csv)."),
     ] = False,
     dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Score forecasts against the cube, always beside persistence and climatology."""
+    """Score forecasts against the cube, with persistence, damped anomaly and climatology as baselines."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
     soilcast.evaluate(forecasts, cube, out, **options, progress=_shown())
     typer.echo(soilcast.inspect(out))
@@ -409,12 +450,14 @@ def evaluate(
 
 @app.command()
 def report(
-    scores: Annotated[list[Path], typer.Argument(metavar="SCORES", help="Folders that evaluate wrote, or forecasts.")],
+    scores: Annotated[
+        list[Path], typer.Argument(metavar="SCORES", help="Scores, as evaluate writes them, or forecasts.")
+    ],
     out: Out,
-    title: Annotated[str | None, typer.Option(help="Headline of the report.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make one HTML page of scores: tables, maps, curves, series, provenance."""
+    """Write an HTML report of scores (tables, maps, time series) or of the coming days of a forecast."""
     soilcast.report(scores, out, title=title, overwrite=overwrite)
     typer.echo(str(out))
 
@@ -422,25 +465,23 @@ def report(
 @app.command()
 def reproduce(
     part: Annotated[
-        str, typer.Argument(help="table1, table2, fig3, fig4, fig5, readings or all; or a YAML file of a study.")
+        str, typer.Argument(help="table1, table2, fig3, fig4, fig5, readings or all; or a YAML study file.")
     ],
     cube: Cube,
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for everything. What an earlier start left there is gone on with.")
-    ],
-    seeds: Annotated[int | None, typer.Option(min=1, max=1024, help="Trainings of each model; by default 3.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Output folder; an interrupted reproduction in it is resumed.")],
+    seeds: Annotated[int | None, typer.Option(min=1, max=1024, help="Number of seeds per model; default: 3.")] = None,
     settings: Settings = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, metavar="N", help="Runs to train at once; by default one a processor."),
+        typer.Option(
+            "--jobs", min=1, metavar="N", help="Number of runs trained in parallel; default: one per CPU core."
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Cut all trainings down, to see what comes out.")] = False,
-    zones: Annotated[
-        Zones, typer.Option(help="Climates of Figure 3: the five main ones, or all classes.")
-    ] = Zones.main,
+    quick: Annotated[bool, typer.Option("--quick", help="Short trainings, for a first look.")] = False,
+    zones: Annotated[Zones, typer.Option(help="Koeppen classes of Figure 3: main (A-E) or fine (all).")] = Zones.main,
     memory: Memory = None,
 ) -> None:
-    """Reproduce the paper's tables and figures on a cube. Ctrl-C stops it; the same command goes on."""
+    """Reproduce the paper's tables and figures on a cube. After Ctrl-C, the same command resumes."""
     from soilcast.memory import parse_bytes
 
     soilcast.reproduce(
@@ -468,7 +509,7 @@ def main() -> None:
     except TyperException as error:
         _refuse(f"{' '.join(error.format_message().split())} (see soilcast --help)")
     except MemoryError as error:
-        _refuse(f"not enough memory ({error}): take fewer cells or days, or a smaller train.batch_size")
+        _refuse(f"not enough memory ({error}): use fewer cells or days, or a smaller train.batch_size")
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             _refuse(f"{error.filename}: {error.strerror}: give another path")
@@ -476,7 +517,7 @@ def main() -> None:
         if error.errno not in NO_ROOM:
             raise
         sys.stdout = None  # else Python tries once more, and says so, as it ends
-        _refuse(f"standard output cannot be written ({error.strerror}); what the command made stands")
+        _refuse(f"standard output cannot be written ({error.strerror}); the output files are complete")
     except KeyboardInterrupt:
         code = STOPPED
     if code == STOPPED:

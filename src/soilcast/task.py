@@ -17,33 +17,36 @@ _GROUPS = ("all", "dynamic", "lags")
 
 
 class Task(BaseModel):
-    """What the network sees of which days, and what it forecasts. The defaults are the paper's design: the next day.
+    """Inputs, lead times and observation latency.
 
-    The issue day is the last day of which anything is known; lead k is the k-th day after it.
+    The issue day is the last day of which anything is known; lead k is the k-th day after it. The defaults are the
+    paper's design: the next day.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    window: int = Field(7, ge=1, le=3650, description="days before the first forecast day that the network sees [d]")
-    lead_days: int = Field(1, ge=1, le=60, description="lead times to forecast: 1 to so many days ahead [d]")
-    layers: tuple[Layer, ...] = Field(("swvl1",), description="soil layers to forecast")
-    dynamic: tuple[str, ...] = Field(PAPER_DYNAMIC, description="dynamic inputs, names of the cube")
-    static: tuple[str, ...] = Field(PAPER_STATIC, description="static inputs, names of the cube; may be empty: []")
-    lags: tuple[Layer, ...] = Field((), description="layers whose observed soil moisture is an input")
+    window: int = Field(7, ge=1, le=3650, description="length of the input window before the first forecast day [d]")
+    lead_days: int = Field(1, ge=1, le=60, description="longest lead time; forecasts are of leads 1 to this [d]")
+    layers: tuple[Layer, ...] = Field(
+        ("swvl1",), description="soil layers to forecast; the water balance is of the first"
+    )
+    dynamic: tuple[str, ...] = Field(PAPER_DYNAMIC, description="dynamic inputs (variables of the cube)")
+    static: tuple[str, ...] = Field(PAPER_STATIC, description="static inputs (variables of the cube); []: none")
+    lags: tuple[Layer, ...] = Field((), description="soil layers whose observed soil moisture is an input")
     latency: dict[str, int] = Field(
         {},
-        description="observation latency: by how many days the newest value of an input is older than the issue day "
-        "[d]; one number for all inputs, or {swvl1: 5}, {lags: 5}, {dynamic: 2, lags: 5}",
+        description="observation latency: days from the newest value of an input to the issue day (the day before lead "
+        "1); one number for all inputs, or by input or group, such as {swvl1: 5} or {dynamic: 2, lags: 5} [d]",
     )
     fill_days: int = Field(
-        0, ge=0, le=60, description="maximum days of forward fill of the newest soil moisture [d]; 0: none"
+        0, ge=0, le=60, description="maximum days of forward fill of the newest soil moisture; 0: no filling [d]"
     )
     known_future: tuple[str, ...] = Field(
-        (), description="dynamic inputs that are known for the forecast days too, from a weather forecast"
+        (), description="dynamic inputs that are known on the forecast days too (from a weather forecast)"
     )
-    calendar: bool = Field(False, description="the day of the year is an input")
+    calendar: bool = Field(False, description="day of the year as an input")
     quantiles: tuple[float, ...] = Field(
-        (), description="quantiles of the predictive distribution to forecast, such as [0.05,0.5,0.95]; none: []"
+        (), description="quantiles of the predictive distribution to forecast, such as [0.05,0.5,0.95]; []: none"
     )
 
     @field_validator("latency", mode="before")

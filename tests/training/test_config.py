@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from soilcast.errors import SoilcastError
 from soilcast.models import HEADS, NETWORKS
+from soilcast.schema import dotted_keys
 from soilcast.task import Task
 from soilcast.training.build import build_loss, build_networks
-from soilcast.training.config import FORMER_KEYS, PRESETS, Config, describe_keys, load_config
+from soilcast.training.config import FORMER_KEYS, PRESETS, Config, load_config
+from soilcast.training.keys import ConfigKey, commented_yaml, describe_keys
 from soilcast.training.losses import LOSSES
 
 LAG = "task.lags=[swvl1]"
@@ -157,12 +159,60 @@ def test_the_target_is_no_deep_layer_of_its_own_balance() -> None:
     assert load_config(settings=["task.layers=[swvl1,swvl2]"], model="phys-lstm").task.target == "swvl1"
 
 
-def test_every_key_is_described() -> None:
-    rows = describe_keys()
-    assert {"train.epochs", "train.seed", "train.batch_size", "split.test", "loss.weights", "water.terms"} <= {
-        key for key, _, _ in rows
-    }
-    assert all(meaning for _, _, meaning in rows)
+def described() -> dict[str, ConfigKey]:
+    return {row.key: row for rows in describe_keys().values() for row in rows}
+
+
+def test_every_key_is_described_under_its_section() -> None:
+    assert set(described()) == set(dotted_keys(Config))
+    assert all(row.meaning for row in described().values())
+    for heading, rows in describe_keys().items():
+        section, _, about = heading.partition(": ")
+        assert about
+        assert {row.key.partition(".")[0] for row in rows} == ({"model", "label"} if section == "run" else {section})
+
+
+def test_choices_are_those_of_the_type_or_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = described()
+    assert rows["head.predict"].choices == "level, change"
+    assert rows["task.layers"].choices == "swvl1, swvl2, swvl3, swvl4"
+    assert rows["split.without_climate"].choices == "none, A, B, C, D, E"
+    assert (rows["task.lead_days"].choices, rows["train.epochs"].choices) == ("1 to 60", ">= 1")
+    assert (rows["network.dropout"].choices, rows["train.learning_rate"].choices) == (">= 0, < 1", "> 0")
+    assert (rows["split.test"].default, rows["split.without_climate"].default) == ("auto", "none")
+    assert rows["task.lead_days"].meaning.endswith("[d]")
+    monkeypatch.setitem(LOSSES, "mine", LOSSES["rmse"])
+    assert described()["loss.name"].text.endswith("allowed: rmse, quantiles, cmal, mine")
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_the_commented_config_is_taken_again_unchanged(name: str, tmp_path: Path) -> None:
+    for config in (load_config(model=name), load_config(model=name, settings=["train.seed=7", "split.test='2020'"])):
+        file = tmp_path / "config.yaml"
+        file.write_text(commented_yaml(config), encoding="utf-8")
+        assert load_config(file) == config
+        assert commented_yaml(load_config(file)) == commented_yaml(config)
+
+
+def test_the_commented_config_shows_what_was_set_beside_its_default() -> None:
+    before, after = (
+        commented_yaml(load_config(settings=settings)).splitlines()
+        for settings in ([], ["train.epochs=9", "split.test=2020"])
+    )
+    assert [(old, new) for old, new in zip(before, after, strict=True) if old != new] == [
+        ("  test: auto", "  test: '2020'"),
+        ("  epochs: 1000", "  epochs: 9"),
+    ]
+    place = after.index("  epochs: 9")
+    assert after[place - 2 : place] == ["  # maximum number of epochs; allowed: >= 1", "  # default: 1000"]
+
+
+@pytest.mark.parametrize("key", ["split.test", "split.development", "split.without_climate"])
+def test_what_is_not_set_can_be_set_back(key: str) -> None:
+    value = "A" if key == "split.without_climate" else "2019"
+    word = described()[key].default
+    base = load_config(settings=[f"{key}={value}"]).model_dump(mode="json")
+    assert load_config(settings=[f"{key}={word}"], base=base) == Config()
 
 
 @pytest.mark.parametrize(
@@ -286,11 +336,11 @@ def test_a_key_of_a_former_version_is_refused_by_its_new_name(key: str, tmp_path
         assert "\n" not in text
     assert str(by_file.value).startswith(str(file))
     new = FORMER_KEYS[key].split(" ")[0]
-    assert new in {one for one, _, _ in describe_keys()}
+    assert new in described()
 
 
 def test_no_key_of_now_is_a_former_one() -> None:
-    assert not set(FORMER_KEYS) & {key for key, _, _ in describe_keys()}
+    assert not set(FORMER_KEYS) & set(described())
 
 
 def test_what_is_registered_is_known_to_the_config(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from soilcast.cube import days_of
 from soilcast.errors import SoilcastError
@@ -51,18 +52,24 @@ FORMER_KEYS: dict[str, str] = {
 """Keys of soilcast 0.1 -> what they are called now."""
 
 
+def unset_word(field: FieldInfo) -> str | None:
+    """The word that stands for "not set" where None is allowed: auto or none."""
+    extra = field.json_schema_extra
+    return str(extra["unset"]) if isinstance(extra, dict) and "unset" in extra else None
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NetworkConfig(_Section):
-    """The trunk of the network, and what is dropped or hidden in training."""
+    """Trunk of the network and its dropout."""
 
-    name: str = Field("lstm", description="trunk: lstm, or one that is registered")
-    hidden_size: int = Field(128, ge=1, le=8192, description="hidden units")
-    dropout: float = Field(0.15, ge=0.0, lt=1.0, description="fraction of hidden units dropped before the head")
+    name: str = Field("lstm", description="architecture of the trunk")
+    hidden_size: int = Field(128, ge=1, le=8192, description="number of hidden units")
+    dropout: float = Field(0.15, ge=0.0, lt=1.0, description="dropout rate of the hidden units before the head")
     mc_dropout: int = Field(
-        0, ge=0, le=1000, description="number of Monte Carlo dropout samples of a forecast; 0: no dropout in forecasts"
+        0, ge=0, le=1000, description="number of Monte Carlo dropout samples per forecast; 0: no dropout in forecasts"
     )
     masked_lags: float = Field(
         0.0, ge=0.0, lt=1.0, description="fraction of lagged inputs masked at random in training"
@@ -77,15 +84,15 @@ class NetworkConfig(_Section):
 
 
 class HeadConfig(_Section):
-    """What becomes of the states of the trunk."""
+    """Output layer on the hidden states of the trunk."""
 
     name: str = Field(
         "direct",
-        description="direct: all lead times at once; rollout: each day's forecast is the next day's soil moisture; "
-        "bucket: a store that conserves water; or one that is registered",
+        description="direct: all lead times at once; rollout: day by day, each forecast fed back as the soil moisture "
+        "of the next day; bucket: a water store that conserves mass",
     )
     predict: Literal["level", "change"] = Field(
-        "level", description="soil moisture itself, or its change from the newest observation"
+        "level", description="level: soil moisture itself; change: its change since the newest observation"
     )
     lead1_only: bool = Field(False, description="only lead 1 back-propagates into the trunk")
 
@@ -98,26 +105,48 @@ class HeadConfig(_Section):
 
 
 class NormaliseConfig(_Section):
-    """How inputs and target are scaled; the statistics come from the training days alone."""
+    """Scaling of inputs and target, by statistics of the training period."""
 
     scope: Literal["per_cell", "global"] = Field(
-        "per_cell", description="statistics of each cell or of all cells; static inputs always of all cells"
+        "per_cell",
+        description="per_cell: statistics of each cell; global: pooled over all cells, as static inputs always are",
     )
-    method: Literal["min_max", "z_score"] = Field("min_max", description="to 0 .. 1, or to mean 0 and deviation 1")
+    method: Literal["min_max", "z_score"] = Field(
+        "min_max", description="min_max: scaled to 0 .. 1; z_score: to mean 0 and standard deviation 1"
+    )
 
 
 class SplitConfig(_Section):
-    """Which days are for what: training, then validation, then test."""
+    """Training, validation and test period, in this order, and the cells to train on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    test: str | None = Field(None, description="test period (2020, 2020-01-01:2020-12-31); the last year of the cube")
-    development: str | None = Field(None, description="training and validation period; every day before the test")
-    validation_share: float = Field(0.25, gt=0.0, lt=1.0, description="last share of the development period")
-    cells_share: float = Field(1.0, gt=0.0, le=1.0, description="share of the cells to learn from, chosen at random")
-    without_climate: Literal["A", "B", "C", "D", "E"] | None = Field(
-        None, description="main climate of Koeppen whose cells are not learnt from"
+    test: str | None = Field(
+        None,
+        description="test period, such as 2020 or 2020-01-01:2020-12-31; auto: last year of the cube",
+        json_schema_extra={"unset": "auto"},
     )
+    development: str | None = Field(
+        None,
+        description="training and validation period; auto: all days before the test period",
+        json_schema_extra={"unset": "auto"},
+    )
+    validation_share: float = Field(
+        0.25, gt=0.0, lt=1.0, description="fraction of the development period, at its end, used for validation"
+    )
+    cells_share: float = Field(
+        1.0, gt=0.0, le=1.0, description="fraction of the cells used for training, drawn at random"
+    )
+    without_climate: Literal["A", "B", "C", "D", "E"] | None = Field(
+        None,
+        description="Koeppen main climate whose cells are excluded from training",
+        json_schema_extra={"unset": "none"},
+    )
+
+    @field_validator("test", "development", "without_climate", mode="before")
+    @classmethod
+    def _is_unset(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if value == unset_word(cls.model_fields[str(info.field_name)]) else value
 
     @field_validator("test", "development")
     @classmethod
@@ -131,59 +160,70 @@ class SplitConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """The loop."""
+    """Optimisation, batches, early stopping, random seed and hardware."""
 
-    epochs: int = Field(1000, ge=1, description="largest number of epochs")
-    batch_size: int = Field(64, ge=1, description="cell-days a batch")
-    batches_per_epoch: int = Field(300, ge=1, description="batches an epoch")
+    epochs: int = Field(1000, ge=1, description="maximum number of epochs")
+    batch_size: int = Field(64, ge=1, description="samples (cell-days) per batch")
+    batches_per_epoch: int = Field(300, ge=1, description="batches per epoch")
     learning_rate: float = Field(0.001, gt=0.0, allow_inf_nan=False, description="learning rate of Adam")
     schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="the learning rate over the epochs: the same, or falling to 0 like half a cosine"
+        "constant", description="learning rate over the epochs: constant, or cosine decay to 0"
     )
     validate_every: int = Field(20, ge=1, description="epochs between validations")
-    patience: int = Field(10, ge=1, description="validations without a lower loss before training stops")
+    patience: int = Field(10, ge=1, description="early stopping: validations without a lower loss before training ends")
     validation_samples: int = Field(
-        100_000, ge=0, description="cell-days of the fixed, seeded validation sample; 0, or more than there are: all"
+        100_000, ge=0, description="size of the validation sample (cell-days), drawn once with the seed; 0: all"
     )
-    validation_dropout: bool = Field(False, description="keep dropout while validating, as the authors' code does")
+    validation_dropout: bool = Field(False, description="keep dropout on in validation, as the authors' code does")
     sampling: Literal["cell_days", "shared_day"] = Field(
-        "cell_days", description="cell_days: independent draws; shared_day: one day a batch, as in the authors' code"
+        "cell_days",
+        description="cell_days: independent random cell-days; shared_day: one random day per batch, as in the authors' "
+        "code",
     )
-    seed: int = Field(0, ge=0, description="seed of weights, dropout and draws")
+    seed: int = Field(0, ge=0, description="random seed of initial weights, dropout and sampling")
     freeze: tuple[Literal["trunk", "head"], ...] = Field(
-        (), description="parts of the network that keep their initial weights; for trainings with --init"
+        (), description="parts of the network whose weights stay fixed in fine-tuning (train --init)"
     )
-    ensemble: int = Field(1, ge=1, le=1024, description="members trained side by side, of seeds seed, seed + 1, ...")
+    ensemble: int = Field(1, ge=1, le=1024, description="ensemble size; members have the seeds seed, seed + 1, ...")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="matrix products; bfloat16 is mixed precision: weights and sums stay float32"
+        "float32", description="precision of matrix products; bfloat16: mixed, with float32 weights and sums"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if torch finds one, else the CPU")
-    threads: int = Field(0, ge=0, description="threads of torch; 0: the cores at hand, at most 4")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a CUDA GPU if available, else the CPU")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: the available cores, at most 4")
 
 
 class LossConfig(_Section):
-    """Eq. 8: l1 times the loss of the data, l2 times Eq. 14, and what else guides."""
+    """Weighted sum: l1 * data loss + l2 * water-balance penalty (Eq. 8), and further penalties."""
 
     name: str = Field(
         "rmse",
-        description="loss of the data, and so the predictive distribution: rmse (Eq. 9; a point), quantiles (pinball "
-        "loss), cmal (likelihood of a mixture of asymmetric Laplace distributions), or one that is registered",
+        description="data loss, which sets the predictive distribution. rmse (Eq. 9): point forecast; quantiles: "
+        "pinball loss; cmal: likelihood of a mixture of asymmetric Laplace distributions",
     )
     balance: Literal["none", "single", "multi"] = Field(
-        "none", description="water balance that guides (Eq. 14): none, single (W1, Eq. 10), multi (W2, Eq. 11)"
+        "none",
+        description="water balance of the penalty (Eq. 14). single: W1, without deep soil water (Eq. 10); multi: W2, "
+        "with it (Eq. 11)",
     )
     weights: tuple[float, float] = Field(
         (1.0, 0.0),
-        description="l1, l2 of Eq. 8; the best of the paper's Table 2: 0.5,0.5 (PHY-LSTM), 0.1,0.9 (PHYs-LSTM)",
+        description="l1, l2 of Eq. 8; best of the paper's Table 2: [0.5,0.5] (PHY-LSTM), [0.1,0.9] (PHYs-LSTM)",
     )
     space: Literal["normalised", "physical", "persistence"] = Field(
         "normalised",
-        description="errors of normalised soil moisture, in m3 m-3, or scaled by the RMSE of persistence of each cell, "
-        "lead and layer",
+        description="scale of the errors. normalised: as the target is; physical: m3 m-3; persistence: divided by the "
+        "RMSE of persistence of each cell, lead and layer",
     )
-    lead_decay: float = Field(0.0, ge=0.0, le=10.0, description="weight of lead k in the loss: k^-p, of this p")
-    bounds: float = Field(0.0, ge=0.0, le=1e6, description="weight of the penalty on forecasts beyond 0 and porosity")
-    rain: float = Field(0.0, ge=0.0, le=1e6, description="weight of the rain-monotonicity penalty")
+    lead_decay: float = Field(0.0, ge=0.0, le=10.0, description="exponent p of the weight of lead k in the loss, k^-p")
+    bounds: float = Field(
+        0.0, ge=0.0, le=1e6, description="weight of the penalty on forecasts below 0 or above porosity"
+    )
+    rain: float = Field(
+        0.0,
+        ge=0.0,
+        le=1e6,
+        description="weight of the rain-monotonicity penalty, on forecasts that decrease with more rain",
+    )
 
     @field_validator("name")
     @classmethod
@@ -203,7 +243,7 @@ class LossConfig(_Section):
 class Config(_Section):
     """Everything that a run depends on beside the cube."""
 
-    model: str = Field("lstm", description="preset to start from: lstm, phy-lstm, phys-lstm")
+    model: str = Field("lstm", description="preset whose values hold for keys that are not set")
     label: str = Field("LSTM", description="name of the run in tables and figures")
     task: Task = Task()
     network: NetworkConfig = NetworkConfig()
@@ -334,24 +374,6 @@ def load_config(
     if model is not None:
         content["model"] = model
     return validate(Config, content, str(file) if file else "config")
-
-
-def describe_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, str, str]]:
-    """Every key of the config with its default and its meaning, for ``train --help`` and the docs."""
-    rows: list[tuple[str, str, str]] = []
-    for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            rows += describe_keys(inner, f"{prefix}{name}.")
-        else:
-            rows.append((prefix + name, _written(field.default), field.description or ""))
-    return rows
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "auto"
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

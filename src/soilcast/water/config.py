@@ -21,31 +21,36 @@ TERM_SETS: dict[int, tuple[Symbol, ...]] = {
 
 
 class WaterConfig(BaseModel):
-    """How W of Eq. 10 and 11 is read. The defaults are the paper's equations as printed."""
+    """Terms of the water balance W (Eq. 10, 11).
+
+    Options stand where the paper's text, its equations and the authors' code differ. The defaults are the paper's
+    equations as printed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     terms: tuple[Symbol, ...] = Field(
         TERM_SETS[4],
-        description="terms of W beside the deep soil water: P, E, SRO, dSD (Table 1: 1 to 4 of them)",
+        description="terms of W beside deep soil water (Table 1): precipitation P, evaporation E, surface runoff SRO, "
+        "change of snow water equivalent dSD",
     )
     sign: Literal["change", "inflow"] = Field(
-        "change", description="dW_t: change, the sign of W_t - W_{t-1} (Eq. 12), or inflow, the sign of W_t itself"
+        "change", description="dW_t. change: sign of W_t - W_{t-1} (Eq. 12); inflow: sign of W_t"
     )
     snow: Literal["paper", "closing", "code"] = Field(
         "paper",
-        description="snow term: paper +dSD (Eq. 10), closing -dSD (conserves mass), code +24 dSD (the authors' code)",
+        description="snow term. paper: +dSD (Eq. 10); closing: -dSD (conserves mass); code: +24 dSD (authors' code)",
     )
     runoff: Literal["surface", "total"] = Field(
         "surface",
-        description="runoff that leaves: surface (sro, Eq. 10) or total (ro, all that LandBench has)",
+        description="runoff term. surface: sro (Eq. 10); total: ro, where there is no sro, as in LandBench",
     )
     layer: Literal["none", "own_layer"] = Field(
         "none",
-        description="single form: none (Eq. 10) or own_layer (minus the change of layer 1: the authors' code)",
+        description="layer term of W1. none: Eq. 10; own_layer: minus the change of layer 1 (the authors' code)",
     )
     deep_layers: tuple[Literal["swvl2", "swvl3", "swvl4"], ...] = Field(
-        ("swvl2", "swvl3"), description="layers of dSM2 in Eq. 11 (7-100 cm)"
+        ("swvl2", "swvl3"), description="soil layers of dSM2 in Eq. 11 (7-100 cm)"
     )
 
     @field_validator("terms", "deep_layers")
