@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from soilcast.reporting import html
 from soilcast.reporting.forecasts import has_product, layers, load_forecast
 from soilcast.reporting.over_cells import with_intervals
 from soilcast.reporting.scores import load_scores, targets
@@ -83,7 +84,7 @@ class Section:
 
     anchor: str
     heading: str
-    draw: Callable[[xr.Dataset], str]
+    draw: Callable[[xr.Dataset], html.Markup]
     needs: tuple[str, ...] = ()
 
     def missing(self, dataset: xr.Dataset) -> list[str]:

@@ -58,7 +58,7 @@ def mean_of(name: str) -> Values:
     return lambda scores, target: means(scores, scores[name].sel(target=target))
 
 
-def draw_curves(scores: xr.Dataset, curves: Sequence[Curve]) -> str:
+def draw_curves(scores: xr.Dataset, curves: Sequence[Curve]) -> html.Markup:
     """Draw curves against the lead, target by target, as HTML; a target without any value is left out."""
     parts = []
     look = model_looks(scores)
@@ -71,7 +71,7 @@ def draw_curves(scores: xr.Dataset, curves: Sequence[Curve]) -> str:
             drawn += [html.picture(uri, curve.caption)] if uri else []
         parts.append(html.heading(target_words(target)))
         parts.append(html.panels(drawn) if drawn else html.paragraph("No cell has a value.", note=True))
-    return "".join(parts)
+    return html.joined(parts)
 
 
 def model_looks(scores: xr.Dataset) -> dict[str, Look]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib.colors import ListedColormap
 
+from soilcast.reporting import html
 from soilcast.reporting.maps import Scale
 from soilcast.reporting.style import MapStyle
 
@@ -63,23 +62,16 @@ def share_in_drought(forecast: xr.Dataset, target: str) -> npt.NDArray[np.float6
     return np.asarray(shares[list(CLASSES).index(DROUGHT) :].sum(axis=0))
 
 
-def drought_table(forecast: xr.Dataset, target: str) -> str:
+def drought_table(forecast: xr.Dataset, target: str) -> html.Markup:
     """Draw a table of a row a class and a column a lead: share of the area [%]."""
     shares = area_shares(forecast[f"{target}_drought"].to_numpy(), forecast["area"].to_numpy())
-    rows = [
-        _row(f'<span class="square" style="background:{colour}"></span>{escape(name)}', shares[at], "network")
-        for at, (name, colour) in enumerate(CLASSES.values())
+    rows: list[tuple[str, str, npt.NDArray[np.float64]]] = [
+        ("network", html.swatch(colour, name), shares[at]) for at, (name, colour) in enumerate(CLASSES.values())
     ]
-    rows.append(_row("D1 to D4", share_in_drought(forecast, target), "baseline first"))
+    rows.append(("baseline first", "D1 to D4", share_in_drought(forecast, target)))
     days = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
-    heads = "".join(
-        f"<th scope=col>{lead}<small>{day[5:]}</small></th>"
-        for lead, day in zip(forecast["lead"].to_numpy(), days, strict=True)
-    )
-    return (
-        '<div class="scroll"><table class="scores narrow"><thead><tr>'
-        f'<th scope="col">Days ahead</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
+    heads = [html.Cell(str(lead), day[5:]) for lead, day in zip(forecast["lead"].to_numpy(), days, strict=True)]
+    return html.table("Days ahead", heads, [(kind, name, [*map(percent, row)]) for kind, name, row in rows])
 
 
 def percent(share: float) -> str:
@@ -87,8 +79,3 @@ def percent(share: float) -> str:
     if not np.isfinite(share):
         return "–"
     return f"{100 * share:.1f}" if share < 1 else "100"
-
-
-def _row(head: str, shares: npt.NDArray[np.float64], kind: str) -> str:
-    cells = "".join(f"<td>{percent(float(share))}</td>" for share in shares)
-    return f'<tr class="{kind}"><th scope=row>{head}</th>{cells}</tr>'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 
 import xarray as xr
@@ -12,7 +11,6 @@ import xarray as xr
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write, refuse_existing
-from soilcast.provenance import versions
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import SCORES_FILE, artifact_file
 from soilcast.reporting.chapters import CHAPTERS, NEEDS, Chapter
@@ -48,18 +46,17 @@ def report(scores: Sequence[Path], out: Path, *, title: str | None = None, overw
     refuse_existing(Path(out), overwrite=overwrite)
     opened = [_open(Path(path)) for path in scores]
     names = [_name(dataset, Path(path)) for dataset, path in zip(opened, scores, strict=True)]
-    several = len(opened) > 1
-    chapters = [_chapter(dataset) for dataset in opened]
-    alike = all(chapter is chapters[0] for chapter in chapters)
-    heading = title or ((chapters[0].heading if alike else _MIXED) if several else names[0])
-    body = _contents(opened, names) if several else ""
-    body += "".join(_drawn(dataset, names[i] if several else None, i) for i, dataset in enumerate(opened))
-    made = ", ".join(f"{package} {number}" for package, number in versions().items())
-    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    footer = f"Made by soilcast report on {when} ({made}). Coast: Natural Earth, public domain."
-    subtitle = chapters[0].subtitle if alike else _MIXED
+    kinds = [_chapter(dataset) for dataset in opened]
+    alike = all(kind is kinds[0] for kind in kinds)
+    text = html.page(
+        "report.html.j2",
+        title=title or (names[0] if len(names) == 1 else kinds[0].heading if alike else _MIXED),
+        subtitle=kinds[0].subtitle if alike else _MIXED,
+        command=f"soilcast report on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        chapters=[_drawn(dataset, name) for dataset, name in zip(opened, names, strict=True)],
+    )
     with atomic_write(Path(out), overwrite=overwrite) as partial:
-        partial.write_text(html.page(heading, subtitle, body, footer), encoding="utf-8", errors="replace")
+        partial.write_text(text, encoding="utf-8", errors="replace")
 
 
 def _open(path: Path) -> xr.Dataset:
@@ -72,28 +69,17 @@ def _chapter(dataset: xr.Dataset) -> Chapter:
     return CHAPTERS[str(dataset.attrs["soilcast_kind"])]
 
 
-def _drawn(dataset: xr.Dataset, name: str | None, position: int) -> str:
-    """Draw the chapter on an artifact, the ``position``-th of the page."""
-    sections = _chapter(dataset).sections
-    missing = {section: section.missing(dataset) for section in sections}
-    drawn = [(section, section.draw(dataset)) for section in sections if not missing[section]]
-    above = "".join(inner for section, inner in drawn if not section.heading)
-    below = [(section, inner) for section, inner in drawn if section.heading and inner]
-    heading = f'<h2 id="data{position}">{escape(name)}</h2>' if name else '<div style="height:26px"></div>'
-    links = "".join(f'<a href="#{one.anchor}{position}">{escape(one.heading)}</a>' for one, _ in below)
-    left_out = dict.fromkeys(NEEDS[need].lacking for needs in missing.values() for need in needs)
-    note = html.paragraph(" ".join(text for text in left_out if text), note=True) if any(left_out) else ""
-    parts = "".join(f'<h3 id="{one.anchor}{position}">{escape(one.heading)}</h3>{inner}' for one, inner in below)
-    return f'<section class="data">{heading}{above}<nav class="jump">{links}</nav>{note}{parts}</section>'
-
-
-def _contents(opened: Sequence[xr.Dataset], names: Sequence[str]) -> str:
-    items = "".join(
-        f'<li><a href="#data{i}">{escape(name)}</a>'
-        f"<span>Data: {escape(content(dataset))}. {escape(_chapter(dataset).sentences(dataset)[0])}</span></li>"
-        for i, (dataset, name) in enumerate(zip(opened, names, strict=True))
-    )
-    return f'<nav class="contents"><strong>Contents</strong><ol>{items}</ol></nav>'
+def _drawn(dataset: xr.Dataset, name: str) -> dict[str, object]:
+    """Draw the chapter on an artifact."""
+    chapter = _chapter(dataset)
+    missing = {section: section.missing(dataset) for section in chapter.sections}
+    lacking = dict.fromkeys(NEEDS[need].lacking for needs in missing.values() for need in needs)
+    return {
+        "name": name,
+        "summary": f"Data: {content(dataset)}. {chapter.sentences(dataset)[0]}",
+        "drawn": [(section, section.draw(dataset)) for section in chapter.sections if not missing[section]],
+        "left_out": " ".join(text for text in lacking if text),
+    }
 
 
 def _name(dataset: xr.Dataset, path: Path) -> str:

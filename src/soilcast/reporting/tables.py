@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.over_cells import as_shown, means, medians, ratios, summarised, summary_at
-from soilcast.reporting.scores import PERSISTENCE, networks, ordered, targets
+from soilcast.reporting.scores import PERSISTENCE, baselines, networks, ordered, targets
 from soilcast.reporting.style import pretty_units
 from soilcast.verify.metrics import METRICS, Metric, metrics_of
 
@@ -62,10 +63,9 @@ def plain_head(metric: str, known: Mapping[str, Metric] = METRICS) -> str:
     return f"{head(metric, known)} [{units}]" if units else head(metric, known)
 
 
-def unit_line(metric: str, known: Mapping[str, Metric] = METRICS) -> str:
-    """Unit of a metric beneath its heading, as HTML."""
-    units = pretty_units(known[metric].units)
-    return f"<small>{escape(units)}</small>" if units else ""
+def column_head(metric: str, known: Mapping[str, Metric] = METRICS) -> html.Cell:
+    """Heading of a metric, with its unit beneath."""
+    return html.Cell(head(metric, known), pretty_units(known[metric].units))
 
 
 def plain(text: str) -> str:
@@ -73,6 +73,40 @@ def plain(text: str) -> str:
     # A label from a file must not end the cell, start markup, or pass HTML on to the page that shows the Markdown.
     kept = "".join(f"\\{sign}" if sign in "\\|*_`[]#~" else sign for sign in " ".join(text.split()))
     return escape(kept, quote=False)
+
+
+def numbers(upper: str, lower: str, kind: str = "") -> html.Cell:
+    """Cell of a number above another; of two that are not known one dash."""
+    return html.Cell(upper, "" if upper == lower == _DASH else lower, kind)
+
+
+def model_table(
+    corner: str,
+    heads: Sequence[str | html.Cell],
+    rows: Mapping[str, Sequence[str | html.Cell]],
+    of_baselines: Collection[str],
+    kind: str = "narrow",
+    star: bool = False,
+) -> html.Markup:
+    """Draw a table of models, with a ``star`` at persistence for a note."""
+
+    def row(label: str) -> tuple[str, str, Sequence[str | html.Cell]]:
+        kind = ("baseline" if label in of_baselines else "network") + (" first" if label == PERSISTENCE else "")
+        return kind, html.starred(label) if star and label == PERSISTENCE else label, rows[label]
+
+    return html.table(corner, heads, [row(label) for label in rows], kind)
+
+
+def markdown(corner: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Give a table as GitHub Markdown; all texts are Markdown."""
+    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|:--|" + "--:|" * len(heads)]
+    lines += [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
+    return "\n".join(lines) + "\n"
+
+
+def plain_label(label: str, of_baselines: Collection[str]) -> str:
+    """Label of a model as Markdown."""
+    return f"*{plain(label)}*" if label in of_baselines else plain(label)
 
 
 def shown(scores: xr.Dataset, metrics: Sequence[str]) -> list[str]:
@@ -103,7 +137,7 @@ def best(summary: pd.DataFrame, metric: str, labels: Sequence[str], known: Mappi
 
 def scoreboard(
     scores: xr.Dataset, target: str, lead: int, metrics: Sequence[str] | None = None, *, marks: bool = True
-) -> str:
+) -> html.Markup:
     """Draw the table of a target at a lead as HTML: a row a model, area-weighted medians with the means beneath.
 
     Parameters
@@ -125,20 +159,21 @@ def scoreboard(
     overall = {metric: best(summary, metric, ordered(scores), known) for metric in marked}
     rows = {
         label: [
-            _cell(
+            numbers(
                 *_both(summary, label, metric, known),
-                [name for name, who in (("lead", leaders), ("top", overall)) if label in who.get(metric, ())],
+                " ".join(name for name, who in (("lead", leaders), ("top", overall)) if label in who.get(metric, ())),
             )
             for metric in columns
         ]
         for label in ordered(scores)
     }
-    starred = {"skill", *CONSISTENCY}.intersection(columns)  # the columns that `PERSISTENCE_NOTE` explains
-    heads = [f"{escape(head(metric, known))}{unit_line(metric, known)}" for metric in columns]
-    return _html(scores, "Model", heads, rows, narrow=len(columns) < _FEW_COLUMNS, star=bool(starred))
+    # The columns that `PERSISTENCE_NOTE` explains.
+    star = not {"skill", *CONSISTENCY}.isdisjoint(columns)
+    kind = "narrow" if len(columns) < _FEW_COLUMNS else ""
+    return model_table("Model", [column_head(metric, known) for metric in columns], rows, baselines(scores), kind, star)
 
 
-def lead_table(scores: xr.Dataset, target: str) -> str:
+def lead_table(scores: xr.Dataset, target: str) -> html.Markup:
     """Draw the table of a target by lead as HTML: a row a model, the RMSE ratio to persistence above the RMSE.
 
     Both are area-weighted medians over the cells. A ratio below 1 is tinted, the least of a lead has a dot, both by
@@ -149,16 +184,16 @@ def lead_table(scores: xr.Dataset, target: str) -> str:
     tinted, least = as_shown(ratio) < 1, _least(ratio)
     rows = {
         label: [
-            _cell(
+            numbers(
                 number(ratio[row, column], "ratio"),
                 number(rmse[row, column], "rmse"),
-                [name for name, there in (("lead", tinted), ("top", least)) if there[row, column]],
+                " ".join(name for name, there in (("lead", tinted), ("top", least)) if there[row, column]),
             )
             for column in range(ratio.shape[1])
         ]
         for row, label in enumerate(labels)
     }
-    return _html(scores, "Days ahead", [str(lead) for lead in leads(scores)], rows, narrow=True)
+    return model_table("Days ahead", [str(lead) for lead in leads(scores)], rows, baselines(scores))
 
 
 def markdown_table(scores: xr.Dataset, target: str | None = None, lead: int | None = None) -> str:
@@ -174,10 +209,10 @@ def markdown_table(scores: xr.Dataset, target: str | None = None, lead: int | No
     summary = summary_at(scores, target or targets(scores)[0], lead or leads(scores)[0])
     columns, known = headline_metrics(scores), metrics_of(scores)
     rows = {
-        _plain_label(scores, label): [_pair(*_both(summary, label, metric, known)) for metric in columns]
+        plain_label(label, baselines(scores)): [_pair(*_both(summary, label, metric, known)) for metric in columns]
         for label in ordered(scores)
     }
-    return _markdown("Model", [plain_head(metric, known) for metric in columns], rows.items())
+    return markdown("Model", [plain_head(metric, known) for metric in columns], rows.items())
 
 
 def markdown_leads(scores: xr.Dataset, target: str) -> str:
@@ -193,7 +228,7 @@ def markdown_leads(scores: xr.Dataset, target: str) -> str:
     labels = ordered(scores)
     ratio, rmse = _by_lead(scores, target)
     rows = [
-        (_plain_label(scores, label), [number(value, "ratio") for value in ratio[row]])
+        (plain_label(label, baselines(scores)), [number(value, "ratio") for value in ratio[row]])
         for row, label in enumerate(labels)
     ]
     if "coverage_90" in scores:
@@ -208,7 +243,7 @@ def markdown_leads(scores: xr.Dataset, target: str) -> str:
         ]
     persistence = rmse[labels.index(PERSISTENCE)]
     rows.append((f"*{PERSISTENCE}*, RMSE [m³ m⁻³]", [number(value, "rmse") for value in persistence]))
-    return _markdown("Days ahead", [str(lead) for lead in leads(scores)], rows)
+    return markdown("Days ahead", [str(lead) for lead in leads(scores)], rows)
 
 
 def _decimals(metric: str, known: Mapping[str, Metric]) -> int:
@@ -232,43 +267,6 @@ def _least(ratio: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 def _both(summary: pd.DataFrame, label: str, metric: str, known: Mapping[str, Metric]) -> tuple[str, str]:
     median, mean = (summarised(summary, label, metric, statistic) for statistic in ("median", "mean"))
     return number(median, metric, known), number(mean, metric, known)
-
-
-def _cell(upper: str, lower: str, classes: Sequence[str]) -> str:
-    attribute = f' class="{" ".join(classes)}"' if classes else ""
-    return f"<td{attribute}><b>{upper}</b>{'' if upper == lower == _DASH else f'<i>{lower}</i>'}</td>"
-
-
-def _html(
-    scores: xr.Dataset,
-    corner: str,
-    heads: Iterable[str],
-    rows: dict[str, list[str]],
-    *,
-    narrow: bool,
-    star: bool = False,
-) -> str:
-    inside = networks(scores)
-    body = []
-    for label, cells in rows.items():
-        kind = "network" if label in inside else "baseline first" if label == PERSISTENCE else "baseline"
-        mark = "<sup>*</sup>" if star and label == PERSISTENCE else ""
-        body.append(f'<tr class="{kind}"><th scope=row>{escape(label)}{mark}</th>{"".join(cells)}</tr>')
-    columns = "".join(f"<th scope=col>{one}</th>" for one in heads)
-    return (
-        f'<div class="scroll"><table class="scores{" narrow" if narrow else ""}"><thead><tr>'
-        f'<th scope="col">{corner}</th>{columns}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-    )
-
-
-def _markdown(corner: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|:--|" + "--:|" * len(heads)]
-    lines += [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _plain_label(scores: xr.Dataset, label: str) -> str:
-    return plain(label) if label in networks(scores) else f"*{plain(label)}*"
 
 
 def _pair(median: str, mean: str) -> str:

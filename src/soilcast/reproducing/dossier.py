@@ -6,7 +6,6 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write
 from soilcast.provenance import versions
 from soilcast.reporting import html
+from soilcast.reporting.artifacts import flat
 from soilcast.reporting.tables import plain
 from soilcast.reproducing.figures import show_consistency, show_series, show_zones
 from soilcast.reproducing.plans import StudyPlan, code_in_use
@@ -144,7 +144,7 @@ def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[s
         left_out = missing if scores is scored[-1] else []
         sections.append(_headed(scores.name, scores.title, SHOWS[plan.study.show](scores), left_out))
     return Section(
-        "".join(section.body for section in sections),
+        html.joined(section.body for section in sections),
         "\n".join(section.markdown for section in sections),
         {name: content for section in sections for name, content in section.files.items()},
         _verdict(scored) if plan.study.show == "table" else "",
@@ -194,10 +194,8 @@ def _still_running(plan: StudyPlan) -> Section:
 
 
 def _headed(name: str, title: str, shown: Section, missing: Sequence[str]) -> Section:
-    heading = f'<h2 id="{escape(name)}">{escape(title)}</h2>'
-    told = html.paragraph("Not in it:") + html.listed(missing) if missing else ""
     markdown = f"## {plain(title)}\n\n{shown.markdown}\n{listed(missing)}"
-    return Section(f'<section class="data">{heading}{shown.body}{told}</section>', markdown, shown.files)
+    return Section(html.study(name, title, shown.body, missing), markdown, shown.files)
 
 
 def _verdict(scored: Sequence[StudyScores]) -> str:
@@ -268,22 +266,19 @@ def _about(findings: Findings) -> _About:
 
 
 def _page(
-    findings: Findings, about: _About, made_of: Mapping[str, object], bodies: Sequence[str], trained: pd.DataFrame
+    findings: Findings, about: _About, made_of: Mapping[str, object], bodies: Sequence[html.Markup], runs: pd.DataFrame
 ) -> str:
-    links = "".join(
-        f'<a href="#{escape(one.name)}">{escape(one.study.title)}</a>' for one in findings.plans
-    ) + '<a href="#runs">Runs</a><a href="#provenance">Provenance</a>'  # fmt: skip
-    top = (
-        f'<div style="height:26px"></div><span class="badge">Data: {escape(about.content)}</span>'
-        f'<div class="verdict">{html.paragraph(about.verdict)}{html.paragraph(" ".join(about.warnings))}</div>'
-        f'{html.facts(about.facts)}<nav class="jump">{links}</nav>'
+    return html.page(
+        "dossier.html.j2",
+        title=f"The paper, reproduced: {about.title}",
+        subtitle="Geng et al. (2024), doi:10.3389/ffgc.2024.1353011, on other data, beside baselines",
+        command="soilcast reproduce",
+        about=about,
+        plans=findings.plans,
+        bodies=bodies,
+        runs=runs.astype(object).where(runs.notna(), ""),
+        made_of=flat(made_of),
     )
-    runs = f'<section class="data"><h2 id="runs">Runs</h2>{_runs_table(trained)}</section>'
-    made = f'<section class="data"><h2 id="provenance">Provenance</h2>{html.keys(_flat(made_of))}</section>'
-    packages = ", ".join(f"{package} {number}" for package, number in versions().items())
-    footer = f"Made by soilcast reproduce ({packages}). Coast: Natural Earth, public domain."
-    subtitle = "Geng et al. (2024), doi:10.3389/ffgc.2024.1353011, on other data, beside baselines"
-    return html.page(f"The paper, reproduced: {about.title}", subtitle, top + "".join(bodies) + runs + made, footer)
 
 
 def _markdown(about: _About, sections: Sequence[str]) -> str:
@@ -323,21 +318,3 @@ def _made_of(findings: Findings) -> dict[str, object]:
         "code_sha256": code_in_use(),
         "versions": versions(),
     }
-
-
-def _flat(content: Mapping[str, object]) -> dict[str, str]:
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
-
-
-def _runs_table(frame: pd.DataFrame) -> str:
-    shown = frame.astype(object).where(frame.notna(), "")
-    heads = "".join(f"<th scope=col>{escape(name.replace('_', ' '))}</th>" for name in shown.columns)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{escape(_text(value))}</td>' for value in row)}</tr>" for row in shown.to_numpy()
-    )
-    table = f'<table class="runs"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
-    return html.folded(f"{len(shown)} lines", f'<div class="scroll">{table}</div>')
-
-
-def _text(value: object) -> str:
-    return f"{value:.5f}" if isinstance(value, float) else str(value)

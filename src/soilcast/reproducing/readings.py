@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import pandas as pd
 
 from soilcast.cube import open_cube
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
-from soilcast.reporting.tables import head, number, plain
+from soilcast.reporting.tables import head, model_table, number, plain
 from soilcast.reproducing.claims import against_reference
 from soilcast.reproducing.reported import SCORES
-from soilcast.reproducing.section import Section, csv, html_table, listed, markdown_table
+from soilcast.reproducing.section import Section, csv, listed, markdown_table
 from soilcast.reproducing.study_scores import StudyScores, own_reading
 from soilcast.training.split import split_days
 from soilcast.verify.agreement import measure_agreement
@@ -46,17 +44,15 @@ def show_readings(scores: StudyScores) -> Section:
     sentences = [claim.sentence() for claim in against_reference(scores, "rmse")]
     others = [claim.sentence() for metric in ("r", "r2", "kge") for claim in against_reference(scores, metric)]
     body = [
-        f'<div class="verdict">{html.paragraph(agreement_sentence(frame))}{html.listed(sentences)}</div>',
+        html.verdict(agreement_sentence(frame), html.listed(sentences)),
         html.paragraph(_ABOUT, note=True),
-        html_table(
-            "Reading",
-            [f"<th scope=col>{escape(text)}</th>" for text in heads],
-            {row: "".join(f"<td><b>{value}</b></td>" for value in values) for row, values in rows.items()},
+        model_table(
+            "Reading", heads, {row: [*map(html.Cell, values)] for row, values in rows.items()}, BASELINES, "wider"
         ),
         html.folded("The same claims in R, R² and KGE", html.listed(others)),
     ]
     told = f"{plain(agreement_sentence(frame))}\n\n{listed(sentences)}\n{markdown_table('Reading', heads, rows)}"
-    return Section("".join(body), told, {f"{scores.name}.csv": csv(frame)})
+    return Section(html.joined(body), told, {f"{scores.name}.csv": csv(frame)})
 
 
 def readings_frame(scores: StudyScores) -> pd.DataFrame:

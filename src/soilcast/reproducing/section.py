@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 
 import pandas as pd
 
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
-from soilcast.reporting.scores import PERSISTENCE
-from soilcast.reporting.tables import plain
+from soilcast.reporting.tables import markdown, plain, plain_label
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Section:
         What is said of it at the top of the page.
     """
 
-    body: str
+    body: html.Markup
     markdown: str
     files: Mapping[str, bytes] = field(default_factory=dict)
     verdict: str = ""
@@ -42,26 +40,9 @@ def nothing(why: str) -> Section:
     return Section(html.paragraph(why, note=True), f"{why}\n")
 
 
-def html_table(corner: str, heads: Iterable[str], rows: Mapping[str, str], *, star: bool = False) -> str:
-    """Draw a table of models: heads and, by model, cells are HTML; with a ``star`` at persistence for a note."""
-    body = []
-    for row, cells in rows.items():
-        kind = ("baseline" if row in BASELINES else "network") + (" first" if row == PERSISTENCE else "")
-        mark = "<sup>*</sup>" if star and row == PERSISTENCE else ""
-        body.append(f'<tr class="{kind}"><th scope=row>{escape(row)}{mark}</th>{cells}</tr>')
-    return (
-        f'<div class="scroll"><table class="scores wider"><thead><tr><th scope="col">{corner}</th>{"".join(heads)}</tr>'
-        f"</thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
 def markdown_table(corner: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """Give a table of models as GitHub Markdown."""
-    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|:--|" + "--:|" * len(heads)]
-    for row, values in rows.items():
-        name = f"*{plain(row)}*" if row in BASELINES else plain(row)
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines) + "\n"
+    return markdown(corner, heads, ((plain_label(row, BASELINES), values) for row, values in rows.items()))
 
 
 def listed(lines: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,10 @@ from scipy import stats
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
 from soilcast.reporting.scores import PERSISTENCE
-from soilcast.reporting.tables import PERSISTENCE_NOTE, head, number, plain, plain_head, unit_line
+from soilcast.reporting.tables import PERSISTENCE_NOTE, column_head, model_table, number, numbers, plain, plain_head
 from soilcast.reproducing.claims import Claim, against_reference, all_against_reference, best_row, make_claim, signed
 from soilcast.reproducing.reported import SCORES, reported, reported_change, reported_in_words, reported_range
-from soilcast.reproducing.section import Section, csv, html_table, listed, markdown_table
+from soilcast.reproducing.section import Section, csv, listed, markdown_table
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.verify.significance import FALSE_DISCOVERIES, Statistic, gain, interval_over_seeds
 
@@ -30,8 +29,9 @@ def show_table(scores: StudyScores) -> Section:
     """Draw the table of a study, with a verdict on each of its claims."""
     frame = table_frame(scores)
     name = scores.name
+    first, *others = main_sentences(scores)
     body = [
-        _verdicts(scores),
+        html.verdict(first, html.listed(others)),
         html.paragraph(_legend(scores), note=True),
         table_html(scores, frame),
         html.paragraph(f"{scores.balance} {scores.compared_with}* {PERSISTENCE_NOTE}", note=True),
@@ -39,7 +39,7 @@ def show_table(scores: StudyScores) -> Section:
         html.folded("The same claims in R, R², KGE and consistency", html.listed(_others(scores))),
     ]
     told = f"{listed(main_sentences(scores))}\n{table_markdown(scores, frame)}\n{plain(scores.balance)}\n"
-    return Section("".join(body), told, {f"{name}.csv": csv(frame)})
+    return Section(html.joined(body), told, {f"{name}.csv": csv(frame)})
 
 
 def metrics_of(scores: StudyScores) -> list[str]:
@@ -77,16 +77,16 @@ def table_frame(scores: StudyScores) -> pd.DataFrame:
     return frame.assign(verdict=verdicts)
 
 
-def table_html(scores: StudyScores, frame: pd.DataFrame) -> str:
+def table_html(scores: StudyScores, frame: pd.DataFrame) -> html.Markup:
     """Draw the table: median over the area and its spread over seeds, the mean beneath."""
     metrics = metrics_of(scores)
-    heads = [f"<th scope=col>{head(metric)}{unit_line(metric)}</th>" for metric in metrics]
-    rows = {row: "".join(_cell(frame, row, metric) for metric in metrics) for row in scores.rows}
+    heads = [column_head(metric) for metric in metrics]
+    rows = {row: [_cell(frame, row, metric) for metric in metrics] for row in scores.rows}
     if _is_the_papers(scores):
-        heads.append('<th scope="col" class="theirs">Geng et al. (2024), on their data</th>')
-        for row in rows:
-            rows[row] += f'<td class="theirs">{"<br>".join(escape(line) for line in reported_in_words(row))}</td>'
-    return html_table("Model", heads, rows, star=True)
+        heads.append(html.Cell("Geng et al. (2024), on their data", kind="theirs"))
+        for row, cells in rows.items():
+            cells.append(html.Cell(kind="theirs", lines=reported_in_words(row)))
+    return model_table("Model", heads, rows, BASELINES, "wider", star=True)
 
 
 def table_markdown(scores: StudyScores, frame: pd.DataFrame) -> str:
@@ -145,11 +145,6 @@ def _beside_the_paper(claim: Claim) -> str:
     return f"{claim.sentence()} {ours}; the paper reports {signed(theirs, 1)} % on its data."
 
 
-def _verdicts(scores: StudyScores) -> str:
-    first, *others = main_sentences(scores)
-    return f'<div class="verdict">{html.paragraph(first)}{html.listed(others)}</div>'
-
-
 def _record(scores: StudyScores, row: str, metric: str, statistic: Statistic, claim: Claim | None) -> dict[str, object]:
     values = scores.sample.over_area(row, metric, statistic)
     value, low, high = interval_over_seeds(values)
@@ -195,10 +190,9 @@ def _texts(frame: pd.DataFrame, row: str, metric: str) -> tuple[str, str, bool]:
     return text, number(float(mean["value"]), metric), bool(median["is_best"])
 
 
-def _cell(frame: pd.DataFrame, row: str, metric: str) -> str:
+def _cell(frame: pd.DataFrame, row: str, metric: str) -> html.Cell:
     median, mean, best = _texts(frame, row, metric)
-    beneath = "" if median == mean == "–" else f"<i>{mean}</i>"
-    return f"<td{' class=top' if best else ''}><b>{median}</b>{beneath}</td>"
+    return numbers(median, mean, "top" if best else "")
 
 
 def _legend(scores: StudyScores) -> str:

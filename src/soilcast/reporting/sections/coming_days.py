@@ -29,7 +29,7 @@ _FEW_CELLS = 6
 """So many cells at most are drawn as fan charts."""
 
 
-def headline(forecast: xr.Dataset) -> str:
+def headline(forecast: xr.Dataset) -> html.Markup:
     """What is forecast, from when and from what, and what it comes to."""
     attrs = {key: str(value) for key, value in forecast.attrs.items()}
     first, *others = sentences(forecast)
@@ -67,16 +67,16 @@ def sentences(forecast: xr.Dataset) -> list[str]:
     return [*lines, "This page says what is forecast, not how well such forecasts have done: soilcast evaluate does."]
 
 
-def drought(forecast: xr.Dataset) -> str:
+def drought(forecast: xr.Dataset) -> html.Markup:
     """Give the share of the area in each drought class, lead by lead."""
     there = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
     text = "Share of the area [%] in each class of the U.S. Drought Monitor; cells without a class are left out."
-    return html.paragraph(text, note=True) + "".join(
+    return html.paragraph(text, note=True) + html.joined(
         html.heading(layer_words(forecast, target)) + drought_table(forecast, target) for target in there
     )
 
 
-def fans(forecast: xr.Dataset) -> str:
+def fans(forecast: xr.Dataset) -> html.Markup:
     """Draw the forecast of a few cells, with its intervals."""
     colour = next(iter(palette([""], []).values()))
     chosen = fan_cells(forecast)
@@ -96,7 +96,7 @@ def fans(forecast: xr.Dataset) -> str:
         drawn = [_fan_of(forecast, target, cell, colour) for cell in chosen]
         if any(drawn):
             parts += [html.heading(layer_words(forecast, target)), html.panels(drawn)]
-    return "".join(parts)
+    return html.joined(parts)
 
 
 def fan_cells(forecast: xr.Dataset) -> list[int]:
@@ -130,11 +130,11 @@ def _from_to(values: list[str], there: list[int]) -> str:
     return " and ".join(f"{value} ({ahead(lead)})" for value, lead in zip(values, ends, strict=True))
 
 
-def _fan_of(forecast: xr.Dataset, target: str, cell: int, colour: str) -> str:
+def _fan_of(forecast: xr.Dataset, target: str, cell: int, colour: str) -> html.Markup:
     one = forecast.isel(cell=cell)
     centre = one[target].to_numpy()
     if not np.isfinite(centre).any():
-        return ""
+        return html.NOTHING
     quantiles = np.empty((len(centre), 0))
     drawn = []
     if f"{target}_quantile" in forecast and np.isfinite(one[f"{target}_quantile"]).any():

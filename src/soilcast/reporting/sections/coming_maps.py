@@ -57,7 +57,7 @@ _MAPPED = (
 )
 
 
-def maps(forecast: xr.Dataset) -> str:
+def maps(forecast: xr.Dataset) -> html.Markup:
     """Map forecast and products at the first, the middle and the last lead."""
     canvas = Canvas(forecast)
     notes = dict.fromkeys(_reference_note(forecast, target) for target in layers(forecast))
@@ -66,13 +66,13 @@ def maps(forecast: xr.Dataset) -> str:
     for target in layers(forecast):
         parts += [_map_row(forecast, canvas, target, row) for row in _MAPPED]
         parts.append(_days_to_dry(forecast, canvas, target))
-    return "".join(parts)
+    return html.joined(parts)
 
 
-def _map_row(forecast: xr.Dataset, canvas: Canvas, target: str, row: Mapped) -> str:
+def _map_row(forecast: xr.Dataset, canvas: Canvas, target: str, row: Mapped) -> html.Markup:
     name = f"{target}_{row.suffix}" if row.suffix else target
     if name not in forecast:
-        return ""
+        return html.NOTHING
     shown = forecast[name].sel(lead=shown_leads(forecast))
     scale = row.scale(shown.to_numpy().astype(np.float64))
     title = f"{layer_words(forecast, target)}: {row.title}"
@@ -88,10 +88,10 @@ def _map_row(forecast: xr.Dataset, canvas: Canvas, target: str, row: Mapped) -> 
     return html.heading(title, key) + html.panels(drawn, three=True)
 
 
-def _days_to_dry(forecast: xr.Dataset, canvas: Canvas, target: str) -> str:
+def _days_to_dry(forecast: xr.Dataset, canvas: Canvas, target: str) -> html.Markup:
     """Map in how many days each cell is dry; white where it is not within the leads."""
     if not has_product(forecast, target, "days_to_dry"):
-        return ""
+        return html.NOTHING
     until = forecast[f"{target}_days_to_dry"]
     last = leads(forecast)[-1]
     hues = [to_hex(colormaps["YlOrRd_r"](place)) for place in np.linspace(0.05, 0.85, last)]
@@ -102,7 +102,7 @@ def _days_to_dry(forecast: xr.Dataset, canvas: Canvas, target: str) -> str:
     dry = str(until.attrs.get("dry", ""))
     dates = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     caption = html.picture(drawn, " to ".join(dict.fromkeys((dates[0], dates[-1]))))
-    note = html.paragraph(f"Dry is {dry}.", note=True) if dry else ""
+    note = html.paragraph(f"Dry is {dry}.", note=True) if dry else html.NOTHING
     return (
         html.heading(f"{layer_words(forecast, target)}: days until dry", key)
         + note

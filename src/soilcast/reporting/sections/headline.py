@@ -13,7 +13,7 @@ from soilcast.reporting.verdict import verdict
 from soilcast.reporting.wording import content, newest_observation, period, span, target_words, weather_words
 
 
-def headline(scores: xr.Dataset) -> str:
+def headline(scores: xr.Dataset) -> html.Markup:
     """What data, which periods, what is known when, and the verdict."""
     attrs = {key: str(value) for key, value in scores.attrs.items()}
     first, *others = verdict(scores)

@@ -25,7 +25,7 @@ _EXTREMES = (
 )
 
 
-def errors(scores: xr.Dataset) -> str:
+def errors(scores: xr.Dataset) -> html.Markup:
     """Draw error and skill against the lead."""
     text = (
         "Area-weighted medians over the cells; networks in colour, baselines in grey. Below 1 a model errs less than "
@@ -45,12 +45,12 @@ def error_curves(scores: xr.Dataset) -> list[Curve]:
     ]
 
 
-def extremes(scores: xr.Dataset) -> str:
+def extremes(scores: xr.Dataset) -> html.Markup:
     """Draw the error on the driest and the wettest days against the lead."""
     return html.paragraph(f"{_EXTREMES}.", note=True) + draw_curves(scores, EXTREME_CURVES)
 
 
-def extremes_of_one_lead(scores: xr.Dataset) -> str:
+def extremes_of_one_lead(scores: xr.Dataset) -> html.Markup:
     """Give the error on the driest and the wettest days as a table."""
     return html.paragraph(f"{_EXTREMES}, means beneath.", note=True) + boards(
         scores, leads(scores)[0], EXTREMES, marks=False

@@ -28,7 +28,7 @@ _WHAT = (
 _FURTHER = " From lead 2 on, the soil moisture that the same forecast has for the day before stands for the observed."
 
 
-def physics(scores: xr.Dataset) -> str:
+def physics(scores: xr.Dataset) -> html.Markup:
     """Explain consistency, and give its table, maps of the change against the plain network, and curves by lead."""
     first = leads(scores)[0]
     several = scores.sizes["lead"] > 1
@@ -57,10 +57,10 @@ def physics(scores: xr.Dataset) -> str:
             for target in known
             for name in shown(scores, _BALANCES)
         ]
-    return "".join(parts)
+    return html.joined(parts)
 
 
-def _change_maps(scores: xr.Dataset, canvas: Canvas, metric: str, plain: str, rivals: list[str]) -> str:
+def _change_maps(scores: xr.Dataset, canvas: Canvas, metric: str, plain: str, rivals: list[str]) -> html.Markup:
     """Map by how much the consistency of the others differs from that of the plain network, at one target and lead."""
     reference = scores[metric].sel(model=plain)
     changes = {label: scores[metric].sel(model=label) - reference for label in rivals}
@@ -73,5 +73,5 @@ def _change_maps(scores: xr.Dataset, canvas: Canvas, metric: str, plain: str, ri
     return html.heading(title, html.colour_bar(scale, "share of days")) + html.panels(drawn)
 
 
-def _note(text: str) -> str:
+def _note(text: str) -> html.Markup:
     return html.paragraph(text, note=True)

@@ -21,20 +21,20 @@ _COLOURS = "Colours run from the 2nd to the 98th percentile of all panels of a m
 _RATIO = MapStyle("RdBu_r", True, "better than persistence", "worse than persistence", reach=1.0)
 
 
-def of_one_lead(scores: xr.Dataset) -> str:
+def of_one_lead(scores: xr.Dataset) -> html.Markup:
     """One block of maps per metric, the networks and persistence on one colour scale."""
     text = f"{_COLOURS} {cells_note(scores, 'was not scored')}"
     return html.paragraph(text, note=True) + _all_metrics(scores, Canvas(scores), leads(scores)[0])
 
 
-def by_lead(scores: xr.Dataset) -> str:
+def by_lead(scores: xr.Dataset) -> html.Markup:
     """Map the ratio of the best network at the first, middle and last lead; folded, every metric at the first lead."""
     canvas = Canvas(scores)
     parts = [html.paragraph(f"Of the best network of each target. {cells_note(scores, 'was not scored')}", note=True)]
     parts += [_ratio_maps(scores, canvas, target) for target in targets(scores)]
     first = leads(scores)[0]
     inner = html.paragraph(_COLOURS, note=True) + _all_metrics(scores, canvas, first)
-    return "".join(parts) + html.folded(f"Maps of every metric, {ahead(first)}", inner)
+    return html.joined(parts) + html.folded(f"Maps of every metric, {ahead(first)}", inner)
 
 
 def mapped_models(scores: xr.Dataset, metric: str) -> list[str]:
@@ -42,7 +42,7 @@ def mapped_models(scores: xr.Dataset, metric: str) -> list[str]:
     return networks(scores) if metric == "skill" else [*networks(scores), PERSISTENCE]
 
 
-def _ratio_maps(scores: xr.Dataset, canvas: Canvas, target: str) -> str:
+def _ratio_maps(scores: xr.Dataset, canvas: Canvas, target: str) -> html.Markup:
     label = best_network(scores, target)
     if label is None:
         return html.paragraph(f"{target}: no cell has a ratio to persistence.", note=True)
@@ -64,14 +64,14 @@ def _ratio_maps(scores: xr.Dataset, canvas: Canvas, target: str) -> str:
     return html.heading(title, html.colour_bar(around_one, "ratio")) + html.panels(drawn, three=True)
 
 
-def _all_metrics(scores: xr.Dataset, canvas: Canvas, lead: int) -> str:
+def _all_metrics(scores: xr.Dataset, canvas: Canvas, lead: int) -> html.Markup:
     metrics = [*shown(scores, list(MAPS)), *own_metrics(scores)]
-    return "".join(
+    return html.joined(
         _metric_maps(scores, canvas, metric, target, lead) for target in targets(scores) for metric in metrics
     )
 
 
-def _metric_maps(scores: xr.Dataset, canvas: Canvas, metric: str, target: str, lead: int) -> str:
+def _metric_maps(scores: xr.Dataset, canvas: Canvas, metric: str, target: str, lead: int) -> html.Markup:
     labels = mapped_models(scores, metric)
     known = metrics_of(scores)
     units, words, heading = pretty_units(known[metric].units), known[metric].long_name, head(metric, known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import xarray as xr
 
@@ -20,46 +19,44 @@ _UPPER_BY_LEAD = (
 )
 
 
-def of_one_lead(scores: xr.Dataset) -> str:
+def of_one_lead(scores: xr.Dataset) -> html.Markup:
     """All models and baselines, side by side."""
     lead = leads(scores)[0]
     return html.paragraph(_UPPER + _scored_on(scores), note=True) + boards(scores, lead) + _board_note(scores)
 
 
-def by_lead(scores: xr.Dataset) -> str:
+def by_lead(scores: xr.Dataset) -> html.Markup:
     """All models and baselines, lead by lead; folded, the table of every metric at the first and the last lead."""
-    note = (
-        '<p class="note"><span class="mark">Tinted</span> below 1: better than persistence, '
-        f'<span class="dot">●</span> best of a lead; by the digits shown{_untested(scores)}. A cell where '
-        "persistence never errs has no ratio.</p>"
+    dotted = (
+        f"best of a lead; by the digits shown{_untested(scores)}. A cell where persistence never errs has no ratio."
     )
     parts = [html.paragraph(_UPPER_BY_LEAD + _scored_on(scores), note=True)]
     for target in targets(scores):
         parts += [html.heading(target_words(target)), lead_table(scores, target)]
-    parts.append(note)
+    parts.append(html.marks_note("below 1: better than persistence", dotted))
     above = html.paragraph(_UPPER, note=True)
     for lead in end_leads(scores):
         board = above + boards(scores, lead) + _board_note(scores)
         parts.append(html.folded(f"Every metric, {ahead(lead)}", board))
-    return "".join(parts)
+    return html.joined(parts)
 
 
-def boards(scores: xr.Dataset, lead: int, metrics: Sequence[str] | None = None, *, marks: bool = True) -> str:
+def boards(scores: xr.Dataset, lead: int, metrics: Sequence[str] | None = None, *, marks: bool = True) -> html.Markup:
     """Give the table of a lead for each target, with a heading where there are several: see `scoreboard`."""
     names = targets(scores)
-    return "".join(
-        (html.heading(target_words(target)) if len(names) > 1 else "")
+    return html.joined(
+        (html.heading(target_words(target)) if len(names) > 1 else html.NOTHING)
         + scoreboard(scores, target, lead, metrics, marks=marks)
         for target in names
     )
 
 
-def _board_note(scores: xr.Dataset) -> str:
-    return (
-        '<p class="note"><span class="mark">Tinted</span> best network, <span class="dot">●</span> best of all, by '
-        f"the median and only where the digits shown differ{_untested(scores)}. "
-        "Skill has no lower bound: where soil moisture hardly moves, persistence hardly errs, and few such cells rule "
-        f"the mean. * {escape(PERSISTENCE_NOTE)}</p>"
+def _board_note(scores: xr.Dataset) -> html.Markup:
+    return html.marks_note(
+        "best network",
+        f"best of all, by the median and only where the digits shown differ{_untested(scores)}. Skill has no lower "
+        "bound: where soil moisture hardly moves, persistence hardly errs, and few such cells rule the mean. "
+        f"* {PERSISTENCE_NOTE}",
     )
 
 

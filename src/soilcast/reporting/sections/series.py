@@ -23,7 +23,7 @@ from soilcast.reporting.wording import ahead, place_of_pick, target_words
 _DAY = np.timedelta64(1, "D")
 
 
-def lines(scores: xr.Dataset) -> str:
+def lines(scores: xr.Dataset) -> html.Markup:
     """Draw observed and forecast soil moisture of the picked cells at one lead as lines."""
     palette = colours(scores)
     drawn = {"observed": OBSERVED} | {label: palette[label] for label in networks(scores)}
@@ -35,10 +35,10 @@ def lines(scores: xr.Dataset) -> str:
             _wide(_time_series(of_target, pick), scores, pick, _errors(of_target, pick))
             for pick in range(scores.sizes["pick"])
         ]
-    return "".join(parts)
+    return html.joined(parts)
 
 
-def fans(scores: xr.Dataset) -> str:
+def fans(scores: xr.Dataset) -> html.Markup:
     """Draw forecasts of several leads of the picked cells beside what was then observed."""
     parts = []
     for target in targets(scores):
@@ -51,14 +51,14 @@ def fans(scores: xr.Dataset) -> str:
             key = html.legend({"observed": OBSERVED, label: colour})
             parts += [html.heading(target_words(target), key), *drawn]
     if not parts:
-        return ""
+        return html.NOTHING
     shares = band_names(bands(scores["quantile"].to_numpy())) if "quantile" in scores.variables else ""
     intervals = f" Bands: the {shares} intervals, where the network gives them." if shares else ""
     text = (
         "The best network of each target. Above: the test period, with the forecasts of the first issue day and of "
         f"others at equal distances. Beneath: some of them large, each from its issue day, which is dotted.{intervals}"
     )
-    return html.paragraph(text, note=True) + "".join(parts)
+    return html.paragraph(text, note=True) + html.joined(parts)
 
 
 def _time_series(scores: xr.Dataset, pick: int) -> str:
@@ -103,10 +103,10 @@ def _errors(scores: xr.Dataset, pick: int) -> str:
     )
 
 
-def _fans(scores: xr.Dataset, target: str, pick: int, label: str, colour: str) -> str:
+def _fans(scores: xr.Dataset, target: str, pick: int, label: str, colour: str) -> html.Markup:
     uri = fans_of_pick(scores, target, pick, label, colour)
     if uri is None:
-        return ""
+        return html.NOTHING
     cell = int(scores["pick_cell"].to_numpy()[pick])
     ratio = scores["ratio"].sel(target=target, model=label).isel(cell=cell)
     values = ", ".join(
@@ -115,5 +115,5 @@ def _fans(scores: xr.Dataset, target: str, pick: int, label: str, colour: str) -
     return _wide(uri, scores, pick, f"ratio to persistence here: {values}")
 
 
-def _wide(uri: str, scores: xr.Dataset, pick: int, detail: str) -> str:
-    return f'<div class="series">{html.picture(uri, place_of_pick(scores, pick), detail, wide=True)}</div>'
+def _wide(uri: str, scores: xr.Dataset, pick: int, detail: str) -> html.Markup:
+    return html.picture(uri, place_of_pick(scores, pick), detail, wide=True)

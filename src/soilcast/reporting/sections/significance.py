@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
 import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.scores import targets
-from soilcast.reporting.tables import head, number, unit_line
+from soilcast.reporting.tables import column_head, head, number
 from soilcast.reporting.verdict import SIGNIFICANT
 from soilcast.reporting.wording import PERCENT, days, target_words
 
@@ -20,16 +18,14 @@ _TEXT = (
     "days. The ratio is the area-weighted median over the cells of the row's score over that of the reference. Better "
     "and worse: share of the tested area where the difference in the cell is itself significant."
 )
+_CORNER = "Row − reference"
 _BY_LEAD = "Upper number: the difference; beneath it, in grey, p."
 
 
-def significance(scores: xr.Dataset) -> str:
+def significance(scores: xr.Dataset) -> html.Markup:
     """Give the tested differences of each target and metric, of several leads by lead and in full when unfolded."""
     several = scores.sizes["lead"] > 1
-    note = (
-        f'<p class="note"><span class="mark">Tinted</span> significantly better (p &lt; {SIGNIFICANT}), '
-        f'<span class="mark worse">tinted so</span> significantly worse. {_BY_LEAD if several else ""}</p>'
-    )
+    note = html.tests_note(SIGNIFICANT, _BY_LEAD if several else "")
     parts = []
     for target in targets(scores):
         for metric in map(str, scores["tested_metric"].to_numpy()):
@@ -46,23 +42,21 @@ def significance(scores: xr.Dataset) -> str:
                 parts += [_by_lead(tested, metric, pairs), html.folded("In full", full)] if several else [full]
     if not parts:
         return html.paragraph("No difference could be tested.")
-    return html.paragraph(_TEXT, note=True) + "".join(parts) + note
+    return html.paragraph(_TEXT, note=True) + html.joined(parts) + note
 
 
-def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> str:
+def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html.Markup:
     """Draw a row a pair and a column a lead."""
     rows = []
     for row, reference in pairs:
         of_pair = tested.sel(row=row, reference=reference)
-        cells = (
-            _difference(of_pair.isel(lead=at), metric, f"<i>{_probability(float(of_pair['difference_p'][at]))}</i>")
-            for at in range(tested.sizes["lead"])
-        )
-        rows.append(_row(f"{row} − {reference}", "".join(cells)))
-    return _table([str(lead) for lead in leads(tested)], rows)
+        by_lead = [of_pair.isel(lead=at) for at in range(tested.sizes["lead"])]
+        cells = [_difference(one, metric, _probability(float(one["difference_p"]))) for one in by_lead]
+        rows.append(("network", f"{row} − {reference}", cells))
+    return html.table(_CORNER, [str(lead) for lead in leads(tested)], rows)
 
 
-def _full(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> str:
+def _full(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html.Markup:
     """Draw a row for each pair and lead."""
     rows = []
     for row, reference in pairs:
@@ -70,39 +64,28 @@ def _full(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> str:
             one = tested.sel(row=row, reference=reference, lead=lead)
             low, high = float(one["difference_low"]), float(one["difference_high"])
             cells = (
+                days(lead),
+                _difference(one, metric),
                 f"{number(low, metric)} to {number(high, metric)}" if np.isfinite(low + high) else "–",
                 _probability(float(one["difference_p"])),
                 number(float(one["difference_ratio"]), "ratio"),
                 *(_share(float(one[name])) for name in ("area_better", "area_worse")),
             )
-            others = "".join(f"<td>{cell}</td>" for cell in cells)
-            rows.append(_row(f"{row} − {reference}", f"<td>{days(lead)}</td>{_difference(one, metric)}{others}"))
-    heads = ["Days ahead", f"Difference{unit_line(metric)}", "95 % interval", "p", "Ratio", "Better on", "Worse on"]
-    return _table(heads, rows)
+            rows.append(("network", f"{row} − {reference}", cells))
+    difference = column_head(metric)._replace(upper="Difference")
+    return html.table(_CORNER, ["Days ahead", difference, "95 % interval", "p", "Ratio", "Better on", "Worse on"], rows)
 
 
-def _table(heads: list[str], rows: list[str]) -> str:
-    columns = "".join(f"<th scope=col>{one}</th>" for one in heads)
-    return (
-        '<div class="scroll"><table class="scores narrow"><thead><tr><th scope="col">Row − reference</th>'
-        f"{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _row(pair: str, cells: str) -> str:
-    return f'<tr class="network"><th scope=row>{escape(pair)}</th>{cells}</tr>'
-
-
-def _difference(one: xr.Dataset, metric: str, beneath: str = "") -> str:
+def _difference(one: xr.Dataset, metric: str, beneath: str = "") -> html.Cell:
     """Draw the cell of a difference, tinted where it is significant."""
     difference, kind = float(one["difference"]), ""
     if float(one["difference_p"]) < SIGNIFICANT:
-        kind = ' class="lead"' if difference < 0 else ' class="worse"'
-    return f"<td{kind}><b>{number(difference, metric)}</b>{beneath}</td>"
+        kind = "lead" if difference < 0 else "worse"
+    return html.Cell(number(difference, metric), beneath, kind)
 
 
 def _probability(p: float) -> str:
-    return "–" if not np.isfinite(p) else "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+    return "–" if not np.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _share(share: float) -> str:

@@ -17,7 +17,7 @@ from soilcast.reporting.scores import networks
 from soilcast.reporting.style import OBSERVED, colours
 
 
-def training(scores: xr.Dataset) -> str:
+def training(scores: xr.Dataset) -> html.Markup:
     """Draw training curves, a panel for each network that has a log."""
     logs = json_attribute(scores, "training_logs")
     palette = colours(scores)

@@ -52,7 +52,7 @@ CURVES = (
 """What the intervals are worth by lead."""
 
 
-def uncertainty(scores: xr.Dataset) -> str:
+def uncertainty(scores: xr.Dataset) -> html.Markup:
     """Give coverage, width and CRPS, of several leads as curves and of one as a table, and the diagrams."""
     several = scores.sizes["lead"] > 1
     text = (
@@ -66,8 +66,12 @@ def uncertainty(scores: xr.Dataset) -> str:
         "are too narrow. Rank histogram: flat is honest, a U too narrow, a hump too wide, a slope a bias."
     )
     worth = draw_curves(scores, CURVES) if several else boards(scores, leads(scores)[0], INTERVALS, marks=False)
-    drawn = "".join(_diagrams(scores, target) for target in targets(scores))
-    return html.paragraph(text, note=True) + worth + (html.paragraph(diagrams, note=True) + drawn if drawn else "")
+    drawn = html.joined(_diagrams(scores, target) for target in targets(scores))
+    return (
+        html.paragraph(text, note=True)
+        + worth
+        + (html.paragraph(diagrams, note=True) + drawn if drawn else html.NOTHING)
+    )
 
 
 def reliability(scores: xr.Dataset, target: str, label: str) -> str | None:
@@ -115,15 +119,15 @@ def rank_histogram(scores: xr.Dataset, target: str, label: str) -> str | None:
         return svg(figure)
 
 
-def _diagrams(scores: xr.Dataset, target: str) -> str:
+def _diagrams(scores: xr.Dataset, target: str) -> html.Markup:
     rows: list[list[str]] = []
     for words, draw in (("reliability", reliability), ("rank histogram", rank_histogram)):
         drawn = [(label, draw(scores, target, label)) for label in with_intervals(scores, target)]
         rows.append([html.picture(uri, f"{label}: {words}") for label, uri in drawn if uri])
     if all(len(row) < 2 for row in rows):
         rows = [[picture for row in rows for picture in row]]
-    pictures = "".join(html.panels(row, three=True) for row in rows if row)
-    return html.heading(target_words(target)) + pictures if pictures else ""
+    pictures = html.joined(html.panels(row, three=True) for row in rows if row)
+    return html.heading(target_words(target)) + pictures if pictures else html.NOTHING
 
 
 def _leads_drawn(scores: xr.Dataset) -> list[tuple[int, str, str]]:

@@ -22,7 +22,7 @@ from soilcast.verify.metrics import METRICS
 _BOXED = ("rmse", "skill", "r", "kge")
 
 
-def zones(scores: xr.Dataset) -> str:
+def zones(scores: xr.Dataset) -> html.Markup:
     """Draw box plots per main climate, at the first and the last lead."""
     palette = colours(scores)
     key = html.legend({label: palette[label] for label in [*networks(scores), PERSISTENCE]})
@@ -41,7 +41,7 @@ def zones(scores: xr.Dataset) -> str:
                 parts += [heading, html.panels(blocks)]
     if not parts:
         return html.paragraph("No scored cell has a climate zone.", note=True)
-    return html.paragraph(text, note=True) + key + "".join(parts)
+    return html.paragraph(text, note=True) + key + html.joined(parts)
 
 
 def zone_boxes(scores: xr.Dataset, metric: str, labels: list[str]) -> str | None:
