@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from soilcast.errors import SoilcastError
 from soilcast.models import Network
 from soilcast.models.backends import PRODUCTS, Backend, make_backend
-from soilcast.models.lstm_kernel import is_compiled
+from soilcast.models.lstm_kernel import library
 from soilcast.models.members import Members
 from soilcast.models.thread_pool import SplitBackend, ThreadPool
 from soilcast.training.config import TrainConfig
@@ -57,14 +57,14 @@ class Learner:
         self.backend: Backend = make_backend(self.members, product)
         self._pool: ThreadPool | None = None
         on_cpu = self.members.weights.device.type == "cpu"
-        if threads > 1 and on_cpu and self.backend.is_splittable and is_compiled():
+        if threads > 1 and on_cpu and self.backend.is_splittable and library() is not None:
             torch.set_num_threads(1)  # for the products; the pool has the others
             self._pool = ThreadPool(threads)
             make = functools.partial(make_backend, product=product)
             self.backend = SplitBackend(self.members, make, self._pool, threads)
         self._loss, self.ranks = loss, ranks
         self.mask_shape, self._output_shape = networks[0].mask_shape, networks[0].output_shape
-        self._learns = self.members.marked(config.freeze)
+        self._learns = self.members.marked(config.freeze) if config.freeze else None
         self._parameter = nn.Parameter(self.members.weights)
         self._parameter.grad = self.members.gradients
         on_gpu = self.members.weights.device.type == "cuda"
