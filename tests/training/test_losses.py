@@ -149,7 +149,7 @@ def test_a_loss_is_a_number_for_each_member() -> None:
     rows = [([0.15, 0.30], [0.2, 0.2], [0.2, 0.2], [1.0, 1.0]), ([0.1, 0.4], [0.2, 0.3], [0.0, 0.5], [-1.0, 0.0])]
     apart = [paper(*row) for row in rows]
     output = torch.cat([one for one, _ in apart])
-    names = apart[0][1].parts()
+    names = [name for name, value in vars(apart[0][1]).items() if value is not None]
     targets = Targets(**{name: torch.cat([getattr(one, name) for _, one in apart]) for name in names})
     loss = guided(0.3, 0.7)
     known = loss.with_gradient(output, targets)

@@ -16,10 +16,10 @@ from soilcast.models.lstm_kernel import library
 from soilcast.models.members import Members
 from soilcast.models.thread_pool import SplitBackend, ThreadPool
 from soilcast.training.config import TrainConfig
-from soilcast.training.distributed import Ranks
+from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.losses import Loss, Targets, join_targets
-from soilcast.training.samples import Batch, SampleIndices, Samples
+from soilcast.training.samples import Batch, SampleIndices, Samples, map_tensors
 
 INFERENCE_BATCH = 512
 """Windows that go through a network at once without gradients: more fall out of the cache (benchmarks/)."""
@@ -131,7 +131,7 @@ class Learner:
         self.members.train(True)
         together = self.ranks.add(torch.cat(outputs, dim=1))
         with torch.no_grad():
-            every = join_targets(targets).changed(lambda one: one.expand(members, *one.shape[1:]))
+            every = map_tensors(join_targets(targets), lambda one: one.expand(members, *one.shape[1:]))
             total, _ = self._loss(together, every)
         return self._by_member(total)
 
