@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soilcast.errors import SoilcastError
 from soilcast.models import Network
 from soilcast.models.backends import PRODUCTS, Backend, make_backend
 from soilcast.models.lstm_kernel import library
@@ -133,7 +132,7 @@ class Learner:
         with torch.no_grad():
             every = map_tensors(join_targets(targets), lambda one: one.expand(members, *one.shape[1:]))
             total, _ = self._loss(together, every)
-        return self._by_member(total)
+        return total
 
     def state(self) -> State:
         """Copy all that the next step depends on."""
@@ -164,14 +163,5 @@ class Learner:
         else:
             leaf = output.detach().requires_grad_(True)
             total, parts = self._loss(leaf, targets)
-            (grad,) = torch.autograd.grad(self._by_member(total).sum(), leaf)
-        return grad, {"loss": self._by_member(total).detach(), **{name: part.detach() for name, part in parts.items()}}
-
-    def _by_member(self, total: Tensor) -> Tensor:
-        members = len(self.members.networks)
-        if total.numel() != members:
-            raise SoilcastError(
-                f"the loss gives {total.numel()} number(s) for train.ensemble={members}: a loss is a number for "
-                "each member (docs/own-loss.md)"
-            )
-        return total.reshape(members)
+            (grad,) = torch.autograd.grad(total.sum(), leaf)
+        return grad, {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}}

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from soilcast.errors import SoilcastError
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles, constant
 from soilcast.water.guidance import against_rain, against_water, beyond_bounds
 
@@ -174,15 +175,26 @@ class Loss:
         ----------
         output
             What the network gives ``(member, sample, lead, layer, number)``.
+
+        Raises
+        ------
+        SoilcastError
+            The loss of the data is not a number for each member.
         """
         end = 1 + self.data.distribution.parameters
         response = output[..., end] if output.shape[-1] > end else None
         prediction = Prediction(output[..., 0], output[..., 1:end], response)
         if self._lead_weights and isinstance(self.data, ScoreLoss):
             weights = constant(self._lead_weights, output.dtype, output.device)
-            parts = {self.name: self.data(prediction, targets, weights.unsqueeze(-1))}
+            of_data = self.data(prediction, targets, weights.unsqueeze(-1))
         else:
-            parts = {self.name: self.data(prediction, targets)}
+            of_data = self.data(prediction, targets)
+        if of_data.numel() != len(output):
+            raise SoilcastError(
+                f"the loss gives {of_data.numel()} number(s) for train.ensemble={len(output)}: a loss is a number for "
+                "each member (docs/own-loss.md)"
+            )
+        parts = {self.name: of_data.reshape(len(output))}
         total = self.guidance.weights[0] * parts[self.name]
         if self.guidance.weights[1]:
             parts["physical"] = self._physical(prediction, targets)
