@@ -15,10 +15,9 @@ from benchmarks.plain import BATCHES, DYNAMIC, LENGTH, SIZE, STATIC, loader_epoc
 from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import Checkpoint, Checkpoints
 from soilcast.training.config import Config
-from soilcast.training.devices import torch_threads
-from soilcast.training.distributed import Ranks
+from soilcast.training.devices import Ranks, torch_threads
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Callbacks, train_networks
+from soilcast.training.loop import Training, train_networks
 from soilcast.training.samples import SampleIndex, Samples
 
 TUNED, LOADER, OURS = "nn.LSTM, tuned loop", "nn.LSTM, DataLoader", "soilcast, LSTM"
@@ -38,14 +37,13 @@ def soilcasts_epoch(
     networks = [network.to(samples.device) for network in build_networks(config)]
     learner = Learner(networks, build_loss(config), config.train, Ranks(), threads)
 
-    def on_epoch_end(point: Checkpoint, must: bool) -> None:
-        if keep is not None and (must or keep.is_due()):
+    def on_epoch_end(training: Training, point: Checkpoint) -> None:
+        if keep is not None and keep.is_due():
             keep.write(point)
 
     def epoch() -> None:
         torch.set_num_threads(1 if threads > 1 else threads)
-        callbacks = Callbacks(lambda record: None, lambda words: None, on_epoch_end)
-        train_networks(learner, samples, usable, one_sample(), config.train, callbacks, network=config.network)
+        train_networks(learner, samples, usable, one_sample(), config.train, on_epoch_end, network=config.network)
         torch.set_num_threads(threads)
 
     return epoch

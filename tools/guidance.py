@@ -15,7 +15,7 @@ from soilcast.cube import open_cube, read, write_dataset
 from soilcast.experiments import plan_runs
 from soilcast.sources import prepare
 from soilcast.training.config import Config
-from soilcast.training.groups import climate_groups
+from soilcast.training.split import climate_groups
 from soilcast.verify import evaluate
 from soilcast.verify.comparison import compare_forecasts
 from soilcast.verify.significance import interval_over_seeds

@@ -10,7 +10,7 @@ from soilcast.models.backends import make_backend
 from soilcast.models.thread_pool import SplitBackend, ThreadPool
 from tests.helpers.designs import CASES
 
-pytestmark = pytest.mark.skipif(not lstm_kernel.is_compiled(), reason="soilcast was installed without a compiler")
+pytestmark = pytest.mark.skipif(lstm_kernel.library() is None, reason="soilcast was installed without a compiler")
 
 
 @pytest.mark.parametrize("name", list(CASES))

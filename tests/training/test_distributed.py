@@ -20,7 +20,7 @@ from soilcast.cube import save_cube
 from soilcast.training import open_run
 from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config
-from soilcast.training.distributed import Ranks
+from soilcast.training.devices import Ranks
 from soilcast.training.split import Split
 from tests.helpers.processes import (
     PATIENCE,

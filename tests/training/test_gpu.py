@@ -21,7 +21,7 @@ from soilcast.training import load_config, train
 from soilcast.training.build import build_loss, build_networks
 from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
-from soilcast.training.distributed import Ranks
+from soilcast.training.devices import Ranks
 from soilcast.training.learner import Learner
 from soilcast.training.loop import Callbacks, Record, train_networks
 from soilcast.training.samples import Samples, fixed_sample

@@ -30,9 +30,9 @@ from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
-from soilcast.training.distributed import Ranks
+from soilcast.training.devices import Ranks
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Callbacks, Training, train_networks
+from soilcast.training.loop import Training, train_networks
 from soilcast.training.samples import SAMPLERS, fixed_sample
 from soilcast.training.split import split_days
 from tests.helpers.networks import register_gru
@@ -371,10 +371,9 @@ def test_from_the_end_of_any_epoch_a_training_ends_the_same(
     def run(start: Checkpoint | None) -> tuple[Training, Tensor, list[Checkpoint]]:
         learner = Learner(build_networks(chosen), build_loss(chosen), chosen.train, Ranks())
         points: list[Checkpoint] = []
-        callbacks = Callbacks(lambda line: None, lambda words: None, lambda point, must: points.append(point))
         trained = train_networks(
-            learner, dataset.samples, dataset.training, validation, chosen.train, callbacks,
-            network=chosen.network, start=start,
+            learner, dataset.samples, dataset.training, validation, chosen.train,
+            lambda training, point: points.append(point), network=chosen.network, start=start,
         )  # fmt: skip
         return trained, learner.members.weights, points
 

@@ -21,11 +21,12 @@ from soilcast.models.distributions import Distribution, Point
 from soilcast.task import Task
 from soilcast.training import load_config, open_run, train
 from soilcast.training.build import build_loss, build_networks, layout_of
+from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.config import Config, NetworkConfig, TrainConfig
-from soilcast.training.distributed import Ranks
+from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Callbacks, train_networks
+from soilcast.training.loop import Training, train_networks
 from soilcast.training.losses import LOSSES, Prediction, Targets
 from soilcast.training.run import RUN_FORMAT
 from soilcast.training.samples import SampleIndex, SampleIndices, Samples
@@ -203,9 +204,12 @@ def test_early_stopping_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) 
         freeze=("head",),
     )
     records: list[dict[str, object]] = []
+
+    def note(training: Training, point: Checkpoint) -> None:
+        records.append(training.log[-1])
+
     learner = Learner([drifting_network(monkeypatch)], build_loss(SMALL), config, Ranks())
-    callbacks = Callbacks(records.append, lambda words: None)
-    training = train_networks(learner, samples, usable, validation, config, callbacks, network=SMALL.network)
+    training = train_networks(learner, samples, usable, validation, config, note, network=SMALL.network)
     losses = [record["validation_loss"] for record in records]
     assert training.status == "stopped early"
     assert training.members[0].best_epoch == losses.index(min(losses)) + 1

@@ -136,7 +136,7 @@ class Quantiles:
     def loss(self, raw: Tensor, error: Tensor) -> Tensor:
         """See `Distribution`: mean over the levels p of max(p (e - q_p), (p - 1)(e - q_p)), and e^2."""
         away = error.unsqueeze(-1) - self.trained(raw)
-        level = _constant(self.levels, raw.dtype, raw.device)
+        level = constant(self.levels, raw.dtype, raw.device)
         return torch.maximum(level * away, (level - 1) * away).mean(-1) + error**2
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -309,7 +309,7 @@ def _component_quantiles(one: Laplacians, level: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Numbers on a device, brought there once: a captured step of training may bring none."""
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype, device=device)

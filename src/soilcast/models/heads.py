@@ -36,9 +36,12 @@ class Head(nn.Module):
         Steps of the window whose states the head takes.
     needs_water
         Whether windows hold the rain in metres and the physical properties of the layers.
+    one_for_all
+        Whether all days share one linear layer.
     """
 
     needs_water = False
+    one_for_all = False
 
     def __init__(self, design: NetworkDesign) -> None:
         super().__init__()
@@ -48,10 +51,10 @@ class Head(nn.Module):
         self.mask_rows = task.lead_days
         self.used_steps = slice(task.window - 1, layout.steps if task.known_future else task.window)
         beside = sum(layout.count(name) for name in _BESIDE)
-        self.linear = nn.Linear(design.hidden_size + beside, self._linear_days() * self.numbers[0] * self.numbers[1])
+        days = 1 if self.one_for_all else task.lead_days
+        self.linear = nn.Linear(design.hidden_size + beside, days * self.numbers[0] * self.numbers[1])
         with torch.no_grad():
-            weight = self.linear.weight.view(self._linear_days(), *self.numbers, -1)
-            bias = self.linear.bias.view(self._linear_days(), *self.numbers)
+            weight, bias = self.linear.weight.view(days, *self.numbers, -1), self.linear.bias.view(days, *self.numbers)
             begins_at_persistence = 0 if design.change else 1
             weight[:, :, begins_at_persistence:].mul_(_FIRST_WEIGHTS)
             bias[:, :, begins_at_persistence:] = torch.tensor([0.0, *design.spread])[begins_at_persistence:]
@@ -79,10 +82,6 @@ class Head(nn.Module):
             return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
         return output
 
-    def _linear_days(self) -> int:
-        """Days that have a linear layer of their own."""
-        return self.design.layout.task.lead_days
-
     def _linear_output(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         leads = self.design.layout.task.lead_days
         states = states.expand(-1, leads, -1)
@@ -109,6 +108,8 @@ class RolloutHead(Head):
     Changes are forecast from the day after the newest observation on, so that a latency needs no other network.
     """
 
+    one_for_all = True
+
     def __init__(self, design: NetworkDesign) -> None:
         super().__init__(design)
         task = design.layout.task
@@ -129,9 +130,6 @@ class RolloutHead(Head):
             level = level + _CHANGE * output[..., 0] if change else output[..., 0]
             days.append(torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1))
         return torch.stack(days[self._behind :], dim=1)
-
-    def _linear_days(self) -> int:
-        return 1
 
     def _fed_back(self, windows: Tensor, level: Tensor) -> Tensor:
         """Put a forecast where the soil moisture of the day before is seen, if it is not known."""

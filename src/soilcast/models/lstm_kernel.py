@@ -154,7 +154,10 @@ def fused_backward(
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """Load what lstm_kernel.c was compiled to when soilcast was installed, if there was a compiler."""
+    """Load what lstm_kernel.c was compiled to when soilcast was installed, if there was a compiler.
+
+    Without it the networks are the same, and slower.
+    """
     found = importlib.util.find_spec("soilcast.models._lstm_kernel")
     if found is None or found.origin is None:
         return None
@@ -169,22 +172,19 @@ def library() -> ctypes.CDLL | None:
     return compiled
 
 
-def is_compiled() -> bool:
-    """Whether the compiled step is there; without it the networks are the same, and slower."""
-    return library() is not None
-
-
 def _compiled(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and library() is not None
 
 
 def _bound(name: str, tensors: Sequence[Tensor | None], *more: int) -> Step:
     """Bind the compiled step to where the tensors lie, member by member: those of one lie together, of all need not."""
-    function = getattr(library(), name)
     gates = tensors[0]
     assert gates is not None
     if gates.dim() == 2:
-        return functools.partial(function, *_sizes(gates), *map(_address, tensors), *more)
+        # The compiled step walks over memory as it lies.
+        assert all(one is None or one.is_contiguous() for one in tensors), "the tensors of a member lie together"
+        addresses = (None if one is None else one.data_ptr() for one in tensors)
+        return functools.partial(getattr(library(), name), len(gates), gates.shape[1] // 4, *addresses, *more)
     steps = [
         _bound(name, [None if one is None else one[member] for one in tensors], *more) for member in range(len(gates))
     ]
@@ -194,14 +194,3 @@ def _bound(name: str, tensors: Sequence[Tensor | None], *more: int) -> Step:
 def _in_turn(steps: Sequence[Step]) -> None:
     for step in steps:
         step()
-
-
-def _sizes(gates: Tensor) -> tuple[int, int]:
-    return gates.shape[0], gates.shape[1] // 4
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    if tensor is None:
-        return None
-    assert tensor.is_contiguous(), "the compiled step walks over memory as it lies"
-    return tensor.data_ptr()

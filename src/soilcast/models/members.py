@@ -56,10 +56,8 @@ class Members:
         place, shape = self._places[name]
         return stacked[:, place].view(len(stacked), *shape)
 
-    def marked(self, frozen: Sequence[str]) -> Tensor | None:
-        """Mark the parameters of some modules with 0 and others with 1, ``(1, parameter)``; None without modules."""
-        if not frozen:
-            return None
+    def marked(self, frozen: Sequence[str]) -> Tensor:
+        """Mark the parameters of some modules with 0 and others with 1, ``(1, parameter)``."""
         marks = torch.ones_like(self.weights[:1])
         for name, (place, _) in self._places.items():
             part = name.partition(".")[0]

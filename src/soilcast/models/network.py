@@ -36,6 +36,13 @@ class Network(nn.Module):
     ----------
     design
         See `soilcast.models.design.NetworkDesign`.
+
+    Attributes
+    ----------
+    mask_shape
+        Of the dropout masks of a sample: how many states the head takes, and the hidden units of each.
+    output_shape
+        Of a sample's forecast: leads, layers, and the numbers of `forward`.
     """
 
     def __init__(self, design: NetworkDesign) -> None:
@@ -43,18 +50,9 @@ class Network(nn.Module):
         self.design = design
         self.trunk = NETWORKS[design.network](design.layout.features, design.hidden_size)
         self.head = HEADS[design.head](design)
-
-    @property
-    def mask_shape(self) -> tuple[int, int]:
-        """Of the dropout masks of a sample: how many states the head takes, and the hidden units of each."""
-        return self.head.mask_rows, self.design.hidden_size
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Shape of a sample's forecast: leads, layers, and the numbers of `forward`."""
-        task = self.design.layout.task
-        numbers = 1 + len(self.design.spread) + (self.design.rain_response is not None)
-        return task.lead_days, len(task.layers), numbers
+        self.mask_shape = self.head.mask_rows, design.hidden_size
+        numbers = 1 + len(design.spread) + (design.rain_response is not None)
+        self.output_shape = design.layout.task.lead_days, len(design.layout.task.layers), numbers
 
     def forward(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """Forecast.

@@ -66,7 +66,10 @@ class Recurrence:
         -------
         ``(member, count, sample, hidden)``; a buffer that the next call writes over.
         """
-        room = self._room_for(windows)
+        shape = (*windows.shape[:3], self.weights.output.shape[-1])
+        room = self._room
+        if room is None or room.output.shape != shape:
+            room = self._room = _Room(shape, windows.device)
         self._windows = windows
         recurrent = self.weights.output.transpose(1, 2).to(self.product)
         _project(windows, self.weights, room.gates)
@@ -114,12 +117,6 @@ class Recurrence:
         if self.product == torch.float32:
             return torch.bmm(left, right, out=out)
         return out.copy_(torch.bmm(left.to(self.product), right.to(self.product)))
-
-    def _room_for(self, windows: Tensor) -> _Room:
-        shape = (*windows.shape[:3], self.weights.output.shape[-1])
-        if self._room is None or self._room.output.shape != shape:
-            self._room = _Room(shape, windows.device)
-        return self._room
 
 
 class FusedRecurrence:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -45,13 +47,14 @@ class ThreadPool:
             threading.Thread(target=self._serve, args=(member,), daemon=True).start()
 
     def run(self, work: Sequence[Job]) -> list[Any]:
-        """Do one piece of work in each thread, and wait for all."""
+        """Do one piece of work in each thread, without gradients, and wait for all."""
         self._turn += 1
         for member in range(1, len(work)):
             self._work[member] = work[member]
             self._library.soilcast_set(self._asked[member], self._turn)
         try:
-            self._results[0] = work[0]()
+            with torch.no_grad():
+                self._results[0] = work[0]()
         finally:
             for member in range(1, len(work)):
                 self._library.soilcast_wait_for(self._answered[member], self._turn)
@@ -62,25 +65,23 @@ class ThreadPool:
 
     def close(self) -> None:
         """Send the other threads home."""
-        self.run([lambda: None, *[_go_home] * (len(self._work) - 1)])
+        for member in range(1, len(self._work)):
+            self._work[member] = None
+            self._library.soilcast_set(self._asked[member], self._turn + 1)
 
     def _serve(self, member: int) -> None:
         torch.set_num_threads(1)
-        turn, work = 0, None
-        while work is not _go_home:
-            turn += 1
+        torch.set_grad_enabled(False)  # of this thread
+        for turn in itertools.count(1):
             self._library.soilcast_wait_for(self._asked[member], turn)
             work = self._work[member]
-            assert work is not None
+            if work is None:
+                return
             try:
                 self._results[member] = work()
             except BaseException as error:  # raised where the work was asked for
                 self._results[member] = error
             self._library.soilcast_set(self._answered[member], turn)
-
-
-def _go_home() -> None:
-    """Ask a thread of the pool to end."""
 
 
 class SplitBackend:
@@ -113,7 +114,7 @@ class SplitBackend:
     def backward(self, grad: Tensor) -> None:
         """See `Backend`."""
         parts = grad.tensor_split(len(self._backends), dim=1)
-        self._pool.run([_bind(one.backward, part) for one, part in zip(self._backends, parts, strict=True)])
+        self._pool.run([functools.partial(one.backward, part) for one, part in zip(self._backends, parts, strict=True)])
         first, second, *others = (one.gradients for one in self._alongside)
         torch.add(first, second, out=self._members.gradients)
         for other in others:
@@ -130,13 +131,5 @@ class SplitBackend:
     def _together(self, forecast: Sequence[Callable[..., Tensor]], windows: Tensor, mask: Tensor | None) -> Tensor:
         inputs = [part.contiguous() for part in windows.tensor_split(len(forecast), dim=2)]
         masks = [None] * len(inputs) if mask is None else mask.tensor_split(len(inputs), dim=1)
-        jobs = [_bind(one, part, own) for one, part, own in zip(forecast, inputs, masks, strict=True)]
+        jobs = [functools.partial(one, part, own) for one, part, own in zip(forecast, inputs, masks, strict=True)]
         return torch.cat(self._pool.run(jobs), dim=1)
-
-
-def _bind(function: Callable[..., Any], *given: Any) -> Job:
-    def job() -> Any:
-        with torch.no_grad():
-            return function(*given)
-
-    return job

@@ -10,7 +10,7 @@ from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign
 from soilcast.models.distributions import Distribution
 from soilcast.task import Layout
 from soilcast.training.config import Config
-from soilcast.training.losses import LOSSES, DataLoss, Guidance, Loss
+from soilcast.training.losses import LOSSES, Guidance, Loss
 
 
 def registered_parts(config: Config) -> dict[str, object]:
@@ -40,14 +40,14 @@ def layout_of(config: Config) -> Layout:
 
 def distribution_of(config: Config) -> Distribution:
     """Give the predictive distribution that a config's loss is about."""
-    return _data_loss(config).distribution
+    return LOSSES[config.loss.name](config.task.quantiles).distribution
 
 
 def build_loss(config: Config) -> Loss:
     """Build the loss of a config."""
-    loss = config.loss
+    loss, task = config.loss, config.task
     guidance = Guidance(loss.weights, loss.bounds, loss.rain)
-    return Loss(loss.name, _data_loss(config), guidance, config.task.lead_days, loss.lead_decay)
+    return Loss(loss.name, LOSSES[loss.name](task.quantiles), guidance, task.lead_days, loss.lead_decay)
 
 
 def build_networks(config: Config) -> list[Network]:
@@ -74,7 +74,3 @@ def build_networks(config: Config) -> list[Network]:
 def seed_of(*parts: int) -> int:
     """Mix numbers into one seed for torch."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
-
-
-def _data_loss(config: Config) -> DataLoss:
-    return LOSSES[config.loss.name](config.task.quantiles)

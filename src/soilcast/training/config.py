@@ -370,7 +370,10 @@ def load_config(
         if key not in dotted_keys(Config):
             raise SoilcastError(f"--set {setting}: unknown key {key}: {nearest(key, dotted_keys(Config))}")
         *sections, name = key.split(".")
-        content = merged(content, _nested(sections, {name: parse_yaml(value, f"--set {setting}")}))
+        nested = {name: parse_yaml(value, f"--set {setting}")}
+        for section in reversed(sections):
+            nested = {section: nested}
+        content = merged(content, nested)
     if model is not None:
         content["model"] = model
     return validate(Config, content, str(file) if file else "config")
@@ -387,9 +390,3 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             result[key] = value
         # Else the file has a value where keys belong, which is kept for `validate` to refuse.
     return result
-
-
-def _nested(sections: list[str], leaf: dict[str, Any]) -> dict[str, Any]:
-    for section in reversed(sections):
-        leaf = {section: leaf}
-    return leaf

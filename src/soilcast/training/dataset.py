@@ -19,7 +19,6 @@ from soilcast.task import Task
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.config import Config
-from soilcast.training.groups import learning_cells
 from soilcast.training.inputs import (
     Floats,
     Inputs,
@@ -31,7 +30,7 @@ from soilcast.training.inputs import (
     window_source,
 )
 from soilcast.training.samples import SampleIndex, Samples
-from soilcast.training.split import Split
+from soilcast.training.split import Split, learning_cells
 from soilcast.training.statistics import (
     Scaling,
     Statistics,
@@ -126,9 +125,9 @@ def make_dataset(
     learnable = np.array(arrays["learnable"])
     _refuse_unlearnable(learnable, cube, config)
     train, validation = (
-        _first_days(name, split, arrays["usable"], days, cube, task) for name in ("train", "validation")
+        _first_days(name, part, arrays["usable"], days, cube, task)
+        for name, part in (("training", split.train), ("validation", split.validation))
     )
-    _refuse_empty({"training": train, "validation": validation}, cube, config, split.validation.stop - days.start)
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
@@ -295,17 +294,26 @@ def _thickness(cube: xr.Dataset, layer: str, cells: slice = slice(None)) -> Arra
 
 
 def _first_days(
-    name: str, split: Split, usable: npt.NDArray[np.bool_], days: slice, cube: xr.Dataset, task: Task
+    name: str, part: slice, usable: npt.NDArray[np.bool_], days: slice, cube: xr.Dataset, task: Task
 ) -> SampleIndex:
     """The cell-days of a period from which all forecast days lie in it."""
-    part: slice = getattr(split, name)
     if part.stop - part.start < task.lead_days:
-        called = {"train": "training"}.get(name, name)
         raise SoilcastError(
-            f"{_source(cube)}: the {called} period of {part.stop - part.start} day(s) has no room for task.lead_days "
+            f"{_source(cube)}: the {name} period of {part.stop - part.start} day(s) has no room for task.lead_days "
             f"{task.lead_days}: set fewer, or a longer split.development"
         )
-    return SampleIndex(usable, slice(part.start - days.start, part.stop - task.lead_days + 1 - days.start))
+    found = SampleIndex(usable, slice(part.start - days.start, part.stop - task.lead_days + 1 - days.start))
+    if not len(found):
+        if task.window >= days.stop - days.start - 1:
+            raise SoilcastError(
+                f"{_source(cube)}: task.window {task.window} leaves no day of the {name} period to learn from: "
+                "shorten it, or set a longer split.development"
+            )
+        raise SoilcastError(
+            f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing there; see "
+            "soilcast inspect, or choose other inputs or periods"
+        )
+    return found
 
 
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:
@@ -318,21 +326,6 @@ def _refuse_unlearnable(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, conf
             f"{_source(cube)}: {', '.join(config.task.layers)} is missing or constant in every cell over the training "
             "period: there is nothing to learn; check the source files, or set split.development"
         )
-
-
-def _refuse_empty(periods: dict[str, SampleIndex], cube: xr.Dataset, config: Config, days: int) -> None:
-    window = config.task.window
-    for name, usable in periods.items():
-        if not len(usable) and window >= days - 1:
-            raise SoilcastError(
-                f"{_source(cube)}: task.window {window} leaves no day of the {name} period to learn from: "
-                "shorten it, or set a longer split.development"
-            )
-        if not len(usable):
-            raise SoilcastError(
-                f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing there; see "
-                "soilcast inspect, or choose other inputs or periods"
-            )
 
 
 def _source(cube: xr.Dataset) -> str:

@@ -1,4 +1,4 @@
-"""Where torch works: a GPU or the CPU, and on how many of its threads."""
+"""Where torch works: GPU or CPU, how many threads, and which processes train together (``torchrun``)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
+import torch.distributed
+from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.workers import usable_cores
+
+_PATIENCE = timedelta(minutes=10)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -50,3 +56,88 @@ def full_gpu_told(remedy: str) -> Iterator[None]:
         if "out of memory" not in str(error):
             raise
         raise SoilcastError(f"too little memory on the GPU: {remedy}") from error
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One of the processes that train one network together, each with its share of every batch: the one that asks.
+
+    Parameters
+    ----------
+    rank, size
+        Number of this process, and how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """Its own part of ``count`` samples; the parts differ by one at most."""
+        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+    def gather(self, own: Tensor, count: int) -> Tensor:
+        """Put together ``(member, count, ...)`` from what every process has of it by `share`.
+
+        Raises
+        ------
+        SoilcastError
+            Another process has gone.
+        """
+        if self.size == 1:
+            return own
+        every = own.new_zeros(len(own), count, *own.shape[2:])
+        every[:, self.share(count)] = own
+        return self.add(every)  # a sum with zeros is exact, and shares may differ in size
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over the processes, in place."""
+        if self.size > 1:
+            try:
+                torch.distributed.all_reduce(tensor)
+            except RuntimeError as error:
+                raise self._gone() from error
+        return tensor
+
+    def any(self, own: bool, device: torch.device) -> bool:
+        """Whether any process says so."""
+        return (self.size > 1 and bool(self.add(torch.tensor(float(own), device=device)) > 0)) or own
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.size > 1:
+            try:
+                torch.distributed.barrier()
+            except RuntimeError as error:
+                raise self._gone() from error
+
+    def _gone(self) -> SoilcastError:
+        return SoilcastError(
+            f"process {self.rank} of {self.size} that train together lost another one, which was killed or failed: "
+            "see what it printed, and start all again with --resume"
+        )
+
+
+@contextmanager
+def joined_ranks(device: torch.device) -> Iterator[Ranks]:
+    """Join the processes that ``torchrun`` started, or be the only one."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or torch.distributed.is_initialized():
+        yield Ranks(int(os.environ.get("RANK", "0")), size)
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    try:
+        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise SoilcastError(
+            f"WORLD_SIZE is {size}, but the processes do not find each other ({line}): use torchrun"
+        ) from error
+    try:
+        yield Ranks(torch.distributed.get_rank(), size)
+    finally:
+        torch.distributed.destroy_process_group()

@@ -227,15 +227,18 @@ def window_source(
     statistics
         Of these very cells, or of all.
     """
-    task = layout.task
-    newest = inputs.newest if task.sees_own_layers else inputs.newest[..., :0]
+    newest = inputs.newest if layout.task.sees_own_layers else inputs.newest[..., :0]
+    rain, physical = torch.zeros(len(newest), 2), torch.zeros(len(newest), 0)
+    if layout.physical:
+        rain, physical = _physical(layout.task, cube, statistics, cells)
     return WindowSource(
         dynamic=torch.from_numpy(inputs.dynamic),
         lags=torch.from_numpy(np.ascontiguousarray(inputs.lags)),
         newest=torch.from_numpy(np.ascontiguousarray(newest)),
         calendar=torch.from_numpy(day_of_year_waves(days)),
         static=torch.from_numpy(inputs.static),
-        **_physical(layout, cube, statistics, cells),
+        rain=rain,
+        physical=physical,
     )
 
 
@@ -259,22 +262,18 @@ def spread_over_cells(values: npt.NDArray[np.floating], cells: int) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(values, (cells, *values.shape[1:])), dtype=np.float32)
 
 
-def _physical(layout: Layout, cube: xr.Dataset, statistics: Statistics, cells: slice) -> dict[str, torch.Tensor]:
+def _physical(task: Task, cube: xr.Dataset, statistics: Statistics, cells: slice) -> tuple[torch.Tensor, torch.Tensor]:
     """Give the parts `rain` and `physical` of `WindowSource`."""
     count = len(range(*cells.indices(cube.sizes["cell"])))
-    if not layout.physical:
-        return {"rain": torch.zeros(count, 2), "physical": torch.zeros(count, 0)}
     scalings = statistics.scalings
     rain = np.stack((scalings["tp"].offset, scalings["tp"].scale), axis=-1)
     of_layers = []
-    for layer, name in enumerate(layout.task.layers):
+    for layer, name in enumerate(task.layers):
         thickness = read(cube, thickness_name(name), cells)
         parts = (scalings[name].offset, scalings[name].scale, thickness, statistics.porosity[:, layer])
         of_layers += [np.broadcast_to(part, count) for part in parts]
-    return {
-        "rain": torch.from_numpy(spread_over_cells(rain, count)),
-        "physical": torch.from_numpy(np.stack(of_layers, axis=-1).astype(np.float32)),
-    }
+    spread = spread_over_cells(rain, count), np.stack(of_layers, axis=-1).astype(np.float32)
+    return torch.from_numpy(spread[0]), torch.from_numpy(spread[1])
 
 
 def _ready(there: Bools, described: Bools, task: Task) -> Bools:
@@ -284,16 +283,8 @@ def _ready(there: Bools, described: Bools, task: Task) -> Bools:
     for latency in set(latencies):
         of_group = [feature for feature, days in enumerate(latencies) if days == latency]
         complete = there[:, :, of_group].all(axis=2) if len(of_group) < len(latencies) else there.all(axis=2)
-        ready &= _after_complete_days(complete & described[:, np.newaxis], task.window, latency)
-    return ready
-
-
-def _after_complete_days(complete: Bools, window: int, latency: int) -> Bools:
-    """Whether those of the ``window`` days before a day that are known on the day before it are complete."""
-    gaps = np.zeros((complete.shape[0], complete.shape[1] + 1), dtype=np.int32)
-    np.cumsum(~complete, axis=1, out=gaps[:, 1:])
-    ready = np.zeros_like(complete)
-    count = max(0, complete.shape[1] - window)
-    first = window - latency
-    ready[:, window:] = gaps[:, first : first + count] == gaps[:, :count]
+        # Those of the days before a day that are known on the day before it.
+        known = any_of_next(complete & described[:, np.newaxis], task.window - latency, all_days=True)
+        ready[:, task.window :] &= known[:, : -task.window]
+    ready[:, : task.window] = False
     return ready

@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soilcast.errors import SoilcastError
 from soilcast.models import Network
 from soilcast.models.backends import PRODUCTS, Backend, make_backend, make_training_backend
-from soilcast.models.lstm_kernel import is_compiled
+from soilcast.models.lstm_kernel import library
 from soilcast.models.members import Members
 from soilcast.models.thread_pool import SplitBackend, ThreadPool
 from soilcast.training.config import TrainConfig
-from soilcast.training.distributed import Ranks
+from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.losses import Loss, Targets, join_targets
-from soilcast.training.samples import Batch, SampleIndices, Samples
+from soilcast.training.samples import Batch, SampleIndices, Samples, map_tensors
 
 INFERENCE_BATCH = 512
 """Windows that go through a network at once without gradients: more fall out of the cache (benchmarks/)."""
@@ -57,14 +56,14 @@ class Learner:
         self.backend: Backend = make_training_backend(self.members, product)
         self._pool: ThreadPool | None = None
         on_cpu = self.members.weights.device.type == "cpu"
-        if threads > 1 and on_cpu and self.backend.is_splittable and is_compiled():
+        if threads > 1 and on_cpu and self.backend.is_splittable and library() is not None:
             torch.set_num_threads(1)  # for the products; the pool has the others
             self._pool = ThreadPool(threads)
             make = functools.partial(make_backend, product=product)
             self.backend = SplitBackend(self.members, make, self._pool, threads)
         self._loss, self.ranks = loss, ranks
         self.mask_shape, self._output_shape = networks[0].mask_shape, networks[0].output_shape
-        self._learns = self.members.marked(config.freeze)
+        self._learns = self.members.marked(config.freeze) if config.freeze else None
         self._parameter = nn.Parameter(self.members.weights)
         self._parameter.grad = self.members.gradients
         on_gpu = self.members.weights.device.type == "cuda"
@@ -131,9 +130,9 @@ class Learner:
         self.members.train(True)
         together = self.ranks.add(torch.cat(outputs, dim=1))
         with torch.no_grad():
-            every = join_targets(targets).changed(lambda one: one.expand(members, *one.shape[1:]))
+            every = map_tensors(join_targets(targets), lambda one: one.expand(members, *one.shape[1:]))
             total, _ = self._loss(together, every)
-        return self._by_member(total)
+        return total
 
     def state(self) -> State:
         """Copy all that the next step depends on."""
@@ -164,14 +163,5 @@ class Learner:
         else:
             leaf = output.detach().requires_grad_(True)
             total, parts = self._loss(leaf, targets)
-            (grad,) = torch.autograd.grad(self._by_member(total).sum(), leaf)
-        return grad, {"loss": self._by_member(total).detach(), **{name: part.detach() for name, part in parts.items()}}
-
-    def _by_member(self, total: Tensor) -> Tensor:
-        members = len(self.members.networks)
-        if total.numel() != members:
-            raise SoilcastError(
-                f"the loss gives {total.numel()} number(s) for train.ensemble={members}: a loss is a number for "
-                "each member (docs/own-loss.md)"
-            )
-        return total.reshape(members)
+            (grad,) = torch.autograd.grad(total.sum(), leaf)
+        return grad, {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}}

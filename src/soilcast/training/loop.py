@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soilcast.progress import Advance
 from soilcast.training.build import seed_of
 from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.config import NetworkConfig, TrainConfig
 from soilcast.training.cuda_graph import Step, make_step
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner, Losses
-from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples
+from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples, map_tensors
 from soilcast.training.windows import mask_lags
 
 _GATHERED_SAMPLES = 32_768
@@ -84,23 +84,7 @@ class Training:
         return _part(self.weights, f"{member}.")
 
 
-@dataclass(frozen=True)
-class Callbacks:
-    """What is called as a training goes on.
-
-    Parameters
-    ----------
-    on_record
-        Called with each epoch's record.
-    on_progress
-        Called after each epoch with its standing in words.
-    on_epoch_end
-        Called with the checkpoint of an epoch's end, and with whether it must be written.
-    """
-
-    on_record: Callable[[Record], None]
-    on_progress: Advance
-    on_epoch_end: Callable[[Checkpoint, bool], None] = lambda point, must: None
+OnEpochEnd = Callable[[Training, Checkpoint], None]
 
 
 class DivergedError(Exception):
@@ -112,13 +96,18 @@ class DivergedError(Exception):
         When.
     indices
         The samples of the batch, ``(member, sample)``.
+
+    Attributes
+    ----------
     training
-        How the training stood at the end of the epoch before.
+        How the training stood at the end of the epoch before, once `train_networks` passes the error on.
     """
 
-    def __init__(self, epoch: int, batch: int, indices: SampleIndices, training: Training) -> None:
+    training: Training
+
+    def __init__(self, epoch: int, batch: int, indices: SampleIndices) -> None:
         super().__init__(f"epoch {epoch}, batch {batch}")
-        self.epoch, self.batch, self.indices, self.training = epoch, batch, indices, training
+        self.epoch, self.batch, self.indices = epoch, batch, indices
 
 
 def train_networks(
@@ -127,7 +116,7 @@ def train_networks(
     usable: SampleIndex,
     validation: SampleIndices,
     config: TrainConfig,
-    callbacks: Callbacks,
+    on_epoch_end: OnEpochEnd,
     *,
     network: NetworkConfig,
     start: Checkpoint | None = None,
@@ -145,8 +134,9 @@ def train_networks(
         The cell-days to draw from.
     validation
         The cell-days of the validation ``(sample,)``.
-    callbacks
-        What is called as it goes on.
+    on_epoch_end
+        Called at the end of each epoch with how the training stands and the checkpoint to go on from; and once more
+        when it is interrupted, as its status then says.
     network
         What is dropped or masked in training.
     start
@@ -170,20 +160,19 @@ def train_networks(
     step = make_step(learner)
     try:
         while len(training.log) < config.epochs and not _all_stopped(training, config):
-            _run_epoch(learner, step, samples, usable, validation, config, network, training, point)
+            _run_epoch(learner, step, samples, usable, validation, config, network, training)
             point = _checkpoint(training, learner)
-            callbacks.on_record(training.log[-1])
-            callbacks.on_progress(_in_words(training.log[-1], training.best_loss))
-            callbacks.on_epoch_end(point, False)
+            on_epoch_end(training, point)
         training.status = "stopped early" if _all_stopped(training, config) else "finished"
     except KeyboardInterrupt:
         training = _standing_of(point)
         training.status = "interrupted"
-        callbacks.on_epoch_end(point, True)
+        on_epoch_end(training, point)
         # Processes that are interrupted one by one can't evaluate together.
         if learner.ranks.size == 1:
             _evaluate_once(learner, samples, validation, training, point)
     except DivergedError as error:
+        error.training = _standing_of(point)
         error.training.status = f"diverged in epoch {error.epoch}"
         _evaluate_once(learner, samples, validation, error.training, point)
         raise
@@ -208,16 +197,12 @@ def _run_epoch(
     config: TrainConfig,
     network: NetworkConfig,
     training: Training,
-    before: Checkpoint,
 ) -> None:
     epoch = len(training.log) + 1
     learner.set_rate(_RATES[config.schedule](config.learning_rate, (epoch - 1) / config.epochs))
     began = time.perf_counter()
     draws = _draws(usable, config, epoch)
-    try:
-        losses = _take_steps(learner, step, samples, draws, config, epoch, network)
-    except _NotFiniteError as error:
-        raise DivergedError(epoch, error.batch + 1, draws[error.batch], _standing_of(before)) from error
+    losses = _take_steps(learner, step, samples, draws, config, epoch, network)
     seconds = time.perf_counter() - began
     record: Record = {"epoch": epoch, **losses, "validation_loss": None}
     training.log.append(record)
@@ -240,12 +225,6 @@ def _draws(usable: SampleIndex, config: TrainConfig, epoch: int) -> SampleIndice
     return SampleIndices(
         np.stack([part.cells for part in parts], axis=1), np.stack([part.days for part in parts], axis=1)
     )
-
-
-class _NotFiniteError(Exception):
-    def __init__(self, batch: int) -> None:
-        super().__init__(batch)
-        self.batch = batch
 
 
 def _take_steps(
@@ -272,10 +251,10 @@ def _take_steps(
         every.append(step(batch, None if mask is None else _moved(mask, device)))
     totals = torch.stack([losses["loss"] for losses in every])
     finite = torch.isfinite(totals).all(dim=1)
+    finite[-1] &= torch.isfinite(learner.members.weights).all()
     if not bool(finite.all()):
-        raise _NotFiniteError(int((~finite).nonzero()[0]))
-    if not bool(torch.isfinite(learner.members.weights).all()):
-        raise _NotFiniteError(len(every) - 1)
+        number = int((~finite).nonzero()[0])
+        raise DivergedError(epoch, number + 1, draws[number])
     means = {
         name: float(torch.stack([losses[name] for losses in every]).mean(dtype=torch.float64)) for name in every[0]
     }
@@ -291,16 +270,14 @@ def _batches(samples: Samples, draws: SampleIndices, device: torch.device) -> It
     most = _GATHERED_MAPPED if samples.mapped else _GATHERED_SAMPLES
     together = max(1, most // draws.cells[0].size)
     groups = [draws[start : start + together] for start in range(0, len(draws.cells), together)]
-    for gathered in _gathered(samples, groups, device):
+    is_there = samples.observed.device == device
+    for gathered in map(samples.gather, groups) if is_there else _gathered_ahead(samples, groups, device):
         for position in range(len(gathered.windows)):
-            yield gathered[position]
+            yield map_tensors(gathered, operator.itemgetter(position))
 
 
-def _gathered(samples: Samples, groups: Sequence[SampleIndices], device: torch.device) -> Iterator[Batch]:
-    if samples.device == device:
-        yield from map(samples.gather, groups)
-        return
-    # A GPU's next batches are gathered while it works.
+def _gathered_ahead(samples: Samples, groups: Sequence[SampleIndices], device: torch.device) -> Iterator[Batch]:
+    """Gather a GPU's next batches while it works."""
     with ThreadPoolExecutor(1) as pool:
         ahead = [pool.submit(samples.gather, group) for group in groups[:1]]
         for following in (*groups[1:], None):
@@ -352,9 +329,3 @@ def _standing_of(point: Checkpoint) -> Training:
 
 def _part(tensors: Mapping[str, Tensor], begin: str) -> dict[str, Tensor]:
     return {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
-
-
-def _in_words(record: Record, best: float) -> str:
-    speed = f"{record['samples_per_second']:,} samples/s"
-    known = f", best validation {best:.4f}" if math.isfinite(best) else ""
-    return f"loss {record['train_loss']:.4f}{known}, {speed}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles
+from soilcast.errors import SoilcastError
+from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles, constant
 from soilcast.water.guidance import against_rain, against_water, beyond_bounds
 
 # The root has no gradient at zero; this floor [squared units of the loss] keeps a perfect batch from giving NaN.
@@ -45,15 +46,6 @@ class Targets:
     depth: Tensor | None = None
     bounds: Tensor | None = None
 
-    def parts(self) -> dict[str, Tensor]:
-        """The tensors that are there, by name."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def changed(self, change: Callable[[Tensor], Tensor]) -> Targets:
-        """Do the same to all tensors."""
-        return replace(self, **{name: change(value) for name, value in self.parts().items()})
-
     def error(self, level: Tensor) -> Tensor:
         """Observed less forecast in the space of the loss; NaN where missing."""
         error = self.observed - level
@@ -62,8 +54,8 @@ class Targets:
 
 def join_targets(parts: Sequence[Targets]) -> Targets:
     """Put the samples of ``(member, sample, ...)`` together."""
-    names = parts[0].parts()
-    return Targets(**{name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in names})
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Targets)}
+    return Targets(**{name: torch.cat(of, dim=1) for name, of in columns.items() if of[0] is not None})
 
 
 @dataclass(frozen=True)
@@ -174,8 +166,7 @@ class Loss:
     ) -> None:
         self.name, self.data, self.guidance = name, data, guidance
         leads = torch.arange(1, lead_days + 1, dtype=torch.float32) ** -lead_decay
-        self._lead_weights = (leads / leads.mean()).unsqueeze(-1)
-        self._on: dict[torch.device, Tensor] = {}
+        self._lead_weights = tuple((leads / leads.mean()).tolist()) if lead_decay else ()
 
     def __call__(self, output: Tensor, targets: Targets) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Give the loss and its parts, each ``(member,)``.
@@ -184,9 +175,26 @@ class Loss:
         ----------
         output
             What the network gives ``(member, sample, lead, layer, number)``.
+
+        Raises
+        ------
+        SoilcastError
+            The loss of the data is not a number for each member.
         """
-        prediction = self._prediction(output)
-        parts = {self.name: self._of_data(prediction, targets)}
+        end = 1 + self.data.distribution.parameters
+        response = output[..., end] if output.shape[-1] > end else None
+        prediction = Prediction(output[..., 0], output[..., 1:end], response)
+        if self._lead_weights and isinstance(self.data, ScoreLoss):
+            weights = constant(self._lead_weights, output.dtype, output.device)
+            of_data = self.data(prediction, targets, weights.unsqueeze(-1))
+        else:
+            of_data = self.data(prediction, targets)
+        if of_data.numel() != len(output):
+            raise SoilcastError(
+                f"the loss gives {of_data.numel()} number(s) for train.ensemble={len(output)}: a loss is a number for "
+                "each member (docs/own-loss.md)"
+            )
+        parts = {self.name: of_data.reshape(len(output))}
         total = self.guidance.weights[0] * parts[self.name]
         if self.guidance.weights[1]:
             parts["physical"] = self._physical(prediction, targets)
@@ -230,16 +238,6 @@ class Loss:
             grad.add_(sign * against * depth * (-2.0 / count), alpha=l2)
         return total, parts, grad.view_as(output)
 
-    def _prediction(self, output: Tensor) -> Prediction:
-        numbers = self.data.distribution.parameters
-        response = output[..., 1 + numbers] if output.shape[-1] > 1 + numbers else None
-        return Prediction(output[..., 0], output[..., 1 : 1 + numbers], response)
-
-    def _of_data(self, prediction: Prediction, targets: Targets) -> Tensor:
-        if isinstance(self.data, ScoreLoss):
-            return self.data(prediction, targets, self._weights_on(prediction.level.device))
-        return self.data(prediction, targets)
-
     def _centre(self, prediction: Prediction, targets: Targets) -> Tensor:
         """Mean of the predictive distribution, normalised."""
         if not self.data.distribution.parameters:
@@ -253,12 +251,6 @@ class Loss:
         levels = torch.cat((targets.previous.unsqueeze(-2), self._centre(prediction, targets)), dim=-2)
         change = torch.diff(levels, dim=-2) * targets.depth.unsqueeze(-2)
         return (against_water(change.sum(dim=-1), targets.water_sign) ** 2).flatten(1).mean(dim=-1)
-
-    def _weights_on(self, device: torch.device) -> Tensor:
-        # Copied once: a step that is captured on a GPU may copy nothing.
-        if device not in self._on:
-            self._on[device] = self._lead_weights.to(device)
-        return self._on[device]
 
 
 def _squared_scale(values: Tensor, targets: Targets) -> Tensor:

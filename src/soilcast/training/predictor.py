@@ -19,9 +19,9 @@ from soilcast.training.config import Config
 from soilcast.training.conformal import calibrate
 from soilcast.training.dataset import Dataset
 from soilcast.training.dropout import DropoutMask
-from soilcast.training.groups import GROUPS, climate_groups
 from soilcast.training.run import Run
-from soilcast.training.samples import SampleIndices, fixed_sample
+from soilcast.training.samples import SampleIndices, fixed_sample, map_tensors
+from soilcast.training.split import GROUPS, climate_groups
 
 _AT_ONCE = 1024
 
@@ -124,14 +124,12 @@ class Predictor:
 
 
 def calibrated(run: Run, cube: xr.Dataset, dataset: Dataset) -> Run:
-    """Add the calibration to a run with quantiles; others are given back as they are.
+    """Add the calibration to a run with quantiles.
 
     It is learnt on the validation sample, which chose the weights too: quantiles of the test days may be a little too
     narrow. The test days are not looked at.
     """
     config = run.config
-    if not config.task.quantiles:
-        return run
     indices = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
     predictor = Predictor(run.networks, config, torch.device("cpu"))
     errors, quantiles = [], []
@@ -139,7 +137,7 @@ def calibrated(run: Run, cube: xr.Dataset, dataset: Dataset) -> Run:
         part = indices[start : start + _AT_ONCE]
         batch = dataset.samples.gather(SampleIndices(part.cells[np.newaxis], part.days[np.newaxis]))
         batch = batch.to(torch.device("cpu"))
-        targets = batch.targets.changed(lambda one: one[0])
+        targets = map_tensors(batch.targets, lambda one: one[0])
         found = predictor.from_windows(batch.windows, targets.error_scale, number)
         errors.append(targets.error(found.centre).numpy())
         quantiles.append(found.errors.numpy())

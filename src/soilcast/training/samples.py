@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,21 @@ Indices = npt.NDArray[np.int64]
 
 SHARE_OF_GPU = 0.8
 """Of a GPU's free memory, samples may take this share."""
+
+
+Record = TypeVar("Record", bound=Any)
+
+
+def map_tensors(record: Record, change: Callable[[Tensor], Tensor]) -> Record:
+    """Do the same to all tensors of a dataclass, and of those within it."""
+    changed: dict[str, Any] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, Tensor):
+            changed[field.name] = change(value)
+        elif is_dataclass(value):
+            changed[field.name] = map_tensors(value, change)
+    return replace(record, **changed)
 
 
 @dataclass(frozen=True)
@@ -49,23 +64,20 @@ class Batch:
     windows: Tensor
     targets: Targets
 
-    def __getitem__(self, part: int) -> Batch:
-        """Take one of the batches."""
-        return Batch(self.windows[part], self.targets.changed(lambda one: one[part]))
-
     def to(self, device: torch.device) -> Batch:
         """Move to a device."""
-        return Batch(self.windows.to(device), self.targets.changed(lambda one: one.to(device)))
+        return map_tensors(self, lambda one: one.to(device))
 
     def copy(self) -> Batch:
         """Copy to memory of its own."""
-        return Batch(self.windows.clone(), self.targets.changed(torch.clone))
+        return map_tensors(self, torch.clone)
 
     def copy_(self, other: Batch) -> None:
         """Take over the content of another batch of the same shape."""
         self.windows.copy_(other.windows)
-        for name, value in self.targets.parts().items():
-            value.copy_(getattr(other.targets, name))
+        for field in fields(self.targets):
+            if (value := getattr(self.targets, field.name)) is not None:
+                value.copy_(getattr(other.targets, field.name))
 
 
 @dataclass(frozen=True)
@@ -98,11 +110,6 @@ class Samples:
     bounds: Tensor | None = None
     mapped: Sequence[npt.NDArray[np.generic]] = ()
 
-    @property
-    def device(self) -> torch.device:
-        """Where they are."""
-        return self.observed.device
-
     def to(self, device: torch.device) -> Samples:
         """Move to a device; what is mapped from files or does not fit stays where it is, and its batches are moved."""
         if device.type == "cpu" or self.mapped:
@@ -110,16 +117,15 @@ class Samples:
         size = self.source.nbytes + self.observed.nbytes + self.water_sign.nbytes
         if size > SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
             return self
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {name: one.to(device) for name, one in tensors.items() if isinstance(one, Tensor)}
-        return replace(self, source=self.source.to(device), **moved)
+        return map_tensors(self, lambda one: one.to(device))
 
     def gather(self, indices: SampleIndices) -> Batch:
         """Gather samples ``(..., member, sample)``: one gather an array, no Python per sample."""
-        cells, days = (torch.from_numpy(one).to(self.device) for one in (indices.cells, indices.days))
+        device = self.observed.device
+        cells, days = (torch.from_numpy(one).to(device) for one in (indices.cells, indices.days))
         windows = self.source.gather(self.layout, cells, days)
         at = cells * self.observed.shape[1] + days
-        ahead = at.unsqueeze(-1) + torch.arange(self.layout.task.lead_days, device=self.device)
+        ahead = at.unsqueeze(-1) + torch.arange(self.layout.task.lead_days, device=device)
         observed = self.observed.view(-1, self.observed.shape[2])
         targets = Targets(
             observed=observed[ahead],

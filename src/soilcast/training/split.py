@@ -1,16 +1,25 @@
-"""Which days of a cube are for training, validation and test: chronological, never mixed."""
+"""Which days of a cube are for training, validation and test, never mixed; which cells are learnt from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import xarray as xr
 
-from soilcast.cube import days_of
+from soilcast.cube import days_of, read
 from soilcast.cube.calendar import Days
+from soilcast.cube.zones import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
 from soilcast.training.config import SplitConfig
+
+_LETTERS = "ABCDE"
+_NONE = -1
+
+GROUPS = len(_LETTERS)
+"""How many groups `climate_groups` knows."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +98,39 @@ def _last_year(days: Days) -> slice:
     after = pd.Timestamp(days[-1]) + pd.Timedelta(days=1)
     first = after - pd.DateOffset(years=1)
     return slice(int(np.searchsorted(days, np.datetime64(first))), len(days))
+
+
+def climate_groups(cube: xr.Dataset) -> npt.NDArray[np.int64]:
+    """Number of each cell's main climate of Koeppen ``(cell,)``, 0 (A) to 4 (E); -1 where the cube knows none."""
+    if "climate_zone" not in cube:
+        return np.full(cube.sizes["cell"], _NONE, dtype=np.int64)
+    letters = [name[0] for name in KOEPPEN_CLASSES.values()]
+    of_class = np.array([_NONE, *map(_LETTERS.index, letters)], dtype=np.int64)
+    zone = np.nan_to_num(read(cube, "climate_zone"), nan=0.0).astype(np.int64)
+    return of_class[zone]
+
+
+def learning_cells(cube: xr.Dataset, config: SplitConfig) -> npt.NDArray[np.bool_]:
+    """Choose the cells to learn from ``(cell,)``: all, or those of other climates, or a share of them by lot.
+
+    The lot falls by the place of a cell among all, the same whatever is trained.
+
+    Raises
+    ------
+    SoilcastError
+        No cell is left.
+    """
+    chosen = np.ones(cube.sizes["cell"], dtype=np.bool_)
+    if config.without_climate is not None:
+        chosen &= climate_groups(cube) != _LETTERS.index(config.without_climate)
+    if config.cells_share < 1.0:
+        among = np.flatnonzero(chosen)
+        count = max(1, round(config.cells_share * len(among))) if len(among) else 0
+        kept = np.random.default_rng(0).permutation(among)[:count]
+        chosen = np.isin(np.arange(len(chosen)), kept)
+    if not chosen.any():
+        raise SoilcastError(
+            f"{cube.encoding.get('source', 'the cube')}: split.without_climate {config.without_climate} leaves no cell "
+            "to learn from: choose another"
+        )
+    return chosen

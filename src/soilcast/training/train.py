@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -23,12 +24,11 @@ from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
-from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
-from soilcast.training.distributed import Ranks, joined_ranks
+from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.inputs import refuse_missing_inputs
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Callbacks, DivergedError, Record, Training, train_networks
+from soilcast.training.loop import DivergedError, Training, train_networks
 from soilcast.training.predictor import calibrated
 from soilcast.training.run import LOG, RECORD, Run, open_run, save_run
 from soilcast.training.run_record import describe_divergence, make_run
@@ -122,7 +122,9 @@ def train(
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training) -> Run:
-                run = calibrated(make_run(opened, config, split, dataset, training), opened, dataset)
+                run = make_run(opened, config, split, dataset, training)
+                if config.task.quantiles:
+                    run = calibrated(run, opened, dataset)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
                 begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
@@ -134,8 +136,11 @@ def train(
                 return run
 
             try:
-                with closing(_learner(config, device, ranks, threads, init_run)) as learner:
-                    training = _train(learner, dataset, config, checkpoints, ranks, resume=resume, shown=progress)
+                networks = [network.to(device) for network in build_networks(config)]
+                if init_run is not None:
+                    take_weights(networks, init_run)
+                with closing(Learner(networks, build_loss(config), config.train, ranks, threads)) as learner:
+                    training = _train(learner, dataset, config, checkpoints, resume=resume, shown=progress)
             except DivergedError as error:
                 if error.training.weights:
                     write(error.training)
@@ -154,25 +159,26 @@ def _train(
     dataset: Dataset,
     config: Config,
     checkpoints: Checkpoints,
-    ranks: Ranks,
     *,
     resume: bool,
     shown: bool,
 ) -> Training:
+    ranks = learner.ranks
     validation = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
     start = checkpoints.read() if resume else None
     ranks.wait()  # until all have read it, before one writes the next
     done = start.standing["log"] if start else []
     log = checkpoints.path.with_name(LOG)
 
-    def on_epoch_end(point: Checkpoint, must: bool) -> None:
-        if ranks.is_main and point.standing["log"] and (must or checkpoints.is_due()):
-            checkpoints.write(point)
-
-    def on_record(line: Record) -> None:
-        if ranks.is_main:
+    def on_epoch_end(training: Training, point: Checkpoint) -> None:
+        interrupted = training.status == "interrupted"
+        if ranks.is_main and not interrupted:
             with log.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+                stream.write(json.dumps(training.log[-1]) + "\n")
+        if not interrupted:
+            advance(_in_words(training))
+        if ranks.is_main and training.log and (interrupted or checkpoints.is_due()):
+            checkpoints.write(point)
 
     if ranks.is_main:
         log.write_text("".join(json.dumps(line) + "\n" for line in done), encoding="utf-8")
@@ -187,17 +193,10 @@ def _train(
             dataset.training,
             validation,
             config.train,
-            Callbacks(on_record, advance, on_epoch_end),
+            on_epoch_end,
             network=config.network,
             start=start,
         )
-
-
-def _learner(config: Config, device: torch.device, ranks: Ranks, threads: int, init_run: Run | None) -> Learner:
-    networks = [network.to(device) for network in build_networks(config)]
-    if init_run is not None:
-        take_weights(networks, init_run)
-    return Learner(networks, build_loss(config), config.train, ranks, threads)
 
 
 def _dataset(
@@ -299,6 +298,12 @@ def _full_disk_told(out: Path) -> Iterator[None]:
         raise SoilcastError(
             f"no space left on the disk of {out} ({error.strerror}): {stands}; free some space and go on with --resume"
         ) from error
+
+
+def _in_words(training: Training) -> str:
+    record, best = training.log[-1], training.best_loss
+    known = f", best validation {best:.4f}" if math.isfinite(best) else ""
+    return f"loss {record['train_loss']:.4f}{known}, {record['samples_per_second']:,} samples/s"
 
 
 def run_summary(record: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ known, and the steps behind it hold 0 and a flag that says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,10 +45,6 @@ class WindowSource:
     rain: Tensor
     physical: Tensor
 
-    def to(self, device: torch.device) -> WindowSource:
-        """Move to a device."""
-        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
-
     @property
     def nbytes(self) -> int:
         """Memory of what is large [bytes]."""
@@ -72,19 +68,20 @@ class WindowSource:
         """
         step = torch.arange(layout.steps, device=days.device).unsqueeze(-1)
         issue = days.unsqueeze(-2) - 1
+        # Days of cells lie one behind the other: one index finds a cell-day.
         first = cells.unsqueeze(-2) * self.dynamic.shape[1]
         day = issue + 1 + step - (layout.task.window - 1)
         parts = self._weather(layout, first, day, issue)
         if layout.ahead:
             ahead = torch.tensor(layout.ahead, device=days.device)
-            parts.append(_flat(self.dynamic)[(first + day).unsqueeze(-1), ahead])
+            parts.append(self.dynamic.flatten(0, 1)[(first + day).unsqueeze(-1), ahead])
         if layout.task.calendar:
             parts.append(self.calendar[day])
         if layout.task.lags:
             newest = issue.unsqueeze(-1) - torch.tensor(layout.lag_latency, device=days.device)
             seen = torch.minimum((day - 1).unsqueeze(-1), newest)
             lag = torch.arange(len(layout.task.lags), device=days.device)
-            found = _flat(self.lags)[first.unsqueeze(-1) + seen, lag]
+            found = self.lags.flatten(0, 1)[first.unsqueeze(-1) + seen, lag]
             is_known = torch.isfinite(found) & ((day - 1).unsqueeze(-1) <= newest)
             parts += [torch.where(is_known, found, 0.0), is_known.to(found.dtype)]
         if layout.task.sees_own_layers:
@@ -92,7 +89,7 @@ class WindowSource:
         parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
         if layout.physical:
             offset, scale = self.rain[cells].unsqueeze(-3).unbind(-1)
-            falling = _flat(self.dynamic)[first + day, layout.task.dynamic.index("tp")] * scale + offset
+            falling = self.dynamic.flatten(0, 1)[first + day, layout.task.dynamic.index("tp")] * scale + offset
             parts += [falling.unsqueeze(-1), self.physical[cells].unsqueeze(-3).expand(*day.shape, -1)]
         return torch.cat(parts, dim=-1)
 
@@ -122,17 +119,17 @@ class WindowSource:
         """Dynamic inputs of the day before each step, and of each group of equal latency whether they are known."""
         before = day - 1
         if not layout.late_groups:
-            return [_flat(self.dynamic)[first + before]]
+            return [self.dynamic.flatten(0, 1)[first + before]]
         if len(set(layout.dynamic_latency)) == 1:
             newest = issue - layout.dynamic_latency[0]
             is_known = (before <= newest).unsqueeze(-1)
-            weather = _flat(self.dynamic)[first + torch.minimum(before, newest)]
+            weather = self.dynamic.flatten(0, 1)[first + torch.minimum(before, newest)]
             return [torch.where(is_known, weather, 0.0), is_known.to(weather.dtype)]
         latency = torch.tensor(layout.dynamic_latency, device=day.device)
         newest = issue.unsqueeze(-1) - latency
         seen = torch.minimum(before.unsqueeze(-1), newest)
         feature = torch.arange(len(latency), device=day.device)
-        weather = _flat(self.dynamic)[first.unsqueeze(-1) + seen, feature]
+        weather = self.dynamic.flatten(0, 1)[first.unsqueeze(-1) + seen, feature]
         flags = [(before <= issue - days).unsqueeze(-1).to(weather.dtype) for days in layout.late_groups]
         return [torch.where(before.unsqueeze(-1) <= newest, weather, 0.0), *flags]
 
@@ -140,7 +137,7 @@ class WindowSource:
         """Newest known soil moisture of the layers ``(..., sample, layer)``; 0 where there is none."""
         back = torch.tensor(layout.layer_latency, device=days.device)
         at = (cells * self.newest.shape[1] + days - 1).unsqueeze(-1) - back
-        newest = _flat(self.newest)[at, torch.arange(len(layout.layer_latency), device=days.device)]
+        newest = self.newest.flatten(0, 1)[at, torch.arange(len(layout.layer_latency), device=days.device)]
         return torch.nan_to_num(newest)
 
 
@@ -156,8 +153,3 @@ def mask_lags(windows: Tensor, layout: Layout, share: float, random: torch.Gener
     masked[..., values] *= kept
     masked[..., flags] *= kept
     return masked
-
-
-def _flat(values: Tensor) -> Tensor:
-    """Lay days of cells one behind the other, ``(cell * time, feature)``: one index then finds a cell-day."""
-    return values.view(-1, values.shape[2])

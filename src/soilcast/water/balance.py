@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,33 +17,28 @@ Signs = npt.NDArray[np.int8]
 
 _CELLS_AT_ONCE = 2048
 _RUNOFF = {"surface": "sro", "total": "ro"}
+_STORES = ("sd", "swvl")
+"""How the names of variables begin whose change enters W: snow, and soil water, which counts with its thickness."""
 _SNOW = {"paper": 1.0, "closing": -1.0, "code": 24.0}
 
 
-def fluxes(config: WaterConfig) -> dict[str, tuple[str, float]]:
-    """Variables of the terms that enter W as they stand, by symbol: the cube's variable and its sign."""
+def balance_terms(form: Form, config: WaterConfig) -> dict[str, float]:
+    """Variables that enter W and their factors: fluxes as they stand, then stores (`_STORES`) by their daily change."""
     known = {"P": ("tp", 1.0), "E": ("e", -1.0), "SRO": (_RUNOFF[config.runoff], -1.0)}
-    return {symbol: known[symbol] for symbol in config.terms if symbol in known}
-
-
-def stores(form: Form, config: WaterConfig) -> dict[str, float]:
-    """Variables whose day-to-day change enters W, and its factor; soil layers count with their thickness."""
-    entering = {"sd": _SNOW[config.snow]} if "dSD" in config.terms else {}
+    terms = dict(known[symbol] for symbol in config.terms if symbol in known)
+    if "dSD" in config.terms:
+        terms["sd"] = _SNOW[config.snow]
     if form == "multi":
-        entering |= dict.fromkeys(config.deep_layers, -1.0)
+        terms |= dict.fromkeys(config.deep_layers, -1.0)
     elif config.layer == "own_layer":
-        entering["swvl1"] = -1.0
-    return entering
+        terms["swvl1"] = -1.0
+    return terms
 
 
 def required_variables(form: Form, config: WaterConfig) -> tuple[str, ...]:
     """Variables of a cube that W needs."""
-    changing = stores(form, config)
-    return (
-        *(name for name, _ in fluxes(config).values()),
-        *changing,
-        *(thickness_name(name) for name in changing if name.startswith("swvl")),
-    )
+    terms = balance_terms(form, config)
+    return (*terms, *(thickness_name(name) for name in terms if name.startswith("swvl")))
 
 
 def missing_variables(cube: xr.Dataset, form: Form, config: WaterConfig) -> list[str]:
@@ -66,12 +61,12 @@ def water_inflow(values: Values, form: Form, config: WaterConfig) -> npt.NDArray
     -------
     ``(cell, time)``; the first day is NaN where the change of a store enters, and so is a day with a missing term.
     """
-    parts = [sign * values[name].astype(np.float64) for name, sign in fluxes(config).values()]
-    for name, sign in stores(form, config).items():
+    parts = []
+    for name, factor in balance_terms(form, config).items():
         depth = values[name].astype(np.float64)
         if name.startswith("swvl"):
             depth = depth * values[thickness_name(name)].astype(np.float64)[:, np.newaxis]
-        parts.append(sign * np.diff(depth, axis=1, prepend=np.nan))
+        parts.append(factor * (np.diff(depth, axis=1, prepend=np.nan) if name.startswith(_STORES) else depth))
     return np.asarray(sum(parts), dtype=np.float64)
 
 
@@ -127,7 +122,7 @@ def mask_observed(signs: Signs, observed: npt.NDArray[np.floating]) -> Signs:
 
 
 def water_sign(cube: xr.Dataset, form: Form, config: WaterConfig, days: slice | None = None) -> Signs:
-    """dW_t of Eq. 12 for every cell and day of a cube, or for some days of it.
+    """dW_t of Eq. 12 for every cell of a cube, read at once, and every day or some days of it.
 
     Parameters
     ----------
@@ -147,10 +142,12 @@ def water_sign(cube: xr.Dataset, form: Form, config: WaterConfig, days: slice | 
     SoilcastError
         The cube lacks a variable that W needs.
     """
+    refuse_missing(cube, form, config)
     first, last, _ = (days or slice(None)).indices(cube.sizes["time"])
     before = min(first, 2)
     part = cube.isel(time=slice(first - before, last))
-    return water_signs(part, {"wanted": (form, config)})["wanted"][:, before:]
+    values = {variable: read(part, variable) for variable in required_variables(form, config)}
+    return _SIGNS[config.sign](water_inflow(values, form, config))[:, before:]
 
 
 def water_signs(cube: xr.Dataset, readings: Mapping[str, tuple[Form, WaterConfig]]) -> dict[str, Signs]:
@@ -177,7 +174,8 @@ def water_signs(cube: xr.Dataset, readings: Mapping[str, tuple[Form, WaterConfig
     shape = (cube.sizes["cell"], cube.sizes["time"])
     signs = {name: np.zeros(shape, dtype=np.int8) for name in readings}
     wanted = {variable for form, config in readings.values() for variable in required_variables(form, config)}
-    for cells in _blocks(shape[0]):
+    for start in range(0, shape[0], _CELLS_AT_ONCE):
+        cells = slice(start, start + _CELLS_AT_ONCE)
         values = {variable: read(cube, variable, cells) for variable in sorted(wanted)}
         for name, (form, config) in readings.items():
             signs[name][cells] = _SIGNS[config.sign](water_inflow(values, form, config))
@@ -218,7 +216,3 @@ def _remedy(cube: xr.Dataset, form: Form, config: WaterConfig) -> str:
     if form == "multi" and len(deep) < len(config.deep_layers):
         remedies.append(f"--set water.deep_layers=[{','.join(deep)}]" if deep else "--model phy-lstm")
     return "use " + " ".join(remedies) if remedies else "prepare a cube that has them"
-
-
-def _blocks(cells: int) -> Iterator[slice]:
-    return (slice(start, min(start + _CELLS_AT_ONCE, cells)) for start in range(0, cells, _CELLS_AT_ONCE))
