@@ -17,7 +17,7 @@ from soilcast.cube.assemble import era5_land_thickness
 from soilcast.cube.grid import Grid
 from soilcast.errors import SoilcastError
 from soilcast.products import add_products
-from soilcast.products.climate import reference_positions, reference_values, years_known
+from soilcast.products.climate import gather, reference_positions, years_known
 from soilcast.products.indices import (
     anomaly,
     days_to,
@@ -105,7 +105,7 @@ def test_no_day_counts_twice_and_none_is_left_out(first: object, length: int, da
 def test_reference_values_are_those_of_the_days() -> None:
     days = days_from("2019-01-01", "2020-06-30")
     values = np.arange(2 * len(days), dtype=np.float32).reshape(2, -1)
-    found = reference_values(values, days, np.datetime64("2030-01-01"), window=1)
+    found = gather(values, reference_positions(days, np.datetime64("2030-01-01"), window=1))
     assert found.shape == (2, 2, 3)
     np.testing.assert_array_equal(found[0], [[NAN, 0, 1], [364, 365, 366]])
     np.testing.assert_array_equal(found[1], found[0] + len(days))
@@ -347,7 +347,7 @@ def test_products_are_those_of_each_cell_layer_and_valid_day(cube: xr.Dataset) -
     for layer in ("swvl1", "swvl2"):
         record = cube[layer].to_numpy()[:, newest >= RECORD]
         for lead in LEADS:
-            around = reference_values(record, RECORD[newest >= RECORD], np.datetime64(ISSUE) + lead)
+            around = gather(record, reference_positions(RECORD[newest >= RECORD], np.datetime64(ISSUE) + lead))
             samples = around.reshape(CELLS, -1)
             forecast = made[layer].to_numpy()[:, 0, lead - 1]
             rank = percentile(forecast[:4], samples[:4])
@@ -462,8 +462,8 @@ def test_an_empty_block_tells_what_all_are(cube: xr.Dataset) -> None:
 
 def test_more_cells_than_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch, cube: xr.Dataset) -> None:
     whole = products_of(cube)
-    monkeypatch.setattr("soilcast.products.record._VALUES_AT_ONCE", 250)
-    monkeypatch.setattr("soilcast.products.record.CELL_CHUNK", 4)
+    monkeypatch.setattr("soilcast.products.climate._VALUES_AT_ONCE", 250)
+    monkeypatch.setattr("soilcast.products.climate.CELL_CHUNK", 4)
     for name, variable in products_of(cube).items():
         np.testing.assert_array_equal(variable, whole[name], err_msg=name)
 
