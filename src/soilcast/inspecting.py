@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import VARIABLES, open_artifact, open_cube, read, usable_target
-from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK
+from soilcast.cube import VARIABLES, open_artifact, read, usable_target
+from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, refuse_other_cube
 from soilcast.errors import SoilcastError
 from soilcast.training.run import RECORD, open_run
 from soilcast.training.train import run_summary
@@ -49,17 +49,12 @@ def inspect(path: str | Path) -> str:
         return "\n".join(_run_lines(path))
     if (path / SCORES_FILE).is_file():
         path = path / SCORES_FILE
-    return "\n".join(_DESCRIBE[_kind(path)](path))
+    with open_artifact(path, *_DESCRIBE) as opened:
+        return "\n".join(_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path))
 
 
-def _kind(path: Path) -> str:
-    opened = open_artifact(path, *_DESCRIBE)
-    opened.close()
-    return str(opened.attrs["soilcast_kind"])
-
-
-def _cube_lines(path: Path) -> Iterator[str]:
-    cube = open_cube(path)
+def _cube_lines(cube: xr.Dataset, path: Path) -> Iterator[str]:
+    refuse_other_cube(cube, path)
     yield f"cube: {cube.attrs['title']}"
     yield from _common_lines(cube)
     yield f"{'variable':<20} {'unit':<9} {'lowest':>11} {'mean':>11} {'highest':>11} {'missing':>8}  what"
@@ -102,8 +97,7 @@ def _survey(cube: xr.Dataset, name: str) -> _Survey:
     return _Survey(lowest, highest, total / present if present else np.nan, present)
 
 
-def _forecast_lines(path: Path) -> Iterator[str]:
-    forecast = open_artifact(path, "forecast")
+def _forecast_lines(forecast: xr.Dataset, path: Path) -> Iterator[str]:
     attributes = ("title", "content", "targets", "weather", "train_period", "validation_period")
     _refuse_lacking(forecast, path, attributes, ("cell", "time", "lead"))
     targets = forecast.attrs["targets"].split(",")
@@ -112,17 +106,17 @@ def _forecast_lines(path: Path) -> Iterator[str]:
     yield from _common_lines(forecast, "issue day(s)")
     yield _known_line(forecast)
     yield f"trained on {forecast.attrs['train_period']}, validated on {forecast.attrs['validation_period']}"
+    blocks = [slice(start, start + CELL_CHUNK) for start in range(0, forecast.sizes["cell"], CELL_CHUNK)]
     for target in targets:
-        present, total = _count(forecast, target)
+        present = sum(int(np.isfinite(read(forecast, target, cells)).sum()) for cells in blocks)
         others = sorted(str(name) for name in forecast.data_vars if str(name).startswith(f"{target}_"))
-        yield f"{target}: {present:,} of {total:,} cell-days forecast (each issue day and lead)"
+        yield f"{target}: {present:,} of {forecast[target].size:,} cell-days forecast (each issue day and lead)"
         yield from (f"with {name}" for name in others)
     if "quantile" in forecast.variables:
         yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"
 
 
-def _scores_lines(path: Path) -> Iterator[str]:
-    scores = open_artifact(path, "scores")
+def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
     _refuse_lacking(
         scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "target", "lead", "rmse")
     )
@@ -169,12 +163,6 @@ def _known_line(opened: xr.Dataset) -> str:
     )
 
 
-def _count(opened: xr.Dataset, name: str) -> tuple[int, int]:
-    """Count the values that are there, and all of them, a chunk at a time."""
-    blocks = [slice(start, start + CELL_CHUNK) for start in range(0, opened.sizes["cell"], CELL_CHUNK)]
-    return sum(int(np.isfinite(read(opened, name, cells)).sum()) for cells in blocks), opened[name].size
-
-
 def _run_lines(path: Path) -> Iterator[str]:
     run = open_run(path)
     yield f"run: {run_summary(run.record)}"
@@ -200,7 +188,7 @@ def _common_lines(opened: xr.Dataset, days_are: str = "days") -> Iterator[str]:
     yield f"{opened.sizes['cell']:,} cells{grid}, {len(days):,} {days_are}: {days[0]} .. {days[-1]}"
 
 
-_DESCRIBE: dict[str, Callable[[Path], Iterator[str]]] = {
+_DESCRIBE: dict[str, Callable[[xr.Dataset, Path], Iterator[str]]] = {
     "cube": _cube_lines,
     "forecast": _forecast_lines,
     "scores": _scores_lines,

@@ -62,8 +62,8 @@ def _without_docstrings(source: str) -> str:
     return ast.dump(tree)
 
 
-def history_of(provenance: str) -> str:
-    """Say a provenance as CF's ``history`` does: a line with time, command and version for each step, the first first.
+def history_of(provenance: object) -> dict[str, str]:
+    """Say a provenance as CF's attribute ``history`` does: a line of time, command and version for each step in order.
 
     Parameters
     ----------
@@ -72,26 +72,23 @@ def history_of(provenance: str) -> str:
 
     Returns
     -------
-    Empty where the text says nothing of the kind.
+    The attribute; nothing where the text says nothing of the kind.
     """
     try:
-        made = json.loads(provenance)
+        made = json.loads(str(provenance))
         steps = [made, *made.get("appended", [])]
-        return "\n".join(f"{one['created']} {one['made_by']} (soilcast {_version_in(one)})" for one in steps)
+        lines = [f"{one['created']} {one['made_by']} (soilcast {one['versions']['soilcast']})" for one in steps]
+        return {"history": "\n".join(lines)}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ""
+        return {}
 
 
 def written_by(provenance: str) -> str:
     """Name the soilcast that a provenance is from: ``soilcast 0.1.0``."""
     try:
-        return f"soilcast {_version_in(json.loads(provenance))}"
+        return f"soilcast {json.loads(provenance)['versions']['soilcast']}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return "another soilcast"
-
-
-def _version_in(made: dict[str, Any]) -> str:
-    return str(made["versions"]["soilcast"])
 
 
 def stamp(made_by: str, **inputs: Any) -> str:

@@ -204,10 +204,10 @@ def test_history_says_each_step_of_the_provenance(folder: Path) -> None:
                 line = f"{made['created']} {command} (soilcast {made['versions']['soilcast']})"
                 assert dataset.attrs["history"] == line
     first, second = (json.loads(stamp(f"soilcast {step}")) for step in ("prepare", "update"))
-    lines = history_of(json.dumps({**first, "appended": [second]})).splitlines()
+    lines = history_of(json.dumps({**first, "appended": [second]}))["history"].splitlines()
     assert [line.split()[2] for line in lines] == ["prepare", "update"]
     for nothing in ("", "{}", "[]", "null", "{", '{"created": 1, "made_by": 2, "versions": 3}'):
-        assert history_of(nothing) == ""
+        assert history_of(nothing) == {}
 
 
 # ---------------------------------------------------------------- formats

@@ -18,7 +18,8 @@ import soilcast
 from soilcast.cube import Grid, cells_of_grid, cells_of_places, save_cube, write_dataset
 from soilcast.cube.contract import VARIABLES
 from soilcast.errors import SoilcastError
-from soilcast.products.variables import DAYS_TO_DRY, DROUGHT, PERCENTILE, Climate, Dryness
+from soilcast.products.climate import Climate
+from soilcast.products.variables import DAYS_TO_DRY, DROUGHT, PERCENTILE, Dryness
 from tests.helpers.small import few, small_cube
 
 NAN = np.nan

@@ -462,8 +462,8 @@ def test_an_empty_block_tells_what_all_are(cube: xr.Dataset) -> None:
 
 def test_more_cells_than_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch, cube: xr.Dataset) -> None:
     whole = products_of(cube)
-    monkeypatch.setattr("soilcast.products.record._VALUES_AT_ONCE", 250)
-    monkeypatch.setattr("soilcast.products.record.CELL_CHUNK", 4)
+    monkeypatch.setattr("soilcast.products.climate._VALUES_AT_ONCE", 250)
+    monkeypatch.setattr("soilcast.products.climate.CELL_CHUNK", 4)
     for name, variable in products_of(cube).items():
         np.testing.assert_array_equal(variable, whole[name], err_msg=name)
 

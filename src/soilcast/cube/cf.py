@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import xarray as xr
-
-from soilcast.provenance import history_of
 
 CONVENTIONS = "CF-1.11"
 
@@ -33,25 +28,7 @@ def keep_to_cf(dataset: xr.Dataset) -> None:
             variable.encoding["_FillValue"] = None
         stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
         if stored.kind in "iuf":
-            variable.attrs = _typed(variable.attrs, stored)
-
-
-def _typed(attributes: Mapping[Any, Any], stored: np.dtype[Any]) -> dict[Any, Any]:
-    return {
-        name: np.asarray(value, dtype=stored)[()] if name in _OF_ITS_TYPE else value
-        for name, value in attributes.items()
-    }
-
-
-def netcdf_ready(dataset: xr.Dataset) -> xr.Dataset:
-    """What is written to NetCDF: a copy that keeps to CF and has a history."""
-    found = dataset.copy()
-    keep_to_cf(found)
-    found.attrs |= history_attribute(found.attrs)
-    return found
-
-
-def history_attribute(attributes: Mapping[Any, Any]) -> dict[str, str]:
-    """CF's ``history``, if the attributes hold a provenance to make it from."""
-    history = history_of(str(attributes.get("provenance", "")))
-    return {"history": history} if history else {}
+            variable.attrs = {
+                key: np.asarray(value, dtype=stored)[()] if key in _OF_ITS_TYPE else value
+                for key, value in variable.attrs.items()
+            }

@@ -9,11 +9,12 @@ from typing import Any
 
 import xarray as xr
 
-from soilcast.cube.cf import netcdf_ready
+from soilcast.cube.cf import keep_to_cf
+from soilcast.provenance import history_of
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a dataset as NetCDF-4 that keeps to CF.
+    """Write a dataset as NetCDF-4 that keeps to CF and says its history.
 
     Parameters
     ----------
@@ -27,9 +28,12 @@ def write_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping
     OSError
         The first fault of the disk.
     """
+    dataset = dataset.copy()
+    keep_to_cf(dataset)
+    dataset.attrs |= history_of(dataset.attrs.get("provenance"))
     with _Patient(path, "w+") as file:
         try:
-            netcdf_ready(dataset).to_netcdf(file, engine="h5netcdf", encoding=encoding)
+            dataset.to_netcdf(file, engine="h5netcdf", encoding=encoding)
         except Exception:
             # What could not be written could not be read again either: the fault of the disk is the cause.
             if file.fault is None:

@@ -16,12 +16,12 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from soilcast.cube.cf import history_attribute, keep_to_cf
+from soilcast.cube.cf import keep_to_cf
 from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
 from soilcast.cube.netcdf import write_netcdf
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_replace, atomic_write
-from soilcast.provenance import written_by
+from soilcast.provenance import history_of, written_by
 
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
@@ -54,12 +54,7 @@ def open_cube(path: str | Path) -> xr.Dataset:
         There is nothing, it is not a cube, it is of another contract, or parts of it are missing.
     """
     cube = open_artifact(Path(path), "cube")
-    version = cube.attrs.get("soilcast_contract")
-    if version != CONTRACT_VERSION:
-        raise SoilcastError(
-            f"{path}: cube contract {version}, but this soilcast reads {CONTRACT_VERSION}: prepare the cube again"
-        )
-    _check_promised(cube, path)
+    refuse_other_cube(cube, path)
     return cube
 
 
@@ -123,8 +118,16 @@ def _with_article(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind.replace('_', ' ')}"
 
 
-def _check_promised(cube: xr.Dataset, path: str | Path) -> None:
-    """What every step relies on: the attributes that artifacts carry on, cells with a place, days, the dimensions."""
+def refuse_other_cube(cube: xr.Dataset, path: str | Path) -> None:
+    """Raise `SoilcastError` for a cube of another contract, or without what every step relies on.
+
+    That is the attributes that artifacts carry on, cells with a place, days, the dimensions.
+    """
+    version = cube.attrs.get("soilcast_contract")
+    if version != CONTRACT_VERSION:
+        raise SoilcastError(
+            f"{path}: cube contract {version}, but this soilcast reads {CONTRACT_VERSION}: prepare the cube again"
+        )
     lacking = [name for name in _PROMISED if not isinstance(cube.attrs.get(name), str)]
     dims: dict[str, tuple[str, ...]] = {"lat": ("cell",), "lon": ("cell",), "area": ("cell",), "time": ("time",)}
     dims |= {name: row.dims for name, row in VARIABLES.items() if name in cube}
@@ -173,7 +176,7 @@ def complete_metadata(store: Path) -> None:
     """
     with zarr_settings():
         group = zarr.open_group(store, mode="r+", use_consolidated=False)
-        group.attrs.update(history_attribute(group.attrs.asdict()))
+        group.attrs.update(history_of(group.attrs.get("provenance")))
         zarr.consolidate_metadata(store)
 
 

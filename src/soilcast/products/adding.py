@@ -11,7 +11,17 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.products.climate import LEAST_YEARS, WINDOW, Reference, gather, moves, years_known
+from soilcast.products.climate import (
+    LEAST_YEARS,
+    WINDOW,
+    Record,
+    Reference,
+    gather,
+    moves,
+    parts_of,
+    record_of,
+    years_known,
+)
 from soilcast.products.indices import (
     DRY_PERCENTILE,
     anomaly,
@@ -21,14 +31,12 @@ from soilcast.products.indices import (
     probability_below,
     threshold_at,
 )
-from soilcast.products.record import Record, parts_of, record_of
 from soilcast.products.variables import (
     ANOMALY,
     DAYS_TO_DRY,
     DROUGHT,
     PERCENTILE,
     PROBABILITY_DRY,
-    Climate,
     Dryness,
     Product,
 )
@@ -103,8 +111,8 @@ def add_products(
     leads = forecasts["lead"].to_numpy()
     issue = forecasts["time"].to_numpy()[0].astype("datetime64[D]")
     newest = issue - int(forecasts.attrs.get("latency_days", 0))
-    record = record_of(cube["time"].to_numpy(), reference, newest, issue + leads.astype(np.int64), window)
-    climate = Climate(record.period, window, record.years, least_years)
+    valid_days = issue + leads.astype(np.int64)
+    record = record_of(cube["time"].to_numpy(), reference, newest, valid_days, window, least_years)
     dryness = Dryness(dry_percentile, dry_threshold)
     products: dict[str, xr.Variable] = {}
     for layer in layers:
@@ -116,10 +124,10 @@ def add_products(
         parts = []
         for part, values in parts_of(cube, layer, cells, record):
             block = _Block(forecast[part], leads, None if quantiles is None else quantiles[part], levels)
-            parts.append(_made(block, values, record, climate, dryness))
+            parts.append(_made(block, values, record, dryness))
         for product in parts[0]:
             whole = np.concatenate([made[product] for made in parts])[:, np.newaxis]
-            attributes = product.attributes(layer, climate, dryness)
+            attributes = product.attributes(layer, record.climate, dryness)
             products[product.name(layer)] = xr.Variable(_DIMS[: whole.ndim], whole, attributes)
     return products
 
@@ -134,12 +142,12 @@ class _Block:
     levels: npt.NDArray[np.float64]
 
 
-def _made(block: _Block, values: Reference, record: Record, climate: Climate, dryness: Dryness) -> Made:
+def _made(block: _Block, values: Reference, record: Record, dryness: Dryness) -> Made:
     """Products of some cells, from the days of their record ``(cell, day)``, lead by lead."""
     departures, ranks, thresholds = (np.full(block.forecast.shape, np.nan, dtype=np.float32) for _ in range(3))
     for lead, positions in enumerate(record.positions):
         around = gather(values, positions)
-        enough = years_known(around) >= climate.least_years
+        enough = years_known(around) >= record.climate.least_years
         ranked = enough & moves(around)
         samples = around.reshape(len(around), positions.size)
         departures[:, lead] = np.where(enough, anomaly(block.forecast[:, lead], samples), np.nan)

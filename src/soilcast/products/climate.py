@@ -1,12 +1,20 @@
-"""What soil moisture has been around a date: the days near it in every year of a cell's own record."""
+"""The climate of a date: which days of a cell's own record it is made of, how they are read, and what they tell."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
+from soilcast.cube import read
 from soilcast.cube.calendar import Days
 from soilcast.cube.check import SMALLEST_SPREAD
+from soilcast.cube.store import CELL_CHUNK
 
 Reference = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
@@ -19,6 +27,134 @@ LEAST_YEARS = 2
 
 COARSE_YEARS = 10
 """Years below which the driest classes rest on a few events, which is said wherever they stand."""
+
+
+_VALUES_AT_ONCE = 1 << 18
+"""Values of a climate that are worked on at once: what fits a processor's cache."""
+
+
+@dataclass(frozen=True)
+class Climate:
+    """What products are measured against.
+
+    Parameters
+    ----------
+    period
+        ``first:last`` of the days of the record that may count; empty where none may.
+    window
+        Days on either side of the valid day [d].
+    years
+        Years that the record covers around every valid day.
+    least_years
+        Years that a cell needs.
+    """
+
+    period: str
+    window: int
+    years: int
+    least_years: int = LEAST_YEARS
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a product says of it."""
+        said = (
+            f"against the cell's own days within {self.window} days of the date, in {self.years} year(s) of "
+            f"{self.period or 'an empty record'}; missing where fewer than {self.least_years} are known; no "
+            f"percentile where they all lie within {SMALLEST_SPREAD:g} m3 m-3"
+        )
+        if self.years < COARSE_YEARS:
+            said += f"; of fewer than {COARSE_YEARS} years percentiles are coarse: the driest rest on few events"
+        return {
+            "reference_period": self.period,
+            "reference_window_days": np.int32(self.window),
+            "reference_years": np.int32(self.years),
+            "comment": said,
+        }
+
+
+@dataclass(frozen=True)
+class Record:
+    """The days that count of a cube's record.
+
+    Parameters
+    ----------
+    runs
+        Consecutive days to read, as positions along the cube's time.
+    positions
+        Of each valid day, ``(year, day)``: positions along what the runs hold together, -1 where there is none.
+    climate
+        What they make.
+    """
+
+    runs: tuple[slice, ...]
+    positions: tuple[Positions, ...]
+    climate: Climate
+
+
+def record_of(
+    days: Days, reference: slice, newest: np.datetime64, valid_days: Days, window: int, least_years: int
+) -> Record:
+    """Find the days around the dates of all valid days.
+
+    Parameters
+    ----------
+    days
+        Of the cube, ``(time,)``.
+    reference
+        Positions of those that may count.
+    newest
+        None later than this counts.
+    valid_days
+        ``(lead,)``, one at least.
+    window, least_years
+        See `Climate`.
+    """
+    first, stop, _ = reference.indices(len(days))
+    stop = min(stop, int(np.searchsorted(days.astype("datetime64[D]"), newest.astype("datetime64[D]"), side="right")))
+    known = days[first:stop].astype("datetime64[D]")
+    if not len(known):
+        nothing = np.empty((0, 2 * window + 1), dtype=np.int64)
+        return Record((), (nothing,) * len(valid_days), Climate("", window, 0, least_years))
+    positions = [reference_positions(known, day, window) for day in valid_days]
+    wanted = np.unique(np.concatenate([one[one >= 0] for one in positions]))
+    breaks = np.flatnonzero(np.diff(wanted) > 1) + 1
+    runs = [run for run in np.split(wanted + first, breaks) if len(run)]
+    return Record(
+        tuple(slice(int(run[0]), int(run[-1]) + 1) for run in runs),
+        tuple(np.where(one >= 0, np.searchsorted(wanted, one), -1) for one in positions),
+        Climate(f"{known[0]}:{known[-1]}", window, min(years_covered(one) for one in positions), least_years),
+    )
+
+
+def parts_of(cube: xr.Dataset, layer: str, cells: slice, record: Record) -> Iterator[tuple[slice, Reference]]:
+    """Read the record of a block of cells part by part.
+
+    Parameters
+    ----------
+    cube
+        Opened.
+    layer
+        What to read.
+    cells
+        The block, as positions in the cube.
+    record
+        The days.
+
+    Yields
+    ------
+    The cells of a part, as positions in the block, and their values ``(cell, day)``; one part at least.
+    """
+    first, stop, _ = cells.indices(cube.sizes["cell"])
+    stop = max(first, stop)
+    size = max(1, _VALUES_AT_ONCE // max(1, *(one.size for one in record.positions)))
+    # Each chunk on the disk is read once.
+    edges = [first, *range((first // CELL_CHUNK + 1) * CELL_CHUNK, stop, CELL_CHUNK), stop]
+    for start, end in pairwise(edges):
+        runs = [read(cube.isel(time=run), layer, slice(start, end)) for run in record.runs]
+        values = np.concatenate(runs, axis=1) if runs else np.empty((end - start, 0), dtype=np.float32)
+        for part in range(start, max(end, start + 1), size):
+            last = min(part + size, end)
+            yield slice(part - first, last - first), values[part - start : last - start]
 
 
 def reference_positions(days: Days, valid_day: np.datetime64, window: int = WINDOW) -> Positions:

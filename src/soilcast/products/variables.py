@@ -1,4 +1,4 @@
-"""how products are called and described in a forecast: names, types and CF attributes."""
+"""How products are called and described in a forecast: names, types and CF attributes."""
 
 from __future__ import annotations
 
@@ -8,49 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from soilcast.cube.check import SMALLEST_SPREAD
 from soilcast.cube.contract import VARIABLES
-from soilcast.products.climate import COARSE_YEARS, LEAST_YEARS
+from soilcast.products.climate import Climate
 from soilcast.products.indices import DROUGHT_CLASSES, DRY_PERCENTILE, MISSING, NO_DROUGHT, NOT_REACHED
-
-
-@dataclass(frozen=True)
-class Climate:
-    """What products are measured against.
-
-    Parameters
-    ----------
-    period
-        ``first:last`` of the days of the record that may count; empty where none may.
-    window
-        Days on either side of the valid day [d].
-    years
-        Years that the record covers around every valid day.
-    least_years
-        Years that a cell needs.
-    """
-
-    period: str
-    window: int
-    years: int
-    least_years: int = LEAST_YEARS
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What a product says of it."""
-        said = (
-            f"against the cell's own days within {self.window} days of the date, in {self.years} year(s) of "
-            f"{self.period or 'an empty record'}; missing where fewer than {self.least_years} are known; no "
-            f"percentile where they all lie within {SMALLEST_SPREAD:g} m3 m-3"
-        )
-        if self.years < COARSE_YEARS:
-            said += f"; of fewer than {COARSE_YEARS} years percentiles are coarse: the driest rest on few events"
-        return {
-            "reference_period": self.period,
-            "reference_window_days": np.int32(self.window),
-            "reference_years": np.int32(self.years),
-            "comment": said,
-        }
 
 
 @dataclass(frozen=True)
