@@ -23,7 +23,7 @@ from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
 from soilcast.training.devices import Ranks
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Callbacks, Record, train_networks
+from soilcast.training.loop import train_networks
 from soilcast.training.samples import Samples, fixed_sample
 from soilcast.training.split import split_days
 from tests.helpers.designs import CASES, PAPER, QUANTILES, SEVERAL, Case
@@ -103,17 +103,16 @@ def learnt(
     learner = Learner(
         [network.to(device) for network in build_networks(chosen)], build_loss(chosen), chosen.train, Ranks()
     )
-    records: list[Record] = []
     with pytest.MonkeyPatch.context() as patch:
         if not captured:
             patch.setattr("soilcast.training.loop.make_step", lambda learner: learner.learn)
-        train_networks(
+        training = train_networks(
             learner, dataset.samples.to(device), dataset.training, fixed_sample(dataset.validation, 500, 0),
-            chosen.train, Callbacks(records.append, lambda words: None), network=chosen.network,
+            chosen.train, lambda training, point: None, network=chosen.network,
         )  # fmt: skip
     return learner.members.weights.cpu(), [
         {name: value for name, value in record.items() if "loss" in name or name.startswith("train_")}
-        for record in records
+        for record in training.log
     ]
 
 
