@@ -393,6 +393,21 @@ def test_a_gpu_that_is_not_there_is_said_and_the_cpu_goes_on(
     assert capsys.readouterr().err == ""
 
 
+def test_a_gpu_without_memory_is_told_in_one_line_and_other_faults_stay_loud(
+    cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Learner, *given: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(Learner, "learn", fail)
+    fault: RuntimeError = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the docs")
+    with pytest.raises(SoilcastError, match=r"^too little memory on the GPU: take a smaller .*train\.device=cpu$"):
+        train(cube, tmp_path / "run", quick())
+    fault = RuntimeError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(RuntimeError, match="illegal"):
+        train(cube, tmp_path / "run", quick(), overwrite=True)
+
+
 def test_mixed_precision_stays_near_float32(cube: Path, tmp_path: Path) -> None:
     exact = train(cube, tmp_path / "exact", quick())
     mixed = train(cube, tmp_path / "mixed", quick("lstm", "train.precision=bfloat16"))

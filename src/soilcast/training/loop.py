@@ -248,7 +248,7 @@ def _take_steps(
             windows = mask_lags(batch.windows, samples.layout, network.masked_lags, random)
             batch = replace(batch, windows=windows)
         mask = dropout.draw(config.batch_size)
-        every.append(step(batch, None if mask is None else _moved(mask, device)))
+        every.append(step(batch, None if mask is None else mask.to(device)))
     totals = torch.stack([losses["loss"] for losses in every])
     finite = torch.isfinite(totals).all(dim=1)
     finite[-1] &= torch.isfinite(learner.members.weights).all()
@@ -259,11 +259,6 @@ def _take_steps(
         name: float(torch.stack([losses[name] for losses in every]).mean(dtype=torch.float64)) for name in every[0]
     }
     return {"train_loss": means.pop("loss"), **{f"train_{name}": value for name, value in means.items()}}
-
-
-def _moved(mask: Tensor, device: torch.device) -> Tensor:
-    """Move to a device; a GPU is not waited for, so that the next mask is drawn while it works."""
-    return mask if device.type == "cpu" else mask.pin_memory().to(device, non_blocking=True)
 
 
 def _batches(samples: Samples, draws: SampleIndices, device: torch.device) -> Iterator[Batch]:
