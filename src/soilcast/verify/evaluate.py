@@ -29,6 +29,9 @@ _SIGNS = 8
 """What a block holds beside its observations and models, in issue days of float32: so many times the largest model at
 one lead, and so many for the water balance and for masks."""
 
+_BLOCK_BYTES = 96 * 2**20
+"""What a block may hold: each reads whole chunks of the cube, so fewer blocks are faster."""
+
 
 def evaluate(
     forecasts: Sequence[str | Path],
@@ -108,7 +111,7 @@ def _scored_blocks(case: Case, cube: xr.Dataset, dask: str | None, *, progress: 
     cells, models = cube.sizes["cell"], len(case.models)
     levels = [len(of) for label in case.forecasts for of in case.levels[label].values()]
     held = case.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
-    size = max(GROUP, block_size(cube.sizes["time"] + case.issues * held, 1))
+    size = max(GROUP, block_size(cube.sizes["time"] + case.issues * held, 1, _BLOCK_BYTES))
     blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
     scored: dict[int, BlockScores] = {}
     with ExitStack() as stack, progress_bar("scores", len(blocks), shown=progress) as advance:
