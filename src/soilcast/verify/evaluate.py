@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import xarray as xr
@@ -93,8 +94,9 @@ def evaluate(
         refuse_unscored(entries, cube_path, joined.left)
         scores = lay_out(case, entries, opened, joined, balance.note)
     if significance:
-        sums = sum_case(case, progress=progress)
-        scores = scores.merge(compare_sums(sums, scores["area"].to_numpy(), progress=progress))
+        tested = replace(case, readings={target: {} for target in case.targets})  # which way water moves is not tested
+        sums = sum_case(tested, progress=progress)
+        scores = scores.merge(compare_sums(tested, sums, scores["area"].to_numpy(), progress=progress))
     write_scores(
         scores,
         out,
