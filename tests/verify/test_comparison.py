@@ -15,7 +15,7 @@ from soilcast.cli import app
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
-from soilcast.verify import evaluate, summarise
+from soilcast.verify import dayblocks, evaluate, summarise
 from soilcast.verify.comparison import DIMS, compare_forecasts
 from soilcast.verify.dayblocks import sum_case, sum_day_blocks
 from soilcast.verify.significance import FEWEST_BLOCKS
@@ -135,6 +135,21 @@ def test_no_cell_day_at_a_lead_is_named(tmp_path, cube):
     late = made_forecast(tmp_path / "late", cube, leads=LEADS, latency_days=len(DAYS))
     with pytest.raises(SoilcastError, match="no cell-day of swvl1 1 d ahead is there in the observations and in every"):
         sum_day_blocks([late], cube, {})
+
+
+def test_a_pass_for_each_lead_gives_the_same(cube, forecasts, compared, monkeypatch):
+    passes = []
+    genuine = dayblocks._sum_blocks
+
+    def counted(*given, **options):
+        passes.append(given)
+        return genuine(*given, **options)
+
+    monkeypatch.setattr(dayblocks, "_sum_blocks", counted)
+    monkeypatch.setattr(dayblocks, "_HELD", 1)
+    found = compare_forecasts(forecasts, cube, ("persistence", "climatology", "bad"), **QUICK)
+    xr.testing.assert_identical(found, compared)
+    assert len(passes) == LEADS
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,12 @@ import xarray as xr
 
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
-from soilcast.verify import evaluate
+from soilcast.verify import dayblocks, evaluate
 from soilcast.verify.blocks import score_on_worker
 from soilcast.verify.case import make_case
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
+from soilcast.water import WaterConfig
 from tests.helpers.forecast_factory import DAYS, TEST, altered, made_forecast, refused
 from tests.helpers.small import small_cube
 
@@ -47,6 +48,20 @@ def test_any_block_of_cells_gives_the_same_scores(tmp_path, wide, block_of):
         other.attrs["provenance"] = made[0].attrs["provenance"]
         xr.testing.assert_identical(other, made[0])
     assert np.isfinite(made[0]["consistency_w2_masked"][0]).all()
+
+
+def test_any_block_of_cells_gives_the_same_sums(wide, monkeypatch):
+    made = []
+    for cells in (4096, 64, 1):
+        monkeypatch.setattr(dayblocks, "block_size", lambda *_, cells=cells: cells)
+        readings = {"consistency_w1": ("single", WaterConfig())}
+        made.append(dayblocks.sum_day_blocks([wide / "forecast"], wide / "cube", readings, block_days=20))
+    for other in made[1:]:
+        for key, sums in made[0].items():
+            np.testing.assert_array_equal(other[key].offset, sums.offset)
+            np.testing.assert_array_equal(other[key].moments, sums.moments)
+            for name, followed in sums.followed.items():
+                np.testing.assert_array_equal(other[key].followed[name], followed, err_msg=name)
 
 
 @pytest.mark.slow

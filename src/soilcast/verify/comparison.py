@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import xarray as xr
 from soilcast.cube import open_cube, read
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
-from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, sum_day_blocks
+from soilcast.verify.case import Case
+from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, case_of, sum_case
 from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, judge_field, take_sample
 from soilcast.verify.summary import weighted_median
 
@@ -66,14 +67,16 @@ def compare_forecasts(
     SoilcastError
         Those of `soilcast.verify.dayblocks.sum_day_blocks` and of `compare_sums`.
     """
-    sums = sum_day_blocks(forecasts, cube, {}, block_days=block_days, progress=progress)
+    case = case_of(forecasts, cube, {})
     with open_cube(cube) as opened:
         area = read(opened, "area")
-    return compare_sums(sums, area, references, rows=rows, resamples=resamples, seed=seed, progress=progress)
+    sums = sum_case(case, block_days, progress=progress)
+    return compare_sums(case, sums, area, references, rows=rows, resamples=resamples, seed=seed, progress=progress)
 
 
 def compare_sums(
-    sums: Mapping[tuple[str, int], DayBlocks],
+    case: Case,
+    sums: Iterable[tuple[tuple[str, int], DayBlocks]],
     area: npt.NDArray[np.floating],
     references: Sequence[str] | None = None,
     *,
@@ -82,12 +85,14 @@ def compare_sums(
     seed: int = 0,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Compare models of which sums over blocks of days are known.
+    """Compare models by sums over blocks of days.
 
     Parameters
     ----------
+    case
+        What is evaluated.
     sums
-        (target, lead) -> sums.
+        Its sums, as `soilcast.verify.dayblocks.sum_case` gives them: one after the other, so that not all are held.
     area
         ``(cell,)`` [m2].
     references
@@ -113,7 +118,7 @@ def compare_sums(
     SoilcastError
         A reference or a label that is not there, rows without a seed in common.
     """
-    models = next(iter(sums.values())).models
+    models = case.models
     own = {label: {0: label} for label in models if label not in BASELINES} if rows is None else rows
     chosen = [*BASELINES, *(own if len(own) > 1 else ())] if references is None else list(references)
     _refuse_unknown([label for seeds in own.values() for label in seeds.values()], models)
@@ -122,7 +127,7 @@ def compare_sums(
     for row, reference in pairs:
         if reference in own and not own[row].keys() & own[reference].keys():
             raise SoilcastError(f"{row} and {reference} have no seed in common: train both with the same seeds")
-    targets, leads = (list(dict.fromkeys(part)) for part in zip(*sums, strict=True))
+    targets, leads = list(case.targets), list(range(1, case.leads + 1))
     coordinates: dict[str, Any] = dict(zip(DIMS, (list(TESTED), list(own), chosen, targets, leads), strict=True))
     found = xr.Dataset(
         {
@@ -136,10 +141,9 @@ def compare_sums(
         coordinates | {"lead": ("lead", leads, {"long_name": "days ahead", "units": "d"})},
     )
     every = dict(own) | {name: {UNTRAINED: name} for name in BASELINES}
-    for (target, lead), blocks in sums.items():
-        sample = take_sample(
-            blocks, area.astype(np.float64), every, pairs, resamples=resamples, seed=seed, progress=progress
-        )
+    options: dict[str, Any] = {"metrics": TESTED, "resamples": resamples, "seed": seed, "progress": progress}
+    for (target, lead), blocks in sums:
+        sample = take_sample(blocks, area.astype(np.float64), every, pairs, **options)
         for row, reference in pairs:
             for metric in TESTED:
                 place = dict(zip(DIMS, (metric, row, reference, target, lead), strict=True))

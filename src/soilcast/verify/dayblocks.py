@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.blocks import measure
-from soilcast.verify.case import Case, make_case, open_files
+from soilcast.verify.case import Case, Opened, make_case, open_files
 from soilcast.verify.consistency import Readings
 from soilcast.verify.entries import open_entries
 from soilcast.verify.loading import GROUP, align, load_target
@@ -28,6 +28,9 @@ hold enough of them. Differences of squared errors of the built-in planet's netw
 of their mean hardly grows with the block from 45 days on, in most cells."""
 
 _MOMENTS = ("days", "observed", "predicted", "observed squared", "predicted squared", "product")
+_HELD = 512 * 2**20
+"""Sums of so many bytes are taken in one pass over the files."""
+
 _SMALLEST_VARIANCE = 1e-12  # [m6 m-6] of a day: below it, soil moisture is constant but for rounding
 
 Array = npt.NDArray[np.float64]
@@ -141,34 +144,64 @@ def sum_day_blocks(
     SoilcastError
         Forecasts that do not belong to this cube or to each other, no cell-day that all models have.
     """
+    case = case_of(forecasts, cube, readings)
+    return dict(sum_case(case if target is None else replace(case, targets=(target,)), block_days, progress=progress))
+
+
+def case_of(forecasts: Sequence[str | Path], cube: str | Path, readings: Readings) -> Case:
+    """Lay down what is summed, as `sum_day_blocks` takes it.
+
+    Raises
+    ------
+    SoilcastError
+        Forecasts that do not belong to this cube or to each other.
+    """
     with open_cube(cube) as opened:
         entries = open_entries([Path(path) for path in forecasts], opened, Path(cube), reserved=tuple(BASELINES))
-        case = make_case(entries, opened, Path(cube), dict.fromkeys(entries[0].targets, readings))
-    if target is not None:
-        case = replace(case, targets=(target,))
-    return sum_case(case, block_days=block_days, progress=progress)
+        return make_case(entries, opened, Path(cube), dict.fromkeys(entries[0].targets, readings))
 
 
-def sum_case(case: Case, *, block_days: int = BLOCK_DAYS, progress: bool = False) -> dict[tuple[str, int], DayBlocks]:
-    """Do what `sum_day_blocks` does, of what is evaluated."""
+def sum_case(
+    case: Case, block_days: int = BLOCK_DAYS, *, progress: bool = False
+) -> Iterator[tuple[tuple[str, int], DayBlocks]]:
+    """Do what `sum_day_blocks` does, of what is evaluated: target by target, and each lead by lead.
+
+    The files are read once for as many leads as there is room for the sums of: who takes one after the other holds no
+    more than that, however many leads there are.
+    """
     starts = block_starts(case.issues, block_days)
+    wanted = [(target, lead) for target in case.targets for lead in range(1, case.leads + 1)]
+    followed = 1 + 2 * max(len(of) for of in case.readings.values())
+    with open_files(case) as files:
+        sums = len(case.models) * files.cube.sizes["cell"] * len(starts) * (len(_MOMENTS) + 2 * followed)
+        together = max(1, _HELD // (8 * sums))
+        for first in range(0, len(wanted), together):
+            parts = _sum_blocks(case, files, wanted[first : first + together], starts, progress=progress)
+            for (target, lead), of in parts:
+                yield (target, lead), _joined(case, of, target, lead)
+                of.clear()
+
+
+def _sum_blocks(
+    case: Case, files: Opened, wanted: Sequence[tuple[str, int]], starts: npt.NDArray[np.int64], *, progress: bool
+) -> list[tuple[tuple[str, int], list[_Part]]]:
+    """Give the sums of blocks of cells of some targets and leads, read in one pass."""
+    parts: dict[tuple[str, int], list[_Part]] = {one: [] for one in wanted}
+    cells, days = files.cube.sizes["cell"], files.cube.sizes["time"]
     levels = sum(len(of) for label in case.forecasts for of in case.levels[label].values())
     readings = max(len(of) for of in case.readings.values())
-    parts: dict[tuple[str, int], list[_Part]] = {}
-    with open_files(case) as files:
-        cells, days = files.cube.sizes["cell"], files.cube.sizes["time"]
-        held = case.leads * (len(case.models) + levels) + len(case.models) + 4 * readings
-        size = max(GROUP, block_size(days + case.issues * held, 1))
-        with progress_bar("sums", -(-cells // size), shown=progress) as advance:
-            for start in range(0, cells, size):
-                block = slice(start, min(start + size, cells))
-                for target in case.targets:
-                    loaded = load_target(case, files, target, block)
-                    for lead in range(1, case.leads + 1):
-                        models, _ = align(case, loaded, lead)
-                        parts.setdefault((target, lead), []).append(_sum(case, target, models, starts))
-                advance("")
-    return {(target, lead): _joined(case, of, target, lead) for (target, lead), of in parts.items()}
+    held = case.leads * (len(case.models) + levels) + len(case.models) + 4 * readings
+    size = max(GROUP, block_size(days + case.issues * held, 1))
+    with progress_bar("sums", -(-cells // size), shown=progress) as advance:
+        for start in range(0, cells, size):
+            block = slice(start, min(start + size, cells))
+            for target in dict(wanted):
+                loaded = load_target(case, files, target, block)
+                for lead in (lead for one, lead in wanted if one == target):
+                    models, _ = align(case, loaded, lead)
+                    parts[target, lead].append(_sum(case, target, models, starts))
+            advance("")
+    return list(parts.items())
 
 
 def block_starts(days: int, block_days: int) -> npt.NDArray[np.int64]:

@@ -211,8 +211,12 @@ def _width(interval: tuple[float, float], aligned: Aligned) -> Cells:
 
 def _rmse_of_extremes(side: Literal["dry", "wet"], aligned: Aligned) -> Cells:
     extreme = aligned.observed <= aligned.driest if side == "dry" else aligned.observed >= aligned.wettest
-    error = aligned.central.astype(np.float64) - aligned.observed
-    return np.sqrt(mean_over_days(np.where(extreme, error**2, np.nan)))
+    cell, day = np.nonzero(extreme)  # few of all days
+    square = (aligned.central[cell, day].astype(np.float64) - aligned.observed[cell, day]) ** 2
+    known = np.isfinite(square)
+    count = np.bincount(cell[known], minlength=len(extreme))
+    total = np.bincount(cell[known], square[known], len(extreme))
+    return np.sqrt(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
 def _unregistered(name: str, values: xr.DataArray) -> Metric:

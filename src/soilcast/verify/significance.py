@@ -234,6 +234,7 @@ def take_sample(
     rows: Mapping[str, Seeds],
     pairs: Sequence[tuple[str, str]],
     *,
+    metrics: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: bool = False,
@@ -250,6 +251,8 @@ def take_sample(
         Row -> its seeds.
     pairs
         (row, reference) whose cells are to be compared.
+    metrics
+        Those to score; by default all that the sums give.
     resamples
         How many.
     seed
@@ -259,17 +262,19 @@ def take_sample(
     """
     count = blocks.count
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
-    as_is = {row: _score_seeds(blocks, seeds, None) for row, seeds in rows.items()}
+    names = blocks.metrics if metrics is None else tuple(metrics)
+    as_is = {row: _score_seeds(blocks, names, seeds, None) for row, seeds in rows.items()}
     field = {row: _over_area(scored, area) for row, scored in as_is.items()}
-    spread = {pair: {metric: _Variance() for metric in blocks.metrics} for pair in pairs}
-    held = 8 * len(area) * len(blocks.metrics) * sum(len(seeds) for seeds in rows.values())
+    spread = {pair: {metric: _Variance() for metric in names} for pair in pairs}
+    held = 8 * len(area) * len(names) * sum(len(seeds) for seeds in rows.values())
     together = max(1, _HELD // held)
     starts = range(0, resamples, together)
     with progress_bar("resampling days", len(starts), shown=progress) as advance:
         for start in starts:
-            scored = {row: _score_seeds(blocks, of, drawn[start : start + together]) for row, of in rows.items()}
-            for row, metrics in scored.items():
-                for key, values in _over_area(metrics, area).items():
+            weights = drawn[start : start + together]
+            scored = {row: _score_seeds(blocks, names, seeds, weights) for row, seeds in rows.items()}
+            for row, measured in scored.items():
+                for key, values in _over_area(measured, area).items():
                     field[row][key] = np.concatenate([field[row][key], values], axis=1)
             for (row, reference), kept in spread.items():
                 common = _common(rows[row], rows[reference])
@@ -279,7 +284,7 @@ def take_sample(
             advance("")
     return Sample(
         rows=rows,
-        metrics=blocks.metrics,
+        metrics=names,
         cells={row: {metric: values[:, 0] for metric, values in scored.items()} for row, scored in as_is.items()},
         field=field,
         variance={pair: {metric: one.value() for metric, one in of.items()} for pair, of in spread.items()},
@@ -288,10 +293,10 @@ def take_sample(
     )
 
 
-def _score_seeds(blocks: DayBlocks, seeds: Seeds, weights: Array | None) -> dict[str, Array]:
+def _score_seeds(blocks: DayBlocks, metrics: Sequence[str], seeds: Seeds, weights: Array | None) -> dict[str, Array]:
     """Metric -> ``(seed, resample, cell)``."""
     scored = [blocks.scores(model, weights) for model in seeds.values()]
-    return {metric: np.stack([one[metric] for one in scored]) for metric in blocks.metrics}
+    return {metric: np.stack([one[metric] for one in scored]) for metric in metrics}
 
 
 def _over_area(scored: Mapping[str, Array], area: Array) -> dict[tuple[str, Statistic], Array]:
