@@ -145,10 +145,10 @@ class CubeStream:
         except (OSError, ValueError, RuntimeError) as error:
             if (taken := self._taken.get(number)) is not None:
                 raise SoilcastError(
-                    f"{taken}: {name} cannot be read ({error}): the store is damaged; make it again"
+                    f"{taken}: {name} cannot be read ({error}): the store is damaged; create it again"
                 ) from error
             raise SoilcastError(
-                f"{self.store}: {name} cannot be read ({error}): the unfinished work is damaged; start anew with "
+                f"{self.store}: {name} cannot be read ({error}): the unfinished output is damaged; start over with "
                 "--overwrite"
             ) from error
         return values
@@ -191,8 +191,8 @@ class CubeStream:
         mine = json.loads(json.dumps(identity, default=str))
         if (name := first_difference(mine, found)) is not None:
             raise SoilcastError(
-                f"{self._place}: the unfinished work is of {name} {found.get(name, 'none')}, but now it is "
-                f"{mine.get(name, 'none')}: go on as it was begun, or start anew with --overwrite"
+                f"{self._place}: the unfinished output has {name} {found.get(name, 'none')}, this command "
+                f"{mine.get(name, 'none')}: resume with the same options, or start over with --overwrite"
             )
 
     def _read_progress(self) -> set[int]:
@@ -211,7 +211,7 @@ class CubeStream:
         return content
 
     def _damaged(self, file: Path) -> SoilcastError:
-        return SoilcastError(f"{file}: damaged: start anew with --overwrite")
+        return SoilcastError(f"{file}: damaged: start over with --overwrite")
 
     def _remove_halves(self) -> None:
         """Remove what was being written when the work broke off."""
