@@ -59,11 +59,11 @@ class Request:
         run, cube = open_run(self.run), open_cube(self.cube)
         refuse_missing_inputs(cube, run.config.task)
         if self.leads is not None and self.leads < 1:
-            raise SoilcastError(f"--lead {self.leads}: the first lead time is the next day: ask for 1 or more")
+            raise SoilcastError(f"--lead {self.leads}: lead times start at 1: give 1 or more")
         if self.leads is not None and self.leads > run.config.task.lead_days:
             raise SoilcastError(
-                f"--lead {self.leads}: the run was trained for {run.config.task.lead_days} day(s) ahead: ask for "
-                f"those, or train with --set task.lead_days={self.leads}"
+                f"--lead {self.leads}: the run was trained for {run.config.task.lead_days} day(s) ahead: give at most "
+                f"this, or train with --set task.lead_days={self.leads}"
             )
         leads = self.leads or run.config.task.lead_days
         if self.issue is None:
@@ -79,14 +79,14 @@ class Request:
     def _of_period(self, run: Run, cube: xr.Dataset, leads: int) -> OpenedRequest:
         where, days = _source(cube), cube["time"].to_numpy()
         if self.weather not in (None, OBSERVED):
-            raise SoilcastError(f"--weather {self.weather} is the forecast of one day: say which by --from")
+            raise SoilcastError(f"--weather {self.weather} needs an issue day: give it with --from")
         period = self.period or str(run.record["test_period"])
         test = period_slice(days, period, where, "the forecast period")
         issues = slice(max(test.start - 1, 0), test.stop - leads)
         if issues.stop <= issues.start:
             raise SoilcastError(
-                f"{where}: the forecast period has no room for {leads} days ahead of a day before it: choose a longer "
-                "one, or a smaller --lead"
+                f"{where}: the forecast period is shorter than {leads} lead days: choose a longer one, or a smaller "
+                "--lead"
             )
         known = OBSERVED if run.config.task.known_future else "none"
         return OpenedRequest(self, run, cube, period, issues, leads, known)
@@ -97,18 +97,18 @@ class Request:
         position = _position(days, self.issue, where)
         if ahead and self.weather is None:
             raise SoilcastError(
-                f"the run knows {', '.join(ahead)} of the days ahead: give the forecast as --weather FORECAST.nc, or "
-                "--weather observed for that of the cube, which nobody knew on the day"
+                f"the run needs {', '.join(ahead)} of the forecast days: give --weather FORECAST.nc, or --weather "
+                "observed (weather of the cube, for evaluation only)"
             )
         if not ahead and self.weather is not None:
             raise SoilcastError(
-                f"--weather {self.weather}: the run was trained without the weather ahead: leave it out, or train with "
+                f"--weather {self.weather}: the run was trained without future weather: remove it, or train with "
                 "--set task.known_future=[tp,t2m]"
             )
         if self.weather == OBSERVED and position + leads >= len(days):
             raise SoilcastError(
-                f"{where}: it ends {np.datetime_as_string(days[-1], 'D')}, before the {leads} days after {self.issue}: "
-                "give the forecast as --weather FORECAST.nc, or a smaller --lead"
+                f"{where}: it ends {np.datetime_as_string(days[-1], 'D')}, before the {leads} days after "
+                f"{self.issue}: give --weather FORECAST.nc, or a smaller --lead"
             )
         weather, mark = None, "none"
         if ahead and self.weather != OBSERVED:
@@ -192,7 +192,7 @@ def _position(days: npt.NDArray[np.datetime64], issue: str, where: str) -> int:
     held = days.astype("datetime64[D]")
     if np.isnat(wanted) or not held[0] <= wanted <= held[-1]:
         raise SoilcastError(
-            f"{where}: --from {issue} is outside the cube ({held[0]} .. {held[-1]}): bring it up to date with soilcast "
-            "update, or choose a day within it"
+            f"{where}: --from {issue} is outside the cube ({held[0]} .. {held[-1]}): update it with soilcast update, "
+            "or choose a day within it"
         )
     return int((wanted - held[0]) / np.timedelta64(1, "D"))

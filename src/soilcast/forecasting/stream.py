@@ -140,10 +140,10 @@ class ForecastStream:
             content = json.loads(self._progress.read_text(encoding="utf-8"))
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SoilcastError(f"{self._progress}: damaged: start anew with --overwrite") from error
+            raise SoilcastError(f"{self._progress}: damaged: start over with --overwrite") from error
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(
-                f"{self._progress}: is of {name} {found.get(name)}, but this forecast is of "
-                f"{self._identity.get(name)}: resume the former, or start anew with --overwrite"
+                f"{self._progress}: is of {name} {found.get(name)}, but this forecast of {self._identity.get(name)}: "
+                "resume with the same inputs, or start over with --overwrite"
             )
         return done
