@@ -172,8 +172,8 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
     always = held_memory() + _WORKING_BYTES + cells * days * 3
     if always > memory:
         raise SoilcastError(
-            f"--memory {memory / 2**20:.0f} MiB is too little for {_source(cube)}: training on it takes at least "
-            f"{always / 2**20:.0f} MiB: give more, or set a shorter split.development"
+            f"--memory {memory / 2**20:.0f} MiB is too little for {_source(cube)}: training takes at least "
+            f"{always / 2**20:.0f} MiB: increase it, or set a shorter split.development"
         )
     return None if always + large <= memory else folder
 
@@ -300,7 +300,7 @@ def _first_days(
     if part.stop - part.start < task.lead_days:
         called = {"train": "training"}.get(name, name)
         raise SoilcastError(
-            f"{_source(cube)}: the {called} period of {part.stop - part.start} day(s) has no room for task.lead_days "
+            f"{_source(cube)}: the {called} period of {part.stop - part.start} day(s) is shorter than task.lead_days "
             f"{task.lead_days}: set fewer, or a longer split.development"
         )
     return SampleIndex(usable, slice(part.start - days.start, part.stop - task.lead_days + 1 - days.start))
@@ -314,7 +314,7 @@ def _refuse_unlearnable(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, conf
     if not learnable.any():
         raise SoilcastError(
             f"{_source(cube)}: {', '.join(config.task.layers)} is missing or constant in every cell over the training "
-            "period: there is nothing to learn; check the source files, or set split.development"
+            "period: check the source files, or set split.development"
         )
 
 
@@ -323,12 +323,12 @@ def _refuse_empty(periods: dict[str, SampleIndex], cube: xr.Dataset, config: Con
     for name, usable in periods.items():
         if not len(usable) and window >= days - 1:
             raise SoilcastError(
-                f"{_source(cube)}: task.window {window} leaves no day of the {name} period to learn from: "
-                "shorten it, or set a longer split.development"
+                f"{_source(cube)}: the {name} period is shorter than task.window {window}: shorten the window, or set "
+                "a longer split.development"
             )
         if not len(usable):
             raise SoilcastError(
-                f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing there; see "
+                f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing; see "
                 "soilcast inspect, or choose other inputs or periods"
             )
 

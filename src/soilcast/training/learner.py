@@ -171,7 +171,7 @@ class Learner:
         members = len(self.members.networks)
         if total.numel() != members:
             raise SoilcastError(
-                f"the loss gives {total.numel()} number(s) for train.ensemble={members}: a loss is a number for "
-                "each member (docs/own-loss.md)"
+                f"the loss gives {total.numel()} number(s) for train.ensemble={members}: return one number per member "
+                "(docs/own-loss.md)"
             )
         return total.reshape(members)
