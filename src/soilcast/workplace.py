@@ -48,8 +48,7 @@ def locked_workplace(out: Path, *, overwrite: bool, resume: bool, keep: str) -> 
     with _locked(place, out):
         if (place / keep).exists() and not resume and not overwrite:
             raise SoilcastError(
-                f"{place}: an earlier, unfinished work on {out} is there: go on with --resume, or start anew with "
-                "--overwrite"
+                f"{place}: an unfinished run for {out} exists: continue with --resume, or start over with --overwrite"
             )
         _remove_halves(out)
         if not resume:
@@ -92,7 +91,7 @@ def _locked(place: Path, out: Path) -> Iterator[None]:
             (place / _LOCK).stat()  # who held it until now may have removed it in the meantime
         except (BlockingIOError, FileNotFoundError) as error:
             raise SoilcastError(
-                f"{out}: another soilcast is at work on it: wait until that has ended, or give another --out"
+                f"{out}: another soilcast process is writing it: wait for it to end, or give another --out"
             ) from error
         yield
     finally:
@@ -101,7 +100,7 @@ def _locked(place: Path, out: Path) -> Iterator[None]:
 
 def _refuse_foreign(place: Path) -> None:
     if not place.is_dir() or (any(place.iterdir()) and not (place / _LOCK).is_file()):
-        raise SoilcastError(f"{place} is needed for work on this --out, but is not soilcast's: give another --out")
+        raise SoilcastError(f"{place} is needed for this --out, but was not written by soilcast: give another --out")
 
 
 def take_back(out: Path) -> None:
