@@ -88,8 +88,8 @@ def test_a_run_that_fails_is_told_and_left_out_and_mended(tmp_path: Path) -> Non
     compare(experiment(models=["lstm"], runs=wild), tmp_path, tell=told.append)
     assert models_of(tmp_path) == ["LSTM"]
     assert [line for line in told if "wild" in line and "diverged" in line]
-    assert told[-1].endswith("the report of LSTM; 1 that failed left out")
-    with pytest.raises(SoilcastError, match=r"no run came to a forecast \(training diverged"):
+    assert told[-1].endswith("the report of LSTM; 1 failed run(s) left out")
+    with pytest.raises(SoilcastError, match=r"no run was completed \(training diverged"):
         compare(experiment(runs=wild), tmp_path / "none", tell=lambda line: None)
     mended = {"wild": {"train": {"learning_rate": 0.001}}}
     compare(experiment(models=["lstm"], runs=mended), tmp_path, resume=True, tell=lambda line: None)
@@ -142,7 +142,7 @@ def test_outputs_are_checked_before_any_work(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(comparing, "prepare", lambda *words, **options: pytest.fail("work has begun"))
     forecast = tmp_path / "forecasts" / "lstm"
     forecast.mkdir(parents=True)
-    with pytest.raises(SoilcastError, match=r"forecasts/lstm exists already: go on with --resume, .*--overwrite"):
+    with pytest.raises(SoilcastError, match=r"forecasts/lstm exists already: continue with --resume, .*--overwrite"):
         compare(experiment(models=["lstm"]), tmp_path)
     (forecast / "thesis.tex").write_text("years of work")
     with pytest.raises(SoilcastError, match="did not write"):
@@ -151,7 +151,7 @@ def test_outputs_are_checked_before_any_work(tmp_path: Path, monkeypatch: pytest
     begun = tmp_path / "runs" / "lstm.unfinished"
     begun.mkdir(parents=True)
     (begun / "checkpoint.safetensors").touch()
-    with pytest.raises(SoilcastError, match=r"checkpoint\.safetensors exists already: go on with --resume"):
+    with pytest.raises(SoilcastError, match=r"checkpoint\.safetensors exists already: continue with --resume"):
         compare(experiment(models=["lstm"]), tmp_path)
 
 
@@ -159,15 +159,15 @@ def test_outputs_are_checked_before_any_work(tmp_path: Path, monkeypatch: pytest
     ("text", "told"),
     [
         ("model: [lstm]", "unknown key model: did you mean models?"),
-        ("models: [lstn]", "models: there is no model lstn: did you mean lstm?"),
+        ("models: [lstn]", "models: unknown model lstn: did you mean lstm?"),
         ("seeds: 2", "name at least one model under models, or one run under runs"),
         ("runs: {../up: {}}", "cannot name a folder"),
         ("runs: {a.: {}}", "cannot name a folder"),
-        ("runs: {LSTM: {}}\nmodels: [lstm]", "two runs of one name"),
+        ("runs: {LSTM: {}}\nmodels: [lstm]", "two runs have the same name"),
         ("models: [lstm]\nseeds: 0", "seeds: Input should be greater than or equal to 1"),
         ("runs: [A1]", "runs: Input should be a valid dictionary"),
         ("runs: {A1: {train: {epoch: 3}}}", "run A1: config: unknown key train.epoch: did you mean train.epochs?"),
-        ("models: [lstm]\nsource: plant", "there is no source plant"),
+        ("models: [lstm]\nsource: plant", "no such source plant"),
     ],
 )
 def test_a_fault_of_an_experiment_is_one_line(tmp_path: Path, text: str, told: str) -> None:
@@ -182,7 +182,7 @@ def test_a_fault_of_an_experiment_is_one_line(tmp_path: Path, text: str, told: s
 
 def test_an_experiment_is_found_by_name_or_file(tmp_path: Path) -> None:
     assert load_experiment("demo").source == "planet"
-    with pytest.raises(SoilcastError, match="no experiment of this name, and no file: did you mean demo"):
+    with pytest.raises(SoilcastError, match="neither a built-in experiment nor a file: did you mean demo"):
         load_experiment("demoo")
     (tmp_path / "mine.yaml").write_text(
         "about: mine\nsource: table\nmodels: [lstm]\npaths: [a.nc]\noptions: {mapping: mapping.yaml}\n"
@@ -238,7 +238,7 @@ def test_the_command_trains_side_by_side(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == LEFT
     refused = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert "exists already: go on with --resume" in refused.stderr
+    assert "exists already: continue with --resume" in refused.stderr
     assert refused.stderr.count("\n") == 1
 
 

@@ -214,8 +214,8 @@ def test_a_cube_that_outgrows_the_limit_is_told_and_leaves_nothing(tmp_path: Pat
     ended = run(SAVE, tmp_path, ROOT, 20_000)
     assert ended.returncode == 0, ended.stderr
     zarr, netcdf = ended.stdout.splitlines()
-    assert zarr.startswith(f"{tmp_path / 'cube.zarr'} grows larger than a file may be here")
-    assert netcdf.startswith(f"{tmp_path / 'cube.nc'} grows larger than a file may be here")
+    assert zarr.startswith(f"{tmp_path / 'cube.zarr'} exceeds the maximum file size")
+    assert netcdf.startswith(f"{tmp_path / 'cube.nc'} exceeds the maximum file size")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,7 +224,7 @@ def test_a_full_disk_under_a_cube_is_told_and_leaves_nothing(tmp_path: Path) -> 
     told = "no space left on the disk of"
     if ended.returncode == 77:  # no disk may be mounted here: files that may not grow are the nearest real thing
         ended = run(SAVE + 'print("left:", list(Path(sys.argv[1]).iterdir()))', tmp_path, ROOT, 8000)
-        told = "grows larger than a file may be here"
+        told = "exceeds the maximum file size"
     assert ended.returncode == 0, ended.stderr
     zarr, netcdf, left = ended.stdout.splitlines()
     assert told in zarr

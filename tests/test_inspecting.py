@@ -36,7 +36,7 @@ def test_a_forecast_of_several_days(cube: Path, tmp_path: Path, name: str) -> No
         "forecast: a made forecast",
         "content: random numbers",
         "8 cells of a 4 x 3 grid, 89 issue day(s): 2020-03-31 .. 2020-06-27",
-        "leads 1 .. 3 days (3); newest observation 5 day(s) before the end of the issue day; weather ahead: forecast",
+        "leads 1 .. 3 days (3); observation latency 5 d; weather of the forecast days: forecast",
         "trained on 2019-01-01:2019-12-31, validated on 2020-01-01:2020-03-31",
         "swvl1: 2,136 of 2,136 cell-days forecast",
         "swvl2: 2,124 of 2,136 cell-days forecast",
@@ -50,7 +50,7 @@ def test_a_forecast_of_several_days(cube: Path, tmp_path: Path, name: str) -> No
 def test_a_forecast_of_the_next_day(cube: Path, tmp_path: Path) -> None:
     text = inspect(made_forecast(tmp_path / "forecast", cube))
     assert "91 issue day(s): 2020-03-31 .. 2020-06-29" in text
-    assert "lead 1 day(s); newest observation 0 day(s) before the end of the issue day; weather ahead: none" in text
+    assert "lead 1 day(s); observation latency 0 d; weather of the forecast days: none" in text
     assert "swvl1: 728 of 728 cell-days forecast" in text
     assert "quantiles" not in text
 
@@ -77,12 +77,12 @@ def test_scores_of_several_days_are_tables_by_lead(cube: Path, tmp_path: Path) -
     ]
     scores = evaluate(made, cube, tmp_path / "scores")
     text = inspect(tmp_path / "scores")
-    assert "leads 1 .. 3 days (3); newest observation 5 day(s) before" in text
-    assert "weather ahead: none" in text
+    assert "leads 1 .. 3 days (3); observation latency 5 d;" in text
+    assert "weather of the forecast days: none" in text
     table = summarise(scores)
     for target in ("swvl1", "swvl2"):
         for name, statistic, words in (
-            ("ratio", "median", "RMSE over that of persistence, median over the cells by area, by lead [d]:"),
+            ("ratio", "median", "RMSE relative to persistence, median over the cells by area, by lead [d]:"),
             ("crps", "median", "CRPS [m3 m-3], median over the cells by area, by lead [d]:"),
             (
                 "coverage_90",

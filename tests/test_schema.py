@@ -95,7 +95,7 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path: Path, content: bytes, told:
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])
 def test_a_missing_file_is_told(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SoilcastError, match=r"there is no such file$"):
+    with pytest.raises(SoilcastError, match=r"no such file$"):
         read_yaml(tmp_path / name)
 
 

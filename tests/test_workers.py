@@ -96,7 +96,7 @@ def test_what_is_killed_is_named_and_the_others_go_on(tmp_path: Path, capfd: pyt
     killer.start()
     ended = outcomes(work, 2)
     killer.join()
-    assert "long: its process was killed (SIGKILL): go on with --resume" in (ended.pop("long") or "")
+    assert "long: its process was killed (SIGKILL): continue with --resume" in (ended.pop("long") or "")
     assert "bug: its process failed (exit code 1)" in (ended.pop("bug") or "")
     assert ended == dict.fromkeys("abc")
     assert "ValueError: a defect of soilcast" in capfd.readouterr().err

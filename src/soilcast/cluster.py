@@ -111,9 +111,9 @@ def _connected(address: str) -> Iterator[Client]:
             pool.submit(asyncio.run, _greet(address, arguments)).result()
         client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, UnicodeError) as error:
-        said = str(error) or "what listens there is something else"
+        said = str(error) or "not a dask scheduler"
         raise SoilcastError(
-            f"--dask {address}: no scheduler answers ({said}): give the address that it shows"
+            f"--dask {address}: no scheduler responds ({said}): give the address that it prints"
         ) from error
     # It logs tracebacks of a scheduler that is lost, which is told in one line here.
     log = logging.getLogger("distributed.client")
@@ -141,7 +141,7 @@ def _parsed(address: str) -> tuple[str, tuple[str, int]]:
             return parts.scheme, (parts.hostname, parts.port)
     except ValueError:
         pass
-    raise SoilcastError(f"--dask {address}: that is no address of a scheduler: write it as tcp://HOST:PORT")
+    raise SoilcastError(f"--dask {address}: not the address of a scheduler: write it as tcp://HOST:PORT")
 
 
 def _refuse_other_soilcast(client: Client, address: str) -> None:
@@ -153,7 +153,7 @@ def _refuse_other_soilcast(client: Client, address: str) -> None:
         if theirs != mine:
             raise SoilcastError(
                 f"--dask {address}: its {other} has {f'soilcast {theirs}' if theirs else 'no soilcast'}: install "
-                f"soilcast {mine} there, as here"
+                f"soilcast {mine} there too"
             )
 
 
@@ -184,8 +184,8 @@ def _next(ended: SimpleQueue[_Ended], client: Client, address: str) -> _Ended:
             seen = time.monotonic()
         elif time.monotonic() - seen > RETURN_SECONDS:
             raise SoilcastError(
-                f"--dask {address}: all workers are gone: see their logs, start some with dask worker {address} and "
-                "the command again"
+                f"--dask {address}: all workers were lost: see their logs, start new ones with dask worker {address}, "
+                "and run the command again"
             )
 
 
@@ -196,14 +196,14 @@ def _tell(fault: BaseException, address: str) -> NoReturn:
         raise _lost(address) from fault
     if isinstance(fault, KilledWorker):
         raise SoilcastError(
-            f"--dask {address}: {fault.allowed_failures + 1} workers died of one piece of the work, the last "
-            f"{fault.last_worker.address}: see their logs, give them more memory"
+            f"--dask {address}: {fault.allowed_failures + 1} workers failed on the same task, the last "
+            f"{fault.last_worker.address}: see their logs, and give them more memory"
         ) from fault
     raise fault
 
 
 def _lost(address: str) -> SoilcastError:
     return SoilcastError(
-        f"--dask {address}: the scheduler was lost in the middle of the work: see its log, start it and the command "
+        f"--dask {address}: the connection to the scheduler was lost: see its log, restart it, and run the command "
         "again"
     )

@@ -91,11 +91,11 @@ def compare(
     good, failed = train_and_forecast(cube, plans, out, jobs=jobs, **options, progress=progress, tell=tell)
     if not good:
         reason = next(iter(failed.values()))
-        raise SoilcastError(f"no run came to a forecast ({reason}): mend this, and go on with --resume")
+        raise SoilcastError(f"no run was completed ({reason}): correct this and continue with --resume")
     replaced = overwrite or resume
     evaluate(list(good.values()), cube, out / "scores", overwrite=replaced)
     report([out / "scores"], out / "report.html", overwrite=replaced)
-    left_out = f"; {len(failed)} that failed left out" if failed else ""
+    left_out = f"; {len(failed)} failed run(s) left out" if failed else ""
     tell(f"{out / 'report.html'}: the report of {', '.join(plans[name].label for name in good)}{left_out}")
     return out / "report.html"
 
@@ -180,7 +180,7 @@ def _refuse_taken(out: Path, plans: Mapping[str, Config], *, overwrite: bool, re
     for path in _outputs(out, plans):
         if path.exists() and not (overwrite or resume):
             raise SoilcastError(
-                f"{path} exists already: go on with --resume, give another --out, or --overwrite to replace it"
+                f"{path} exists already: continue with --resume, give another --out, or --overwrite to replace it"
             )
         if path.name != CHECKPOINT:
             refuse_existing(path, overwrite=True)
@@ -198,9 +198,7 @@ def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool
             made = _parsed(opened.attrs.get("provenance"))
         wanted = json.loads(json.dumps({"source": experiment.source, "options": experiment.options}, default=str))
         if {name: made.get(name) for name in wanted} != wanted:
-            raise SoilcastError(
-                f"{cube} is of another experiment than the one to go on with: give another --out, or --overwrite"
-            )
+            raise SoilcastError(f"{cube} belongs to another experiment: give another --out, or --overwrite")
     else:
         paths = [data / path for path in experiment.paths]
         prepare(experiment.source, paths, out=cube, overwrite=overwrite, **experiment.options)

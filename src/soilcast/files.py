@@ -115,9 +115,7 @@ def refuse_existing(out: Path, *, overwrite: bool) -> None:
     except OSError as error:
         raise _user_error(error, out) from error
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise SoilcastError(
-            f"{out} cannot be written ({folder} is no folder that you may write to): give another --out"
-        )
+        raise SoilcastError(f"{out} cannot be written ({folder} is not a writable folder): give another --out")
     store = next((parent for parent in out.absolute().parents if (parent / _STORE).is_file()), None)
     if store:
         raise SoilcastError(f"{out} lies inside {store}, which it would damage: give another --out")
@@ -233,9 +231,7 @@ def _user_error(error: OSError, out: Path) -> Exception:
     if error.errno in FULL_DISK:
         return SoilcastError(f"no space left on the disk of {out}: nothing was written; free some space and run again")
     if error.errno == errno.EFBIG:
-        return SoilcastError(
-            f"{out} grows larger than a file may be here: raise the limit (ulimit -f) or take another disk"
-        )
+        return SoilcastError(f"{out} exceeds the maximum file size: raise the limit (ulimit -f) or use another disk")
     if error.errno in _NOT_THERE:
         return SoilcastError(f"{out} cannot be written ({error.strerror}): give another --out")
     return error

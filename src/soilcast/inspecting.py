@@ -22,7 +22,7 @@ SCORES_FILE = "scores.nc"
 
 _SHOWN = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
 _SHOWN_BY_LEAD = {
-    "ratio": ("median", "RMSE over that of persistence"),
+    "ratio": ("median", "RMSE relative to persistence"),
     "crps": ("median", "CRPS [m3 m-3]"),
     "coverage_90": ("mean", "share of days within the 90 % interval"),
 }
@@ -44,7 +44,7 @@ def inspect(path: str | Path) -> str:
     """
     path = Path(path)
     if not path.exists():
-        raise SoilcastError(f"{path}: there is no such file or folder")
+        raise SoilcastError(f"{path}: no such file or folder")
     if (path / RECORD).is_file():
         return "\n".join(_run_lines(path))
     if (path / SCORES_FILE).is_file():
@@ -158,8 +158,8 @@ def _known_line(opened: xr.Dataset) -> str:
     latency = opened.attrs.get("latency_days", "?")
     shown = f"leads {leads.min()} .. {leads.max()} days ({len(leads)})" if len(leads) > 1 else f"lead {leads[0]} day(s)"
     return (
-        f"{shown}; newest observation {latency} day(s) before the end "
-        f"of the issue day; weather ahead: {opened.attrs.get('weather', 'not stated')}"
+        f"{shown}; observation latency {latency} d; weather of the forecast days: "
+        f"{opened.attrs.get('weather', 'not stated')}"
     )
 
 
@@ -178,7 +178,7 @@ def _refuse_lacking(opened: xr.Dataset, path: Path, attributes: Sequence[str], v
     lacking = [name for name in attributes if not isinstance(opened.attrs.get(name), str)]
     lacking += [name for name in variables if name not in opened.variables]
     if lacking:
-        raise SoilcastError(f"{path}: {', '.join(lacking)} is missing: damaged, or made by other software")
+        raise SoilcastError(f"{path}: {', '.join(lacking)} is missing: damaged, or not written by soilcast")
 
 
 def _common_lines(opened: xr.Dataset, days_are: str = "days") -> Iterator[str]:

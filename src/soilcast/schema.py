@@ -69,9 +69,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         The file is missing, too large, no text, no YAML or no mapping.
     """
     if not path.is_file():
-        raise SoilcastError(f"{path}: there is no such file")
+        raise SoilcastError(f"{path}: no such file")
     if path.stat().st_size > _LARGEST_FILE:
-        raise SoilcastError(f"{path}: larger than 1 MiB, so hardly a file that a person wrote")
+        raise SoilcastError(f"{path}: larger than 1 MiB, which is too large for a config file")
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:

@@ -61,14 +61,14 @@ class Task(BaseModel):
     def _are_variables(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for name in value:
             if name not in VARIABLES:
-                raise ValueError(f"{name} is no variable of a cube: {nearest(name, VARIABLES)}")
+                raise ValueError(f"{name} is not a variable of the cube: {nearest(name, VARIABLES)}")
             kind = "static" if VARIABLES[name].is_static else "dynamic"
             if kind != info.field_name:
                 raise ValueError(f"{name} is {kind}: name it in task.{kind}")
             if name.startswith("swvl"):
                 raise ValueError(f"{name} is soil moisture, which is an input by task.lags: name it there")
         if not value and info.field_name == "dynamic":
-            raise ValueError("name at least one: without weather there is nothing to forecast from")
+            raise ValueError("name at least one dynamic input")
         return _once(value)
 
     @field_validator("layers", "lags", "known_future")
@@ -82,7 +82,7 @@ class Task(BaseModel):
     @classmethod
     def _ascend(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < level < 1 for level in value) or list(value) != sorted(set(value)):
-            raise ValueError("quantiles lie between 0 and 1, ascending")
+            raise ValueError("quantiles must be ascending and between 0 and 1")
         return value
 
     @model_validator(mode="after")
@@ -92,20 +92,20 @@ class Task(BaseModel):
                 raise ValueError(f"known_future names {name}, which is not among task.dynamic: name it there too")
             if self.latency_of(name):
                 raise ValueError(
-                    f"known_future names {name}, whose latency is {self.latency_of(name)} day(s): what a weather "
-                    "forecast gives has none; name the inputs that are late in task.latency, such as {lags: 5}"
+                    f"known_future names {name}, whose latency is {self.latency_of(name)} day(s): inputs from a "
+                    "weather forecast have none; give the latency of the other inputs alone, such as {lags: 5}"
                 )
         for name, days in self.latency.items():
             if name not in (*_GROUPS, *self.dynamic, *self.lags, *self.layers):
                 valid = (*_GROUPS, *self.dynamic, *self.lags)
-                raise ValueError(f"latency names {name}, which is no input: {nearest(name, valid)}")
+                raise ValueError(f"latency names {name}, which is not an input: {nearest(name, valid)}")
             if not 0 <= days <= _LONGEST_LATENCY:
-                raise ValueError(f"latency of {name} is {days} days: it lies between 0 and {_LONGEST_LATENCY}")
+                raise ValueError(f"latency of {name} is {days} days: give 0 to {_LONGEST_LATENCY}")
         for name in (*self.dynamic, *self.lags):
             if self.latency_of(name) >= self.window:
                 raise ValueError(
-                    f"a latency of {self.latency_of(name)} days leaves none of the {self.window} days of task.window "
-                    f"in which {name} is known: set a longer task.window"
+                    f"a latency of {self.latency_of(name)} days is not shorter than task.window of {self.window} "
+                    f"days, so {name} is never known: set a longer task.window"
                 )
         return self
 

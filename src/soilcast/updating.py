@@ -80,14 +80,14 @@ def update(
     if overlap not in OVERLAPS:
         raise SoilcastError(f"--overlap {overlap}: {nearest(overlap, OVERLAPS)}")
     if not 0.0 <= tolerance < 1.0:
-        raise SoilcastError(f"--tolerance {tolerance:g}: give a share of a variable's range, 0 or more and below 1")
+        raise SoilcastError(f"--tolerance {tolerance:g}: give a fraction of the valid range, at least 0 and below 1")
     if not paths:
         raise SoilcastError(f"no file is given: name the files with the new days of {cube}")
     out = Path(cube)
     out = out.resolve() if out.is_symlink() else out
     say = tell or (lambda line: None)
     if not stands(out):
-        raise SoilcastError(f"{out}: there is no such cube")
+        raise SoilcastError(f"{out}: no such cube")
     if out.exists():
         open_cube(out).close()  # what is none is told before anything is made beside it
     refuse_existing(out, overwrite=True)
@@ -106,11 +106,11 @@ def update(
             cut="years" in made["options"],
             memory=memory,
         )
-        done = {"refuse": "refused", "keep": "kept as the cube has them", "replace": "replaced"}[overlap]
+        done = {"refuse": "refused", "keep": "kept from the cube", "replace": "replaced"}[overlap]
         for difference in joined.differences:
             say(f"{done}: {difference.text()}")
         if not joined.is_changed:
-            say(f"nothing new: {out} has all {joined.overlapping} days of {what}, and stays as it is")
+            say(f"nothing new: {out} has all {joined.overlapping} days of {what} already")
             return stored
         if _computes_zone(made):
             _compute_zone_again(joined.cube)
@@ -141,11 +141,11 @@ def _provenance(cube: xr.Dataset, out: Path) -> dict[str, Any]:
         told = False
     if not told:
         raise SoilcastError(
-            f"{out}: its provenance does not say with which source and options it was made, so new files cannot be "
-            "read in the same way: prepare it again from all files"
+            f"{out}: its provenance lacks the source and options that it was prepared with: prepare it again from all "
+            "files"
         )
     if source not in SOURCES:
-        raise SoilcastError(f"{out}: made by the source {source}, which is not here: {nearest(source, SOURCES)}")
+        raise SoilcastError(f"{out}: made by the source {source}, which is not available: {nearest(source, SOURCES)}")
     takes = introspection.signature(SOURCES[source]).parameters
     if takes["paths"].default is not introspection.Parameter.empty:
         raise SoilcastError(
@@ -153,7 +153,7 @@ def _provenance(cube: xr.Dataset, out: Path) -> dict[str, Any]:
         )
     if unknown := [name for name in options if name not in takes or name == "paths"]:
         raise SoilcastError(
-            f"{out}: made with {', '.join(unknown)}, which the source {source} does not take: prepare it again from "
+            f"{out}: made with {', '.join(unknown)}, which the source {source} does not accept: prepare it again from "
             "all files"
         )
     return dict(made)
@@ -168,7 +168,7 @@ def _read(made: Mapping[str, Any], paths: Sequence[str | Path], out: Path) -> xr
     for option, given, file in files:
         if not Path(file).exists():
             raise SoilcastError(
-                f"{out}: made with {option} {given}, and {file} is not there: put it there, or run this in the folder "
+                f"{out}: made with {option} {given}, and {file} does not exist: restore it, or run this in the folder "
                 "in which the cube was prepared"
             )
     if _computes_zone(made):

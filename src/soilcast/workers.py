@@ -82,7 +82,7 @@ def leave_stopped() -> NoReturn:
 def refuse_unguarded() -> None:
     """Raise an error in a process that was to work, but runs the script of the user that started it once more."""
     if multiprocessing.current_process().name == _NAME:
-        raise RuntimeError("a script that works with several jobs must do so under: if __name__ == '__main__':")
+        raise RuntimeError("a script that starts several jobs must do so under: if __name__ == '__main__':")
 
 
 def _work_in_processes(work: dict[Path, Work], jobs: int, ended: Ended, stops: Sequence[int]) -> None:
@@ -164,10 +164,10 @@ class _Worker:
 
 def _how_it_ended(code: int) -> str:
     if code < 0:
-        return f"its process was killed ({signal.Signals(-code).name}): go on with --resume"
+        return f"its process was killed ({signal.Signals(-code).name}): continue with --resume"
     if code == STOPPED:
-        return "its process was told to stop: go on with --resume"
-    return f"its process failed (exit code {code}): what went wrong stands above"
+        return "its process was stopped: continue with --resume"
+    return f"its process failed (exit code {code}): see the messages above"
 
 
 def _serve(connection: Connection) -> None:
@@ -191,7 +191,7 @@ def _attempt(task: Work) -> str | None:
     except SoilcastError as error:
         return str(error)
     except MemoryError as error:
-        return f"not enough memory ({error}): take fewer --jobs, or fewer cells or days"
+        return f"not enough memory ({error}): use fewer --jobs, or fewer cells or days"
     return None
 
 

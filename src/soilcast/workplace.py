@@ -44,13 +44,12 @@ def locked_workplace(out: Path, *, overwrite: bool, resume: bool, keep: str) -> 
     if not place.exists():
         refuse_existing(place, overwrite=True)
     elif not place.is_dir() or (any(place.iterdir()) and not (place / _LOCK).is_file()):
-        raise SoilcastError(f"{place} is needed for work on this --out, but is not soilcast's: give another --out")
+        raise SoilcastError(f"{place} is needed for this --out, but was not written by soilcast: give another --out")
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place, out):
         if (place / keep).exists() and not resume and not overwrite:
             raise SoilcastError(
-                f"{place}: an earlier, unfinished work on {out} is there: go on with --resume, or start anew with "
-                "--overwrite"
+                f"{place}: an unfinished run for {out} exists: continue with --resume, or start over with --overwrite"
             )
         _clear(out, None if resume else place)
         try:
@@ -90,7 +89,7 @@ def take_back(out: Path) -> None:
 
 def _alone(place: Path, out: Path) -> AbstractContextManager[None]:
     return locked(
-        place / _LOCK, f"{out}: another soilcast is at work on it: wait until that has ended, or give another --out"
+        place / _LOCK, f"{out}: another soilcast process is writing it: wait for it to end, or give another --out"
     )
 
 

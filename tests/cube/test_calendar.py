@@ -78,7 +78,7 @@ def test_many_missing_days_make_no_long_line() -> None:
 
 
 def test_an_axis_that_runs_backwards_is_named_where_it_does() -> None:
-    with pytest.raises(SoilcastError, match=r"^f\.nc: the time axis runs backwards at 2020-03-01: sort it by time$"):
+    with pytest.raises(SoilcastError, match=r"^f\.nc: the time axis is not ascending at 2020-03-01: sort it by time$"):
         daily_axis(DAYS[::-1], "f.nc")
 
 
@@ -97,7 +97,7 @@ def test_a_real_calendar_passes_in_whatever_objects_it_comes(name: str) -> None:
     "times", [np.arange(5), np.array(["2020-01-01"]), np.array([datetime.date(2020, 1, 1)], dtype=object)]
 )
 def test_what_is_no_date_is_refused(times: np.ndarray) -> None:
-    with pytest.raises(SoilcastError, match=r"^f\.nc: the time axis holds no dates .*give it CF time units$"):
+    with pytest.raises(SoilcastError, match=r"^f\.nc: the time axis contains no dates .*give it CF time units$"):
         daily_axis(times, "f.nc")
 
 
@@ -116,7 +116,7 @@ def test_years_that_would_wrap_around_are_refused(year: str) -> None:
 
 def test_times_that_xarray_could_not_decode_are_no_dates() -> None:
     raw = xr.Dataset({"time": ("time", np.arange(4), {"units": "months since 2001-01-01"})})
-    with pytest.raises(SoilcastError, match="holds no dates"):
+    with pytest.raises(SoilcastError, match="contains no dates"):
         daily_axis(raw["time"], "f.nc")
 
 

@@ -217,15 +217,31 @@ def test_history_says_each_step_of_the_provenance(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "found", "told"),
     [
-        ("forecast", {"soilcast_kind": "forecast"}, "a forecast of {by} (format 1), which this soilcast (format 2)"),
-        ("forecast", {"soilcast_kind": "outlook"}, "a forecast of {by} (format 1), which this soilcast (format 2)"),
+        (
+            "forecast",
+            {"soilcast_kind": "forecast"},
+            "a forecast of {by} (format 1), but this version of soilcast reads format 2",
+        ),
+        (
+            "forecast",
+            {"soilcast_kind": "outlook"},
+            "a forecast of {by} (format 1), but this version of soilcast reads format 2",
+        ),
         (
             "forecast",
             {"soilcast_kind": "forecast", "soilcast_format": 3},
-            "a forecast of {by} (format 3), which this soilcast (format 2)",
+            "a forecast of {by} (format 3), but this version of soilcast reads format 2",
         ),
-        ("scores", {"soilcast_kind": "scores"}, "scores of {by} (format 1), which this soilcast (format 2)"),
-        ("scores", {"soilcast_kind": "outlook_scores"}, "scores of {by} (format 1), which this soilcast (format 2)"),
+        (
+            "scores",
+            {"soilcast_kind": "scores"},
+            "scores of {by} (format 1), but this version of soilcast reads format 2",
+        ),
+        (
+            "scores",
+            {"soilcast_kind": "outlook_scores"},
+            "scores of {by} (format 1), but this version of soilcast reads format 2",
+        ),
     ],
 )
 def test_another_format_says_who_wrote_it_and_to_make_it_again(
@@ -239,7 +255,7 @@ def test_another_format_says_who_wrote_it_and_to_make_it_again(
         write_dataset(made, tmp_path / by / name, netcdf=name.endswith(".nc"))
         with pytest.raises(SoilcastError) as caught:
             open_artifact(tmp_path / by / name, kind)
-        assert str(caught.value) == f"{tmp_path / by / name}: {told.format(by=by)} does not read: {again}"
+        assert str(caught.value) == f"{tmp_path / by / name}: {told.format(by=by)}: {again}"
 
 
 def test_forecasts_and_scores_carry_their_format(folder: Path) -> None:

@@ -120,7 +120,7 @@ def test_single_precision_stays_single_precision(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", [None, "", "   "])
 def test_a_missing_unit_is_asked_for_by_file_variable_and_option(unit: str | None) -> None:
-    with pytest.raises(SoilcastError, match=r"^rain\.nc: no unit is given for tp; .*m d-1.*--unit tp=UNIT\)$"):
+    with pytest.raises(SoilcastError, match=r"^rain\.nc: no unit for tp; .*m d-1.*--unit tp=UNIT\)$"):
         conversion("tp", unit, "rain.nc")
 
 

@@ -93,12 +93,12 @@ def test_a_fault_is_named_though_the_fourth_layer_is_missing(fault: str) -> None
             "the thickness in the mapping",
             0.01,
         ),
-        ("all a day late", "all fluxes stand a day too late", "belongs to the day before", None),
+        ("all a day late", "all fluxes are dated a day too late", "belongs to the day before", None),
         ("all a day early", "or the states are those of the beginning of the day", "of states at 00 UTC", None),
         ("snow in mm", "sd is 1 000 times too large", "--unit sd=mm", 1e-3),
-        ("depth of snow", "sd is about 3.33 times too large", "take the snow water equivalent", 0.3),
+        ("depth of snow", "sd is about 3.33 times too large", "use snow water equivalent", 0.3),
         ("tp since midnight", "tp is about 12", "accumulated since midnight", 0.08),
-        ("e without a part", "e is about 1.67 times too small", "perhaps a part of the flux is missing", 1 / 0.6),
+        ("e without a part", "e is about 1.67 times too small", "a part of the flux may be missing", 1 / 0.6),
     ],
 )
 def test_a_fault_and_its_remedy_are_said_in_words(fault: str, sentence: str, remedy: str, factor: float | None) -> None:
@@ -108,10 +108,10 @@ def test_a_fault_and_its_remedy_are_said_in_words(fault: str, sentence: str, rem
     assert remedy in finding.remedy
     assert finding.factor == (factor if factor is None else pytest.approx(factor, rel=0.03))
     told = found.sentences()
-    assert told[0].startswith("The water balance does not close, but it does if one fault is mended: ")
+    assert told[0].startswith("The water balance does not close, but it does if one fault is corrected: ")
     assert finding.fault in told[0]
     assert told[1] == f"Remedy: {finding.remedy}."
-    assert finding.is_fitted == ("no known slip explains" in told[0])
+    assert finding.is_fitted == ("no known error explains" in told[0])
     assert all(line[0].isupper() or line.startswith(finding.variables) for line in told)
     assert all(line.endswith((".", "?")) and "?." not in line for line in told)
 
@@ -176,7 +176,7 @@ def test_a_missing_layer_is_told_as_such() -> None:
     found = diagnose(without_layer_4(world()))
     assert found.verdict == "balances"
     told = " ".join(found.sentences())
-    assert "no single fault of conversion explains that" in told
+    assert "no single conversion error explains that" in told
     assert "No swvl4: the column is open below" in told
 
 
@@ -204,7 +204,7 @@ def test_what_fits_nothing_does_not_close() -> None:
     found = diagnose(put(world(), {"tp": 3 * values(world(), "tp")[:, order]}))
     assert found.verdict == "does not close"
     assert names(found) == []
-    assert "no single fault of conversion explains the rest" in found.sentences()[0]
+    assert "no single conversion error explains the rest" in found.sentences()[0]
     assert set(np.unique(found.cells)) <= {0, 1}
 
 
@@ -307,8 +307,8 @@ def test_json_holds_all_that_is_said() -> None:
         ("ssrd", 1 / 86400, 0, "the highest day [W m-2] is"),
         ("strd", 86400, 0, "J m-2 of a day read as W m-2"),
         ("t2m", 1, -273.15, "is it in degC? --unit t2m=degC"),
-        ("swvl2", 0, 0.3, "swvl2 (volumetric soil water, layer 2): the share of the area on which it moves is 0"),
-        ("e", -1, 0, "is its sign turned? In soilcast it is positive upward"),
+        ("swvl2", 0, 0.3, "swvl2 (volumetric soil water, layer 2): the fraction of the area on which it varies is 0"),
+        ("e", -1, 0, "is its sign reversed? In soilcast it is positive upward"),
         ("sp", 0.01, 0, "hPa read as Pa (--unit sp=hPa)?"),
         ("q", 1000, 0, "g kg-1 read as kg kg-1?"),
     ],

@@ -51,11 +51,11 @@ def test_right_files_close_and_have_no_fault(files: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("broken", "fault", "said"),
     [
-        ("fluxes", "e_upward", "e counts upward as positive here, against ECMWF's convention"),
+        ("fluxes", "e_upward", "e is positive upward, contrary to the ECMWF convention"),
         ("fluxes", "e_upward", "e has the opposite sign"),
         ("fluxes", "tp_mean_of_hours", "tp is 24 times too small"),
-        ("fluxes", "shifted_by_a_day", "all fluxes stand a day too late"),
-        ("states", "shifted_by_a_day", "all fluxes stand a day too early"),
+        ("fluxes", "shifted_by_a_day", "all fluxes are dated a day too late"),
+        ("states", "shifted_by_a_day", "all fluxes are dated a day too early"),
         ("fluxes", "mm_that_says_m", "tp holds .* outside 0 .. 1.9 m d-1 .*--unit tp='mm' would fit"),
         ("fluxes", "m_that_says_mm", r"tp .* 1000 times too small \(--unit tp=m\)"),
         ("fluxes", "joules_that_say_watts", "ssrd holds .* outside .*--unit ssrd='J m-2' would fit"),
@@ -64,8 +64,8 @@ def test_right_files_close_and_have_no_fault(files: dict[str, Path]) -> None:
         ("states", "missing_stamp", "2020-05-01T05 missing"),
         ("fluxes", "repeated_stamp", "2020-05-01T05 occurs more than once"),
         ("fluxes", "truncated", "damaged, truncated"),
-        ("states", "zeros", "neither NetCDF, GRIB|this is no NetCDF file"),
-        ("fluxes", "garbage", "this is no NetCDF file"),
+        ("states", "zeros", "neither NetCDF, GRIB|not a NetCDF file"),
+        ("fluxes", "garbage", "not a NetCDF file"),
     ],
 )
 def test_a_broken_copy_is_named(broken: str, fault: str, said: str, files: dict[str, Path], tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_json_and_text_say_the_same(files: dict[str, Path]) -> None:
 def test_the_map_shows_what_is_left(files: dict[str, Path], tmp_path: Path) -> None:
     doctor([files["states"], files["fluxes"]], map_to=tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SoilcastError, match=r"map\.txt: a map is drawn as \.png or \.pdf"):
+    with pytest.raises(SoilcastError, match=r"map\.txt: a map is written as \.png or \.pdf"):
         doctor([files["states"], files["fluxes"]], map_to=tmp_path / "map.txt")
     with pytest.raises(SoilcastError, match=r"the water balance cannot be tested"):
         doctor([files["states"]], map_to=tmp_path / "none.png")
@@ -149,7 +149,7 @@ def test_the_command_tells_by_its_exit_code(files: dict[str, Path], tmp_path: Pa
     assert json.loads(right.stdout)["faults"] == []
     wrong = subprocess.run([*command, tmp_path / "nothing.nc"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 1
-    assert "there is no such file" in wrong.stdout
+    assert "no such file" in wrong.stdout
     assert wrong.stderr == ""
 
 

@@ -271,27 +271,27 @@ def test_the_variables_are_those_of_the_contract_and_the_default_is_what_the_pap
     ("words", "message"),
     [
         ({"variables": ["swlv1"]}, "ERA5-Land has no variable swlv1: did you mean swvl1?"),
-        ({"variables": ["q"]}, "no variable q: ask for d2m and sp, of which it is made"),
+        ({"variables": ["q"]}, "no variable q: request d2m and sp, from which it is computed"),
         ({"variables": ["clay"]}, "no variable clay (clay fraction of the fine earth)"),
-        ({"variables": []}, "--variables names no variable"),
-        ({"dataset": "era5-lnd"}, "there is no data set era5-lnd to download: did you mean era5-land?"),
+        ({"variables": []}, "--variables is empty"),
+        ({"dataset": "era5-lnd"}, "unknown dataset era5-lnd: did you mean era5-land?"),
         ({"product": "dayly"}, "no product dayly: did you mean daily?"),
         ({"format": "grb"}, "--format grb is unknown: did you mean grib?"),
-        ({"format": "grib", "product": "daily"}, "as daily values comes in netcdf only: give --format netcdf"),
-        ({"area": "52/5/47"}, "--area 52/5/47 is no area: write N/W/S/E in degrees, such as 52/5/47/12"),
-        ({"area": "nan/5/47/12"}, "is no area"),
+        ({"format": "grib", "product": "daily"}, "as daily values is available in netcdf only: use --format netcdf"),
+        ({"area": "52/5/47"}, "--area 52/5/47 is not an area: write N/W/S/E in degrees, such as 52/5/47/12"),
+        ({"area": "nan/5/47/12"}, "is not an area"),
         ({"area": "95/5/47/12"}, "north is 95, outside -90 .. 90"),
         ({"area": "52/5/47/190"}, "east is 190, outside -180 .. 180"),
-        ({"area": "47/5/52/12"}, "north (47) lies below south (52): write N/W/S/E"),
-        ({"area": "52/170/47/-170"}, "crosses the date line (west 170, east -170): make two downloads into two "
+        ({"area": "47/5/52/12"}, "north (47) is below south (52): write N/W/S/E"),
+        ({"area": "52/170/47/-170"}, "crosses the date line (west 170, east -170): download two areas into two "
          "folders, 52/170/47/180 and 52/-180/47/-170"),
-        ({"area": "52.04/5/52.03/6"}, "holds no grid point of ERA5-Land, which are 0.1 degrees apart"),
+        ({"area": "52.04/5/52.03/6"}, "contains no grid point of ERA5-Land (spacing 0.1 degrees)"),
         ({"years": "1949"}, "ERA5-Land begins on 1950-01-01: begin there or later"),
         ({"years": "2018:2999"}, "'2018:2999' lies outside 1678-01-01 .. 2261-12-31"),
         ({"years": "2018:2100"}, "2100-12-31 lies in the future: end before"),
         ({"years": "2020:2018"}, "ends before it begins"),
         ({"years": "twenty"}, "is not a period"),
-        ({"jobs": 0}, "--jobs 0: the store wants few requests at once, give 1 .. 20"),
+        ({"jobs": 0}, "--jobs 0: the data store limits parallel requests: give 1 .. 20"),
         ({"wait": 0.0}, "give seconds above 0"),
     ],
 )  # fmt: skip
@@ -362,7 +362,7 @@ def test_grib_and_zip_are_named_for_what_they_are(command: Command, store: Store
     assert (command.out / "era5-land_2018-01_tp.grib").read_bytes()[-4:] == b"7777"
     store.kind = "zip"
     said = command.run()  # another format is another request
-    assert said.count("was fetched for another request (area, variables or format); it is fetched anew") == 3
+    assert said.count("was downloaded for another request (area, variables or format); downloading it again") == 3
     assert sorted(tree(command.out)) == ["download.json", *(name.replace(".nc", ".zip") for name in NAMES)]
     with zipfile.ZipFile(command.out / "era5-land_2018-01_tp.zip") as archive:
         assert archive.testzip() is None
@@ -377,29 +377,31 @@ def test_a_damaged_or_missing_file_is_told_and_fetched_anew(
         stream.write(b"more")
     (command.out / NAMES[1]).unlink()
     said = command.run()
-    assert "era5-land_2018-01_t2m: the file is damaged, 400100 bytes long instead of 400096; it is fetched anew" in said
-    assert "era5-land_2018-01_tp: the file is no longer there; it is fetched anew" in said
+    assert (
+        "era5-land_2018-01_t2m: the file is damaged, 400100 bytes long instead of 400096; downloading it again" in said
+    )
+    assert "era5-land_2018-01_tp: the file is no longer there; downloading it again" in said
     assert tree(command.out) == undisturbed
     assert store.count("submit") == submitted + 2
     content = bytearray((command.out / NAMES[0]).read_bytes())
     content[1000] ^= 1
     (command.out / NAMES[0]).write_bytes(content)
-    assert "fetched anew" not in command.run()
-    assert "its checksum is another one; it is fetched anew" in command.run("--verify")
+    assert "downloading it again" not in command.run()
+    assert "its checksum differs; downloading it again" in command.run("--verify")
     assert tree(command.out) == undisturbed
 
 
 def test_more_of_a_download_keeps_what_is_there_and_drops_what_is_twice(command: Command, store: Store) -> None:
     command.run()
     said = command.run("--years", "2018-01:2018-02")
-    assert "era5-land_2018-02-01T00_tp.nc: all of it is in a larger file now; it is removed" in said
+    assert "era5-land_2018-02-01T00_tp.nc: removed, because a larger file contains all of it" in said
     assert store.count("submit") == 3 + 3
     assert sorted(tree(command.out)) == [
         "download.json", "era5-land_2018-01_t2m.nc", "era5-land_2018-01_tp.nc", "era5-land_2018-02_t2m.nc",
         "era5-land_2018-02_tp.nc", "era5-land_2018-03-01T00_tp.nc",
     ]  # fmt: skip
     said = command.run("--variables", "t2m, tp, e")
-    assert "era5-land_2018-01_tp.nc: all of it is in a larger file now" in said
+    assert "era5-land_2018-01_tp.nc: removed, because a larger file contains all of it" in said
     assert f"{command.out} also holds 3 file(s) of earlier downloads" in said
     assert "era5-land_2018-01_tp-e" in command.record()
 
@@ -407,7 +409,7 @@ def test_more_of_a_download_keeps_what_is_there_and_drops_what_is_twice(command:
 def test_a_request_that_is_too_large_is_halved_and_the_halves_are_remembered(command: Command, store: Store) -> None:
     store.most_fields = 200  # of 744
     said = command.run("--variables", "t2m")
-    assert "era5-land_2018-01_t2m: too large for the store; it is asked for in halves" in said
+    assert "era5-land_2018-01_t2m: too large for the data store; requesting it in two parts" in said
     assert sorted(tree(command.out)) == [
         "download.json",
         *(f"era5-land_2018-01-{days}_t2m.nc" for days in ("01-to-07", "08-to-15", "16-to-23", "24-to-31")),
@@ -423,8 +425,8 @@ def test_a_request_that_is_too_large_is_halved_and_the_halves_are_remembered(com
 def test_a_day_that_is_too_large_is_told(command: Command, store: Store) -> None:
     store.most_fields = 20
     assert (
-        "era5-land_2018-01-01_t2m: the store takes not even one day (cost limits exceeded: Your request is too large, "
-        "please reduce your selection.): ask for fewer --variables"
+        "era5-land_2018-01-01_t2m: the data store refuses even one day (cost limits exceeded: Your request is too "
+        "large, please reduce your selection.): request fewer --variables"
     ) in command.refusal("--variables", "t2m", "--years", "2018-01-01:2018-01-02")
 
 
@@ -599,13 +601,13 @@ def test_a_store_that_stays_down_is_told_after_a_number_of_tries(command: Comman
     told = command.refusal("--jobs", "1")
     assert "10 times" in told
     assert "HTTP 503" in told
-    assert "it goes on where it stopped" in told
+    assert "to resume" in told
     assert store.count(place) == 10
 
 
 def test_nobody_at_the_address_is_told(command: Command, store: Store) -> None:
     command.environment = {"ECMWF_DATASTORES_URL": "http://127.0.0.1:9/api"}
-    assert "the store http://127.0.0.1:9/api does not answer (asked 10 times for the key: ConnectionError)" in (
+    assert "the data store http://127.0.0.1:9/api does not respond (10 tries for the key: ConnectionError)" in (
         command.refusal()
     )
 
@@ -613,7 +615,7 @@ def test_nobody_at_the_address_is_told(command: Command, store: Store) -> None:
 def test_no_key_is_told_with_where_to_put_it_and_where_it_is_had(command: Command) -> None:
     command.key = None
     told = command.refusal()
-    assert "there is no key for the Climate Data Store: register there, copy the personal access token" in told
+    assert "no key for the Climate Data Store: register there, copy the personal access token" in told
     assert "~/.cdsapirc" in told
     assert not command.out.exists()
 
@@ -621,16 +623,14 @@ def test_no_key_is_told_with_where_to_put_it_and_where_it_is_had(command: Comman
 def test_a_wrong_key_is_told_with_where_it_was_found_and_not_shown(command: Command, store: Store) -> None:
     command.key = "12345:0badc0de-secret"
     told = command.refusal()
-    assert "refuses the key of $ECMWF_DATASTORES_KEY (401, operation not allowed: authentication required)" in told
-    assert "it is of the form UID:KEY, which the store no longer takes" in told
+    assert "rejects the key of $ECMWF_DATASTORES_KEY (401, operation not allowed: authentication required)" in told
+    assert "it has the form UID:KEY, which the data store no longer accepts" in told
     assert "0badc0de-secret" not in told
 
 
 def test_words_of_the_store_never_show_the_key(command: Command, store: Store) -> None:
     store.fault("submit", status=400, title="invalid request", detail=f"token {KEY}\x1b[31m of yours")
-    assert "refuses to give reanalysis-era5-land (400, invalid request: token [the key] [31m of yours)" in (
-        command.refusal()
-    )
+    assert "refuses reanalysis-era5-land (400, invalid request: token [the key] [31m of yours)" in (command.refusal())
 
 
 def test_a_licence_is_told_in_the_words_of_the_store_with_the_page(command: Command, store: Store) -> None:
@@ -641,7 +641,7 @@ def test_a_licence_is_told_in_the_words_of_the_store_with_the_page(command: Comm
     )
     store.fault("submit", status=403, title="required licences not accepted", detail=detail)
     told = command.refusal()
-    assert f"accept a licence first (403, required licences not accepted: {detail})" in told
+    assert f"requires a licence to be accepted (403, required licences not accepted: {detail})" in told
     store.fault("submit", status=403, title="required licences not accepted")
     assert f"accept it on {store.url.removesuffix('/api')}/datasets/reanalysis-era5-land" in command.refusal()
 
@@ -649,7 +649,7 @@ def test_a_licence_is_told_in_the_words_of_the_store_with_the_page(command: Comm
 def test_days_that_are_not_there_yet_are_told(command: Command, store: Store) -> None:
     store.end = "2018-01-20T00:00:00Z"
     told = command.refusal()
-    assert "has reanalysis-era5-land up to 2018-01-20 so far, but 2018-02-01 is needed" in told
+    assert "has reanalysis-era5-land up to 2018-01-20, but 2018-02-01 is needed" in told
     assert "end --years at 2018-01-19" in told
     assert store.count("submit") == 0
     store.end = "2018-02-01T00:00:00Z"
@@ -665,8 +665,8 @@ def test_a_failed_job_is_told_and_the_others_are_fetched(command: Command, store
     store.failing["2m_temperature"] = "The job failed with: MultiAdaptorNoDataError\n  no data"
     told = command.refusal()
     assert (
-        "era5-land_2018-01_t2m: the store could not make it (The job has failed: The job failed with: "
-        "MultiAdaptorNoDataError no data); what has come is kept, and the same command tries again"
+        "era5-land_2018-01_t2m: the data store could not produce it (The job has failed: The job failed with: "
+        "MultiAdaptorNoDataError no data); completed files are kept, and the same command tries again"
     ) in told
     assert sorted(tree(command.out)) == ["download.json", *NAMES[1:]]
     store.failing.clear()
@@ -686,7 +686,7 @@ def test_a_store_that_is_crowded_is_waited_for(command: Command, store: Store, u
     command.run()
     assert tree(command.out) == undisturbed
     store.fault("submit", times=1000, status=400, title="rejected", detail=words)
-    assert f"takes no more requests for the moment (rejected: {words}): run the same command again later" in (
+    assert f"accepts no more requests at the moment (rejected: {words}): run the same command again later" in (
         command.refusal("--years", "2019-01")
     )
 
@@ -701,7 +701,7 @@ def test_a_job_or_file_that_the_store_has_forgotten_is_asked_for_again(
     assert tree(command.out) == undisturbed
     assert store.count("submit") == 6
     store.fault("file", times=1000, status=404)
-    assert "era5-land_2019-01_t2m: the store forgets it again and again" in command.refusal("--years", "2019-01")
+    assert "era5-land_2019-01_t2m: the data store repeatedly loses the job" in command.refusal("--years", "2019-01")
 
 
 @pytest.mark.parametrize(
@@ -717,34 +717,34 @@ def test_other_content_than_data_is_told_and_not_kept(command: Command, store: S
     store.stated_size = len(body)
     store.fault("file", times=1000, body=body)
     told = command.refusal()
-    assert f"era5-land_2018-01_t2m: the store sent {what} (and 2 more)" in told
+    assert f"era5-land_2018-01_t2m: the data store sent {what} (and 2 more)" in told
     assert sorted(tree(command.out)) == ["download.json"]
 
 
 def test_a_size_that_is_not_the_announced_one_is_told_and_the_file_not_kept(command: Command, store: Store) -> None:
     store.stated_size = 400_000
-    assert "the store says that it is 400000 bytes long, but sends 400096 of the last 400000" in command.refusal()
+    assert "the data store announced 400000 bytes, but sends 400096 of the last 400000" in command.refusal()
     assert sorted(tree(command.out)) == ["download.json"]
 
 
 def test_a_file_whose_length_nobody_says_is_bounded_by_the_announced_one(command: Command, store: Store) -> None:
     store.lengths = False
     store.stated_size = 300_000
-    assert "the store sends more than the 300000 bytes that it announced" in command.refusal()
+    assert "the data store sends more than the 300000 bytes that it announced" in command.refusal()
     assert sorted(tree(command.out)) == ["download.json"]
     store.stated_size = 500_000
-    assert "the store sends no more of this file (tried 10 times" in command.refusal("--variables", "t2m")
+    assert "the download was interrupted (10 tries" in command.refusal("--variables", "t2m")
     assert store.count("file") < 40
 
 
 def test_an_answer_without_end_is_given_up(command: Command, store: Store) -> None:
     store.fault("key", body=b" " * ((1 << 23) + 1))
-    assert "sends an answer without end" in command.refusal()
+    assert "sends a response without end" in command.refusal()
 
 
 def test_a_checksum_of_the_store_is_compared_where_it_is_one(command: Command, store: Store) -> None:
     store.stated_checksum = "1220" + "0" * 64
-    assert "has another checksum than the store states" in command.refusal("--variables", "t2m")
+    assert "its checksum differs from that of the data store" in command.refusal("--variables", "t2m")
     assert sorted(tree(command.out)) == ["download.json"]
     job = next(iter(store.jobs))
     store.stated_checksum = "1220" + hashlib.sha256(store.content_of(job)).hexdigest()
@@ -754,14 +754,14 @@ def test_a_checksum_of_the_store_is_compared_where_it_is_one(command: Command, s
 @pytest.mark.parametrize(
     ("place", "body", "what"),
     [
-        ("key", b"<html>hello</html>", "answers about the key in a way that soilcast does not understand"),
-        ("submit", b'{"links": []}', "answers about reanalysis-era5-land in a way"),
-        ("submit", b'{"links": [{"rel": "monitor", "href": "../../etc/passwd%00"}]}', "a number of a job that is no"),
-        ("job", b'{"links": [], "status": 7}', "answers about a job in a way"),
+        ("key", b"<html>hello</html>", "gives an unexpected response about the key"),
+        ("submit", b'{"links": []}', "gives an unexpected response about reanalysis-era5-land"),
+        ("submit", b'{"links": [{"rel": "monitor", "href": "../../etc/passwd%00"}]}', "an invalid job number"),
+        ("job", b'{"links": [], "status": 7}', "gives an unexpected response about a job"),
         ("results", b'{"asset": {"value": {"href": "x", "file:size": -1}}}', "(a size of '-1')"),
-        ("results", b'{"asset": {"value": {"href": "file:///etc/passwd", "file:size": 9}}}', "no https address"),
-        ("results", b"[]", "answers about a result in a way"),
-        ("collection", b'{"extent": 1}', "answers about reanalysis-era5-land in a way"),
+        ("results", b'{"asset": {"value": {"href": "file:///etc/passwd", "file:size": 9}}}', "is not https"),
+        ("results", b"[]", "gives an unexpected response about a result"),
+        ("collection", b'{"extent": 1}', "gives an unexpected response about reanalysis-era5-land"),
     ],
 )  # fmt: skip
 def test_answers_that_make_no_sense_are_told(
@@ -775,9 +775,9 @@ def test_the_key_is_not_shown_to_another_server_that_an_answer_points_to(command
     with serving() as other:
         elsewhere = {"links": [{"rel": "self", "href": f"{other.url}/retrieve/v1/jobs/job-0001"}]}
         store.fault("job", body=json.dumps(elsewhere).encode())
-        assert "points to another one" in command.refusal()
+        assert "redirects to" in command.refusal()
         store.fault("key", status=307, headers={"Location": f"{other.url}/profiles/v1/account/verification/pat"})
-        assert "must not see the key" in command.refusal()
+        assert "must not receive the key" in command.refusal()
         assert other.seen == []
 
 
@@ -790,8 +790,8 @@ def test_a_full_disk_is_told_and_what_has_come_is_kept(
     command: Command, store: Store, undisturbed: dict[str, str]
 ) -> None:
     told = command.refusal(room=200_000)
-    assert "no space left on the disk, or the file may not grow larger" in told
-    assert "what has come is kept; make room and run the same command again" in told
+    assert "no space left on the disk, or the file size limit is reached" in told
+    assert "the part received is kept; free some space and run the same command again" in told
     assert 0 < part_of(command).stat().st_size <= 200_000
     command.run()
     assert any("Range" in one.headers for one in store.seen)
@@ -802,7 +802,7 @@ def test_a_full_disk_is_told_and_what_has_come_is_kept(
 def test_a_full_disk_is_told_in_whatever_way_the_system_says_it(number: int) -> None:
     told = disk_fault(OSError(number, os.strerror(number)), Path("out/.x.part"))
     assert isinstance(told, SoilcastError)
-    assert f"out/.x.part: no space left on the disk, or the file may not grow larger ({os.strerror(number)})" in str(
+    assert f"out/.x.part: no space left on the disk, or the file size limit is reached ({os.strerror(number)})" in str(
         told
     )
 
@@ -810,10 +810,10 @@ def test_a_full_disk_is_told_in_whatever_way_the_system_says_it(number: int) -> 
 def test_a_folder_that_is_something_else_is_left_alone(command: Command, tmp_path: Path) -> None:
     command.out.mkdir()
     (command.out / "thesis.txt").write_text("mine")
-    assert "is a folder with other things, not one that download made: give another --out" in command.refusal()
+    assert "is a folder that soilcast download did not create: give another --out" in command.refusal()
     file = tmp_path / "file"
     file.write_text("mine")
-    assert f"{file} is no folder: give another --out" in command.refusal("--out", str(file))
+    assert f"{file} is not a folder: give another --out" in command.refusal("--out", str(file))
     cube = tmp_path / "cube"
     cube.mkdir()
     (cube / "zarr.json").write_text("{}")
@@ -824,12 +824,12 @@ def test_a_folder_that_is_something_else_is_left_alone(command: Command, tmp_pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "download.json is damaged, it is no JSON: remove it"),
-        (b"[" * 100_000, "download.json is damaged, it is no JSON: remove it"),
-        (b"[]", "is not soilcast's record of a download"),
+        (b"{", "download.json is damaged (not JSON): remove it"),
+        (b"[" * 100_000, "download.json is damaged (not JSON): remove it"),
+        (b"[]", "is not a download record of soilcast"),
         (b'{"soilcast_kind": "cube", "version": 1, "files": {}}', "soilcast_kind"),
         (b'{"soilcast_kind": "download", "version": 1, "files": {"../../x": {"collection": "a", "request": {}, '
-         b'"state": "split"}}}', "'../../x' is no name of a file that soilcast fetched"),
+         b'"state": "split"}}}', "'../../x' is not the name of a file that soilcast downloaded"),
         (b'{"soilcast_kind": "download", "version": 1, "files": {"x": {"collection": "a", "request": {}, '
          b'"state": "accepted", "job": "../x"}}}', "files.x.job"),
     ],
@@ -846,7 +846,7 @@ def test_two_at_once_in_one_folder_are_told_apart(command: Command, store: Store
     wait_until(lambda: store.count("job") > 2)
     second = Command(command.home / "second", store)
     second.home.mkdir()
-    assert "another soilcast downloads into it" in second.refusal("--out", str(command.out))
+    assert "another soilcast process downloads into it" in second.refusal("--out", str(command.out))
     process.kill()
     process.join(60)
 
@@ -888,16 +888,16 @@ def test_key_and_address_come_from_one_place(tmp_path: Path, monkeypatch: pytest
     (tmp_path / ".ecmwfdatastoresrc").unlink()
     assert find_access().url == CDS
     monkeypatch.setenv("ECMWF_DATASTORES_KEY", "line\nbreak")
-    with pytest.raises(SoilcastError, match="holds spaces or characters that no key has") as told:
+    with pytest.raises(SoilcastError, match="the key has invalid characters") as told:
         find_access()
     assert "break" not in str(told.value)
     monkeypatch.setenv("ECMWF_DATASTORES_KEY", "good")
     monkeypatch.setenv("ECMWF_DATASTORES_URL", "ftp://one.example")
-    with pytest.raises(SoilcastError, match="is no address of a store"):
+    with pytest.raises(SoilcastError, match="is not the address of a data store"):
         find_access()
     monkeypatch.delenv("ECMWF_DATASTORES_KEY")
     (tmp_path / ".cdsapirc").write_bytes(b"\xff\xfe:")
-    with pytest.raises(SoilcastError, match="cannot be read: it should hold two lines, url: and key:"):
+    with pytest.raises(SoilcastError, match="cannot be read: it must have two lines, url: and key:"):
         find_access()
 
 

@@ -236,7 +236,7 @@ def test_a_forecast_of_the_next_day_alone_is_exported_by_either_day(tmp_path: Pa
     assert by_issue.read_bytes() == by_day.read_bytes()
     assert rows_of(by_day)[0]["valid_date"] == "2020-02-29"
     out = tmp_path / "map.tif"
-    refused("name one with --issue or --day", source=tmp_path / "forecast.nc", out=out)
+    refused("choose one with --issue or --day", source=tmp_path / "forecast.nc", out=out)
 
 
 def test_values_that_do_not_fit_int8_stay_what_they_are(tmp_path: Path) -> None:
@@ -361,25 +361,28 @@ def refused(*texts: str, **options: Any) -> None:
 
 def test_what_is_not_there_is_named(forecast: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"source": forecast, "out": tmp_path / "map.tif"}
-    refused("no variable swvl7 of cells; there are: area, swvl1, swvl1_quantile", **given, variable="swvl7")
+    refused("no variable swvl7 by cell; it has: area, swvl1, swvl1_quantile", **given, variable="swvl7")
     refused("no variable lead of cells", **given, variable="lead")
     refused("no lead 4; there are: 1, 2, 3: name one of them with --lead", **given, lead=4)
     refused("no lead 9", **given, lead=[1, 9])
-    refused("has no leads: leave --lead out", **given, variable="swvl1_days_to_dry", lead=1)
+    refused("has no leads: remove --lead", **given, variable="swvl1_days_to_dry", lead=1)
     refused("no quantile 0.1; there are: 0.05, 0.5, 0.95: name one with --quantile", **given, quantile=0.1)
     refused("holds several quantiles; there are: 0.05, 0.5, 0.95", **given, variable="swvl1_quantile")
     refused("swvl1_percentile has no quantiles", **given, variable="swvl1_percentile", quantile=0.5)
     refused("no issue day 2021-01-01 among 2020-02-27 .. 2020-02-27", **given, issue="2021-01-01")
     refused("--issue 2020-02: is more than one day: write it as 2020-02-27", **given, issue="2020-02")
     refused("'soon' is not a period", **given, issue="soon")
-    refused("several leads are wanted, and so no one day: use --issue", **given, lead=[1, 2], day="2020-02-28")
+    refused("several leads are wanted, so --day is ambiguous: use --issue", **given, lead=[1, 2], day="2020-02-28")
     refused(
-        "the variable has no leads, and so no one day: use --issue", **given, variable="swvl1_days_to_dry", day="2020"
+        "the variable has no leads, so --day is ambiguous: use --issue",
+        **given,
+        variable="swvl1_days_to_dry",
+        day="2020",
     )
     refused("no day 2020-02-27 among 2020-02-28 .. 2020-02-28", **given, day="2020-02-27")
     refused("no day 2020-02-28 among 2020-02-29 .. 2020-02-29", **given, lead=2, day="2020-02-28")
     refused("--day 2020-02: is more than one day: write it as 2020-02-28", **given, day="2020-02")
-    refused("--issue and --day both name the day", **given, issue="2020-02-27", day="2020-02-28")
+    refused("--issue and --day exclude each other", **given, issue="2020-02-27", day="2020-02-28")
     refused("area has no days: leave --issue out", **given, variable="area", issue="2020-02-27")
 
 
@@ -388,11 +391,11 @@ def test_a_day_has_to_be_named_where_there_are_several(tmp_path: Path) -> None:
     save_cube(few(cells=3, days=10), tmp_path / "cube")
     out = tmp_path / "map.tif"
     refused(
-        "holds the days 2020-02-27 .. 2020-02-28 (2 days): name one with --issue",
+        "has the days 2020-02-27 .. 2020-02-28 (2 days): choose one with --issue",
         source=tmp_path / "forecast.nc",
         out=out,
     )
-    refused("(10 days): name one with --day", source=tmp_path / "cube", out=out)
+    refused("(10 days): choose one with --day", source=tmp_path / "cube", out=out)
     refused("this cube has no issue days: use --day", source=tmp_path / "cube", out=out, issue="2018-01-01")
     refused(
         "no day 2030-01-01 among 2018-01-01 .. 2018-01-10 (10 days)",
@@ -407,12 +410,12 @@ def test_a_day_has_to_be_named_where_there_are_several(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_refused(forecast: Path, tmp_path: Path) -> None:
     refused("map.jpg: is written as .tif, .tiff, .png, .csv", source=forecast, out=tmp_path / "map.jpg")
-    refused("there is no such forecast", source=tmp_path / "nowhere", out=tmp_path / "map.tif")
+    refused("no such forecast", source=tmp_path / "nowhere", out=tmp_path / "map.tif")
     write_dataset(
         xr.Dataset(attrs={"soilcast_kind": "scores", "soilcast_format": 2}), tmp_path / "scores.nc", netcdf=True
     )
     refused(
-        "scores.nc: is none of those that can be exported: give a forecast or cube",
+        "scores.nc: cannot be exported: give a forecast or cube",
         source=tmp_path / "scores.nc",
         out=tmp_path / "map.tif",
     )
@@ -423,7 +426,7 @@ def test_a_file_of_another_kind_is_refused(forecast: Path, tmp_path: Path) -> No
 def test_places_have_no_geotiff(tmp_path: Path) -> None:
     made_forecast(tmp_path / "forecast.nc", None)
     refused(
-        "map.tif: these cells are places without a grid: use --out",
+        "map.tif: the cells are points without a grid: use --out",
         "map.csv",
         source=tmp_path / "forecast.nc",
         out=tmp_path / "map.tif",
@@ -440,7 +443,7 @@ def test_places_have_no_geotiff(tmp_path: Path) -> None:
         (Grid(np.array([0.0, 1e-7, 60.0]), np.array([5.0, 6.0]), np.arange(6)), "not evenly spaced"),
         (
             Grid(np.array([0.0, 0.001, 80.0]), np.array([0.0, 0.001, 160.0]), np.arange(9)),
-            "80001 x 160001 pixels is too large to be one",
+            "80001 x 160001 pixels is too large for a GeoTIFF",
         ),
     ],
 )  # fmt: skip
@@ -464,7 +467,7 @@ def test_nothing_is_not_drawn(tmp_path: Path) -> None:
     many = (("cell", "time", "lead"), np.zeros((7, 1, 41), np.float32))
     made_forecast(tmp_path / "forecast.nc", nothing=nothing)
     refused(
-        "no value there: there is nothing to draw",
+        "has no value at this selection",
         source=tmp_path / "forecast.nc",
         out=tmp_path / "map.png",
         variable="nothing",
@@ -473,7 +476,7 @@ def test_nothing_is_not_drawn(tmp_path: Path) -> None:
     long = made[["area"]].assign(many=many).assign_coords(lead=np.arange(1, 42), time=made["time"])
     write_dataset(long, tmp_path / "long.nc", netcdf=True)
     refused(
-        "41 maps do not fit a page: name some leads with --lead",
+        "41 maps do not fit on a page: select leads with --lead",
         source=tmp_path / "long.nc",
         out=tmp_path / "map.png",
         variable="many",
@@ -503,7 +506,7 @@ def test_what_stands_there_is_replaced_only_if_told(forecast: Path, tmp_path: Pa
 def test_an_forecast_that_lacks_what_it_promises_is_refused(tmp_path: Path, damage: Any) -> None:
     write_dataset(damage(made_forecast(tmp_path / "whole.nc")), tmp_path / "damaged.nc", netcdf=True)
     refused(
-        "damaged.nc", "damaged, or made by other software", source=tmp_path / "damaged.nc", out=tmp_path / "map.tif"
+        "damaged.nc", "damaged, or not written by soilcast", source=tmp_path / "damaged.nc", out=tmp_path / "map.tif"
     )
 
 
@@ -540,6 +543,6 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:
     made_forecast(tmp_path / "forecast.nc", GLOBE)
     done = run(tmp_path / "forecast.nc", "--variable", "swvl1", "--out", tmp_path / "map.tif", limit="ulimit -f 1; ")
     assert done.returncode == 2, done.stderr
-    assert "map.tif grows larger than a file may be here" in done.stderr
+    assert "map.tif exceeds the maximum file size" in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["forecast.nc"]

@@ -296,7 +296,7 @@ def test_a_period_may_begin_on_the_first_day_of_the_cube(folder: Path, tmp_path:
 def test_a_global_run_forecasts_cells_that_it_has_not_seen(folder: Path, tmp_path: Path) -> None:
     save_cube(small_cube(6, DAYS, seed=9, grid=False), tmp_path / "other")
     assert np.isfinite(forecast(folder / "global", tmp_path / "other", tmp_path / "a")["swvl1"]).all()
-    with pytest.raises(SoilcastError, match=r"not among those of .*normalise\.scope=global"):
+    with pytest.raises(SoilcastError, match=r"not cells of the run.*normalise\.scope=global"):
         forecast(folder / "run", tmp_path / "other", tmp_path / "b")
 
 
@@ -307,13 +307,13 @@ def test_a_global_run_forecasts_cells_that_it_has_not_seen(folder: Path, tmp_pat
         ("several", ("swvl2",), {}, r"no soil moisture swvl2: set task\.lags"),
         ("run", (), {"period": "2031"}, "is outside the cube"),
         ("run", (), {"period": "2018-13"}, "is not a period"),
-        ("several", (), {"period": "2020-01-01:2020-01-02"}, "no room for 3 days ahead"),
+        ("several", (), {"period": "2020-01-01:2020-01-02"}, "shorter than 3 lead days"),
         ("several", (), {"leads": 5}, r"--lead 5: the run was trained for 3 day.*task\.lead_days=5"),
-        ("several", (), {"leads": 0}, "--lead 0: the first lead time is the next day: ask for 1 or more"),
-        ("several", (), {"leads": -1}, "--lead -1: the first lead time is the next day"),
+        ("several", (), {"leads": 0}, "--lead 0: lead times start at 1: give 1 or more"),
+        ("several", (), {"leads": -1}, "--lead -1: lead times start at 1"),
         ("run", (), {"leads": 2}, r"--lead 2: the run was trained for 1 day.*task\.lead_days=2"),
-        ("several", (), {"weather": "w.nc"}, "is the forecast of one day: say which by --from"),
-        ("run", (), {"weather": "w.nc"}, "is the forecast of one day: say which by --from"),
+        ("several", (), {"weather": "w.nc"}, "needs an issue day: give it with --from"),
+        ("run", (), {"weather": "w.nc"}, "needs an issue day: give it with --from"),
     ],
 )
 def test_what_cannot_be_forecast_is_named(
@@ -504,10 +504,10 @@ def test_an_unfinished_forecast_is_gone_on_with(
     assert calls == blocks[:2]
     with pytest.raises(SoilcastError, match="--resume"):
         forecast(folder / run, folder / "cube", tmp_path / name)
-    with pytest.raises(SoilcastError, match="is of precision float32, but now it is bfloat16"):
+    with pytest.raises(SoilcastError, match="has precision float32, this command bfloat16"):
         forecast(folder / run, folder / "cube", tmp_path / name, precision="bfloat16", resume=True)
     if run == "several":
-        with pytest.raises(SoilcastError, match=r"issue_days .*:2020-02-16, but now it is .*:2020-02-17"):
+        with pytest.raises(SoilcastError, match=r"issue_days .*:2020-02-16, this command .*:2020-02-17"):
             forecast(folder / run, folder / "cube", tmp_path / name, resume=True, leads=2)
     with monkeypatch.context() as patch:
         written = noting_writes(patch)
@@ -515,10 +515,10 @@ def test_an_unfinished_forecast_is_gone_on_with(
     assert written == blocks[2:]
     same(found, whole)
     same(forecast(folder / run, folder / "cube", tmp_path / name, resume=True), whole)
-    with pytest.raises(SoilcastError, match="is a forecast of weights_sha256"):
+    with pytest.raises(SoilcastError, match="has weights_sha256"):
         forecast(folder / "gru", folder / "cube", tmp_path / name, resume=True)
     if run == "several":
-        with pytest.raises(SoilcastError, match=r"is a forecast of issue_days .*:2020-02-16, not .*:2020-02-17"):
+        with pytest.raises(SoilcastError, match=r"has issue_days .*:2020-02-16, not .*:2020-02-17"):
             forecast(folder / run, folder / "cube", tmp_path / name, resume=True, leads=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["whole", name])
 

@@ -241,10 +241,10 @@ def test_another_forecast_of_the_weather_is_another_forecast(folder: Path, tmp_p
         forecast_weather(tmp_path / name, ISSUE, shift=shift)
     forecast(folder / "ahead", folder / "cube", tmp_path / "out", weather=tmp_path / "a.nc", **told)
     forecast(folder / "ahead", folder / "cube", tmp_path / "out", weather=tmp_path / "a.nc", **told)
-    with pytest.raises(SoilcastError, match="a forecast of weather_forecast"):
+    with pytest.raises(SoilcastError, match="has weather_forecast"):
         forecast(folder / "ahead", folder / "cube", tmp_path / "out", weather=tmp_path / "b.nc", **told)
     told |= {"units": {"t2m": "K"}, "weather": tmp_path / "a.nc"}
-    with pytest.raises(SoilcastError, match="a forecast of weather_forecast"):
+    with pytest.raises(SoilcastError, match="has weather_forecast"):
         forecast(folder / "ahead", folder / "cube", tmp_path / "out", **told)
 
 
@@ -252,7 +252,7 @@ def test_what_cannot_be_added_is_named(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "days"
     forecast(folder / "run", folder / "cube", out, issue=ISSUE)
     told = {"append": True, "issue": "2020-01-21"}
-    with pytest.raises(SoilcastError, match="its last issue day is 2020-01-20, and days are added behind it"):
+    with pytest.raises(SoilcastError, match="its last issue day is 2020-01-20, and only later days can be appended"):
         forecast(folder / "run", folder / "cube", out, issue=ISSUE, append=True)
     with pytest.raises(SoilcastError, match="lead_days is 3, but 2 of this forecast"):
         forecast(folder / "run", folder / "cube", out, leads=2, **told)
@@ -261,19 +261,19 @@ def test_what_cannot_be_added_is_named(folder: Path, tmp_path: Path) -> None:
     quick(folder / "cube", tmp_path / "global", "normalise.scope=global")
     forecast(tmp_path / "global", folder / "cube", tmp_path / "here", issue=ISSUE)
     save_cube(small_cube(4, DAYS, seed=5), tmp_path / "elsewhere")
-    with pytest.raises(SoilcastError, match="forecasts of other cells than those of the cube"):
+    with pytest.raises(SoilcastError, match="its cells are not those of the cube"):
         forecast(tmp_path / "global", tmp_path / "elsewhere", tmp_path / "here", **told)
     weather = forecast_weather(tmp_path / "weather.nc", "2020-01-21")
     forecast(folder / "ahead", folder / "cube", tmp_path / "knowing", issue=ISSUE, weather="observed")
     with pytest.raises(SoilcastError, match="weather is observed, but forecast of this forecast"):
         forecast(folder / "ahead", folder / "cube", tmp_path / "knowing", weather=weather, **told)
-    with pytest.raises(SoilcastError, match="say which by --from"):
+    with pytest.raises(SoilcastError, match="give it with --from"):
         forecast(folder / "run", folder / "cube", out, append=True)
     forecast(folder / "run", folder / "cube", tmp_path / "day.nc", issue=ISSUE)
-    with pytest.raises(SoilcastError, match="forecasts are added to a Zarr folder"):
+    with pytest.raises(SoilcastError, match="--append needs a Zarr folder"):
         forecast(folder / "run", folder / "cube", tmp_path / "day.nc", **told)
     forecast(folder / "run", folder / "cube", tmp_path / "period")
-    with pytest.raises(SoilcastError, match="forecasts of a whole period"):
+    with pytest.raises(SoilcastError, match="a forecast over a period"):
         forecast(folder / "run", folder / "cube", tmp_path / "period", append=True, issue="2020-02-17")
 
 
@@ -282,12 +282,12 @@ def test_what_cannot_be_added_is_named(folder: Path, tmp_path: Path) -> None:
     [
         ("run", {"issue": "2021-01-01"}, r"--from 2021-01-01 is outside the cube \(2018-01-01 .. 2020-02-19\).*update"),
         ("run", {"issue": "soon"}, "--from soon: write a day"),
-        ("run", {"issue": ISSUE, "weather": "w.nc"}, "trained without the weather ahead"),
+        ("run", {"issue": ISSUE, "weather": "w.nc"}, "trained without future weather"),
         ("run", {"issue": ISSUE, "leads": 4}, r"--lead 4: the run was trained for 3 day.*task\.lead_days=4"),
         ("paper", {"issue": ISSUE, "leads": 2}, r"--lead 2: the run was trained for 1 day.*task\.lead_days=2"),
-        ("paper", {"issue": ISSUE, "weather": "w.nc"}, r"trained without the weather ahead.*task\.known_future"),
-        ("paper", {"append": True}, "--append adds the forecast from one issue day: say which by --from"),
-        ("ahead", {"issue": ISSUE}, "the run knows tp, t2m of the days ahead: give the forecast as --weather"),
+        ("paper", {"issue": ISSUE, "weather": "w.nc"}, r"trained without future weather.*task\.known_future"),
+        ("paper", {"append": True}, "--append needs an issue day: give it with --from"),
+        ("ahead", {"issue": ISSUE}, "the run needs tp, t2m of the forecast days: give --weather"),
         ("ahead", {"issue": "2020-02-18", "weather": "observed"}, "it ends 2020-02-19, before the 3 days after"),
     ],
 )
@@ -331,7 +331,7 @@ def test_stale_soil_moisture_is_refused_left_out_or_replaced_as_the_config_says(
     assert np.isfinite(filled["swvl1"]).all()
     np.testing.assert_array_equal(filled["soil_moisture_age"][:, 0], [0, 2, 0, 0, 0, 0])
     quick(folder / "cube", tmp_path / "little", "task.fill_days=1")
-    with pytest.raises(SoilcastError, match=r"nor in the 1 day\(s\) before it"):
+    with pytest.raises(SoilcastError, match=r"nor in the 1 day\(s\) before \("):
         forecast(tmp_path / "little", tmp_path / "stale", tmp_path / "other", issue=ISSUE)
 
 

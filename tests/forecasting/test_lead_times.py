@@ -464,7 +464,7 @@ def test_the_command_evaluates_forecasts_and_shows_them(tmp_path, cube, forecast
     arguments = ["evaluate", *map(str, forecasts), "--cube", str(cube), "--out", str(tmp_path / "scores")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    for words in ("scores: a made cube", "swvl2, RMSE over that of persistence", "share of days within the 90 %"):
+    for words in ("scores: a made cube", "swvl2, RMSE relative to persistence", "share of days within the 90 %"):
         assert words in done.output
     assert "persistence    1.0000 1.0000 1.0000" in done.output
     assert soilcast.inspect(tmp_path / "scores") in done.output
@@ -487,7 +487,7 @@ def test_an_forecast_without_a_value_at_a_lead_is_named(tmp_path, cube, single):
         return forecast
 
     empty = altered(single, tmp_path / "empty.zarr", nothing)
-    words = ("empty.zarr: no cell-day is left to score: LSTM (2) has no value 2 d ahead where the observation",)
+    words = ("empty.zarr: no cell-day to score: LSTM (2) has no value 2 d ahead where the observation",)
     refused([single, empty], cube, tmp_path / "scores", *words)
 
 
@@ -496,7 +496,7 @@ def test_a_cube_without_observations_is_named(tmp_path):
     moisture[:, TEST] = np.nan
     save_cube(small_cube(cells=4, days=len(DAYS), start="2019-01-01", swvl1=moisture), tmp_path / "cube")
     made = made_forecast(tmp_path / "f.zarr", tmp_path / "cube")
-    refused([made], tmp_path / "cube", tmp_path / "scores", "cube: the cube holds no observation of swvl1", "f.zarr")
+    refused([made], tmp_path / "cube", tmp_path / "scores", "cube: the cube has no observation of swvl1", "f.zarr")
 
 
 def test_a_single_issue_day_is_too_few(tmp_path, cube):
@@ -513,7 +513,7 @@ def test_an_forecast_may_begin_with_the_first_day_of_the_test(tmp_path, cube):
 
 def test_a_latency_beyond_the_observations_leaves_nothing(tmp_path, cube):
     made = made_forecast(tmp_path / "f.zarr", cube, latency_days=len(DAYS))
-    refused([made], cube, tmp_path / "scores", "cube.zarr: no cell-day is left to score: persistence has no value 1 d")
+    refused([made], cube, tmp_path / "scores", "cube.zarr: no cell-day to score: persistence has no value 1 d")
 
 
 def test_what_weather_is_known_is_said_of_each_where_it_differs(tmp_path, cube, single, scores):
@@ -552,7 +552,7 @@ def test_files_that_change_under_way_are_told(cube, single):
         case = make_case(entries, opened, cube, choose_balance(entries, opened).readings)
     assert score_on_worker(case, slice(0, 8)).metrics["rmse"].shape == (4, 1, LEADS, 8)
     case.marks[single.absolute()] = "another"
-    with pytest.raises(SoilcastError, match=r"single.zarr: it is not the file that the evaluation began with"):
+    with pytest.raises(SoilcastError, match=r"single.zarr: it changed during the evaluation"):
         score_on_worker(case, slice(0, 8))
 
 

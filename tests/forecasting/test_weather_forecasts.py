@@ -347,14 +347,14 @@ def test_a_real_file_of_others_is_understood(shared: Path) -> None:
     a_day = [86.4 if name in ("tp", "sf", "pev") else 1.0 for name in names]  # kg m-2 s-1 -> m d-1
     found = opened(path, cities, names=names, issue=np.datetime64("1991-01-31")).values()
     np.testing.assert_allclose(found[0], wanted * a_day, rtol=1e-6)
-    with pytest.raises(SoilcastError, match="rlds, rls may all be str, by their standard_name"):
+    with pytest.raises(SoilcastError, match="rlds, rls all have the standard_name of str"):
         opened(path, cities, names=("str",))
 
 
 @pytest.mark.shared
 def test_a_real_hourly_file_is_refused(shared: Path) -> None:
     path = shared / "formats/era5_cds_new_netcdf/ERA5_Senegal_2024_03_01_04.nc"
-    with pytest.raises(SoilcastError, match=r"24 steps along valid_time are of one day, 2024-03-01, .* aggregate it"):
+    with pytest.raises(SoilcastError, match=r"24 steps along valid_time are on one day, 2024-03-01, .* aggregate"):
         opened(path, small_cube(5, 3, grid=False), names=("swvl1",))
 
 
@@ -433,27 +433,30 @@ def _short_bounds(data: xr.Dataset) -> xr.Dataset:
 FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "too few days": (
         lambda data: data.isel(time=slice(0, 8)),
-        r"has no weather of 2020-03-09, but that of 2020-03-01 .. 2020-03-08 \(8 days\): covers only 7 of the 10 "
-        "leads: use --lead 7 or a longer forecast",
+        r"lacks 2020-03-09 \(it has 2020-03-01 .. 2020-03-08 \(8 days\)\), so it covers 7 of 10 leads: "
+        "use --lead 7 or a longer forecast",
     ),
     "later days": (
         lambda data: data.isel(time=slice(2, None)),
-        r"has no weather of 2020-03-02, the day after the issue day, but that of 2020-03-03 .. 2020-03-11 \(9 days\): "
-        "give a forecast that was issued by 2020-03-01, or --from 2020-03-02",
+        r"lacks 2020-03-02, the day after the issue day \(it has 2020-03-03 .. 2020-03-11 \(9 days\)\): "
+        "give a forecast issued by 2020-03-01, or --from 2020-03-02",
     ),
     "past days": (
         lambda data: data.isel(time=slice(0, 1)),
-        "has no weather of 2020-03-02, the day after the issue day, but that of 2020-03-01 .* give a newer forecast",
+        r"lacks 2020-03-02, the day after the issue day \(it has 2020-03-01 .* give a newer forecast",
     ),
     "a gap": (lambda data: data.isel(time=[0, 1, 2, 5, 6, 7, 8, 9, 10]), "2 missing day.*2020-03-04, 2020-03-05"),
     "six-hourly": (
         _hourly,
-        "4 steps along time are of one day, 2020-03-01, but one value a day is expected: aggregate it to days .*"
+        "4 steps along time are on one day, 2020-03-01, but one value per day is expected: aggregate to daily values .*"
         "resample.* soilcast prepare",
     ),
-    "six-hourly by its bounds": (_short_bounds, "time_bnds says that values are of 6 hours, but values of a day"),
-    "no time": (lambda data: data.isel(time=0), "t2m has the dimensions .lat, lon., none of time: .*valid_time"),
-    "no dates": (lambda data: data.assign_coords(time=np.arange(11)), "the time axis holds no dates .*CF time units"),
+    "six-hourly by its bounds": (_short_bounds, "time_bnds spans 6 hours, but daily values"),
+    "no time": (lambda data: data.isel(time=0), "t2m has the dimensions .lat, lon., without time: .*valid_time"),
+    "no dates": (
+        lambda data: data.assign_coords(time=np.arange(11)),
+        "the time axis contains no dates .*CF time units",
+    ),
     "no coordinate of time": (lambda data: data.drop_vars("time"), "time has no coordinate values"),
     "many forecasts": (
         lambda data: xr.concat([STEPS["steps in hours"](data)] * 2, "time"),
@@ -461,20 +464,20 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "no reference time": (
         lambda data: STEPS["steps in hours"](data).drop_vars("time"),
-        "counted along step, but from when is not said: add the coordinate forecast_reference_time",
+        "step has no reference time: add the coordinate forecast_reference_time",
     ),
     "steps without a unit": (
         lambda data: _with_steps(data, "lead", np.arange(11), None, "time", "2020-03-01"),
-        "lead is counted in no unit, which is none of time: .*days or hours",
+        "lead has the unit none, not one of time: .*days or hours",
     ),
     "absurd steps": (
         lambda data: _with_steps(data, "lead", np.arange(11) * 1e300, "d", "time", "2020-03-01"),
-        r"lead holds no plausible steps \[d\]",
+        r"lead has implausible steps \[d\]",
     ),
     "not the cells": (
         lambda data: data.isel(lat=slice(0, 25)),
-        r"forecast.nc: 8 of 12 cells of .*cube are not covered \(such as that at lat 62, lon -20\); it has a grid of "
-        r"25 x 60 points, lat 30 .. 54, lon -30 .. 29: give a forecast that covers them",
+        r"forecast.nc: 8 of 12 cells of .*cube are not covered \(such as that at lat 62, lon -20\); it covers a grid "
+        r"of 25 x 60 points, lat 30 .. 54, lon -30 .. 29: give a forecast that covers all cells",
     ),
     "not the places": (
         lambda data: data.stack(place=("lat", "lon")).reset_index("place").isel(place=slice(0, 3)),
@@ -483,24 +486,24 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "an irregular grid": (lambda data: data.isel(lat=[0, 1, 2, 9]), "latitudes are not evenly spaced.*regrid it"),
     "a curvilinear grid": (
         lambda data: data.rename(lat="y", lon="x").assign(lat=(("y", "x"), np.ones((40, 60))), lon=("x", LON)),
-        "lat has the dimensions .*'y', 'x'.* a regular latitude-longitude grid, or both for each cell",
+        "lat has the dimensions .*'y', 'x'.* a regular latitude-longitude grid, or both of each cell",
     ),
     "no latitudes": (lambda data: data.rename(lat="row"), r"there is no latitude \(lat or latitude\)"),
     "words for latitudes": (
         lambda data: data.assign_coords(lat=[f"{lat} N" for lat in LAT]),
-        "lat holds no degrees",
+        "lat is not in degrees",
     ),
     "a variable is missing": (
         lambda data: data.rename(tp="rain"),
-        r"there is no tp \(lwe_precipitation_rate\), which the run needs; it holds rain, t2m: add it",
+        r"there is no tp \(lwe_precipitation_rate\), which the run needs; it has rain, t2m: add it",
     ),
     "two of a standard name": (
         lambda data: (
             _attribute("t2m", standard_name="air_temperature")(data).rename(t2m="a").assign(b=lambda data: data["a"])
         ),
-        "a, b may all be t2m, by their standard_name: rename the right one to t2m",
+        "a, b all have the standard_name of t2m: rename the right one to t2m",
     ),
-    "no unit": (_attribute("tp", units=None), "forecast.nc: tp: no unit is given for tp; .*--unit tp=UNIT"),
+    "no unit": (_attribute("tp", units=None), "forecast.nc: tp: no unit for tp; .*--unit tp=UNIT"),
     "an unknown unit": (_attribute("tp", units="flarg"), "unit 'flarg' of tp does not convert to m d-1"),
     "another unit": (_attribute("t2m", units="mm"), "unit 'mm' of t2m does not convert to K"),
     "accumulated": (_attribute("tp", GRIB_stepType="accum"), "tp is accumulated up to its time stamp .*differences"),
@@ -518,7 +521,7 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "no numbers": (
         lambda data: data.assign(t2m=data["t2m"].astype(str)),
-        "t2m holds no numbers",
+        "t2m is not numeric",
     ),
     "of soilcast, but no weather": (
         lambda data: data.assign_attrs(soilcast_kind="forecast"),
@@ -576,7 +579,7 @@ def test_missing_values_are_told_with_how_many_cells_and_from_when(
     where = f"lat {cube['lat'].values[3]:g}, lon {cube['lon'].values[3]:g}"
     message = (
         rf"forecast.nc: tp \(tp\) is missing in 2 of 12 cells \(such as that at {where}\), the first day is "
-        "2020-03-05: give a forecast that has values there"
+        "2020-03-05: give a forecast with values there"
     )
     if at_once:
         with pytest.raises(SoilcastError, match=message):
@@ -601,7 +604,7 @@ def test_missing_values_of_other_days_and_places_do_not_matter(tmp_path: Path, c
 
 def test_a_unit_of_what_is_not_read_is_refused(tmp_path: Path, cube: xr.Dataset) -> None:
     path = saved(gridded(), tmp_path / "forecast.nc")
-    with pytest.raises(SoilcastError, match=r"--unit t2n: no weather of this name .* did you mean t2m\?"):
+    with pytest.raises(SoilcastError, match=r"--unit t2n: no such variable .* did you mean t2m\?"):
         opened(path, cube, units={"t2n": "K"})
 
 
@@ -612,16 +615,16 @@ def test_humidity_aloft_is_no_humidity_near_the_ground(
     data = gridded().rename(tp="q").assign_coords(level=((), 850.0, {"units": "hPa"}))
     data["q"].attrs = {"units": "kg kg-1", "standard_name": "specific_humidity"}
     path = saved(aloft(data), tmp_path / "forecast.nc")
-    with pytest.raises(SoilcastError, match="q is of 850 hPa, but q is wanted near the ground"):
+    with pytest.raises(SoilcastError, match="q is at 850 hPa, but q near the surface is needed"):
         opened(path, cube, names=("q",))
     named = saved(aloft(data.rename(q="hus")), tmp_path / "named.nc")
-    with pytest.raises(SoilcastError, match=r"there is no q \(specific_humidity\), which the run needs; it holds hus"):
+    with pytest.raises(SoilcastError, match=r"there is no q \(specific_humidity\), which the run needs; it has hus"):
         opened(named, cube, names=("q",))
 
 
 def test_evaporation_that_does_not_say_its_direction_is_refused(tmp_path: Path, cube: xr.Dataset) -> None:
     path = saved(gridded().rename(tp="e"), tmp_path / "forecast.nc")
-    with pytest.raises(SoilcastError, match="e does not say which way it counts: set its attribute positive to up"):
+    with pytest.raises(SoilcastError, match="unknown sign convention of e: set its attribute positive to up"):
         opened(path, cube, names=("e",))
 
 
@@ -635,11 +638,11 @@ def test_a_model_calendar_is_refused(tmp_path: Path, cube: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no such file"),
+        (None, "no such file"),
         (b"", "the file is empty"),
-        (b"GRIB....", "this is grib, but a weather forecast is read from NetCDF or Zarr: convert it"),
+        (b"GRIB....", "this is grib, but weather forecasts are read from NetCDF or Zarr: convert it"),
         (b"PK\x03\x04...", "this is zip, but"),
-        (b"once upon a time", "this is no NetCDF file"),
+        (b"once upon a time", "not a NetCDF file"),
         (b"\x89HDF once upon a time", "cannot be read as NetCDF"),
     ],
 )
@@ -679,5 +682,5 @@ def test_a_damaged_cube_is_told(tmp_path: Path) -> None:
     whole = small_cube(9, 80, grid=False, start="2020-01-01")
     save_cube(whole, tmp_path / "later")
     shutil.rmtree(tmp_path / "later" / "lat")
-    with pytest.raises(SoilcastError, match=r"later: lat is missing or not as a cube has it"):
+    with pytest.raises(SoilcastError, match=r"later: lat is missing or not as in a cube"):
         opened(tmp_path / "later", whole)

@@ -516,7 +516,7 @@ def test_products_survive_the_disk_as_cf(cube: xr.Dataset, tmp_path: Path, suffi
 
 
 def test_a_cube_without_the_layer_is_told(cube: xr.Dataset) -> None:
-    with pytest.raises(SoilcastError, match=r"cube: no swvl2, in whose record .*: give a cube with it"):
+    with pytest.raises(SoilcastError, match=r"cube: no swvl2, which the percentiles .*: give a cube with it"):
         add_products(
             forecast_of(), cube.drop_vars("swvl2"), slice(0, CELLS), layers=["swvl1", "swvl2"], reference=slice(None)
         )

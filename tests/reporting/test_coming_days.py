@@ -49,7 +49,7 @@ def test_coming_days_have_maps_drought_and_fans(coming: Page) -> None:
         "Dry is at or below percentile 20 of the valid day.",
         "Percentile, departure and class are against the cell's own days of 2018 to 2019.",
         "not within 4 days",
-        "This page says what is forecast, not how well such forecasts have done",
+        "This page shows a forecast, not its skill",
     ):
         assert text in coming.text.replace("\N{NO-BREAK SPACE}", " ")
 
@@ -205,12 +205,12 @@ def fails(tmp_path: Path, one: xr.Dataset, message: str) -> None:
             r"forecast0: swvl9 .* is missing.*forecast again",
         ),
         (lambda forecast: forecast.assign_attrs(targets=" "), "attribute targets names no layer"),
-        (lambda forecast: forecast.isel(time=[]), "it has no issue day"),
+        (lambda forecast: forecast.isel(time=[]), "no issue day"),
         (lambda forecast: forecast.assign(swvl1=forecast["swvl1"] * np.nan), "no cell has a forecast from 2020-05-03"),
-        (lambda forecast: forecast.assign_coords(lead=[-1, 1]), "lead is not whole days.*forecast again"),
+        (lambda forecast: forecast.assign_coords(lead=[-1, 1]), "leads are not distinct whole days.*forecast again"),
         (lambda forecast: forecast.assign(swvl1_drought=forecast["area"]), "swvl1_drought .* is missing"),
         (lambda forecast: forecast.assign_attrs(config="[]"), "config is not a JSON object.*forecast again"),
-        (lambda forecast: forecast.assign(area=forecast["area"] * np.nan), "area is not a number.*forecast again"),
+        (lambda forecast: forecast.assign(area=forecast["area"] * np.nan), "cell area is missing.*forecast again"),
     ],
 )
 def test_forecasts_that_no_page_can_be_made_of(

@@ -23,7 +23,7 @@ def fails(tmp_path: Path, path: Path, message: str) -> None:
 
 
 def test_path_that_is_not_there(tmp_path: Path) -> None:
-    fails(tmp_path, tmp_path / "nowhere", "there is no such scores")
+    fails(tmp_path, tmp_path / "nowhere", "no such scores")
 
 
 def test_folder_without_scores(tmp_path: Path) -> None:
@@ -78,18 +78,21 @@ def test_no_scores_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda scores: scores.drop_sel(model="persistence"), "no score is shown without it: evaluate again"),
+        (lambda scores: scores.drop_sel(model="persistence"), "but reports always show it: evaluate again"),
         (lambda scores: scores.drop_vars("days"), r"days \('target', 'lead', 'cell'\) is missing"),
-        (lambda scores: scores.assign_coords(lead=scores["lead"] - 1), "lead is not whole days from 1 on, each once"),
-        (lambda scores: scores.assign_coords(lead=scores["lead"] + 0.5), "lead is not whole days"),
-        (lambda scores: scores.isel(target=[]), "it scores no target"),
-        (lambda scores: scores.assign(pick_cell=scores["pick_cell"] + 10**6), "pick_cell names cells that are not"),
+        (lambda scores: scores.assign_coords(lead=scores["lead"] - 1), "leads are not distinct whole days from 1"),
+        (lambda scores: scores.assign_coords(lead=scores["lead"] + 0.5), "leads are not distinct whole days"),
+        (lambda scores: scores.isel(target=[]), "no target"),
+        (
+            lambda scores: scores.assign(pick_cell=scores["pick_cell"] + 10**6),
+            "pick_cell names cells that do not exist",
+        ),
         (lambda scores: scores.assign(reliability=scores["rmse"]), "reliability .* is missing"),
         (lambda scores: scores.assign(difference=scores["rmse"]), "difference .* is missing"),
         (lambda scores: scores.assign(kge=scores["area"]), "kge .* is missing"),
         (lambda scores: scores.assign_attrs(configs="{"), "configs is not JSON"),
-        (lambda scores: scores.drop_vars("grid_lon"), "one axis of its grid is missing"),
-        (lambda scores: scores.assign(area=scores["area"] * np.inf), "area is not a number"),
+        (lambda scores: scores.drop_vars("grid_lon"), "an axis of its grid is missing"),
+        (lambda scores: scores.assign(area=scores["area"] * np.inf), "cell area is missing"),
     ],
 )
 def test_scores_that_no_page_can_be_made_of(
@@ -100,4 +103,4 @@ def test_scores_that_no_page_can_be_made_of(
 
 def test_leads_that_are_there_twice(tmp_path: Path) -> None:
     folder = save_scores(few().assign_coords(lead=[1, 1, 2]), tmp_path / "scores")
-    fails(tmp_path, folder, "lead is not whole days from 1 on, each once")
+    fails(tmp_path, folder, "leads are not distinct whole days from 1")

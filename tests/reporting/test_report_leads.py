@@ -236,7 +236,7 @@ def test_own_metric_of_unknown_attributes_is_drawn(tmp_path: Path) -> None:
 
 def test_tested_metric_that_is_none_is_refused(tmp_path: Path) -> None:
     tested = with_tests(few()).assign_coords(tested_metric=["rmse", "purple"])
-    with pytest.raises(SoilcastError, match="tested_metric names what is no metric: the file is damaged"):
+    with pytest.raises(SoilcastError, match="tested_metric names an unknown metric: the file is damaged"):
         report_page(tmp_path, tested)
 
 

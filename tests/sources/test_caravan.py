@@ -185,7 +185,7 @@ def test_days_that_repeat_or_are_missing_name_the_file(made: Path, rows: list[in
         ("date", "day", "no column date"),
         ("volumetric_soil_water_layer_1_mean", "sm", "no column volumetric_soil_water_layer_1_mean (swvl1)"),
         ("total_precipitation_sum", "rain", "no column total_precipitation_sum (tp)"),
-        ("10.0", "ten", "'ten', which is no number"),
+        ("10.0", "ten", "'ten', which is not a number"),
     ],
 )
 def test_a_faulty_table_is_named(made: Path, old: str, new: str, expected: str) -> None:

@@ -260,9 +260,9 @@ def test_three_hourly_values_make_days_of_utc_and_no_others(weather: HourlyWeath
     assert_days(cube, "tp", daily_truth(weather).values["tp"], weather, slice(None))
     means = np.stack([weather.instants["t2m"][24 * day : 24 * day + 24 : 3].mean(axis=0) for day in range(4)])
     assert_days(cube, "t2m", means, weather, slice(None))
-    with pytest.raises(SoilcastError, match=r"three\.nc: .* every 3 hours: local days need every hour"):
+    with pytest.raises(SoilcastError, match=r"three\.nc: .* every 3 hours: local days need hourly values"):
         era5land([tmp_path / "three.nc"], day="local")
-    with pytest.raises(SoilcastError, match=r"once a day: days of local time need all hours"):
+    with pytest.raises(SoilcastError, match=r"once a day: local days need hourly values"):
         era5land(write_daily_netcdf(weather, tmp_path, ["swvl1"]), day="local")
 
 
@@ -272,7 +272,7 @@ def test_preliminary_data_are_told(files: dict[str, list[Path]]) -> None:
 
 def test_de_accumulated_and_since_midnight_are_told_from_the_values(files: dict[str, list[Path]]) -> None:
     since, hourly = (era5land(files[name])["tp"].attrs["origin"] for name in ("hub.zarr", "arco.zarr"))
-    assert "accumulated since 00 UTC (it only grows within a day, and begins anew after 00 UTC)" in since
+    assert "accumulated since 00 UTC (it increases within a day and resets after 00 UTC)" in since
     assert "amounts of each step (within a day" in hourly
 
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_told_is_asked_for(weather: HourlyWeather, tmp_path: Path
         }
     )
     path = write_present_netcdf(dry, tmp_path / "dry.nc", ["swvl1", "tp"])
-    with pytest.raises(SoilcastError, match=r"dry\.nc: the values of tp do not tell .* --accumulation hourly"):
+    with pytest.raises(SoilcastError, match=r"dry\.nc: cannot infer whether tp is .* --accumulation hourly"):
         era5land(path)
     assert not era5land(path, accumulation="since-midnight")["tp"].to_numpy().any()
     beside = write_present_netcdf(dry, tmp_path / "beside.nc", ["swvl1", "tp", "strd"])
@@ -295,7 +295,7 @@ def test_what_cannot_be_told_is_asked_for(weather: HourlyWeather, tmp_path: Path
 def test_evaporation_that_counts_upward_is_refused_until_it_is_stated(weather: HourlyWeather, tmp_path: Path) -> None:
     whole = write_present_netcdf(weather, tmp_path / "whole.nc", ["swvl1", "e"])[0]
     turned = break_file(whole, tmp_path / "turned.nc", "e_upward")
-    with pytest.raises(SoilcastError, match=r"turned\.nc: e counts upward .* state it \(--turn e\)"):
+    with pytest.raises(SoilcastError, match=r"turned\.nc: e is positive upward.* flip its sign \(--turn e\)"):
         era5land([turned])
     np.testing.assert_array_equal(era5land([turned], turn=["e"])["e"], era5land([whole])["e"])
 
@@ -336,16 +336,16 @@ def test_other_grids_units_and_values_are_refused(weather: HourlyWeather, tmp_pa
         changed = opened.isel(valid_time=slice(-1, None)).load()
     changed["swvl1"] = changed["swvl1"] + 0.01
     changed.to_netcdf(tmp_path / "changed.nc", engine="h5netcdf")
-    with pytest.raises(SoilcastError, match=r"contradict each other: swvl1 has other values at 2020-03-03T00"):
+    with pytest.raises(SoilcastError, match=r"disagree: swvl1 has different values at 2020-03-03T00"):
         era5land([one, tmp_path / "changed.nc"])
-    with pytest.raises(SoilcastError, match=r"both hold swvl1 at 97 time\(s\).*leave one file out"):
+    with pytest.raises(SoilcastError, match=r"both hold swvl1 at 97 time\(s\).*remove one of the files"):
         era5land([one, write_present_netcdf(weather, tmp_path / "again.nc", ["swvl1"])[0]])
 
 
 def test_what_is_no_era5_is_named(tmp_path: Path, weather: HourlyWeather) -> None:
     nothing = xr.Dataset({"colour": (("time",), np.arange(3.0))})
     nothing.to_netcdf(tmp_path / "colours.nc", engine="h5netcdf")
-    with pytest.raises(SoilcastError, match=r"colours\.nc: no variable of ERA5-Land on a grid; there are: colour"):
+    with pytest.raises(SoilcastError, match=r"colours\.nc: no gridded variable of ERA5-Land, only colour"):
         era5land([tmp_path / "colours.nc"])
     with pytest.raises(SoilcastError, match=r"no swvl1 .* in 1 variable: add the files"):
         era5land(write_present_netcdf(weather, tmp_path / "air.nc", ["t2m"]))
@@ -362,7 +362,7 @@ def test_what_is_no_era5_is_named(tmp_path: Path, weather: HourlyWeather) -> Non
 
 @pytest.mark.shared
 def test_an_ensemble_and_levels_are_not_read_as_the_ground(shared: Path) -> None:
-    with pytest.raises(SoilcastError, match=r"no variable of ERA5-Land on a grid; there are: z \(.*free atmosphere"):
+    with pytest.raises(SoilcastError, match=r"no gridded variable of ERA5-Land, only z \(.*pressure or model levels"):
         era5land([shared / "formats" / "grib" / "era5-levels-members.grib"])
 
 

@@ -161,7 +161,7 @@ def test_a_file_without_the_variable_is_named_with_what_it_holds(tree: Tree) -> 
 
 
 def test_an_all_nan_target_is_refused(tree: Tree) -> None:
-    assert "swvl1 is all NaN" in refusal(tree(fields={"swvl1": everywhere(np.nan)}))
+    assert "swvl1 is NaN on every day" in refusal(tree(fields={"swvl1": everywhere(np.nan)}))
 
 
 def test_an_absent_resolution_names_those_that_are_there(tree: Tree) -> None:

@@ -248,9 +248,9 @@ def test_only_what_is_missing_is_read_again(
     with pytest.raises(KeyboardInterrupt):
         soilcast.prepare("landbench", [tree], out=out, resolution=4, tell=told.append)
     assert left(tmp_path) == ["cube.unfinished"]
-    assert told == [f"5 of 18 parts of {out} are written: go on with --resume"]
+    assert told == [f"5 of 18 parts of {out} are written: continue with --resume"]
     first = list(read)
-    with pytest.raises(SoilcastError, match=r"go on with --resume, or start anew with --overwrite") as caught:
+    with pytest.raises(SoilcastError, match=r"continue with --resume, or start over with --overwrite") as caught:
         soilcast.prepare("landbench", [tree], out=out, resolution=4)
     line(caught)
     assert read == first  # before anything was read
@@ -346,14 +346,14 @@ def test_a_stopped_command_says_what_stands_and_is_gone_on_with(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         progress = tmp_path / "cube.unfinished" / "cube.json"
         wait_until(lambda: progress.exists() and len(json.loads(progress.read_text())["done"]) == 5)
-        with pytest.raises(SoilcastError, match="another soilcast is at work on it") as caught:
+        with pytest.raises(SoilcastError, match="another soilcast process is writing it") as caught:
             soilcast.prepare("landbench", [tree], out=out, resolution=4, resume=True)
         line(caught)
         process.send_signal(told)
         said, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "soilcast: stopped\n"
-    assert said == f"5 of 18 parts of {out} are written: go on with --resume\n"
+    assert said == f"5 of 18 parts of {out} are written: continue with --resume\n"
     assert left(tmp_path) == ["cube.unfinished"]
     done = subprocess.run(
         [sys.executable, "-m", "soilcast", *words, "--resume"], capture_output=True, text=True, check=False
@@ -381,15 +381,15 @@ def begun(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refusal(folder: Path, **options: Any) -> str:
     with pytest.raises(SoilcastError) as caught:
         soilcast.prepare("landbench", [folder / "tree"], out=folder / "cube", resume=True, resolution=4, **options)
-    assert "start anew with --overwrite" in str(caught.value)
+    assert "start over with --overwrite" in str(caught.value)
     assert str(folder / "cube.unfinished") in str(caught.value)
     return line(caught)
 
 
 def test_unfinished_work_on_other_options_is_refused(begun: Path) -> None:
-    assert "is of days 2019-01-01 .. 2020-12-31 (731), but now it is 2019-01-01 .." in refusal(begun, years="2019")
-    assert "is of option years none, but now it is 2019:2020" in refusal(begun, years="2019:2020")
-    assert "is of option units none, but now it is {'tp': 'm d-1'}" in refusal(begun, units={"tp": "m d-1"})
+    assert "has days 2019-01-01 .. 2020-12-31 (731), this command 2019-01-01 .." in refusal(begun, years="2019")
+    assert "has option years none, this command 2019:2020" in refusal(begun, years="2019:2020")
+    assert "has option units none, this command {'tp': 'm d-1'}" in refusal(begun, units={"tp": "m d-1"})
 
 
 def test_unfinished_work_on_other_files_is_refused(begun: Path) -> None:
@@ -397,19 +397,19 @@ def test_unfinished_work_on_other_files_is_refused(begun: Path) -> None:
     os.utime(file, ns=(1, 1))
     message = refusal(begun)
     assert f"is of file {file} {file.stat().st_size} bytes of " in message
-    assert message.split("but now it is ")[1].startswith(f"{file.stat().st_size} bytes of 1 ns")
+    assert message.split("this command ")[1].startswith(f"{file.stat().st_size} bytes of 1 ns")
     rewrite(file, lambda opened: opened * 0.5)
     assert f"is of file {file}" in refusal(begun)
 
 
 def test_unfinished_work_on_other_cells_is_refused(begun: Path) -> None:
     small_tree(begun / "tree", [2019, 2020], land=np.array([[True, False], [True, True]]))
-    assert re.search(r"is of cells 4 \(\w+\), but now it is 3 \(\w+\)", refusal(begun))
+    assert re.search(r"has cells 4 \(\w+\), this command 3 \(\w+\)", refusal(begun))
 
 
 def test_unfinished_work_of_another_version_is_refused(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "versions", lambda: {"soilcast": "9.9"})
-    assert "but now it is 9.9" in refusal(begun)
+    assert "this command 9.9" in refusal(begun)
 
 
 def test_a_path_from_another_folder_is_the_same_path(
@@ -451,13 +451,13 @@ def test_a_finished_cube_is_left_as_it_is(tree: Path, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("cube.json", b"{", r"cube\.json: damaged: start anew"),
-        ("cube.json", b"[]", r"cube\.json: damaged: start anew"),
-        ("cube.json", b'{"done": [0]}', r"cube\.json: damaged: start anew"),
-        ("cube.json", b'{"identity": {}, "done": 1}', r"cube\.json: damaged: start anew"),
-        ("cube.json", b'{"identity": {}, "done": [[0]]}', r"cube\.json: damaged: start anew"),
-        ("cube.zarr/q/c/0/0", b"rotten", "q cannot be read .*damaged; start anew"),
-        ("cube.zarr/q/c/0/0", None, "q cannot be read .*damaged; start anew"),
+        ("cube.json", b"{", r"cube\.json: damaged: start over"),
+        ("cube.json", b"[]", r"cube\.json: damaged: start over"),
+        ("cube.json", b'{"done": [0]}', r"cube\.json: damaged: start over"),
+        ("cube.json", b'{"identity": {}, "done": 1}', r"cube\.json: damaged: start over"),
+        ("cube.json", b'{"identity": {}, "done": [[0]]}', r"cube\.json: damaged: start over"),
+        ("cube.zarr/q/c/0/0", b"rotten", "q cannot be read .*damaged; start over"),
+        ("cube.zarr/q/c/0/0", None, "q cannot be read .*damaged; start over"),
     ],
 )
 def test_damaged_unfinished_work_is_refused(begun: Path, file: str, content: bytes | None, told: str) -> None:
@@ -471,7 +471,7 @@ def test_damaged_unfinished_work_is_refused(begun: Path, file: str, content: byt
 def test_more_parts_than_a_cube_has_are_refused(begun: Path) -> None:
     path = begun / "cube.unfinished" / "cube.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"done": [99]}))
-    with pytest.raises(SoilcastError, match=r"cube\.json: damaged: start anew") as caught:
+    with pytest.raises(SoilcastError, match=r"cube\.json: damaged: start over") as caught:
         soilcast.prepare("landbench", [begun / "tree"], out=begun / "cube", resume=True, resolution=4)
     line(caught)
 
@@ -517,8 +517,8 @@ def test_a_full_disk_leaves_what_is_written(tmp_path: Path, name: str) -> None:
 
     said = save(tmp_path / name, 300_000)
     assert said == (
-        f"no space left on the disk of {tmp_path / name} (File too large): the parts that are written stand; free some "
-        "space and go on with --resume\n"
+        f"no space left on the disk of {tmp_path / name} (File too large): what is written is kept; free some space "
+        "and continue with --resume\n"
     )
     assert left(tmp_path) == [f"{name}.unfinished"]
     assert json.loads((tmp_path / f"{name}.unfinished" / "cube.json").read_text())["done"] == [0, 1]
@@ -545,7 +545,7 @@ def test_too_little_memory_is_named(tree: Path, tmp_path: Path, memory: int) -> 
     enough = (int(found[1]) + 50) * MIB  # what this process has come to hold meanwhile
     soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=enough, tell=told.append)
     budget = f"{enough // MIB:,}"
-    assert re.fullmatch(rf"\d+ days are read at a time, to keep within {budget} MiB of memory", told[0])
+    assert re.fullmatch(rf"reading \d+ days at a time, to stay within {budget} MiB of memory", told[0])
     assert re.fullmatch(r"peak memory [\d,]+ MiB", told[1])
 
 
@@ -620,7 +620,7 @@ def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
     memory = int(least[1]) + 40
     small, said, errors = command("a", "--memory", f"{memory}MiB")
     assert errors == ""
-    days = re.search(rf"^(\d+) days are read at a time, to keep within {memory:,} MiB of memory\n", said)
+    days = re.search(rf"^reading (\d+) days at a time, to stay within {memory:,} MiB of memory\n", said)
     assert days
     assert int(days[1]) < 365
     assert "peak memory " in said

@@ -155,8 +155,8 @@ def test_the_value_at_the_centre_is_given_only_where_it_is_asked_for(tmp_path: P
     np.testing.assert_array_equal(values["landcover"], [classes[0, 0], classes[39, 50], np.nan])
     assert origins["landcover"] == "cover.nc, nearest pixel (no value at 1 of 3 cells)"
     assert refusal(files, stations, nearest=["landcover"]) == (
-        f"{files['elevation']}: the cells are places without an area to average elevation over: "
-        "ask for its value at the place itself (--nearest elevation)"
+        f"{files['elevation']}: the cells are points, over which elevation cannot be averaged: "
+        "take the nearest value (--nearest elevation)"
     )
 
 
@@ -181,7 +181,7 @@ def test_a_band_is_named_by_number_or_description_and_alpha_is_none(tmp_path: Pa
         np.testing.assert_allclose(values["sand"], expected, rtol=1e-6)
         assert origins["sand"] == f"soil.tif::{named}, area mean"
     assert refusal({"sand": path}) == (
-        f"{path}: holds more than one band: 1 (clay), 2 (sand): name one of them ({path}::NUMBER)"
+        f"{path}: has more than one band: 1 (clay), 2 (sand): name one of them ({path}::NUMBER)"
     )
     assert refusal({"sand": f"{path}::silt"}) == (
         f"{path}: no band silt; there are: 1 (clay), 2 (sand): name one of them"
@@ -332,8 +332,8 @@ def test_texture_without_units_is_told_from_the_sum_of_the_fractions(tmp_path: P
     assert origins["silt"] == "silt.tif, area mean (unit told from the sum of the three fractions: g kg-1)"
     del files["silt"]
     assert refusal(files) == (
-        f"no unit is given for clay ({files['clay']}, one that converts to kg kg-1); sand ({files['sand']}, one that "
-        "converts to kg kg-1): add units to the files or state them: --unit clay=UNIT --unit sand=UNIT"
+        f"no unit for clay ({files['clay']}, one that converts to kg kg-1); sand ({files['sand']}, one that "
+        "converts to kg kg-1): add units to the files or specify them: --unit clay=UNIT --unit sand=UNIT"
     )
     assert set(read_statics(files, CELLS, units={"clay": "g/kg", "sand": "g kg-1"})[0]) == {"clay", "sand"}
 
@@ -341,7 +341,7 @@ def test_texture_without_units_is_told_from_the_sum_of_the_fractions(tmp_path: P
 def test_texture_that_makes_up_no_whole_is_asked_for(tmp_path: Path) -> None:
     files = {name: geotiff(tmp_path / f"{name}.tif", field(1, 9)) for name in ("clay", "sand", "silt")}
     message = refusal(files)
-    assert message.startswith("no unit is given for clay")
+    assert message.startswith("no unit for clay")
     assert message.endswith("--unit clay=UNIT --unit sand=UNIT --unit silt=UNIT")
 
 
@@ -352,7 +352,7 @@ def test_a_missing_unit_is_asked_for_and_an_unknown_one_refused(tmp_path: Path) 
     assert message.endswith("--unit elevation=UNIT --unit soil_water_capacity=UNIT")
     assert refusal({"slope": odd}) == (
         f"{odd}: unit 'degrees' of slope does not convert to 1: "
-        "correct the units attribute or state the unit (--unit slope=UNIT)"
+        "correct the units attribute or specify the unit (--unit slope=UNIT)"
     )
     assert "'furlong'" in refusal({"slope": odd}, units={"slope": "furlong"})
     assert "slope" in read_statics({"slope": odd}, CELLS, units={"slope": "percent"})[0]
@@ -360,9 +360,9 @@ def test_a_missing_unit_is_asked_for_and_an_unknown_one_refused(tmp_path: Path) 
 
 def test_names_that_are_no_statics_are_refused(tmp_path: Path) -> None:
     path = netcdf(tmp_path / "dem.nc", field(0, 9), unit="m")
-    assert refusal({"elevatoin": path}) == f"{path}: there is no map of 'elevatoin': did you mean elevation?"
+    assert refusal({"elevatoin": path}) == f"{path}: 'elevatoin' is not a static variable: did you mean elevation?"
     assert "valid are clay" in refusal({"t2m": path})
-    assert "no file is given for it: did you mean elevation?" in refusal({"elevation": path}, nearest=["elevatio"])
+    assert "no file was given for it: did you mean elevation?" in refusal({"elevation": path}, nearest=["elevatio"])
     assert {name for name, row in VARIABLES.items() if row.is_static} >= set(STATICS)
 
 
@@ -370,10 +370,10 @@ def test_the_variable_is_the_only_field_or_named(tmp_path: Path) -> None:
     other = {"mask": (("lat", "lon"), field(0, 1)), "series": (("time", "lat", "lon"), np.zeros((2, 40, 60)))}
     path = netcdf(tmp_path / "dem.nc", field(0, 900), unit="m", **other)
     assert refusal({"elevation": path}) == (
-        f"{path}: holds more than one variable: Band1, mask: name one of them ({path}::NAME)"
+        f"{path}: has more than one variable: Band1, mask: name one of them ({path}::NAME)"
     )
     assert refusal({"elevation": f"{path}::dem"}) == (
-        f"{path}: no variable dem of numbers; there are: Band1, crs, mask, series: name one of them"
+        f"{path}: no numeric variable dem; it has: Band1, crs, mask, series: name one of them"
     )
     assert "series has the dimensions (time, lat, lon)" in refusal({"elevation": f"{path}::series"})
     values, origins = read_statics({"elevation": f"{path}::Band1"}, CELLS)
@@ -381,7 +381,7 @@ def test_the_variable_is_the_only_field_or_named(tmp_path: Path) -> None:
     assert origins["elevation"] == "dem.nc::Band1, area mean"
     lists = tmp_path / "lists.nc"
     xr.Dataset({"soil": ("place", np.zeros(3))}).to_netcdf(lists, engine="h5netcdf")
-    assert "no variable lies on latitudes and longitudes alone; there are: soil" in refusal({"clay": lists})
+    assert "no variable has the dimensions latitude and longitude only; it has: soil" in refusal({"clay": lists})
 
 
 def damaged(path: Path) -> Path:
@@ -399,7 +399,7 @@ def broken_inside(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "dem.nc", "dem.nc: there is no such file"),
+        (lambda folder: folder / "dem.nc", "dem.nc: no such file"),
         (lambda folder: folder, "a NetCDF file is expected, but this is a folder"),
         (lambda folder: damaged(netcdf(folder / "dem.nc", field(0, 9))), "dem.nc: cannot be read as NetCDF"),
         (lambda folder: damaged(geotiff(folder / "dem.tif", field(0, 9))), "dem.tif: cannot be read as GeoTIFF"),
@@ -407,23 +407,23 @@ def broken_inside(path: Path) -> Path:
             lambda folder: broken_inside(geotiff(folder / "dem.tif", field(0, 9), compress="deflate")),
             "dem.tif: cannot be read as GeoTIFF (dem.tif, band 1: IReadBlock failed",
         ),
-        (lambda folder: Path(__file__), "this is no NetCDF file"),
+        (lambda folder: Path(__file__), "not a NetCDF file"),
         (
             lambda folder: geotiff(folder / "dem.tif", field(0, 9), crs=None),
-            "dem.tif: does not say where it lies (no CRS): add it (gdal_edit -a_srs EPSG:4326)",
+            "dem.tif: no coordinate reference system (CRS): add it (gdal_edit -a_srs EPSG:4326)",
         ),
         (
             lambda folder: geotiff(folder / "dem.tif", field(0, 9), transform=from_origin(4, 8, 0.1, 0.1)),
-            "dem.tif: lies at 4.05 .. 7.95 degrees north, 4.05 .. 9.95 east, away from the cells (44.5 .. 47.5 north, "
-            "4.5 .. 7.5 east): give a map of that region",
+            "dem.tif: covers 4.05 .. 7.95 degrees north, 4.05 .. 9.95 east, but not the cells (44.5 .. 47.5 north, "
+            "4.5 .. 7.5 east): give a map of their region",
         ),
         (
             lambda folder: netcdf(folder / "dem.nc", np.full((40, 60), np.nan)),
-            "dem.nc: has no value at any of the cells: give a map of that region",
+            "dem.nc: has no value in any cell: give a map of the region",
         ),
         (
             lambda folder: netcdf(folder / "dem.nc", field(0, 9), 5e6 + 1e4 * np.arange(40)),
-            "dem.nc: its latitudes run to 5.39e+06, beyond the poles: give degrees",
+            "dem.nc: its latitudes reach 5.39e+06, beyond the poles: give them in degrees",
         ),
         (
             lambda folder: netcdf(folder / "dem.nc", field(0, 9), np.sort(np.append(LAT[:-1], 60.0))),
@@ -449,7 +449,7 @@ def test_a_file_that_claims_to_be_larger_than_the_earth_is_refused(tmp_path: Pat
         bigtiff="yes",
     ):  # fmt: skip
         pass
-    assert "33554432 rows or columns are more than a map of the Earth has" in refusal({"landcover": path})
+    assert "33554432 rows or columns are too many for a map of the Earth" in refusal({"landcover": path})
 
 
 def test_a_file_in_one_enormous_block_is_refused(tmp_path: Path) -> None:
@@ -470,8 +470,8 @@ def test_a_map_of_classes_that_holds_something_else_is_refused(
 ) -> None:
     path = netcdf(tmp_path / "cover.nc", np.full((40, 60), wrong))
     assert refusal({"landcover": path}, nearest=near) == (
-        f"{path}: landcover holds {shown}, which is no class: whole numbers within 0 .. 255 are expected; "
-        "give a map of classes, and mark what has none as missing"
+        f"{path}: landcover holds {shown}, which is not a class: whole numbers within 0 .. 255 are expected; "
+        "give a map of classes, with missing values where there is none"
     )
 
 
@@ -508,7 +508,7 @@ def test_a_real_elevation_model_has_the_means_of_its_points(shared: Path, tmp_pa
 @pytest.mark.shared
 def test_a_real_land_cover_has_the_class_that_most_of_its_points_have(shared: Path) -> None:
     path = shared / "static" / "ESA-CCI-SOILMOISTURE-LAND_AND_RAINFOREST_MASK-fv05.2.nc"
-    assert "holds more than one variable: climate_class, gpi, high_vod, land, landcover_class" in refusal(
+    assert "has more than one variable: climate_class, gpi, high_vod, land, landcover_class" in refusal(
         {"landcover": path}
     )
     land = geography(0.5)

@@ -90,7 +90,7 @@ def test_periods_stay_as_written(value: str) -> None:
         ("train.epochs", "write key=value"),
         ("train.sampling=random", "train.sampling"),
         ("split.test=last year", "is not a period"),
-        ("task.dynamic=[t2m, rain]", "rain is no variable of a cube"),
+        ("task.dynamic=[t2m, rain]", "rain is not a variable of the cube"),
         ("task.dynamic=[t2m, t2m]", "named twice"),
         ("model=lsmt", "did you mean lstm?"),
         ("loss.weights=[0, 1]", "loss.weights"),
@@ -105,18 +105,18 @@ def test_periods_stay_as_written(value: str) -> None:
         ("task.layers=[swvl5]", "task.layers"),
         ("task.lags=[swvl1, swvl1]", "named twice"),
         ("task.dynamic=[tp, swvl1]", "swvl1 is soil moisture, which is an input by task.lags: name it there"),
-        ("task.quantiles=[0.9, 0.1]", "quantiles lie between 0 and 1, ascending"),
-        ("task.quantiles=[0.5, 0.5]", "quantiles lie between 0 and 1, ascending"),
-        ("task.quantiles=[0.5, 1]", "quantiles lie between 0 and 1, ascending"),
-        ("network.name=lstn", "network.name: there is no such network: did you mean lstm?"),
-        ("head.name=roll_out", "head.name: there is no such head: did you mean rollout?"),
-        ("loss.name=rms", "loss.name: there is no such loss: did you mean rmse?"),
+        ("task.quantiles=[0.9, 0.1]", "quantiles must be ascending and between 0 and 1"),
+        ("task.quantiles=[0.5, 0.5]", "quantiles must be ascending and between 0 and 1"),
+        ("task.quantiles=[0.5, 1]", "quantiles must be ascending and between 0 and 1"),
+        ("network.name=lstn", "network.name: no such network: did you mean lstm?"),
+        ("head.name=roll_out", "head.name: no such head: did you mean rollout?"),
+        ("loss.name=rms", "loss.name: no such loss: did you mean rmse?"),
         ("loss.balance=double", "loss.balance"),
         ("loss.space=persistent", "loss.space"),
-        ("task.latency={lag: 2}", "latency names lag, which is no input: did you mean lags?"),
-        ("task.latency={swvl3: 2}", "latency names swvl3, which is no input"),
-        ("task.latency=61", "latency of all is 61 days: it lies between 0 and 60"),
-        ("task.latency=-1", "latency of all is -1 days: it lies between 0 and 60"),
+        ("task.latency={lag: 2}", "latency names lag, which is not an input: did you mean lags?"),
+        ("task.latency={swvl3: 2}", "latency names swvl3, which is not an input"),
+        ("task.latency=61", "latency of all is 61 days: give 0 to 60"),
+        ("task.latency=-1", "latency of all is -1 days: give 0 to 60"),
         ("task.latency=true", "task.latency"),
     ],
 )
@@ -218,44 +218,53 @@ def test_what_is_not_set_can_be_set_back(key: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["loss.weights=[0.5,0.5]"], "gives l2 to a water balance, but loss.balance is none"),
-        (["loss.balance=single"], "loss.balance=single guides nothing while l2 of loss.weights is 0"),
-        (["head.predict=change"], "swvl1 is forecast from its own newest value, which is not among task.lags"),
-        (["head.name=rollout"], "swvl1 is forecast from its own newest value"),
-        ([*TWO, "task.layers=[swvl1,swvl2]", "head.predict=change"], "swvl2 is forecast from its own newest value"),
+        (["loss.weights=[0.5,0.5]"], "l2 of loss.weights is above 0, but loss.balance is none"),
+        (["loss.balance=single"], "loss.balance=single has no effect while l2 of loss.weights is 0"),
+        (
+            ["head.predict=change"],
+            "the forecast of swvl1 starts from its newest observation, but it is not in task.lags",
+        ),
+        (["head.name=rollout"], "the forecast of swvl1 starts from its newest observation"),
+        (
+            [*TWO, "task.layers=[swvl1,swvl2]", "head.predict=change"],
+            "the forecast of swvl2 starts from its newest observation",
+        ),
         (
             ["task.lead_days=2", "task.known_future=[tp]", "head.name=bucket", "head.predict=change"],
-            "swvl1 is forecast from its own newest value",
+            "the forecast of swvl1 starts from its newest observation",
         ),
         (
             ["task.layers=[swvl1,swvl2]", "task.lags=[swvl1,swvl2]", "task.latency={swvl1: 2}", "head.name=rollout"],
-            "head.name=rollout goes day by day from one newest day, but task.latency differs",
+            "head.name=rollout needs one task.latency for all task.layers",
         ),
-        ([*TWO, "loss.rain=1"], "need the rain ahead: name tp in task.known_future"),
-        ([*TWO, "head.name=bucket", "head.predict=change"], "need the rain ahead: name tp in task.known_future"),
-        ([*TWO, "head.name=rollout", "head.lead1_only=true"], "head.name=rollout has one linear layer for all days"),
+        ([*TWO, "loss.rain=1"], "need precipitation of the forecast days: add tp to task.known_future"),
+        (
+            [*TWO, "head.name=bucket", "head.predict=change"],
+            "need precipitation of the forecast days: add tp to task.known_future",
+        ),
+        ([*TWO, "head.name=rollout", "head.lead1_only=true"], "head.name=rollout has one linear layer for all leads"),
         (
             [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "loss.rain=1"],
-            "head.name=bucket cannot fall with more rain",
+            "head.name=bucket is monotone in rain already",
         ),
         (
             [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "loss.name=cmal"],
-            "cmal would move its water",
+            "does not work with loss.name=cmal",
         ),
         ([*TWO, "task.known_future=[tp]", "head.name=bucket"], "set head.predict=change"),
         (
             [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "network.mc_dropout=5"],
-            "nothing of the store of head.name=bucket is: leave mc_dropout out",
+            "head.name=bucket has no dropout to sample from: remove network.mc_dropout",
         ),
         (["loss.name=quantiles"], "loss.name=quantiles needs task.quantiles"),
-        (["network.masked_lags=0.1"], "network.masked_lags masks task.lags, of which there are none"),
-        (["network.mc_dropout=5", "network.dropout=0"], "network.mc_dropout draws with network.dropout, which is 0"),
+        (["network.masked_lags=0.1"], "network.masked_lags masks task.lags, which is empty"),
+        (["network.mc_dropout=5", "network.dropout=0"], "network.mc_dropout samples with network.dropout, which is 0"),
         (["task.known_future=[pev]"], "known_future names pev, which is not among task.dynamic"),
         (["task.dynamic=[t2m]", "task.known_future=[tp]"], "known_future names tp, which is not among task.dynamic"),
         (["task.known_future=[tp]", "task.latency=2"], "known_future names tp, whose latency is 2"),
         (["task.known_future=[tp]", "task.latency={tp: 1}"], "known_future names tp, whose latency is 1"),
-        ([*TWO, "task.latency={lags: 7}"], "a latency of 7 days leaves none of the 7 days of task.window"),
-        (["task.latency={dynamic: 9}"], "a latency of 9 days leaves none of the 7 days of task.window in which t2m"),
+        ([*TWO, "task.latency={lags: 7}"], "a latency of 7 days is not shorter than task.window of 7 days"),
+        (["task.latency={dynamic: 9}"], "a latency of 9 days is not shorter than task.window of 7 days, so t2m"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(settings: list[str], message: str) -> None:
@@ -326,7 +335,7 @@ def test_a_key_of_a_former_version_is_refused_by_its_new_name(key: str, tmp_path
     section, name = key.split(".")
     file = tmp_path / "former.yaml"
     file.write_text(yaml.safe_dump({"train": {"epochs": 5}, section: {name: value}}))
-    told = f"{key} is called {FORMER_KEYS[key]} now"
+    told = f"{key} was renamed to {FORMER_KEYS[key]}"
     with pytest.raises(SoilcastError) as by_file:
         load_config(file)
     with pytest.raises(SoilcastError) as by_setting:
@@ -354,9 +363,7 @@ def test_what_is_registered_is_known_to_the_config(monkeypatch: pytest.MonkeyPat
 def test_leads_of_a_loss_that_weighs_none_are_weighed_by_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LOSSES, "mine", lambda quantiles: lambda prediction, targets: prediction.level.mean())
     settings = ["loss.name=mine", "task.lead_days=3"]
-    with pytest.raises(
-        SoilcastError, match=r"loss\.lead_decay weighs the leads of a mean score, which loss\.name=mine"
-    ):
+    with pytest.raises(SoilcastError, match=r"loss\.lead_decay does not apply to loss\.name=mine"):
         load_config(settings=[*settings, "loss.lead_decay=1"])
     assert load_config(settings=settings).loss.name == "mine"
 

@@ -155,8 +155,8 @@ def test_a_killed_process_ends_the_other_and_resume_goes_on(cube: Path, tmp_path
     assert ends(processes[killed]) == -signal.SIGKILL
     assert ends(processes[1 - killed]) == 2
     assert (tmp_path / f"{1 - killed}.txt").read_text() == (
-        f"soilcast: process {1 - killed} of 2 that train together lost another one, which was killed or failed: see "
-        "what it printed, and start all again with --resume\n"
+        f"soilcast: process {1 - killed} of 2 lost another process, which was killed or failed: see "
+        "its output, and restart all with --resume\n"
     )
     finish_together(job)
     finish_together(expected)
@@ -175,7 +175,7 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(cube: Path, tmp_
     assert [ends(process) for process in resume_together(job, tmp_path)] == [2, 2]
     for rank in range(2):
         told = (tmp_path / f"{rank}.txt").read_text()
-        assert "is of processes 1, but this training is of 2: go on with the former" in told
+        assert "is of processes 1, but this training of 2: resume with the same inputs" in told
         assert told.count("\n") == 1
 
 
@@ -193,5 +193,5 @@ def test_two_processes_into_a_run_that_exists_are_refused(cube: Path, tmp_path: 
 def test_processes_that_do_not_find_each_other_say_so(cube: Path, tmp_path: Path) -> None:
     stderr = tmp_path / "stderr.txt"
     assert ends(fork_command(Job(cube, tmp_path / "run", QUICK), stderr=stderr, environment={"WORLD_SIZE": "2"})) == 2
-    assert "soilcast: WORLD_SIZE is 2, but the processes do not find each other" in stderr.read_text()
+    assert "soilcast: WORLD_SIZE is 2, but the processes cannot connect" in stderr.read_text()
     assert stderr.read_text().count("\n") == 1

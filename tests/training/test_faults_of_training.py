@@ -78,7 +78,7 @@ def test_a_batch_that_diverges_is_named_and_the_best_weights_are_kept(
     assert run.log[1]["validation_loss"] == pytest.approx(expected.log[1]["validation_loss"], rel=1e-3)
     assert all(torch.isfinite(value).all() for network in run.networks for value in network.state_dict().values())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "run"]
-    with pytest.raises(SoilcastError, match=r"unfinished run \(diverged in epoch 4\), and there is no checkpoint"):
+    with pytest.raises(SoilcastError, match=r"unfinished run \(diverged in epoch 4\) without a checkpoint"):
         train(cube, tmp_path / "run", chosen, resume=True)
 
 
@@ -169,7 +169,7 @@ def test_on_a_full_disk_the_last_checkpoint_stands(cube: Path, tmp_path: Path, d
     with full(disk, room), pytest.raises(SoilcastError) as caught:
         train(cube, out, chosen, resume=True)
     assert str(caught.value).startswith(f"no space left on the disk of {out} (")
-    assert str(caught.value).endswith("): the last checkpoint stands; free some space and go on with --resume")
+    assert str(caught.value).endswith("): the last checkpoint is kept; free some space and continue with --resume")
     assert checkpoint.read_bytes() == kept
     assert not [*disk.glob("**/*partial*")]
     train(cube, out, chosen, resume=True)
@@ -193,7 +193,7 @@ def test_a_disk_that_is_full_before_the_first_checkpoint_is_told_of(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(SoilcastError, match=r"no space left .* there is no checkpoint yet; free some space and go on"):
+    with pytest.raises(SoilcastError, match=r"no space left .* no checkpoint yet; free some space and continue"):
         train(cube, tmp_path / "run", config())
     assert list(tmp_path.iterdir()) == []
 
@@ -223,7 +223,7 @@ def test_a_cube_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     kept = (tmp_path / "run.unfinished" / CHECKPOINT).read_bytes()
     save_cube(small_cube(cells=10, days=800, seed=1), cube, overwrite=True)
     with pytest.raises(
-        SoilcastError, match=r"is of cube .*, but this training is of .*: go on with the former, or start"
+        SoilcastError, match=r"is of cube .*, but this training of .*: resume with the same inputs, or start"
     ):
         train(cube, out, config(), resume=True)
     assert (tmp_path / "run.unfinished" / CHECKPOINT).read_bytes() == kept
@@ -266,9 +266,7 @@ def test_two_runs_into_one_folder_are_refused(cube: Path, tmp_path: Path, finish
     wait_until(lambda: (job.place / CHECKPOINT).exists() or not first.is_alive())
     ways = [{"resume": True}, {"overwrite": True}] + ([] if finished else [{}])
     for way in ways:
-        with pytest.raises(
-            SoilcastError, match="run: another soilcast is at work on it: wait until that has ended, or"
-        ):
+        with pytest.raises(SoilcastError, match="run: another soilcast process is writing it: wait for it to end, or"):
             train(cube, job.out, config(), **way)
     logged = job.epochs_logged()
     wait_until(lambda: job.epochs_logged() > logged or not first.is_alive())
@@ -286,7 +284,9 @@ def test_a_folder_of_someone_else_s_where_a_run_is_to_be_made_is_left_alone(
 ) -> None:
     (tmp_path / "run.unfinished").mkdir()
     (tmp_path / "run.unfinished" / "thesis.txt").write_text("mine")
-    with pytest.raises(SoilcastError, match=r"run\.unfinished is needed .*, but is not soilcast's: give another --out"):
+    with pytest.raises(
+        SoilcastError, match=r"run\.unfinished is needed .*, but was not written by soilcast: give another --out"
+    ):
         train(cube, tmp_path / "run", config(), **way)
     assert (tmp_path / "run.unfinished" / "thesis.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["run.unfinished"]

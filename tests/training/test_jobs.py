@@ -92,7 +92,7 @@ def test_what_exists_is_refused_run_by_run(cube: Path, side_by_side: Path) -> No
 
 def test_memory_is_for_all_processes_together(cube: Path, tmp_path: Path) -> None:
     runs = {tmp_path / model: quick(model) for model in MODELS}
-    with pytest.raises(SoilcastError, match=r"too little.*or take fewer --jobs, which share it"):
+    with pytest.raises(SoilcastError, match=r"too little.*or use fewer --jobs, which share it"):
         train_runs(cube, runs, jobs=3, memory=2**30)
     with pytest.raises(SoilcastError, match=r"too little.*split\.development$"):
         train_runs(cube, runs, jobs=1, memory=2**20)
@@ -131,7 +131,7 @@ def test_more_is_done_with_each_run(cube: Path, tmp_path: Path) -> None:
 
 def test_torchrun_is_for_one_run(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SoilcastError, match="torchrun is for one run"):
+    with pytest.raises(SoilcastError, match="torchrun trains one run"):
         train_runs(cube, {tmp_path / "a": quick("lstm"), tmp_path / "b": quick("lstm")})
 
 

@@ -170,7 +170,7 @@ def test_damaged_files_of_samples_are_refused_or_made_anew(cube: Path, tmp_path:
         train(cube, tmp_path / "run", chosen, samples=tmp_path / "samples")
         assert bits(tmp_path / "run") == bits(tmp_path / "expected")
         return
-    with pytest.raises(SoilcastError, match=r"samples.*: damaged \(.*\): remove it and start again"):
+    with pytest.raises(SoilcastError, match=r"samples.*: damaged \(.*\): remove it and run the command again"):
         train(cube, tmp_path / "run", chosen, samples=tmp_path / "samples")
     assert not (tmp_path / "run").exists()
 

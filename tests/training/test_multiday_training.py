@@ -106,16 +106,16 @@ def test_a_training_begins_with_another_run(folder: Path, tmp_path: Path) -> Non
         take_weights(build_networks(load_config(settings=[*QUICK, "network.hidden_size=5"])), globe)
     with pytest.raises(SoilcastError, match=r"task\.layers is"):
         quick(tmp_path / "region", tmp_path / "no", *settings, "task.layers=[swvl2]", init=tmp_path / "globe")
-    with pytest.raises(SoilcastError, match=r"it was trained on 2018-01-01 to 2019-12-31, days that are in the test"):
+    with pytest.raises(SoilcastError, match=r"it was trained on 2018-01-01 to 2019-12-31, which overlaps the test"):
         quick(
             tmp_path / "region", tmp_path / "no", *settings, "split.test=2019-12-01:2020-01-30", init=tmp_path / "globe"
         )
-    with pytest.raises(SoilcastError, match=r"train\.freeze keeps weights of a run"):
+    with pytest.raises(SoilcastError, match=r"train\.freeze is for fine-tuning"):
         quick(tmp_path / "region", tmp_path / "no", "train.freeze=[head]")
 
 
 def test_a_period_that_is_too_short_is_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SoilcastError, match=r"the validation period of 2 day\(s\) has no room for task.lead_days 3"):
+    with pytest.raises(SoilcastError, match=r"the validation period of 2 day\(s\) is shorter than task.lead_days 3"):
         quick(folder / "cube", tmp_path / "run", "split.development=2019-12-24:2019-12-31")
 
 
@@ -133,5 +133,5 @@ def test_a_damaged_calibration_is_named(folder: Path, tmp_path: Path) -> None:
     save_file(tensors, file)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"weights_sha256": sha256_of(file)}))
-    with pytest.raises(SoilcastError, match="do not belong to the network"):
+    with pytest.raises(SoilcastError, match="do not fit the network"):
         open_run(tmp_path / "run")

@@ -81,7 +81,7 @@ def test_a_network_and_a_loss_of_ones_own_are_trained_opened_and_forecast(
             assert np.isfinite(made[layer]).all()
             assert (np.diff(made[f"{layer}_quantile"], axis=-1) >= 0).all()
     # Where it is not registered, the run is not taken for another.
-    with pytest.raises(SoilcastError, match="phys-gru: there is no such model: did you mean phys-lstm"):
+    with pytest.raises(SoilcastError, match="phys-gru: no such model: did you mean phys-lstm"):
         open_run(tmp_path / "run")
 
 
@@ -138,5 +138,5 @@ def test_what_is_not_registered_is_refused_by_the_nearest_that_is(monkeypatch: p
         ("head.name=buckets", "bucket"),
         ("loss.name=quantile", "quantiles"),
     ):
-        with pytest.raises(SoilcastError, match=f"there is no such .*: did you mean {nearest}"):
+        with pytest.raises(SoilcastError, match=f"no such .*: did you mean {nearest}"):
             load_config(settings=[setting])

@@ -223,7 +223,9 @@ def test_an_unfinished_training_is_gone_on_with_or_started_anew_as_is_asked(cube
     with pytest.raises(SoilcastError, match="run exists already"):
         train(cube, out, config())
     shutil.rmtree(out)
-    with pytest.raises(SoilcastError, match=r"unfinished work on .*: go on with --resume, or start anew with --overwr"):
+    with pytest.raises(
+        SoilcastError, match=r"unfinished run for .*: continue with --resume, or start over with --overwr"
+    ):
         train(cube, out, config())
     shutil.copytree(out.with_name("run.unfinished"), out.with_name("other.unfinished"))
     train(cube, out, config(), resume=True)
@@ -245,18 +247,18 @@ def test_a_finished_run_is_left_as_it_is(cube: Path, out: Path, monkeypatch: pyt
 
 def test_an_interrupted_run_without_its_checkpoint_is_not_taken_for_finished(cube: Path, out: Path) -> None:
     shutil.rmtree(out.with_name("run.unfinished"))
-    with pytest.raises(SoilcastError, match=r"unfinished run \(interrupted\), and there is no checkpoint.*--overwrite"):
+    with pytest.raises(SoilcastError, match=r"unfinished run \(interrupted\) without a checkpoint.*--overwrite"):
         train(cube, out, config(), resume=True)
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        (("train.learning_rate=0.01",), "train.learning_rate 0.001, but this training is of 0.01"),
-        (("train.epochs=7",), "train.epochs 6, but this training is of 7"),
-        (("loss.weights=[0.2,0.8]",), "loss.weights [0.1, 0.9], but this training is of [0.2, 0.8]"),
-        (("train.threads=2",), "threads 1, but this training is of 2"),
-        (("model=phy-lstm",), 'label "PHYs-LSTM", but this training is of "PHY-LSTM"'),
+        (("train.learning_rate=0.01",), "train.learning_rate 0.001, but this training of 0.01"),
+        (("train.epochs=7",), "train.epochs 6, but this training of 7"),
+        (("loss.weights=[0.2,0.8]",), "loss.weights [0.1, 0.9], but this training of [0.2, 0.8]"),
+        (("train.threads=2",), "threads 1, but this training of 2"),
+        (("model=phy-lstm",), 'label "PHYs-LSTM", but this training of "PHY-LSTM"'),
     ],
 )
 def test_a_checkpoint_of_another_config_is_refused(cube: Path, out: Path, changes: tuple[str, ...], named: str) -> None:
@@ -264,7 +266,7 @@ def test_a_checkpoint_of_another_config_is_refused(cube: Path, out: Path, change
     kept = (out.with_name("run.unfinished") / CHECKPOINT).read_bytes()
     with pytest.raises(SoilcastError) as caught:
         train(cube, out, chosen, resume=True)
-    assert f"is of {named}: go on with the former, or start anew with --overwrite" in str(caught.value)
+    assert f"is of {named}: resume with the same inputs, or start over with --overwrite" in str(caught.value)
     assert (out.with_name("run.unfinished") / CHECKPOINT).read_bytes() == kept
 
 
@@ -280,7 +282,7 @@ def test_a_checkpoint_of_another_version_is_refused(
     cube: Path, out: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["soilcast.training.train"], "versions", lambda: versions() | {package: "99.0"})
-    with pytest.raises(SoilcastError, match=rf'is of version of {package} ".*", but this training is of "99\.0"'):
+    with pytest.raises(SoilcastError, match=rf'is of version of {package} ".*", but this training of "99\.0"'):
         train(cube, out, config(), resume=True)
 
 
@@ -297,7 +299,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_refused(folder: Path, content: bytes) -> None:
     (folder / CHECKPOINT).write_bytes(content)
-    with pytest.raises(SoilcastError, match=r"^[^\n]*cannot be gone on from \(.*\): start anew with --overwrite$"):
+    with pytest.raises(SoilcastError, match=r"^[^\n]*cannot be resumed \(.*\): start over with --overwrite$"):
         Checkpoints(folder, IDENTITY).read()
 
 
@@ -329,7 +331,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_cube_is_refused_and_named(cube: Path, out: Path, tmp_path: Path) -> None:
     save_cube(small_cube(cells=10, days=800, seed=1), tmp_path / "other")
-    with pytest.raises(SoilcastError, match=r"is of cube [0-9a-f]{12}\.\.\., but this training is of [0-9a-f]{12}\."):
+    with pytest.raises(SoilcastError, match=r"is of cube [0-9a-f]{12}\.\.\., but this training of [0-9a-f]{12}\."):
         train(tmp_path / "other", out, config(), resume=True)
 
 

@@ -46,7 +46,7 @@ def test_parts_follow_each_other_without_overlap(count: int, share: float) -> No
     [
         (SplitConfig(test="2021"), "split.test 2021 is outside the cube (2018-01-01 .. 2020-12-31)"),
         (SplitConfig(development="2017:2018"), "split.development 2017:2018 is outside the cube"),
-        (SplitConfig(test="2019", development="2018:2019"), "the test must come last"),
+        (SplitConfig(test="2019", development="2018:2019"), "the test period must come last"),
         (SplitConfig(test="2018"), "only 0 day(s) for training"),
     ],
 )

@@ -363,8 +363,8 @@ def test_a_run_of_a_former_version_is_refused_by_the_version_that_wrote_it(good_
         with pytest.raises(SoilcastError) as caught:
             open_run(run)
         assert str(caught.value) == (
-            f"{run}: a run of {writer} (format 2), which this soilcast (format {RUN_FORMAT}) does not read: train it "
-            "again"
+            f"{run}: a run of {writer} (format 2), but this version of soilcast reads format "
+            f"{RUN_FORMAT}: train it again"
         )
 
 
@@ -377,7 +377,7 @@ def test_an_existing_run_is_not_overwritten_unless_asked(cube: Path, good_run: P
 
 
 def test_windows_longer_than_the_days_there_are_named(cube: Path, tmp_path: Path) -> None:
-    with pytest.raises(SoilcastError, match=r"task\.window 500 leaves no day of the training period"):
+    with pytest.raises(SoilcastError, match=r"the training period is shorter than task\.window 500"):
         train(cube, tmp_path / "run", quick("lstm", "task.window=500"))
     assert list(tmp_path.iterdir()) == []
 
@@ -387,7 +387,7 @@ def test_a_gpu_that_is_not_there_is_said_and_the_cpu_goes_on(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     run = train(cube, tmp_path / "run", quick("lstm", "train.device=cuda"))
-    assert "torch finds no GPU (train.device=cuda): going on with the CPU" in capsys.readouterr().err
+    assert "no GPU found (train.device=cuda): using the CPU" in capsys.readouterr().err
     assert json.loads(run.record["provenance"])["device"] == "cpu"
     train(cube, tmp_path / "other", quick("lstm", "train.device=auto"))
     assert capsys.readouterr().err == ""
@@ -430,6 +430,6 @@ def test_a_loss_of_all_members_together_is_refused(cube: Path, tmp_path: Path, m
     monkeypatch.setitem(LOSSES, "mse", lambda quantiles: Together())
     run = train(cube, tmp_path / "one", quick("lstm", "loss.name=mse"))
     assert run.log[0]["train_mse"] == run.log[0]["train_loss"]
-    with pytest.raises(SoilcastError, match=r"1 number\(s\) for train.ensemble=2: a loss is a number for each member"):
+    with pytest.raises(SoilcastError, match=r"1 number\(s\) for train.ensemble=2: return one number per member"):
         train(cube, tmp_path / "two", quick("lstm", "loss.name=mse", "train.ensemble=2"))
     assert [path.name for path in tmp_path.iterdir()] == ["one"]

@@ -122,9 +122,9 @@ def test_few_days_are_not_tested(cube, forecasts):
 
 
 def test_unknown_names_are_refused(cube, forecasts):
-    with pytest.raises(SoilcastError, match="no best among what is compared: choose among good, persistence"):
+    with pytest.raises(SoilcastError, match="no best among the compared runs: choose from good, persistence"):
         compare_forecasts(forecasts[:1], cube, ("best",))
-    with pytest.raises(SoilcastError, match="no nine among what is compared: choose among good, bad, persistence"):
+    with pytest.raises(SoilcastError, match="no nine among the compared runs: choose from good, bad, persistence"):
         compare_forecasts(forecasts[:2], cube, rows={"row": {1: "nine"}})
     rows = {"one": {1: "good"}, "two": {2: "bad"}}
     with pytest.raises(SoilcastError, match="one and two have no seed in common"):
@@ -133,7 +133,7 @@ def test_unknown_names_are_refused(cube, forecasts):
 
 def test_no_cell_day_at_a_lead_is_named(tmp_path, cube):
     late = made_forecast(tmp_path / "late", cube, leads=LEADS, latency_days=len(DAYS))
-    with pytest.raises(SoilcastError, match="no cell-day of swvl1 1 d ahead is there in the observations and in every"):
+    with pytest.raises(SoilcastError, match="no cell-day of swvl1 at lead 1 d is common to observations and all"):
         sum_day_blocks([late], cube, {})
 
 

@@ -35,7 +35,7 @@ def plain(tmp_path_factory, cube):
 def test_inputs_that_are_something_else_are_refused(tmp_path, cube, single):
     out = tmp_path / "scores"
     refused([], cube, out, "no forecast is given")
-    refused([single, tmp_path / "none.zarr"], cube, out, "none.zarr: there is no such forecast")
+    refused([single, tmp_path / "none.zarr"], cube, out, "none.zarr: no such forecast")
     refused([cube], cube, out, "a forecast is expected, but this is a cube")
     refused([single, cube], cube, out, "a forecast is expected, but this is a cube")
     refused([single], single, out, "a cube is expected, but this is a forecast")
@@ -65,7 +65,7 @@ def test_a_forecast_of_another_cube_is_refused(tmp_path, single):
 )
 def test_forecasts_that_differ_are_not_evaluated_together(tmp_path, cube, single, options, words):
     other = made_forecast(tmp_path / "f.zarr", cube, **(SEVERAL | options))
-    refused([single, other], cube, tmp_path / "scores", "f.zarr: ", words, "single.zarr", "evaluate them apart")
+    refused([single, other], cube, tmp_path / "scores", "f.zarr: ", words, "single.zarr", "evaluate them separately")
 
 
 def test_the_same_period_written_otherwise_is_the_same(tmp_path, cube, plain):
@@ -85,7 +85,7 @@ def test_targets_that_not_all_have_are_left_out(tmp_path, cube, single):
     assert scores.attrs["targets"] == "swvl1"
     assert "quantile" not in scores.dims  # the second has some, but of another target
     second = made_forecast(tmp_path / "second", cube, **(SEVERAL | {"targets": ("swvl2",)}))
-    words = ("second: its set of targets is swvl2, but swvl1 in", "point.nc", "evaluate them apart")
+    words = ("second: its set of targets is swvl2, but swvl1 in", "point.nc", "evaluate them separately")
     refused([first, single, second], cube, tmp_path / "none", *words)
 
 
@@ -93,21 +93,21 @@ def test_targets_that_not_all_have_are_left_out(tmp_path, cube, single):
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ({"train_period": "2019-01-01:2020-04-02"}, "holds days of training or validation (first 2020-04-01)"),
-        ({"train_period": "2010", "validation_period": "2011"}, "no day of its training period 2010"),
+        ({"train_period": "2019-01-01:2020-04-02"}, "overlaps training or validation (first day 2020-04-01)"),
+        ({"train_period": "2010", "validation_period": "2011"}, "lacks its training period 2010"),
         ({"test_period": "2020-04-02:2020-06-30"}, "it forecasts 2020-04-01:2020-06-30, which are not all days of its"),
         ({"test_period": "2020-04-01:2020-06-29"}, "which are not all days of its test period 2020-04-01:2020-06-29"),
         ({"test_period": "2030"}, "outside the cube"),
         ({"test_period": "soon"}, "is not a period"),
         ({"targets": "swvl3"}, "no swvl3 (cell, time, lead) in it"),
         ({"targets": "swvl4"}, "its target swvl4 (cell, time) is not in its cube"),
-        ({"targets": "swvl1,swvl1"}, "its targets swvl1,swvl1 are no variables, each once"),
-        ({"targets": "../cube"}, "its targets ../cube are no variables"),
-        ({"latency_days": -1}, "latency_days is no number of days"),
-        ({"latency_days": "5"}, "latency_days is no number of days"),
+        ({"targets": "swvl1,swvl1"}, "its targets swvl1,swvl1 are not distinct variables"),
+        ({"targets": "../cube"}, "its targets ../cube are not distinct variables"),
+        ({"latency_days": -1}, "latency_days is not a number of days"),
+        ({"latency_days": "5"}, "latency_days is not a number of days"),
         ({"weather": 3}, "the forecast lacks the attribute(s) weather"),
-        ({"config": "{"}, "config is no JSON"),
-        ({"training_log": "{}"}, "training_log is no JSON list"),
+        ({"config": "{"}, "config is not a JSON"),
+        ({"training_log": "{}"}, "training_log is not a JSON list"),
         ({"config": '{"model": "phy-lstm", "water": {"snoww": "paper"}}'}, "snoww"),
         ({"label": 5}, "lacks the attribute(s) label"),
     ],
@@ -126,16 +126,16 @@ def shifted(days):
     [
         (shifted(-1), "it forecasts 2020-03-31:2020-06-29, which are not all days of its test period"),
         (shifted(1), "it forecasts 2020-04-02:2020-07-01, which are not all days"),
-        (lambda one: one.isel(time=slice(None, None, 2)), "its issue days do not follow one another day by day"),
-        (lambda one: one.assign_coords(time=np.arange(one.sizes["time"])), "its issue days do not follow one another"),
+        (lambda one: one.isel(time=slice(None, None, 2)), "its issue days are not consecutive"),
+        (lambda one: one.assign_coords(time=np.arange(one.sizes["time"])), "its issue days are not consecutive"),
         (lambda one: one.assign_coords(time=one["time"] + np.timedelta64(6, "h")), "it forecasts 2020-04-01:"),
         (lambda one: one.assign_coords(lead=[2, 3, 4]), "its leads are not 1, 2, .. days"),
         (lambda one: one.drop_vars("lead"), "its leads are not 1, 2, .. days"),
         (lambda one: one.isel(lead=0), "no swvl1 (cell, time, lead) in it"),
-        (lambda one: one.assign_coords(quantile=[0.05, 0.25, 0.25, 0.75, 0.95]), "do not rise within 0 .. 1"),
-        (lambda one: one.assign_coords(quantile=[0.05, 0.25, 0.5, 0.75, 1.0]), "do not rise within 0 .. 1"),
-        (lambda one: one.assign_coords(quantile=[5.0, 25, 50, 75, 95]), "do not rise within 0 .. 1"),
-        (lambda one: one.drop_vars("quantile"), "do not rise within 0 .. 1"),
+        (lambda one: one.assign_coords(quantile=[0.05, 0.25, 0.25, 0.75, 0.95]), "are not ascending within 0 .. 1"),
+        (lambda one: one.assign_coords(quantile=[0.05, 0.25, 0.5, 0.75, 1.0]), "are not ascending within 0 .. 1"),
+        (lambda one: one.assign_coords(quantile=[5.0, 25, 50, 75, 95]), "are not ascending within 0 .. 1"),
+        (lambda one: one.drop_vars("quantile"), "are not ascending within 0 .. 1"),
         (lambda one: one.transpose("time", "cell", ...), "no swvl1 (cell, time, lead) in it"),
         (lambda one: one.assign(swvl1_quantile=one["swvl1"]), "no swvl1_quantile (cell, time, lead, quantile) in it"),
         (lambda one: one.assign(swvl1=one["swvl1"].astype(np.int32)), "no swvl1 (cell, time, lead) in it"),

@@ -151,7 +151,9 @@ def test_no_balance_that_holds_the_target_is_used_for_it(tmp_path, cube, deep):
     left_out = "swvl2" in deep
     assert ("consistency_w2" in scores) is not left_out
     assert ("consistency_w2_masked" in scores) is not left_out
-    assert ("consistency_w2 is left out: its water balance holds the target swvl2" in scores.attrs["water"]) is left_out
+    assert (
+        "consistency_w2 is left out: its water balance contains the target swvl2" in scores.attrs["water"]
+    ) is left_out
 
 
 def test_one_cell_of_each_climate_is_shown_as_series(scores, cube):
@@ -252,7 +254,7 @@ def test_a_forecast_without_any_value_is_named(tmp_path, cube, forecasts):
     empty = made_forecast(
         tmp_path / "g.zarr", cube, label="empty", change=lambda one: one.assign(swvl1=one["swvl1"] * np.float32(np.nan))
     )
-    refused([forecasts[0], empty], cube, tmp_path / "scores", "g.zarr: no cell-day is left to score: empty")
+    refused([forecasts[0], empty], cube, tmp_path / "scores", "g.zarr: no cell-day to score: empty")
 
 
 def test_scores_that_stand_are_kept_unless_told_otherwise(tmp_path, cube, forecasts):

@@ -96,9 +96,7 @@ def test_whether_anything_is_left_to_score_is_told_of_all_blocks_together(tmp_pa
     late = with_values(
         wide / "forecast", tmp_path / "late", lambda values: values.where(values["cell"] < cell(wide, 64))
     )
-    refused(
-        [gappy, late], wide / "cube", tmp_path / "none", "late: no cell-day is left to score: LSTM (2) has no value"
-    )
+    refused([gappy, late], wide / "cube", tmp_path / "none", "late: no cell-day to score: LSTM (2) has no value")
 
 
 def cell(folder, position):
@@ -115,7 +113,7 @@ def test_a_cube_without_observations_in_the_test_period_is_named(tmp_path):
     moisture[:, TEST] = np.nan
     save_cube(small_cube(cells=4, days=len(DAYS), start="2019-01-01", swvl1=moisture), tmp_path / "cube")
     forecast = made_forecast(tmp_path / "f.zarr", tmp_path / "cube")
-    words = ("cube: the cube holds no observation of swvl1 in the test period of", "f.zarr", "split.test")
+    words = ("cube: the cube has no observation of swvl1 in the test period of", "f.zarr", "split.test")
     refused([forecast], tmp_path / "cube", tmp_path / "scores", *words)
 
 
@@ -124,7 +122,7 @@ def test_a_baseline_that_knows_nothing_is_named_with_the_cube(tmp_path):
     moisture[:, : TEST.start] = np.nan
     save_cube(small_cube(cells=4, days=len(DAYS), start="2019-01-01", swvl1=moisture), tmp_path / "cube")
     forecast = made_forecast(tmp_path / "f.zarr", tmp_path / "cube")
-    words = ("cube: no cell-day is left to score: damped anomaly has no value",)
+    words = ("cube: no cell-day to score: damped anomaly has no value",)
     refused([forecast], tmp_path / "cube", tmp_path / "scores", *words)
 
 
@@ -134,7 +132,7 @@ def test_files_that_change_under_way_are_told(wide):
         case = make_case(entries, opened, wide / "cube", choose_balance(entries, opened).readings)
     changed = replace(case, marks=case.marks | {(wide / "forecast").absolute(): "another"})
     score_on_worker(case, slice(0, 64))
-    with pytest.raises(SoilcastError, match="forecast: it is not the file that the evaluation began with"):
+    with pytest.raises(SoilcastError, match="forecast: it changed during the evaluation"):
         score_on_worker(changed, slice(0, 64))
 
 

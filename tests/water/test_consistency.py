@@ -103,7 +103,7 @@ def test_each_target_has_the_balances_that_do_not_hold_it(tmp_path):
         assert np.isfinite(lstm[name].sel(target="swvl1")).any("cell").all()
         assert np.isnan(lstm[name].sel(target="swvl2")).all()
         assert np.isfinite(lstm["consistency_w1"].sel(target="swvl2")).any("cell").all()
-    assert "consistency_w2 is left out: its water balance holds the target swvl2 itself" in scores.attrs["water"]
+    assert "consistency_w2 is left out: its water balance contains the target swvl2 itself" in scores.attrs["water"]
 
 
 def test_the_first_guided_run_gives_the_balance(tmp_path):

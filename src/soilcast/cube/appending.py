@@ -34,8 +34,7 @@ def locked_cube(out: Path) -> Iterator[Path]:
             raise SoilcastError(f"{out} cannot be updated: {workplace_of(out)}: {error.strerror}") from error
         if (place / PROGRESS).exists():
             raise SoilcastError(
-                f"{out}: an unfinished preparation of it is there ({place}): end it by the same command with --resume, "
-                "or remove that folder"
+                f"{out}: its preparation is unfinished ({place}): complete it with --resume, or remove that folder"
             )
         with disk_faults_told(out):
             _recover(out)

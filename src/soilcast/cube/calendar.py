@@ -49,9 +49,11 @@ def daily_axis(times: Any, where: str) -> Days:
             f"{where}: calendar {calendar!r} is not a real calendar: give data in the standard calendar"
         )
     if not np.issubdtype(values.dtype, np.datetime64):
-        raise SoilcastError(f"{where}: the time axis holds no dates ({values.dtype}): give it CF time units")
+        raise SoilcastError(f"{where}: the time axis contains no dates ({values.dtype}): give it CF time units")
     if np.isnat(values).any():
-        raise SoilcastError(f"{where}: {int(np.isnat(values).sum())} time(s) are missing or no dates: give each a date")
+        raise SoilcastError(
+            f"{where}: {int(np.isnat(values).sum())} time(s) are missing or not dates: give each a date"
+        )
     days: Days = values.astype("datetime64[D]")
     if days.min() < _EARLIEST or days.max() > _LATEST:
         raise SoilcastError(
@@ -62,11 +64,11 @@ def daily_axis(times: Any, where: str) -> Days:
     if (counts > 1).any():
         repeated = days[first[counts > 1]]
         raise SoilcastError(
-            f"{where}: {_named(repeated)} occurs more than once: one value a day is expected; remove the duplicates"
+            f"{where}: {_named(repeated)} occurs more than once: one value per day is expected; remove the duplicates"
         )
     steps = np.diff(days).astype(int)
     if (steps < 0).any():
-        raise SoilcastError(f"{where}: the time axis runs backwards at {days[1:][steps < 0][0]}: sort it by time")
+        raise SoilcastError(f"{where}: the time axis is not ascending at {days[1:][steps < 0][0]}: sort it by time")
     if (steps > 1).any():
         missing = np.setdiff1d(np.arange(days[0], days[-1] + 1), days)
         raise SoilcastError(
@@ -87,7 +89,7 @@ def refuse_other_days(days: Days, expected: Days, where: str, reference: str) ->
     """
     if not np.array_equal(days, expected):
         raise SoilcastError(
-            f"{where} has the days {period_of(days)}, but {reference} {period_of(expected)}: give files of equal days"
+            f"{where} covers {period_of(days)}, but {reference} {period_of(expected)}: give files of the same period"
         )
 
 
@@ -110,7 +112,7 @@ def days_of(period: str) -> tuple[Days, Days]:
     if last < first:
         raise SoilcastError(f"period {period!r} ends before it begins")
     if first < _EARLIEST or last > _LATEST:
-        raise SoilcastError(f"period {period!r} lies outside {_EARLIEST} .. {_LATEST}: correct its years")
+        raise SoilcastError(f"period {period!r} is outside {_EARLIEST} .. {_LATEST}: correct the years")
     return first.astype("datetime64[ns]"), last.astype("datetime64[ns]")
 
 

@@ -41,9 +41,9 @@ def check_bounds(variable: str, values: npt.NDArray[np.floating], where: str) ->
     outside = (values < row.valid_min - slack) | (values > row.valid_max + slack)
     if outside.any():
         raise BoundsError(
-            f"{where}: {variable} holds {int(outside.sum())} value(s) outside {row.valid_min:g} .. {row.valid_max:g} "
-            f"{row.units} (found {np.nanmin(values):.6g} .. {np.nanmax(values):.6g}): "
-            f"check its unit and its sign (--unit {variable}=UNIT)"
+            f"{where}: {variable} has {int(outside.sum())} value(s) outside {row.valid_min:g} .. {row.valid_max:g} "
+            f"{row.units} (found {np.nanmin(values):.6g} .. {np.nanmax(values):.6g}): check its unit and its sign "
+            f"(--unit {variable}=UNIT)"
         )
 
 

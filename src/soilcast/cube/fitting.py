@@ -66,8 +66,8 @@ def fit(cube: xr.Dataset, part: xr.Dataset, where: str, what: str, *, allow_gap:
     """
     if cube.attrs["content"] != part.attrs["content"]:
         raise SoilcastError(
-            f"{what} hold another content ({part.attrs['content']}) than {where} ({cube.attrs['content']}): "
-            "prepare a cube of their own"
+            f"{what} have other content ({part.attrs['content']}) than {where} ({cube.attrs['content']}): prepare a "
+            "separate cube"
         )
     _refuse_other_variables(cube, part, where, what)
     order = _order_of_cells(cube, part, where, what)
@@ -91,14 +91,13 @@ def _refuse_other_variables(cube: xr.Dataset, part: xr.Dataset, where: str, what
     more += sorted(str(name) for name in part.data_vars if name not in cube and "time" not in part[name].dims)
     if more:
         raise SoilcastError(
-            f"{what} hold {', '.join(more)}, which {where} has not: leave them out, or prepare the cube again from all "
-            "files"
+            f"{what} hold {', '.join(more)}, which {where} lacks: remove them, or prepare the cube again from all files"
         )
 
 
 def _order_of_cells(cube: xr.Dataset, part: xr.Dataset, where: str, what: str) -> npt.NDArray[np.int64] | None:
     if ("cell_name" in cube.coords) != ("cell_name" in part.coords):
-        kinds = ["places with names" if "cell_name" in one.coords else "cells of a grid" for one in (cube, part)]
+        kinds = ["named points" if "cell_name" in one.coords else "cells of a grid" for one in (cube, part)]
         raise SoilcastError(f"{what} hold {kinds[1]}, but {where} {kinds[0]}: give files of the same cells")
     if _alike(cube, part):
         return None
@@ -109,13 +108,13 @@ def _order_of_cells(cube: xr.Dataset, part: xr.Dataset, where: str, what: str) -
     if missing or others:
         first = f" (first {_named(cube, missing[0])})" if missing else ""
         raise SoilcastError(
-            f"{what} hold other cells than {where}: {len(missing)} of its {len(mine)} cells are not there{first}, "
+            f"{what} have other cells than {where}: {len(missing)} of its {len(mine)} cells are missing{first}, "
             f"{others} are there that it has not: give files of the same cells"
         )
     if len(positions) != len(mine) or len(theirs) != len(mine):
         raise SoilcastError(
-            f"{what} hold the cells of {where} in another order, and some of them lie at one place under one name, so "
-            "that they cannot be told apart: give files with the cells in the cube's order"
+            f"{what} have the cells of {where} in another order, and some share a place and a name, so that they "
+            "cannot be matched: give files with the cells in the order of the cube"
         )
     return np.array([positions[place] for place in mine], dtype=np.int64)
 
@@ -161,7 +160,7 @@ def _refuse_other_constants(
             told.append(f"{name} in {int(differ.sum())} of {len(mine)} cells{by}")
     if told:
         raise SoilcastError(
-            f"{what} hold other static values than {where}: {'; '.join(told)}: give the files that the cube was made "
+            f"{what} have other static values than {where}: {'; '.join(told)}: give the files that the cube was made "
             "of, or prepare it again"
         )
 
@@ -171,16 +170,16 @@ def _following(mine: Days, theirs: Days, where: str, what: str, *, allow_gap: bo
     end = offset + len(theirs)
     if offset < 0 and not (cut and end > 0):
         raise SoilcastError(
-            f"{what} hold days before the first of {where}: {period_of(theirs)}, but it has {period_of(mine)}: give "
-            "files from then on, or prepare the cube again from all files"
+            f"{what} have days before the first of {where}: {period_of(theirs)}, but it has {period_of(mine)}: give "
+            "later files, or prepare the cube again from all files"
         )
     gap = offset - len(mine)
     if gap > 0 and not allow_gap:
         first, last = mine[-1] + _DAY, theirs[0] - _DAY
         named = f"{first}" if gap == 1 else f"{first} .. {last}"
         raise SoilcastError(
-            f"{gap} missing day(s) between {where} and {what}: {named}: add the files of these days, or have them "
-            "missing in the cube (--allow-gap)"
+            f"{gap} missing day(s) between {where} and {what}: {named}: add the files of these days, or fill them "
+            "with missing values (--allow-gap)"
         )
     return offset, (mine[0] + np.arange(max(len(mine), end)) * _DAY).astype("datetime64[ns]")
 

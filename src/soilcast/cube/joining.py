@@ -156,8 +156,8 @@ def join(
     if differences and overlap == "refuse":
         more = f" (and {', '.join(one.variable for one in differences[1:])})" if differences[1:] else ""
         raise SoilcastError(
-            f"{what} differ from {where} on days that both have: {differences[0].text()}{more}: give --overlap keep "
-            "to keep the cube's values, --overlap replace to take those of the files"
+            f"{what} differ from {where} on common days: {differences[0].text()}{more}: use --overlap keep for the "
+            "values of the cube, or --overlap replace for those of the files"
         )
     return Joined(whole, changed, found.days[stored:], max(0, last - first), tuple(differences))
 
@@ -217,7 +217,7 @@ class _Days:
             return np.ascontiguousarray(self.stored[:, days].to_numpy(), dtype=np.float32)
         except (OSError, ValueError, RuntimeError) as error:
             raise SoilcastError(
-                f"{self.where}: {self.variable} cannot be read ({error}): the store is damaged; make it again"
+                f"{self.where}: {self.variable} cannot be read ({error}): the store is damaged; create it again"
             ) from error
 
     def of_part(self, days: slice) -> Floats:

@@ -79,7 +79,7 @@ def plan(variables: Mapping[str, xr.Variable], remote: Collection[str], memory: 
     if memory is not None and room is not None and room < least:
         raise SoilcastError(
             f"--memory {memory / MIB:.0f} MiB is too little: preparing {what} takes at least "
-            f"{(memory - room + least) / MIB:.0f} MiB: give more"
+            f"{(memory - room + least) / MIB:.0f} MiB: increase it"
         )
     days = {name: _sent_days(one, room) if name in remote else _days(one, room) for name, one in variables.items()}
     largest = max((4 * variables[name].shape[0] * days[name] for name in remote), default=1)

@@ -67,7 +67,7 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
         There is nothing, it cannot be read, it is something else or of another format, or chunks of it are missing.
     """
     if not path.exists():
-        raise SoilcastError(f"{path}: there is no such {kind}")
+        raise SoilcastError(f"{path}: no such {kind}")
     try:
         if path.is_dir():
             with warnings.catch_warnings():
@@ -89,7 +89,8 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
         raise
     except Exception as error:
         raise SoilcastError(
-            f"{path}: cannot be read as a {kind} ({type(error).__name__}): damaged, or something else; make it again"
+            f"{path}: cannot be read as a {kind} ({type(error).__name__}): damaged or of another format; create it "
+            "again"
         ) from error
     wanted = " or ".join(_with_article(one) for one in (kind, *others))
     this = _with_article(str(found)) if found else "not of soilcast"
@@ -109,8 +110,8 @@ def _refuse_other_format(opened: xr.Dataset, path: Path, kinds: Sequence[str]) -
     writer = written_by(str(opened.attrs.get("provenance", "")))
     what = kind if kind.endswith("s") else _with_article(kind)
     raise SoilcastError(
-        f"{path}: {what} of {writer} (format {written}), which this "
-        f"soilcast (format {FORMATS[kind]}) does not read: {_AGAIN[kind]}"
+        f"{path}: {what} of {writer} (format {written}), but this version of soilcast reads format {FORMATS[kind]}: "
+        f"{_AGAIN[kind]}"
     )
 
 
@@ -136,8 +137,8 @@ def refuse_other_cube(cube: xr.Dataset, path: str | Path) -> None:
         lacking.append("time (as dates)")
     if lacking or not cube.sizes["cell"] or not cube.sizes["time"]:
         raise SoilcastError(
-            f"{path}: {', '.join(lacking) or 'every cell or day'} is missing or not as a cube has it: damaged, or made "
-            "by other software; prepare the cube again"
+            f"{path}: {', '.join(lacking) or 'every cell or day'} is missing or not as in a cube: damaged, or not "
+            "written by soilcast; prepare the cube again"
         )
 
 
@@ -153,7 +154,9 @@ def read(opened: xr.Dataset, name: str, cells: slice | npt.NDArray[Any] = slice(
         values: npt.NDArray[np.float32] = opened[name].isel(cell=cells).to_numpy()
     except (OSError, ValueError, RuntimeError) as error:
         path = opened.encoding.get("source", "the store")
-        raise SoilcastError(f"{path}: {name} cannot be read ({error}): the store is damaged; make it again") from error
+        raise SoilcastError(
+            f"{path}: {name} cannot be read ({error}): the store is damaged; create it again"
+        ) from error
     return values
 
 
@@ -240,5 +243,5 @@ def _check_complete(path: Path) -> None:
             if not chunk.exists():
                 raise SoilcastError(
                     f"{path}: {metadata.parent.name} is incomplete (chunk {'/'.join(map(str, position))} is missing): "
-                    "the store is truncated; make it again"
+                    "the store is truncated; create it again"
                 )

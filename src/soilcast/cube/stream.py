@@ -67,7 +67,7 @@ class UnfinishedStore:
         replace_file(self._progress, content.encode())
 
     def _read(self) -> set[int]:
-        damaged = SoilcastError(f"{self._progress}: damaged: start anew with --overwrite")
+        damaged = SoilcastError(f"{self._progress}: damaged: start over with --overwrite")
         try:
             content = json.loads(self._progress.read_text(encoding="utf-8"))
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
@@ -75,8 +75,8 @@ class UnfinishedStore:
             raise damaged from error
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(
-                f"{self._progress}: the unfinished work is of {name} {found.get(name, 'none')}, but now it is "
-                f"{self._identity.get(name, 'none')}: go on as it was begun, or start anew with --overwrite"
+                f"{self._progress}: the unfinished output has {name} {found.get(name, 'none')}, this command "
+                f"{self._identity.get(name, 'none')}: resume with the same options, or start over with --overwrite"
             )
         if not done <= {*range(self._parts)}:
             raise damaged
@@ -182,10 +182,10 @@ class CubeStream(UnfinishedStore):
         except (OSError, ValueError, RuntimeError) as error:
             if (taken := self._taken.get(number)) is not None:
                 raise SoilcastError(
-                    f"{taken}: {name} cannot be read ({error}): the store is damaged; make it again"
+                    f"{taken}: {name} cannot be read ({error}): the store is damaged; create it again"
                 ) from error
             raise SoilcastError(
-                f"{self.store}: {name} cannot be read ({error}): the unfinished work is damaged; start anew with "
+                f"{self.store}: {name} cannot be read ({error}): the unfinished output is damaged; start over with "
                 "--overwrite"
             ) from error
         return values

@@ -53,14 +53,14 @@ def conversion(variable: str, unit: str | None, where: str) -> Conversion:
     target = VARIABLES[variable].units
     if unit is None or not unit.strip():
         raise SoilcastError(
-            f"{where}: no unit is given for {variable}; expected one that converts to {target}: "
-            f"add a units attribute to the file or state the unit (--unit {variable}=UNIT)"
+            f"{where}: no unit for {variable}; expected one that converts to {target}: add a units attribute to the "
+            f"file or specify the unit (--unit {variable}=UNIT)"
         )
     found = _conversion(unit.strip(), target)
     if found is None:
         raise SoilcastError(
-            f"{where}: unit {unit!r} of {variable} does not convert to {target}: "
-            f"correct the units attribute or state the unit (--unit {variable}=UNIT)"
+            f"{where}: unit {unit!r} of {variable} does not convert to {target}: correct the units attribute or "
+            f"specify the unit (--unit {variable}=UNIT)"
         )
     return found
 

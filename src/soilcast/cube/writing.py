@@ -137,15 +137,15 @@ def _saying_what_stands(stream: CubeStream, out: Path, say: Tell) -> Iterator[No
         if error.errno not in NO_ROOM or not stream.done:
             raise
         raise SoilcastError(
-            f"no space left on the disk of {out} ({error.strerror}): the parts that are written stand; free some space "
-            "and go on with --resume"
+            f"no space left on the disk of {out} ({error.strerror}): what is written is kept; free some space and "
+            "continue with --resume"
         ) from error
     except BoundsError:
         stream.discard()  # with other files or units it would be another cube: there is nothing to go on from
         raise
     except KeyboardInterrupt:
         if stream.done:
-            say(f"{len(stream.done)} of {len(stream.units)} parts of {out} are written: go on with --resume")
+            say(f"{len(stream.done)} of {len(stream.units)} parts of {out} are written: continue with --resume")
         raise
 
 
@@ -180,7 +180,7 @@ def write_missing(
     if memory is not None and names:
         fewest, most = min(planned.days.values()), max(planned.days.values())
         said = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        say(f"{said} days are read at a time, to keep within {memory / MIB:,.0f} MiB of memory")
+        say(f"reading {said} days at a time, to stay within {memory / MIB:,.0f} MiB of memory")
     wanted = [
         (number, days)
         for number in missing
@@ -294,6 +294,5 @@ def _refuse_another(out: Path, made_from: str) -> None:
         found = None
     if found != made_from:
         raise SoilcastError(
-            f"{out} is a cube of other files, options, cells or days than those given now: give another --out, or "
-            "--overwrite to replace it"
+            f"{out} is a cube of other files, options, cells or days: give another --out, or --overwrite to replace it"
         )

@@ -72,7 +72,7 @@ def doctor(
     made = examine_together(readable, dict(units or {}), tuple(turn)) if readable else None
     if made is None or made.cube is None:
         if map_to is not None:
-            raise SoilcastError(f"{map_to}: there is no water balance to draw: give files of ERA5 that can be read")
+            raise SoilcastError(f"{map_to}: no water balance to draw: give readable files of ERA5 or ERA5-Land")
         return Examination(files, made.together if made else None)
     diagnosis = diagnose(made.cube)
     if map_to is not None:
@@ -96,10 +96,10 @@ def _faults(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _draw(cube: xr.Dataset, diagnosis: Diagnosis, out: Path, *, overwrite: bool) -> None:
     if out.suffix not in (".png", ".pdf"):
-        raise SoilcastError(f"{out}: a map is drawn as .png or .pdf: give it such a name")
+        raise SoilcastError(f"{out}: a map is written as .png or .pdf: give it such a name")
     drawn = closure_maps(cube, diagnosis, out.stem)
     if not drawn:
-        raise SoilcastError(f"{out}: the water balance cannot be tested, so that there is nothing to draw")
+        raise SoilcastError(f"{out}: the water balance cannot be tested: there is no map to draw")
     with atomic_write(out, overwrite=overwrite) as partial:
         partial.write_bytes(drawn[f"{out.stem}{out.suffix}"])
 

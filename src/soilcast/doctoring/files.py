@@ -24,7 +24,7 @@ RECOGNISERS: tuple[Callable[[str], FileFound | None], ...] = (
 def describe(path: str) -> FileFound:
     """Say what a file, archive or store is, whatever it is."""
     if not is_address(path) and not Path(path).exists():
-        return FileFound(path, "nothing", "there is no such file", faults=("there is no such file: check the path",))
+        return FileFound(path, "nothing", "no such file", faults=("no such file: check the path",))
     for recognise in RECOGNISERS:
         try:
             found = recognise(path)

@@ -160,17 +160,17 @@ def fitted(term: str, factor: float, terms: Terms) -> Hypothesis:
 
 def _fitted_remedy(kind: str, factor: float) -> str:
     if kind == "snow" and 1 / 12 < factor < 0.8:
-        return "perhaps this is the depth of the snow and not the water in it: take the snow water equivalent"
+        return "this may be snow depth: use snow water equivalent"
     if kind == "flux" and 1 / 20 <= factor <= 1 / 8:
         return (
-            "perhaps values accumulated since midnight were added up as if each were the amount of one hour: "
-            "take the last value of the day, or the differences"
+            "values accumulated since midnight may have been summed as if hourly: use the last value of the day, or "
+            "the differences"
         )
     if kind == "flux" and factor > 1:
-        return "no slip of units has this factor; perhaps a part of the flux is missing: look at how it is made up"
+        return "no unit error has this factor; a part of the flux may be missing: check its components"
     if kind == "layer":
-        return "no slip of units has this factor: check the thickness of the layer"
-    return "no slip of units has this factor: look at how it is made up, and at its unit"
+        return "no unit error has this factor: check the thickness of the layer"
+    return "no unit error has this factor: check its components and its unit"
 
 
 def _signs(terms: Terms) -> Iterator[Hypothesis]:
@@ -182,7 +182,7 @@ def _signs(terms: Terms) -> Iterator[Hypothesis]:
             (name,),
             {name: -1.0},
             fault=f"{name} has the opposite sign",
-            remedy=f"{how}: --turn {name}, or in a mapping write sign: -1 for {name} or take it away",
+            remedy=f"{how}: --turn {name}, or in a mapping write sign: -1 for {name} or remove it",
         )
 
 
@@ -190,7 +190,7 @@ def _flux_units(terms: Terms) -> Iterator[Hypothesis]:
     for name in terms.fluxes:
         for slip in FLUX_SLIPS:
             factor = slip.factor(name)
-            for sign, turned, turn in ((1.0, "", ""), (-1.0, "sign and ", f", and turn the sign of {name}")):
+            for sign, turned, turn in ((1.0, "", ""), (-1.0, "sign and ", f", and flip the sign of {name}")):
                 yield Hypothesis(
                     f"{name}: {turned}{times(factor)}",
                     name,
@@ -221,17 +221,19 @@ def _days(terms: Terms) -> Iterator[Hypothesis]:
         terms.fluxes,
         days=dict.fromkeys(terms.fluxes, 1),
         fault=(
-            "all fluxes stand a day too early, or the states are those of the beginning of the day (both look the same)"
+            "all fluxes are dated a day too early, or the states are those of the beginning of the day (both look the "
+            "same)"
         ),
-        remedy="give the fluxes the day in which they fell; of states at 00 UTC take those of the next day",
+        remedy="date the fluxes by the day in which they occurred; of states at 00 UTC use those of the next day",
     )
     yield Hypothesis(
         "fluxes a day late",
         "days",
         terms.fluxes,
         days=dict.fromkeys(terms.fluxes, -1),
-        fault="all fluxes stand a day too late",
-        remedy="an amount that ends at 00 UTC belongs to the day before: give the fluxes the day in which they fell",
+        fault="all fluxes are dated a day too late",
+        remedy="an amount that ends at 00 UTC belongs to the day before: date the fluxes by the day in which they "
+        "occurred",
     )
     for name in terms.fluxes:
         for shift, word in ((1, "early"), (-1, "late")):
@@ -240,8 +242,9 @@ def _days(terms: Terms) -> Iterator[Hypothesis]:
                 f"{name} day",
                 (name,),
                 days={name: shift},
-                fault=f"{name} stands a day too {word}, and the other fluxes do not",
-                remedy=f"an amount that ends at 00 UTC belongs to the day before: give {name} the day in which it fell",
+                fault=f"{name} is dated a day too {word}, the other fluxes are not",
+                remedy=f"an amount that ends at 00 UTC belongs to the day before: date {name} by the day in which it "
+                "occurred",
             )
 
 
@@ -284,7 +287,7 @@ def _soil(terms: Terms) -> Iterator[Hypothesis]:
             {SOIL: factor},
             fault=f"the water in {named} is {times(factor)} against the fluxes ({cause})",
             remedy=(
-                "state the unit of all fluxes and of snow (--unit tp=UNIT and so on) if these are wrong, or that of "
+                "specify the unit of all fluxes and of snow (--unit tp=UNIT and so on) if these are wrong, or that of "
                 "the thickness in the mapping, and --unit of swvl"
             ),
         )

@@ -67,7 +67,7 @@ def closure_maps(cube: xr.Dataset, diagnosis: Diagnosis, name: str = "closure") 
 
 def _draw_verdicts(axes: Axes, canvas: Canvas, diagnosis: Diagnosis) -> None:
     style = MapStyle(_COLOURS, False, "", "")
-    labels = ["does not close", "closes as it is", *(f"closes if mended: {one.name}" for one in diagnosis.findings)]
+    labels = ["does not close", "closes as it is", *(f"closes if corrected: {one.name}" for one in diagnosis.findings)]
     kinds = np.minimum(diagnosis.cells, len(_OF_VERDICT) - 1)
     positions = np.where(kinds >= 0, np.array(_OF_VERDICT)[np.maximum(kinds, 0)] + 0.5, np.nan)
     canvas.draw(axes, positions, ColourScale(0.0, 10.0, style), np.zeros(len(kinds), dtype=bool))

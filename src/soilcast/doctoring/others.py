@@ -121,7 +121,7 @@ def describe_array_file(path: str) -> FileFound | None:
     remarks = [f"an ensemble of {members} members"] if members > 1 else []
     if levels:
         count = f"{len(levels)} pressure level{'s' if len(levels) > 1 else ''}"
-        remarks.append(f"{count} of the free atmosphere, nothing of the ground")
+        remarks.append(f"{count} on pressure or model levels, nothing at the surface")
     reader = ""
     if is_caravan:
         reader = CARAVAN_READER
@@ -153,8 +153,8 @@ def _members(dataset: xr.Dataset) -> int:
 
 def _why_not(step: float) -> str:
     if step:
-        return f"its values are {step_name(step)}: make daily means and totals of them first, then prepare table"
-    return "it holds a single time: a cube needs successive days"
+        return f"its values are {step_name(step)}: compute daily means and totals first, then use prepare table"
+    return "it has a single time: a cube needs consecutive days"
 
 
 def _product(dataset: xr.Dataset, path: str) -> str:

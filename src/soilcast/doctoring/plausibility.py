@@ -161,11 +161,13 @@ def _moving(record: Record) -> float:
 _A_YEAR = "the mean over the area [m a-1]"
 _TEMPERATURE = (
     Rule("the mean over the area [K]", _mean, 220.0, 310.0, "is it in degC? --unit NAME=degC", "is it in K or degC?"),
-    Rule("the highest day [K]", _highest, 240.0, 330.0, "is it in degC? --unit NAME=degC", "look for fill values"),
-    Rule("the lowest day [K]", _lowest, 180.0, 310.0, "look for fill values, or is it in degC?", "is it in degF?"),
+    Rule("the highest day [K]", _highest, 240.0, 330.0, "is it in degC? --unit NAME=degC", "check for fill values"),
+    Rule("the lowest day [K]", _lowest, 180.0, 310.0, "check for fill values, or is it in degC?", "is it in degF?"),
 )
 _MOISTURE = (
-    Rule("the share of the area on which it moves", _moving, 0.5, 1.0, "is it a static field, or rounded away?", ""),
+    Rule(
+        "the fraction of the area on which it varies", _moving, 0.5, 1.0, "is it a static field, or rounded away?", ""
+    ),
     Rule("the mean over the area [m3 m-3]", _mean, 0.005, 0.95, "is it a depth of water?", "is it in %, or a depth?"),
 )
 
@@ -189,21 +191,21 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "d2m": _of("d2m", _TEMPERATURE),
     "tp": (
         Rule(_A_YEAR, _a_year, 0.02, 12.0, "1000 times too small (--unit tp=m)?", "mm read as m (--unit tp=mm)?"),
-        Rule("the lowest day [m d-1]", _lowest, -1e-5, np.inf, "is its sign turned?", ""),
+        Rule("the lowest day [m d-1]", _lowest, -1e-5, np.inf, "is its sign reversed?", ""),
     ),
     "e": (
-        Rule(_A_YEAR, _a_year, -0.05, 2.5, "is its sign turned? In soilcast it is positive upward",
+        Rule(_A_YEAR, _a_year, -0.05, 2.5, "is its sign reversed? In soilcast it is positive upward",
              "mm read as m (--unit e=mm), or hourly values summed twice?"),
     ),
     "pev": (
-        Rule(_A_YEAR, _a_year, 0.02, 8.0, "is its sign turned, or is it 1000 times too small?", "mm read as m?"),
+        Rule(_A_YEAR, _a_year, 0.02, 8.0, "is its sign reversed, or is it 1000 times too small?", "mm read as m?"),
     ),
-    "ro": (Rule(_A_YEAR, _a_year, -1e-4, 10.0, "is its sign turned?", "mm read as m (--unit ro=mm)?"),),
-    "sro": (Rule(_A_YEAR, _a_year, -1e-4, 10.0, "is its sign turned?", "mm read as m (--unit sro=mm)?"),),
-    "ssro": (Rule(_A_YEAR, _a_year, -1e-4, 10.0, "is its sign turned?", "mm read as m (--unit ssro=mm)?"),),
+    "ro": (Rule(_A_YEAR, _a_year, -1e-4, 10.0, "is its sign reversed?", "mm read as m (--unit ro=mm)?"),),
+    "sro": (Rule(_A_YEAR, _a_year, -1e-4, 10.0, "is its sign reversed?", "mm read as m (--unit sro=mm)?"),),
+    "ssro": (Rule(_A_YEAR, _a_year, -1e-4, 10.0, "is its sign reversed?", "mm read as m (--unit ssro=mm)?"),),
     "sd": (
-        Rule("the lowest day [m]", _lowest, -1e-4, np.inf, "a depth of snow is not negative: look for fill values", ""),
-        Rule("the mean over the area [m]", _mean, 0.0, 11.0, "look for fill values", "mm read as m (--unit sd=mm)?"),
+        Rule("the lowest day [m]", _lowest, -1e-4, np.inf, "snow depth is not negative: check for fill values", ""),
+        Rule("the mean over the area [m]", _mean, 0.0, 11.0, "check for fill values", "mm read as m (--unit sd=mm)?"),
     ),
     "ssrd": (
         Rule("the highest day [W m-2]", _highest, 5.0, 520.0,
@@ -216,10 +218,10 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
              "J m-2 of a day read as W m-2 (--unit strd='J m-2')?"),
     ),
     "sp": (
-        Rule("the mean over the area [Pa]", _mean, 45e3, 105e3, "hPa read as Pa (--unit sp=hPa)?", "look at its unit"),
+        Rule("the mean over the area [Pa]", _mean, 45e3, 105e3, "hPa read as Pa (--unit sp=hPa)?", "check its unit"),
     ),
     "q": (
-        Rule("the mean over the area [kg kg-1]", _mean, 1e-4, 0.025, "look at its unit", "g kg-1 read as kg kg-1?"),
+        Rule("the mean over the area [kg kg-1]", _mean, 1e-4, 0.025, "check its unit", "g kg-1 read as kg kg-1?"),
     ),
     **{f"swvl{layer}": _MOISTURE for layer in (1, 2, 3)},
     "swvl4": _MOISTURE[1:],

@@ -11,7 +11,7 @@ from soilcast.doctoring.closure import Closure, spread
 from soilcast.doctoring.evidence import LEAST_SHARE, LEVEL, Finding, Verdict
 
 _STATES = {"end": "the end of the day", "mean": "the mean of the day", "begin": "the beginning of the day"}
-_COMING_AND_GOING = "the water that comes and goes"
+_COMING_AND_GOING = "the water turnover"
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ def say(
 
 def _closes(facts: _Facts) -> Iterator[str]:
     yield (
-        f"the water balance closes on {percent(facts.closing)} of the area: "
-        "units, signs and days of its terms fit each other"
+        f"the water balance closes on {percent(facts.closing)} of the area: units, signs and dates of its terms agree"
     )
     yield from _numbers(facts)
     if facts.unproven:
@@ -57,26 +56,25 @@ def _closes(facts: _Facts) -> Iterator[str]:
 
 def _balances(facts: _Facts) -> Iterator[str]:
     yield (
-        f"the water balance is kept over the whole record, to {_drift(facts)} of {_COMING_AND_GOING}, and to that the "
-        "units and signs of the fluxes fit each other; single days do not close, and no single fault of conversion "
-        "explains that"
+        f"the water balance is kept over the whole record, to {_drift(facts)} of {_COMING_AND_GOING}, so the units "
+        "and signs of the fluxes agree; single days do not close, and no single conversion error explains that"
     )
     yield from _numbers(facts)
     yield f"single days close on {percent(facts.closing)} of the area"
-    yield "it looks so where stores are missing: deeper layers, groundwater, ponds or the water on leaves"
+    yield "this is typical where stores are missing: deeper layers, groundwater, ponds or the water on leaves"
     yield from facts.open_terms
 
 
 def _closes_if(facts: _Facts) -> Iterator[str]:
     for finding in facts.findings:
-        resort = "no known slip explains the water balance, but a factor does: " if finding.is_fitted else ""
+        resort = "no known error explains the water balance, but a factor does: " if finding.is_fitted else ""
         if finding.contradicted < LEAST_SHARE:
-            yield f"the water balance does not close, but it does if one fault is mended: {resort}{finding.fault}"
-            where = f"with it mended the balance closes on {percent(finding.closing)} of the area"
+            yield f"the water balance does not close, but it does if one fault is corrected: {resort}{finding.fault}"
+            where = f"with it corrected the balance closes on {percent(finding.closing)} of the area"
         else:
             yield (
                 f"in a part of the area, {percent(finding.share)} of it, the water balance closes if one fault is "
-                f"mended: {resort}{finding.fault}"
+                f"corrected: {resort}{finding.fault}"
             )
             where = f"on {percent(finding.contradicted)} of the area the data are right without it"
         yield f"remedy: {finding.remedy}"
@@ -92,8 +90,8 @@ def _closes_if(facts: _Facts) -> Iterator[str]:
 
 def _does_not_close(facts: _Facts) -> Iterator[str]:
     yield (
-        f"the water balance closes on no more than {percent(facts.closing)} of the area, "
-        "and no single fault of conversion explains the rest"
+        f"the water balance closes on no more than {percent(facts.closing)} of the area, and no single conversion "
+        "error explains the rest"
     )
     yield from _numbers(facts)
     yield f"over the whole record {_drift(facts)} of {_COMING_AND_GOING} are left"

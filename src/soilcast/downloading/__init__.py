@@ -98,7 +98,7 @@ def download(
     north_west_south_east = parse_area(area if isinstance(area, str) else "/".join(map(str, area)), dataset)
     first, last = parse_period(years, dataset, datetime.datetime.now(datetime.UTC).date())
     if not 1 <= jobs <= _MOST_JOBS:
-        raise SoilcastError(f"--jobs {jobs}: the store wants few requests at once, give 1 .. {_MOST_JOBS}")
+        raise SoilcastError(f"--jobs {jobs}: the data store limits parallel requests: give 1 .. {_MOST_JOBS}")
     if not (0 < wait < 1e6 and 0 < timeout < 1e6):
         raise SoilcastError(f"--wait {wait:g}, --timeout {timeout:g}: give seconds above 0")
     pieces = pieces_of(dataset, north_west_south_east, first, last, names, product, format)
@@ -122,8 +122,8 @@ def _refuse_days_to_come(pieces: Sequence[Piece], store: Store) -> None:
         wanted = max(piece.last for piece in pieces if piece.collection.name == name)
         if end is not None and wanted > end:
             raise SoilcastError(
-                f"the store has {name} up to {end} so far, but {wanted} is needed (sums since 00 UTC stand at 00 UTC "
-                f"of the next day): end --years at {end - datetime.timedelta(days=1)}"
+                f"the data store has {name} up to {end}, but {wanted} is needed (accumulations since 00 UTC end at 00 "
+                f"UTC of the next day): end --years at {end - datetime.timedelta(days=1)}"
             )
 
 
@@ -139,10 +139,10 @@ def _drop_superseded(pieces: Sequence[Piece], record: Record, tell: Tell) -> Non
             piece.collection.name == entry.collection and covers(piece.request, entry.request)
             for piece in wanted.values()
         ):
-            tell(f"{path.name}: all of it is in a larger file now; it is removed")
+            tell(f"{path.name}: removed, because a larger file contains all of it")
             path.unlink(missing_ok=True)
             record.put(name, None)
         else:
             other += 1
     if other:
-        tell(f"{record.out} also holds {other} file(s) of earlier downloads")
+        tell(f"{record.out} also has {other} file(s) of earlier downloads")

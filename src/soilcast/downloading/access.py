@@ -56,7 +56,7 @@ def find_access() -> Access:
                 written = read_config(str(path))
             except (ValueError, OSError) as error:
                 raise SoilcastError(
-                    f"{path} cannot be read: it should hold two lines, url: and key: of the store"
+                    f"{path} cannot be read: it must have two lines, url: and key: of the data store"
                 ) from error
         key = os.environ.get(f"{variable}_KEY") or written.get("key")
         url = os.environ.get(f"{variable}_URL") or written.get("url") or CDS
@@ -64,8 +64,8 @@ def find_access() -> Access:
             where = f"${variable}_KEY" if os.environ.get(f"{variable}_KEY") else str(path)
             return _checked(Access(url.rstrip("/"), key, where))
     raise SoilcastError(
-        "there is no key for the Climate Data Store: register there, copy the personal access token from your profile "
-        f"page, and write two lines into ~/.cdsapirc, url: {CDS} and key: TOKEN (or set ECMWF_DATASTORES_URL and "
+        "no key for the Climate Data Store: register there, copy the personal access token from your profile page, "
+        f"and write two lines to ~/.cdsapirc, url: {CDS} and key: TOKEN (or set ECMWF_DATASTORES_URL and "
         "ECMWF_DATASTORES_KEY)"
     )
 
@@ -94,11 +94,9 @@ def one_line(text: object) -> str:
 def _checked(access: Access) -> Access:
     # Python's message about a header with such characters would show the key.
     if not re.fullmatch(r"[!-~]{1,1000}", access.key, re.ASCII):
-        raise SoilcastError(
-            f"{access.where}: the key holds spaces or characters that no key has: copy it anew from your profile page"
-        )
+        raise SoilcastError(f"{access.where}: the key has invalid characters: copy it again from your profile page")
     if urllib.parse.urlsplit(access.url).scheme not in ("http", "https"):
         raise SoilcastError(
-            f"{access.where}: {one_line(access.url)!r} is no address of a store: the usual one is {CDS}"
+            f"{access.where}: {one_line(access.url)!r} is not the address of a data store: the usual one is {CDS}"
         )
     return access

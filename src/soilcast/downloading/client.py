@@ -165,9 +165,9 @@ class Store:
         if status in ("dismissed", "deleted"):
             raise JobGoneError(status)
         if status not in ("failed", "rejected"):
-            raise JobFailedError(f"the job is in a state that soilcast does not know, {one_line(status)!r}")
+            raise JobFailedError(f"the job has an unknown status, {one_line(status)!r}")
         self._ask(remote.get_results, "a job", failed=True)
-        raise JobFailedError("the store says no more")
+        raise JobFailedError("the data store gives no reason")
 
     def asset(self, remote: Remote) -> Asset:
         """What a job that is done has made.
@@ -187,7 +187,7 @@ class Store:
             raise self._senseless("a result", f"a size of {one_line(size)!r}")
         schemes = ("https",) if self.url.startswith("https:") else ("http", "https")
         if urllib.parse.urlsplit(url).scheme not in schemes:
-            raise self._senseless("a result", "an address that is no https address")
+            raise self._senseless("a result", "an address that is not https")
         return Asset(url, size, checksum[:1000] if isinstance(checksum, str) else None)
 
     def _ask(
@@ -210,12 +210,14 @@ class Store:
                 said, asked = f"HTTP {response.status_code}", response.headers.get("Retry-After", "")
             except requests.exceptions.SSLError as error:
                 raise SoilcastError(
-                    f"{self.url} cannot prove who it is ({one_line(error)}): check its address"
+                    f"{self.url} has no valid certificate ({one_line(error)}): check its address"
                 ) from None
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
                 said, asked = type(error).__name__, ""
             except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
-                raise SoilcastError(f"{self._access.where}: {one_line(self.url)!r} is no address of a store") from error
+                raise SoilcastError(
+                    f"{self._access.where}: {one_line(self.url)!r} is not the address of a data store: correct it"
+                ) from error
             except ProcessingFailedError as error:
                 raise JobFailedError(self._without_key(one_line(error))) from None
             except (
@@ -224,8 +226,8 @@ class Store:
             ) as error:  # fmt: skip
                 raise self._senseless(about, type(error).__name__) from None
         raise SoilcastError(
-            f"the store {self.url} does not answer (asked {TRIES} times for {about}: {said}): look whether it is down, "
-            "and run the same command again; it goes on where it stopped"
+            f"the data store {self.url} does not respond ({TRIES} tries for {about}: {said}): check whether it is "
+            "down, then run the same command again to resume"
         )
 
     def _refusal(self, response: requests.Response, about: str, *, gone: bool, failed: bool) -> Exception:
@@ -237,34 +239,34 @@ class Store:
         if "temporarily limited" in low:
             return CrowdedError(text)
         if "available yet" in low or "latest date available" in low:
-            return SoilcastError(f"the store does not have all of these days yet ({text}): end --years earlier")
+            return SoilcastError(f"the data store does not have all of these days yet ({text}): end --years earlier")
         if failed:
             return JobFailedError(text)
         if status == 401 or "authentication" in low:
-            old = ": it is of the form UID:KEY, which the store no longer takes" if ":" in self._access.key else ""
+            old = ": it has the form UID:KEY, which the data store no longer accepts" if ":" in self._access.key else ""
             return SoilcastError(
-                f"the store {self.url} refuses the key of {self._access.where} ({status}, {text}){old}: copy the "
-                "personal access token from your profile page there anew"
+                f"the data store {self.url} rejects the key of {self._access.where} ({status}, {text}){old}: copy the "
+                "personal access token from your profile page again"
             )
         if "licence" in low or "license" in low:
             page = "the page named there" if "http" in low else f"{self.url.removesuffix('/api')}/datasets/{about}"
             return SoilcastError(
-                f"the store wants you to accept a licence first ({status}, {text}): log in, accept it on {page}, and "
-                "run the same command again"
+                f"the data store requires a licence to be accepted ({status}, {text}): log in, accept it on {page}, "
+                "and run the same command again"
             )
         if gone and status in _GONE:
             return JobGoneError(text)
         if status in _GONE:
             return SoilcastError(
-                f"the store {self.url} has no {about} ({status}, {text}): ERA5-Land is in the Climate Data Store, "
-                f"{CDS}; give its address and a key for it"
+                f"the data store {self.url} has no {about} ({status}, {text}): ERA5-Land is in the Climate Data "
+                f"Store, {CDS}; use its address and key"
             )
-        return SoilcastError(f"the store {self.url} refuses to give {about} ({status}, {text})")
+        return SoilcastError(f"the data store {self.url} refuses {about} ({status}, {text})")
 
     def _senseless(self, about: str, what: str) -> SoilcastError:
         return SoilcastError(
-            f"the store {self.url} answers about {about} in a way that soilcast does not understand ({what}): check "
-            f"the address in {self._access.where}"
+            f"the data store {self.url} gives an unexpected response about {about} ({what}): check the address in "
+            f"{self._access.where}"
         )
 
     def _without_key(self, text: str) -> str:
@@ -272,7 +274,7 @@ class Store:
 
     def _number(self, job: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", job, re.ASCII):
-            raise self._senseless("a job", "a number of a job that is none")
+            raise self._senseless("a job", "an invalid job number")
         return job
 
 
@@ -288,14 +290,14 @@ def _session(url: str) -> requests.Session:
             if "PRIVATE-TOKEN" in request.headers and _origin(str(request.url)) != home:
                 other = one_line(_origin(str(request.url))[1])
                 raise SoilcastError(
-                    f"the store {url} points to another one, {other}, which must not see the key: check its address"
+                    f"the data store {url} redirects to {other}, which must not receive the key: check the address"
                 )
             response = super().send(request, **(options | {"stream": True}))
             content = bytearray()
             for block in response.iter_content(1 << 16):
                 content += block
                 if len(content) > _LARGEST_ANSWER:
-                    raise SoilcastError(f"the store {url} sends an answer without end: check its address")
+                    raise SoilcastError(f"the data store {url} sends a response without end: check the address")
             response._content = bytes(content)
             return response
 

@@ -121,7 +121,7 @@ class _Transfer:
         text = start.lstrip()[:1]
         what = {b"<": "a web page", b"{": "a text, JSON", b"[": "a text, JSON"}.get(text, "something else")
         what = f"a {ending} file" if ending else what
-        raise WrongContentError(f"the store sent {what} instead of a {' or '.join(self.endings)} file")
+        raise WrongContentError(f"the data store sent {what} instead of a {' or '.join(self.endings)} file")
 
     def run(self) -> None:
         """Bring all bytes, in as many tries as it takes, as long as they bring something.
@@ -151,11 +151,13 @@ class _Transfer:
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
                 said = type(error).__name__
             except requests.RequestException as error:
-                raise WrongContentError(f"the store's address of it makes no sense ({type(error).__name__})") from None
+                raise WrongContentError(
+                    f"the data store gives an invalid address of the file ({type(error).__name__})"
+                ) from None
             in_vain = 0 if self.held() > before else in_vain + 1
         raise SoilcastError(
-            f"{self.part}: the store sends no more of this file (tried {TRIES} times: {said}); what has come is kept: "
-            "run the same command again later, it goes on where it stopped"
+            f"{self.part}: the download was interrupted ({TRIES} tries: {said}); the part received is kept: run the "
+            "same command again later to resume"
         )
 
     def _try(self, held: int) -> str:
@@ -178,7 +180,7 @@ class _Transfer:
             start = self._start(response, held) if status == 206 else 0
             if start is None:
                 self.part.unlink(missing_ok=True)
-                return "a part of the file that was not asked for"
+                return "a part of the file that was not requested"
             self._check_length(response, start)
             if start == 0:
                 self._begin(response)
@@ -200,11 +202,11 @@ class _Transfer:
 
     def _check_length(self, response: requests.Response, start: int) -> None:
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise WrongContentError("the store sent it in an encoding that was not asked for")
+            raise WrongContentError("the data store sent it in an encoding that was not requested")
         length = response.headers.get("Content-Length")
         if length is not None and length != str(self.asset.size - start):
             raise WrongContentError(
-                f"the store says that it is {self.asset.size} bytes long, but sends {length[:20]} of the last "
+                f"the data store announced {self.asset.size} bytes, but sends {length[:20]} of the last "
                 f"{self.asset.size - start}"
             )
 
@@ -223,12 +225,14 @@ class _Transfer:
             for block in response.iter_content(_BLOCK):
                 held += len(block)
                 if held > self.asset.size:
-                    raise WrongContentError(f"the store sends more than the {self.asset.size} bytes that it announced")
+                    raise WrongContentError(
+                        f"the data store sends more than the {self.asset.size} bytes that it announced"
+                    )
                 stream.write(block)
                 if held - len(block) < _LONGEST_START <= held:
                     stream.flush()
                     self.ending()  # a web page is not brought to its end
-        return "the connection was cut"
+        return "the connection was interrupted"
 
 
 def _verify(asset: Asset, part: Path, sha256: str) -> None:
@@ -242,4 +246,4 @@ def _verify(asset: Asset, part: Path, sha256: str) -> None:
         with part.open("rb") as stream:
             found = hashlib.file_digest(stream, kind).hexdigest()
     if found != stated[4:]:
-        raise WrongContentError("the file that came has another checksum than the store states")
+        raise WrongContentError("its checksum differs from that of the data store")

@@ -134,7 +134,7 @@ def folder_for(out: Path) -> Iterator[Record]:
         _refuse_other(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        busy = f"{out}: another soilcast downloads into it: wait until that has ended, or give another --out"
+        busy = f"{out}: another soilcast process downloads into it: wait for it to end, or give another --out"
         with locked(out / _LOCK, busy):
             try:
                 (out / f".{RECORD}.partial").unlink(missing_ok=True)
@@ -152,8 +152,8 @@ def disk_fault(error: OSError, path: Path) -> Exception:
     """Say a fault of the disk in words; others are given back as they are."""
     if error.errno in NO_ROOM:
         return SoilcastError(
-            f"{path}: no space left on the disk, or the file may not grow larger ({error.strerror}): what has come is "
-            "kept; make room and run the same command again"
+            f"{path}: no space left on the disk, or the file size limit is reached ({error.strerror}): the part "
+            "received is kept; free some space and run the same command again"
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
         return SoilcastError(f"{path} cannot be written ({error.strerror}): give another --out")
@@ -163,26 +163,26 @@ def disk_fault(error: OSError, path: Path) -> Exception:
 def _read(path: Path) -> dict[str, Entry]:
     if not path.exists():
         return {}
-    broken = "remove it, and all files will be fetched anew, or give another --out"
+    broken = "remove it to download all files again, or give another --out"
     try:
         if path.stat().st_size > _LARGEST:
-            raise SoilcastError(f"{path} is too large to be soilcast's record of a download: {broken}")
+            raise SoilcastError(f"{path} is too large for a download record of soilcast: {broken}")
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, IsADirectoryError) as error:
-        raise SoilcastError(f"{path} is damaged, it is no JSON: {broken}") from error
+        raise SoilcastError(f"{path} is damaged (not JSON): {broken}") from error
     if not isinstance(content, dict):
-        raise SoilcastError(f"{path} is not soilcast's record of a download: {broken}")
+        raise SoilcastError(f"{path} is not a download record of soilcast: {broken}")
     entries = validate(_Content, content, str(path)).files
     for name in entries:
         if not _STEM.fullmatch(name):  # names become paths
-            raise SoilcastError(f"{path}: {name[:80]!r} is no name of a file that soilcast fetched: {broken}")
+            raise SoilcastError(f"{path}: {name[:80]!r} is not the name of a file that soilcast downloaded: {broken}")
     return entries
 
 
 def _refuse_other(out: Path) -> None:
     if not out.is_dir():
-        raise SoilcastError(f"{out} is no folder: give another --out")
+        raise SoilcastError(f"{out} is not a folder: give another --out")
     if not (out / RECORD).is_file() and any(found.name not in (f".{RECORD}.partial", _LOCK) for found in out.iterdir()):
-        raise SoilcastError(f"{out} is a folder with other things, not one that download made: give another --out")
+        raise SoilcastError(f"{out} is a folder that soilcast download did not create: give another --out")
     if not os.access(out, os.W_OK):
         raise SoilcastError(f"{out} cannot be written: give another --out")

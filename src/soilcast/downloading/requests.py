@@ -146,7 +146,7 @@ def check_choice(dataset: str, variables: Sequence[str] | None, product: str, fo
         An unknown data set, product, format or variable, or a format that the product is not given in.
     """
     if dataset not in DATASETS:
-        raise SoilcastError(f"there is no data set {dataset} to download: {nearest(dataset, DATASETS)}")
+        raise SoilcastError(f"unknown dataset {dataset}: {nearest(dataset, DATASETS)}")
     known = DATASETS[dataset]
     if product not in known.products:
         raise SoilcastError(f"{known.title} has no product {product}: {nearest(product, known.products)}")
@@ -154,19 +154,19 @@ def check_choice(dataset: str, variables: Sequence[str] | None, product: str, fo
         raise SoilcastError(f"--format {format} is unknown: {nearest(format, FORMATS)}")
     names = tuple(dict.fromkeys(known.default if variables is None else variables))
     if not names:
-        raise SoilcastError("--variables names no variable: name some, such as t2m,tp, or leave it out")
+        raise SoilcastError("--variables is empty: name variables, such as t2m,tp, or remove it")
     for name in names:
         if name in known.variables:
             continue
         if name == "q":
-            raise SoilcastError(f"{known.title} has no variable q: ask for d2m and sp, of which it is made")
+            raise SoilcastError(f"{known.title} has no variable q: request d2m and sp, from which it is computed")
         in_contract = f" ({VARIABLES[name].long_name})" if name in VARIABLES else ""
         raise SoilcastError(f"{known.title} has no variable {name}{in_contract}: {nearest(name, known.variables)}")
     for name in names:
         collection = known.products[product][known.variables[name].accumulated]
         if format not in collection.formats:
             raise SoilcastError(
-                f"{known.title} as {product} values comes in {collection.formats[0]} only: give --format "
+                f"{known.title} as {product} values is available in {collection.formats[0]} only: use --format "
                 f"{collection.formats[0]}, or --product hourly"
             )
     return names
@@ -183,24 +183,24 @@ def parse_area(text: str, dataset: str) -> Area:
     try:
         north, west, south, east = (float(part) for part in text.split("/"))
     except ValueError as error:
-        raise SoilcastError(f"--area {text} is no area: write N/W/S/E in degrees, such as 52/5/47/12") from error
+        raise SoilcastError(f"--area {text} is not an area: write N/W/S/E in degrees, such as 52/5/47/12") from error
     if not all(map(math.isfinite, (north, west, south, east))):
-        raise SoilcastError(f"--area {text} is no area: write N/W/S/E in degrees, such as 52/5/47/12")
+        raise SoilcastError(f"--area {text} is not an area: write N/W/S/E in degrees, such as 52/5/47/12")
     for side, value, most in (("north", north, 90), ("south", south, 90), ("west", west, 180), ("east", east, 180)):
         if abs(value) > most:
             raise SoilcastError(f"--area {text}: {side} is {value:g}, outside -{most} .. {most}: correct it")
     if north < south:
-        raise SoilcastError(f"--area {text}: north ({north:g}) lies below south ({south:g}): write N/W/S/E")
+        raise SoilcastError(f"--area {text}: north ({north:g}) is below south ({south:g}): write N/W/S/E")
     if west > east:
         raise SoilcastError(
-            f"--area {text}: it crosses the date line (west {west:g}, east {east:g}): make two downloads into two "
+            f"--area {text}: it crosses the date line (west {west:g}, east {east:g}): download two areas into two "
             f"folders, {north:g}/{west:g}/{south:g}/180 and {north:g}/-180/{south:g}/{east:g}"
         )
     spacing = DATASETS[dataset].spacing
     for low, high in ((south, north), (west, east)):
         if math.floor(high / spacing + 1e-6) < math.ceil(low / spacing - 1e-6):
             raise SoilcastError(
-                f"--area {text} holds no grid point of {DATASETS[dataset].title}, which are {spacing:g} degrees apart: "
+                f"--area {text} contains no grid point of {DATASETS[dataset].title} (spacing {spacing:g} degrees): "
                 "give a larger one"
             )
     return north, west, south, east
@@ -219,7 +219,7 @@ def parse_period(text: str, dataset: str, today: Day) -> tuple[Day, Day]:
     if first < known.first:
         raise SoilcastError(f"--years {text}: {known.title} begins on {known.first}: begin there or later")
     if last > today:
-        raise SoilcastError(f"--years {text}: {last} lies in the future: end before {today}")
+        raise SoilcastError(f"--years {text}: {last} is in the future: end before {today}")
     return first, last
 
 

@@ -60,9 +60,9 @@ def unfinished(pieces: Sequence[Piece], record: Record, *, verify: bool, tell: T
             fault = _fault_of(piece, entry, record, verify=verify)
         else:
             other = entry is None and record.file_of(piece.name) is not None
-            fault = "was fetched for another request (area, variables or format)" if other else ""
+            fault = "was downloaded for another request (area, variables or format)" if other else ""
         if fault:
-            tell(f"{piece.name}: {fault}; it is fetched anew")
+            tell(f"{piece.name}: {fault}; downloading it again")
         if fault or entry is None or entry.state != "fetched":
             found.append(piece)
     return found
@@ -138,7 +138,9 @@ class Work:
         if self._failures:
             others = len(self._failures) - 1
             more = f" (and {others} more)" if others else ""
-            raise SoilcastError(f"{self._failures[0]}{more}; what has come is kept, and the same command tries again")
+            raise SoilcastError(
+                f"{self._failures[0]}{more}; completed files are kept, and the same command tries again"
+            )
 
     def _job_of(self, piece: Piece) -> str | None:
         entry = self._record.of(piece)
@@ -158,7 +160,7 @@ class Work:
     def _submit(self, piece: Piece) -> str | None:
         self._submissions[piece.name] = self._submissions.get(piece.name, 0) + 1
         if self._submissions[piece.name] > _SUBMISSIONS:
-            self._fail(piece, "the store forgets it again and again")
+            self._fail(piece, "the data store repeatedly loses the job")
             return None
         try:
             job = self._store.submit(piece.collection.name, piece.request)
@@ -206,7 +208,7 @@ class Work:
         except JobFailedError as error:
             self._waiting.remove(first)
             self._forget(first.piece)
-            self._fail(first.piece, f"the store could not make it ({error})")
+            self._fail(first.piece, f"the data store could not produce it ({error})")
         else:
             if remote is not None:
                 self._waiting.remove(first)
@@ -235,7 +237,7 @@ class Work:
             return
         except JobFailedError as error:
             self._forget(piece)
-            self._fail(piece, f"the store could not make it ({error})")
+            self._fail(piece, f"the data store could not produce it ({error})")
             return
         except WrongContentError as error:
             self._forget(piece)
@@ -260,9 +262,9 @@ class Work:
         halves = piece.halves()
         if halves is None:
             self._forget(piece)
-            self._fail(piece, f"the store takes not even one day ({said}): ask for fewer --variables")
+            self._fail(piece, f"the data store refuses even one day ({said}): request fewer --variables")
             return
-        self._tell(f"{piece.name}: too large for the store; it is asked for in halves")
+        self._tell(f"{piece.name}: too large for the data store; requesting it in two parts")
         self._record.part_of(piece.name).unlink(missing_ok=True)
         split = Entry(collection=piece.collection.name, request=piece.request, state="split")
         self._record.put(piece.name, split)
@@ -279,8 +281,8 @@ class Work:
         self._crowded += 1
         if self._crowded > _CROWDED:
             raise SoilcastError(
-                f"the store takes no more requests for the moment ({said}): run the same command again later, or with "
-                "--jobs 1; it goes on where it stopped"
+                f"the data store accepts no more requests at the moment ({said}): run the same command again later to "
+                "resume, or with --jobs 1"
             )
         self._pending.appendleft(piece)
         self._submissions[piece.name] = max(0, self._submissions.get(piece.name, 0) - 1)
@@ -303,7 +305,7 @@ def _fault_of(piece: Piece, entry: Entry, record: Record, *, verify: bool) -> st
     if path.stat().st_size != entry.size:
         return f"the file is damaged, {path.stat().st_size} bytes long instead of {entry.size}"
     if verify and sha256_of(path) != entry.sha256:
-        return "the file is damaged, its checksum is another one"
+        return "the file is damaged, its checksum differs"
     return ""
 
 

@@ -26,17 +26,17 @@ class Design(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    config: dict[str, Any] = Field({}, description="keys of the config that differ from the defaults, for all runs")
-    models: tuple[str, ...] = Field((), description="presets: a run of each, of the same name")
-    runs: dict[str, dict[str, Any]] = Field({}, description="name of a run -> keys of its own, over those for all")
-    seeds: int = Field(1, ge=1, le=1024, description="each run is trained with so many seeds")
+    config: dict[str, Any] = Field({}, description="config keys of all runs, over the defaults")
+    models: tuple[str, ...] = Field((), description="presets to train, one run each")
+    runs: dict[str, dict[str, Any]] = Field({}, description="name of a run -> its config keys, over those of all runs")
+    seeds: int = Field(1, ge=1, le=1024, description="number of seeds of each run")
 
     @field_validator("models")
     @classmethod
     def _are_registered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if name not in PRESETS:
-                raise ValueError(f"there is no model {name}: {nearest(name, PRESETS)}")
+                raise ValueError(f"unknown model {name}: {nearest(name, PRESETS)}")
         return value
 
     @model_validator(mode="after")
@@ -46,17 +46,19 @@ class Design(BaseModel):
             raise ValueError("name at least one model under models, or one run under runs")
         # As some file systems see them.
         if len({name.casefold() for name in names}) < len(names):
-            raise ValueError("two runs of one name")
+            raise ValueError("two runs have the same name: rename one")
         return self
 
 
 class Experiment(Design):
     """Runs on the data of a source: what a YAML file for `compare` says. Seeds get a run each: NAME-s0, NAME-s1, ..."""
 
-    about: str = Field(description="the data in a sentence: what is observed, modelled or synthetic")
-    source: str = Field(description="for `prepare`")
-    paths: tuple[str, ...] = Field((), description="for `prepare`, relative to a folder of data")
-    options: dict[str, Any] = Field({}, description="for `prepare`; `mapping` is relative to the experiment's file")
+    about: str = Field(description="description of the data in a sentence: observed, modelled or synthetic")
+    source: str = Field(description="source for `prepare`")
+    paths: tuple[str, ...] = Field((), description="paths for `prepare`, relative to the data folder")
+    options: dict[str, Any] = Field(
+        {}, description="options for `prepare`; `mapping` is relative to the experiment file"
+    )
 
     @field_validator("runs")
     @classmethod
@@ -73,15 +75,15 @@ class Quick(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seeds: int = Field(2, ge=1, le=1024)
-    config: dict[str, Any] = Field({}, description="keys of the config, over those of every run")
+    config: dict[str, Any] = Field({}, description="config keys, over those of every run")
 
 
 class Study(Design):
     """A part of the paper, on any cube: which runs, compared with which, shown how. See `reproduce`."""
 
     title: str = Field(description="heading in the report")
-    show: Literal["table", "zones", "consistency", "series", "readings"] = Field(description="what it comes to")
-    reference: str = Field("LSTM", description="the run that the others are compared with")
+    show: Literal["table", "zones", "consistency", "series", "readings"] = Field(description="kind of result")
+    reference: str = Field("LSTM", description="reference run of the comparisons")
     quick: Quick = Quick()
 
     @model_validator(mode="after")
@@ -92,7 +94,7 @@ class Study(Design):
             raise ValueError(f"reference: there is no run {self.reference}: {nearest(self.reference, self.runs)}")
         for name in BASELINES:
             if name in self.runs:
-                raise ValueError(f"runs: {name} is the name of a baseline: give the run another")
+                raise ValueError(f"runs: {name} is the name of a baseline: rename the run")
         return self
 
 
@@ -118,7 +120,7 @@ def load_experiment(name: str | Path) -> Experiment:
     if str(name) in built_in:
         return builtin_experiment(str(name))
     if not Path(name).is_file():
-        raise SoilcastError(f"{name}: no experiment of this name, and no file: {nearest(str(name), built_in)}")
+        raise SoilcastError(f"{name}: neither a built-in experiment nor a file: {nearest(str(name), built_in)}")
     return _read(Path(name))
 
 
@@ -165,7 +167,7 @@ def load_study(name: str | Path) -> Study:
     """
     file = _HERE / "paper" / f"{name}.yaml" if str(name) in PARTS else Path(name)
     if not file.is_file():
-        raise SoilcastError(f"{name}: no part of the paper, and no file: {nearest(str(name), (*PARTS, 'all'))}")
+        raise SoilcastError(f"{name}: neither a part of the paper nor a file: {nearest(str(name), (*PARTS, 'all'))}")
     return validate(Study, read_yaml(file), str(file))
 
 

@@ -60,7 +60,7 @@ def export(
     path, out = Path(source), Path(out)
     write = _WRITERS.get(out.suffix.lower())
     if write is None:
-        raise SoilcastError(f"{out}: is written as {', '.join(_WRITERS)}: give it such a name")
+        raise SoilcastError(f"{out}: unknown file type: end the name in {', '.join(_WRITERS)}")
     refuse_existing(out, overwrite=overwrite)
     field = select(path, variable, lead=lead, issue=issue, day=day, quantile=quantile)
     with atomic_write(out, overwrite=overwrite) as partial:

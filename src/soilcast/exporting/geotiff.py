@@ -70,7 +70,7 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
         raise SoilcastError(f"{out}: GeoTIFF needs an extra: install it with pip install 'soilcast[era5]'") from error
     grid = grid_of(field.opened)
     if grid is None:
-        raise SoilcastError(f"{out}: these cells are places without a grid: use --out {out.with_suffix('.csv')}")
+        raise SoilcastError(f"{out}: the cells are points without a grid: use --out {out.with_suffix('.csv')}")
     rows, columns = _axes(grid, out)
     west, north = columns.first - columns.step / 2, rows.first - rows.step / 2
     profile = {
@@ -106,7 +106,7 @@ def _axes(grid: Grid, out: Path) -> tuple[_Axis, _Axis]:
     rows, columns = _axis(grid.lat, -1, "latitudes", out), _axis(grid.lon, 1, "longitudes", out)
     if rows.size * columns.size > _MOST_PIXELS:
         raise SoilcastError(
-            f"{out}: a map of {rows.size} x {columns.size} pixels is too large to be one: use --out "
+            f"{out}: a map of {rows.size} x {columns.size} pixels is too large for a GeoTIFF: use --out "
             f"{out.with_suffix('.csv')}"
         )
     return rows, columns
@@ -124,7 +124,7 @@ def _axis(points: npt.NDArray[np.float64], sign: int, what: str, out: Path) -> _
         if steps < _MOST_PIXELS and np.abs(place - np.rint(place)).max() <= _OFF_THE_STEP:
             return _Axis(float(first), sign * step, np.rint(place).astype(np.int64))
     raise SoilcastError(
-        f"{out}: the {what} of the grid are not evenly spaced, as a GeoTIFF has them: use --out "
+        f"{out}: the {what} of the grid are not evenly spaced, as a GeoTIFF requires: use --out "
         f"{out.with_suffix('.csv')}"
     )
 

@@ -57,12 +57,12 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
         There are more leads than fit a page, or no value to draw.
     """
     if len(field.bands) > _MOST_MAPS:
-        raise SoilcastError(f"{out}: {len(field.bands)} maps do not fit a page: name some leads with --lead")
+        raise SoilcastError(f"{out}: {len(field.bands)} maps do not fit on a page: select leads with --lead")
     product = next((one for one in _STYLES if field.name.endswith(f"_{one.suffix}")), None)
     values = _drawable(field, product)
     scale = _scale(field, product, values)
     if scale is None:
-        raise SoilcastError(f"{out}: {field.name} has no value there: there is nothing to draw")
+        raise SoilcastError(f"{out}: {field.name} has no value at this selection: choose another lead or day")
     canvas = Canvas(field.opened)
     columns = min(len(field.bands), 1 if len(field.bands) == 1 else 2 if len(field.bands) <= 4 else 3)
     rows = -(-len(field.bands) // columns)

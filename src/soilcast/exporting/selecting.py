@@ -117,7 +117,7 @@ def select(
     if "lead" in opened[name].dims:
         places["lead"] = _leads(opened, 1 if lead is None and day is not None else lead, path)
     elif lead is not None:
-        raise SoilcastError(f"{path}: {name} has no leads: leave --lead out")
+        raise SoilcastError(f"{path}: {name} has no leads: remove --lead")
     if "time" in opened[name].dims:
         ahead = [int(opened["lead"][place]) for place in places.get("lead", ())]
         places["time"] = _moment(opened, kind, issue, day, ahead, path)
@@ -149,7 +149,7 @@ def _opened(path: Path) -> tuple[xr.Dataset, str]:
             continue
         _refuse_damaged(opened, path)
         return opened, kind
-    raise SoilcastError(f"{path}: is none of those that can be exported: give a {' or '.join(_KINDS)}")
+    raise SoilcastError(f"{path}: cannot be exported: give a {' or '.join(_KINDS)}")
 
 
 def _refuse_damaged(opened: xr.Dataset, path: Path) -> None:
@@ -170,9 +170,7 @@ def _refuse_damaged(opened: xr.Dataset, path: Path) -> None:
         index = opened["cell"].to_numpy()
         lacking = ["cell"] if index.min() < 0 or index.max() >= points else []
     if lacking:
-        raise SoilcastError(
-            f"{path}: {', '.join(lacking)} is missing or not as soilcast writes it: damaged, or made by other software"
-        )
+        raise SoilcastError(f"{path}: {', '.join(lacking)} is missing or invalid: damaged, or not written by soilcast")
 
 
 def _name(opened: xr.Dataset, variable: str, quantile: float | None, path: Path) -> str:
@@ -183,13 +181,11 @@ def _name(opened: xr.Dataset, variable: str, quantile: float | None, path: Path)
         if "cell" in one.dims and set(one.dims) <= _DIMS and one.dtype.kind in "fiu"
     ]
     if variable not in exportable:
-        raise SoilcastError(
-            f"{path}: no variable {variable} of cells; there are: {_listed(exportable)}: name one of them"
-        )
+        raise SoilcastError(f"{path}: no variable {variable} by cell; it has: {_listed(exportable)}: name one of them")
     if quantile is None or "quantile" in opened[variable].dims:
         return variable
     if f"{variable}_quantile" not in exportable:
-        raise SoilcastError(f"{path}: {variable} has no quantiles: leave --quantile out")
+        raise SoilcastError(f"{path}: {variable} has no quantiles: remove --quantile")
     return f"{variable}_quantile"
 
 
@@ -207,7 +203,7 @@ def _leads(opened: xr.Dataset, lead: int | Sequence[int] | None, path: Path) -> 
     wanted = there if lead is None else [lead] if isinstance(lead, int) else list(lead)
     for one in wanted:
         if one not in there:
-            raise SoilcastError(f"{path}: no lead {one}; there are: {_listed(there)}: name one of them with --lead")
+            raise SoilcastError(f"{path}: no lead {one}; it has: {_listed(there)}: name one of them with --lead")
     return [there.index(one) for one in dict.fromkeys(wanted)]
 
 
@@ -216,17 +212,17 @@ def _moment(opened: xr.Dataset, kind: str, issue: str | None, day: str | None, l
     if issue is not None and kind == "cube":
         raise SoilcastError(f"{path}: this cube has no issue days: use --day instead of --issue")
     if issue is not None and day is not None:
-        raise SoilcastError(f"{path}: --issue and --day both name the day: give one of them")
+        raise SoilcastError(f"{path}: --issue and --day exclude each other: give one of them")
     if day is not None and kind == "forecast" and len(leads) != 1:
         fault = "several leads are wanted" if leads else "the variable has no leads"
-        raise SoilcastError(f"{path}: {fault}, and so no one day: use --issue instead of --day")
+        raise SoilcastError(f"{path}: {fault}, so --day is ambiguous: use --issue")
     shift = leads[0] if day is not None and leads else 0
     days = (opened["time"] + np.timedelta64(shift, "D")).to_numpy().astype("datetime64[D]")
     options = ["--day"] if kind == "cube" else ["--issue", "--day"][: 2 if len(leads) == 1 else 1]
     text = issue if day is None else day
     if text is None:
         if len(days) > 1:
-            raise SoilcastError(f"{path}: holds the days {period_of(days)}: name one with {' or '.join(options)}")
+            raise SoilcastError(f"{path}: has the days {period_of(days)}: choose one with {' or '.join(options)}")
         return 0
     first, last = days_of(text)
     option = "--issue" if day is None else "--day"

@@ -35,7 +35,7 @@ def refuse_append(out: Path, requested: Mapping[str, Any], cube: xr.Dataset, iss
         Its issue day.
     """
     if not out.is_dir():
-        raise SoilcastError(f"{out}: forecasts are added to a Zarr folder: give one as --out, or leave --append out")
+        raise SoilcastError(f"{out}: --append needs a Zarr folder: give one as --out, or remove --append")
     with open_artifact(out, "forecast") as found:
         for name in _ALIKE:
             if found.attrs.get(name) != requested[name]:
@@ -44,7 +44,7 @@ def refuse_append(out: Path, requested: Mapping[str, Any], cube: xr.Dataset, iss
                     "--out"
                 )
         if any(not np.array_equal(found[name].to_numpy(), cube[name].to_numpy()) for name in ("lat", "lon")):
-            raise SoilcastError(f"{out}: these are forecasts of other cells than those of the cube: give another --out")
+            raise SoilcastError(f"{out}: its cells are not those of the cube: give another --out")
         last = found["time"].to_numpy()[-1]
         single = all(
             one.encoding["chunks"][one.dims.index("time")] == 1
@@ -53,11 +53,11 @@ def refuse_append(out: Path, requested: Mapping[str, Any], cube: xr.Dataset, iss
         )
     if issue <= last:
         raise SoilcastError(
-            f"{out}: its last issue day is {np.datetime_as_string(last, 'D')}, and days are added behind it: "
+            f"{out}: its last issue day is {np.datetime_as_string(last, 'D')}, and only later days can be appended: "
             f"{np.datetime_as_string(issue, 'D')} is not: give another --from or --out"
         )
     if not single:
-        raise SoilcastError(f"{out}: these are forecasts of a whole period: add days to those that --from made")
+        raise SoilcastError(f"{out}: a forecast over a period: append to forecasts made with --from")
 
 
 def joined(out: Path, added: Path, place: Path) -> Path:

@@ -137,7 +137,7 @@ def forecast(
     opened = request.open()
     attributes = describe(opened)
     if append and issue is None:
-        raise SoilcastError(f"{out}: --append adds the forecast from one issue day: say which by --from")
+        raise SoilcastError(f"{out}: --append needs an issue day: give it with --from")
     if append:
         take_back(out)
     append = append and out.exists()
@@ -193,8 +193,8 @@ def _write(
         if error.errno not in NO_ROOM:
             raise
         raise SoilcastError(
-            f"no space left on the disk of {out} ({error.strerror}): the blocks that are forecast stand; free some "
-            "space and go on with --resume"
+            f"no space left on the disk of {out} ({error.strerror}): completed blocks are kept; free some space and "
+            "continue with --resume"
         ) from error
     stream.discard()
 
@@ -230,7 +230,7 @@ def _worker_forecaster(request: Request, meant: tuple[str, ...]) -> tuple[Opened
     paths = request.run, request.cube, request.weather
     for path, here, there in zip(paths, meant, opened.file_marks(request), strict=True):
         if here != there:
-            raise SoilcastError(f"{path}: a worker finds another one there: give the workers the same files")
+            raise SoilcastError(f"{path}: a worker sees a different file there: give the workers the same files")
     return opened, BlockForecaster(opened, 1, choose_device("cpu"))
 
 
@@ -240,8 +240,8 @@ def _finished(out: Path, attributes: Mapping[str, Any]) -> xr.Dataset:
     for name in IDENTITY_KEYS:
         if found.attrs.get(name) != attributes[name]:
             raise SoilcastError(
-                f"{out} is a forecast of {name} {found.attrs.get(name)}, not {attributes[name]}: give another --out, "
-                "or --overwrite to replace it"
+                f"{out} has {name} {found.attrs.get(name)}, not {attributes[name]}: give another --out, or "
+                "--overwrite to replace it"
             )
     return found
 
@@ -268,7 +268,7 @@ def _cells_a_block(opened: OpenedRequest, group: int, memory: int | None) -> int
             raise SoilcastError(
                 f"--memory {memory / 2**20:.0f} MiB is too little: forecasting "
                 f"{opened.cube.encoding.get('source', 'the cube')} takes at least "
-                f"{(memory - room + least) / 2**20:.0f} MiB: give more"
+                f"{(memory - room + least) / 2**20:.0f} MiB: increase it"
             )
         most = min(BLOCK_BYTES, room // _WORKING_BLOCKS)
     cells = block_size(1, read_in + made, most)
@@ -295,17 +295,17 @@ def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) 
 def _refuse_gaps(opened: OpenedRequest, made: BlockForecast, cells: slice) -> None:
     task, issue = opened.run.config.task, opened.issue_days[0]
     where, count = opened.cube.encoding.get("source", "the cube"), len(made.centre)
-    remedy = "update the cube, choose another --from, or leave these cells out by --gaps missing"
+    remedy = "update the cube, choose another --from, or write missing values in these cells (--gaps missing)"
     if made.without_soil.any():
         newest = np.datetime_as_string(issue - np.timedelta64(task.soil_latency, "D"), "D")
         raise SoilcastError(
             f"{where}: {int(made.without_soil.sum())} of {count} cells from {cells.start} on have no "
             f"{' or '.join(task.layers)} on {newest} (task.latency {task.soil_latency}) nor in the {task.fill_days} "
-            f"day(s) before it (task.fill_days): {remedy}"
+            f"day(s) before (task.fill_days): {remedy}"
         )
     if made.without_inputs.any():
         first = np.datetime_as_string(issue - np.timedelta64(task.window - 1, "D"), "D")
         raise SoilcastError(
-            f"{where}: {int(made.without_inputs.sum())} of {count} cells from {cells.start} on lack inputs "
-            f"between {first} and {np.datetime_as_string(issue, 'D')}, or what is known ahead: {remedy}"
+            f"{where}: {int(made.without_inputs.sum())} of {count} cells from {cells.start} on lack inputs between "
+            f"{first} and {np.datetime_as_string(issue, 'D')}, or on the forecast days (task.known_future): {remedy}"
         )

@@ -64,17 +64,17 @@ class Request:
         rows, usable = match_cells(run, cube)
         leads = longest if self.leads is None else self.leads
         if leads < 1:
-            raise SoilcastError(f"--lead {leads}: the first lead time is the next day: ask for 1 or more")
+            raise SoilcastError(f"--lead {leads}: lead times start at 1: give 1 or more")
         if leads > longest:
             raise SoilcastError(
-                f"--lead {leads}: the run was trained for {longest} day(s) ahead: ask for those, or train with --set "
-                f"task.lead_days={leads}"
+                f"--lead {leads}: the run was trained for {longest} day(s) ahead: give at most this, or train "
+                f"with --set task.lead_days={leads}"
             )
         period = self.period or str(run.record["test_period"])
         weather, mark = None, "none"
         if self.issue is None:
             if self.weather not in (None, OBSERVED):
-                raise SoilcastError(f"--weather {self.weather} is the forecast of one day: say which by --from")
+                raise SoilcastError(f"--weather {self.weather} needs an issue day: give it with --from")
             issues = _issues_of(period, cube, leads)
         else:
             position = _position(self.issue, cube)
@@ -97,19 +97,19 @@ class Request:
         """Refuse a forecast of the weather if nothing is known of the days ahead, and none if something is."""
         if ahead and self.weather is None:
             raise SoilcastError(
-                f"the run knows {', '.join(ahead)} of the days ahead: give the forecast as --weather FORECAST.nc, or "
-                "--weather observed for that of the cube, which nobody knew on the day"
+                f"the run needs {', '.join(ahead)} of the forecast days: give --weather FORECAST.nc, or --weather "
+                "observed (weather of the cube, for evaluation only)"
             )
         if not ahead and self.weather is not None:
             raise SoilcastError(
-                f"--weather {self.weather}: the run was trained without the weather ahead: leave it out, or train with "
+                f"--weather {self.weather}: the run was trained without future weather: remove it, or train with "
                 "--set task.known_future=[tp,t2m]"
             )
         if self.weather == OBSERVED and position + leads >= cube.sizes["time"]:
             end = np.datetime_as_string(cube["time"].to_numpy()[-1], "D")
             raise SoilcastError(
                 f"{cube.encoding.get('source', 'the cube')}: it ends {end}, before the {leads} days after "
-                f"{self.issue}: give the forecast as --weather FORECAST.nc, or a smaller --lead"
+                f"{self.issue}: give --weather FORECAST.nc, or a smaller --lead"
             )
 
 
@@ -202,8 +202,7 @@ def _issues_of(period: str, cube: xr.Dataset, leads: int) -> slice:
     issues = slice(max(wanted.start - 1, 0), wanted.stop - leads)
     if issues.stop <= issues.start:
         raise SoilcastError(
-            f"{where}: the forecast period has no room for {leads} days ahead of a day before it: choose a longer "
-            "one, or a smaller --lead"
+            f"{where}: the forecast period is shorter than {leads} lead days: choose a longer one, or a smaller --lead"
         )
     return issues
 
@@ -217,6 +216,6 @@ def _position(issue: str, cube: xr.Dataset) -> int:
     if np.isnat(wanted) or not held[0] <= wanted <= held[-1]:
         raise SoilcastError(
             f"{cube.encoding.get('source', 'the cube')}: --from {issue} is outside the cube ({held[0]} .. {held[-1]}): "
-            "bring it up to date with soilcast update, or choose a day within it"
+            "update it with soilcast update, or choose a day within it"
         )
     return int((wanted - held[0]) / np.timedelta64(1, "D"))

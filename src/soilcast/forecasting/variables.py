@@ -19,7 +19,7 @@ from soilcast.provenance import stamp
 ROOT_ZONE = "root_zone"
 AGE = "soil_moisture_age"
 _AGE_ATTRIBUTES = {
-    "long_name": "age on the issue day of the soil moisture that the forecast begins from",
+    "long_name": "age of the newest soil moisture observation on the issue day",
     "units": "d",
 }
 

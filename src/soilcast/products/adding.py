@@ -105,8 +105,8 @@ def add_products(
     for layer in layers:
         if layer not in cube:
             raise SoilcastError(
-                f"{cube.encoding.get('source', 'the cube')}: no {layer}, in whose record the percentiles of its "
-                "forecast are sought: give a cube with it"
+                f"{cube.encoding.get('source', 'the cube')}: no {layer}, which the percentiles of its forecast need: "
+                "give a cube with it"
             )
     leads = forecasts["lead"].to_numpy()
     issue = forecasts["time"].to_numpy()[0].astype("datetime64[D]")

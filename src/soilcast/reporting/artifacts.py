@@ -27,9 +27,7 @@ def artifact_file(path: Path) -> Path:
     if not path.is_dir() or (path / _STORE).is_file():
         return path
     if not (path / SCORES_FILE).exists():
-        raise SoilcastError(
-            f"{path}: there is no {SCORES_FILE} in this folder: give a folder that soilcast evaluate wrote"
-        )
+        raise SoilcastError(f"{path}: no {SCORES_FILE} in this folder: give the output of soilcast evaluate")
     return path / SCORES_FILE
 
 
@@ -56,25 +54,25 @@ def check_dims(
     for name, dims in required.items():
         if name not in dataset.variables or dataset[name].dims != dims:
             raise SoilcastError(
-                f"{file}: {name} {dims} is missing: the file is damaged or of another soilcast; {again}"
+                f"{file}: {name} {dims} is missing: the file is damaged or of another version of soilcast; {again}"
             )
 
 
 def check_places(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
     """Refuse cells that cannot be drawn or weighted."""
     if dataset.sizes["cell"] == 0 or not np.isfinite(dataset["lat"]).all() or not np.isfinite(dataset["lon"]).all():
-        raise SoilcastError(f"{file}: it has no cells, or cells without a place: {again}")
+        raise SoilcastError(f"{file}: no cells, or cells without coordinates: {again}")
     if not np.isfinite(dataset["area"]).all():
-        raise SoilcastError(f"{file}: area is not a number in some cells: the file is damaged; {again}")
+        raise SoilcastError(f"{file}: cell area is missing in some cells: the file is damaged; {again}")
     if ("grid_lat" in dataset.coords) != ("grid_lon" in dataset.coords):
-        raise SoilcastError(f"{file}: one axis of its grid is missing: the file is damaged; {again}")
+        raise SoilcastError(f"{file}: an axis of its grid is missing: the file is damaged; {again}")
 
 
 def check_leads(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
     """Refuse leads that are no whole numbers of days from 1 on, each once."""
     lead = dataset["lead"].to_numpy()
     if lead.dtype.kind not in "iu" or not lead.size or lead.min() < 1 or np.unique(lead).size < lead.size:
-        raise SoilcastError(f"{file}: lead is not whole days from 1 on, each once: the file is damaged; {again}")
+        raise SoilcastError(f"{file}: leads are not distinct whole days from 1: the file is damaged; {again}")
 
 
 def leads(dataset: xr.Dataset) -> list[int]:

@@ -59,7 +59,7 @@ NEEDS: dict[str, Need] = {
     ),
     "quantiles": Need(
         lambda scores: any(with_intervals(scores, target) for target in targets(scores)),
-        "No network gives quantiles: there is nothing to say of intervals.",
+        "No network gives quantiles: no intervals are evaluated.",
     ),
     "extremes": Need(lambda scores: bool(shown(scores, EXTREMES))),
     "drought": Need(lambda forecast: any(has_product(forecast, name, "drought") for name in layers(forecast))),

@@ -49,7 +49,7 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
     issued = opened.sizes.get("time", 0)
     if not issued or "time" not in opened.coords or opened["time"].dtype.kind != "M":
         opened.close()
-        raise SoilcastError(f"{file}: it has no issue day: the file is damaged; {_AGAIN}")
+        raise SoilcastError(f"{file}: no issue day: the file is damaged; {_AGAIN}")
     forecast = loaded(opened.isel(time=-1), file, _AGAIN)
     opened.close()
     forecast = forecast.transpose("cell", "lead", "quantile", ..., missing_dims="ignore")
@@ -70,8 +70,8 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
     if not any(np.isfinite(forecast[name]).any() for name in names):
         day = np.datetime_as_string(forecast["time"].to_numpy(), "D")
         raise SoilcastError(
-            f"{file}: no cell has a forecast from {day}: see that the cube holds the newest observation and the "
-            "weather that the run asks for, and forecast again"
+            f"{file}: no cell has a forecast from {day}: check that the cube has the newest observations and the "
+            "weather of the run, and forecast again"
         )
     for name in names:
         # Classes are whole numbers on the disk, where a number beyond them stands for a missing value.

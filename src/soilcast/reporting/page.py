@@ -42,7 +42,7 @@ def report(scores: Sequence[Path], out: Path, *, title: str | None = None, overw
         No Scores are given, one cannot be read, or ``out`` exists.
     """
     if not scores:
-        raise SoilcastError("no scores are given: name at least one folder that soilcast evaluate wrote")
+        raise SoilcastError("no scores are given: name at least one output of soilcast evaluate")
     refuse_existing(Path(out), overwrite=overwrite)
     opened = [_open(Path(path)) for path in scores]
     names = [_name(dataset, Path(path)) for dataset, path in zip(opened, scores, strict=True)]

@@ -97,11 +97,11 @@ def load_scores(opened: xr.Dataset, file: Path) -> xr.Dataset:
     check_places(scores, file)
     check_leads(scores, file)
     if "pick_cell" in scores and not np.isin(scores["pick_cell"], np.arange(scores.sizes["cell"])).all():
-        raise SoilcastError(f"{file}: pick_cell names cells that are not there: the file is damaged; evaluate again")
+        raise SoilcastError(f"{file}: pick_cell names cells that do not exist: the file is damaged; evaluate again")
     if not scores.sizes.get("target"):
-        raise SoilcastError(f"{file}: it scores no target: the file is damaged; evaluate again")
+        raise SoilcastError(f"{file}: no target: the file is damaged; evaluate again")
     if "tested_metric" in scores.coords and not set(map(str, scores["tested_metric"].to_numpy())) <= set(METRICS):
-        raise SoilcastError(f"{file}: tested_metric names what is no metric: the file is damaged; evaluate again")
+        raise SoilcastError(f"{file}: tested_metric names an unknown metric: the file is damaged; evaluate again")
     for name in _JSON:
         json_attribute(scores, name)
     texts = [name for name in ("model", "target", "row", "reference", "tested_metric") if name in scores.coords]
@@ -153,9 +153,7 @@ def _balance(config: Any) -> str | None:
 def _check_models(scores: xr.Dataset, file: Path) -> None:
     labels = [str(label) for label in scores["model"].to_numpy()]
     if PERSISTENCE not in labels:
-        raise SoilcastError(
-            f"{file}: persistence is not among the models, and no score is shown without it: evaluate again"
-        )
+        raise SoilcastError(f"{file}: persistence is not among the models, but reports always show it: evaluate again")
     if len(set(labels)) < len(labels):
         raise SoilcastError(
             f"{file}: two models have the same label: give each forecast its own label and evaluate again"

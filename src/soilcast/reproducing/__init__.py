@@ -101,9 +101,9 @@ def reproduce(
         for line in skipped(plan):
             tell(f"{plan.name}: {line}")
     if not runs:
-        raise SoilcastError(f"{cube}: it has not the variables for any run: {_first_reason(plans)}")
+        raise SoilcastError(f"{cube}: the variables of every run are missing: {_first_reason(plans)}")
     known = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
-    tell(f"{len(runs)} runs, of which {len(known)} are there already")
+    tell(f"{len(runs)} runs, {len(known)} of them done")
     finished = _keep_resumable(out / "runs", known)
     jobs = min(jobs or usable_cores(), len(runs))
     findings = Findings(cube, out / "runs", plans, quick, settings)
@@ -113,7 +113,7 @@ def reproduce(
         )
     if not forecasts:
         reason = next(iter(faults.values()))
-        raise SoilcastError(f"no run came to a forecast ({reason}): mend this, and start again")
+        raise SoilcastError(f"no run was completed ({reason}): correct this, and run the command again")
     page = scorer.score_rest(progress=progress)
     tell(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
     return page
@@ -129,7 +129,7 @@ def _plan(
         for name, study in studies.items():
             stem = str(name) if str(name) in PARTS else Path(name).stem
             if stem in _TAKEN:
-                raise SoilcastError(f"{name}: the dossier has a table {stem} of its own: give the file another name")
+                raise SoilcastError(f"{name}: the name {stem} is that of another table of the dossier: rename the file")
             plan, own = plan_study(stem, study, opened, settings, seeds, quick=quick, zones=zones)
             plans.append(plan)
             runs |= own

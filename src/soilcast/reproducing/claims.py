@@ -79,8 +79,8 @@ class Claim:
             "better": f"{self.row} beats {self.reference} in {name} by {amount}",
             "worse": f"{self.row} is worse than {self.reference} in {name} by {amount}",
             "no difference": (
-                f"No difference in {name} between {self.row} and {self.reference} can be told from chance: {self.row} "
-                f"is {sense} by {amount}"
+                f"No significant difference in {name} between {self.row} and {self.reference}: {self.row} is {sense} "
+                f"by {amount}"
             ),
             "not tested": (
                 f"The difference in {name} between {self.row} and {self.reference} is not tested, since "

@@ -37,19 +37,19 @@ SHOWS: dict[str, Callable[[StudyScores], Section]] = {
 """How a study can be shown, by its key ``show``."""
 
 _KINDS = (
-    ("synthetic", "The data are synthetic: what follows holds for this made world, and nothing follows for real soil."),
+    ("synthetic", "The data are synthetic: the results hold for this synthetic world and say nothing about real soil."),
     (
         "reanalysis",
         "The data are a reanalysis: soil moisture there is computed by a land model under analysed weather, not "
-        "measured. What follows says how well that model is forecast, not soil in the field.",
+        "measured. The results show how well that model is forecast, not soil in the field.",
     ),
     (
         "model",
-        "The data are the output of a land model under observed weather: what follows says how well that model is "
-        "imitated, not how well soil in the field is forecast.",
+        "The data are the output of a land model under observed weather: the results show how well that model is "
+        "emulated, not how well soil in the field is forecast.",
     ),
 )
-_OTHER_KIND = "What the data are is not known to soilcast beyond these words: judge yourself what follows from them."
+_OTHER_KIND = "soilcast knows only this description of the data: interpret the results accordingly."
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,9 @@ def _training(findings: Findings, name: str) -> dict[str, object]:
 
 
 def _still_running(plan: StudyPlan) -> Section:
-    return _headed(plan.name, plan.study.title, nothing("Its runs are not all done: the same command goes on."), ())
+    return _headed(
+        plan.name, plan.study.title, nothing("Its runs are not all done: run the same command again to continue."), ()
+    )
 
 
 def _headed(name: str, title: str, shown: Section, missing: Sequence[str]) -> Section:
@@ -241,7 +243,7 @@ def _about(findings: Findings) -> _About:
     if left_out:
         warnings.append(f"Inputs of the paper that the cube lacks, left out of all runs: {', '.join(left_out)}.")
     if findings.quick:
-        warnings.append("Quick: every training was cut short (see the studies); nothing is to be concluded.")
+        warnings.append("Quick: every training was shortened (see the studies); no conclusion can be drawn.")
     if findings.open_studies:
         titles = ", ".join(plan.study.title for plan in findings.open_studies)
         warnings.append(f"Not all runs are done: {titles} will follow.")
@@ -249,7 +251,10 @@ def _about(findings: Findings) -> _About:
     config = plan.rows[plan.study.reference].config
     if config.task.known_future:
         inputs = ", ".join(config.task.known_future)
-        warnings.append(f"Forecasts are made with observed weather of the days ahead ({inputs}), which no service has.")
+        warnings.append(
+            f"Forecasts are made with observed weather of the days ahead ({inputs}), which is not available in "
+            "operation."
+        )
     facts = {
         "Cube": f"{title} ({size})",
         "Source": source,

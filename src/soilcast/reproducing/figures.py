@@ -44,10 +44,10 @@ Array = npt.NDArray[np.float64]
 def show_zones(scores: StudyScores) -> Section:
     """Figure 3: box plots of the scores by climate, the models side by side."""
     if "climate_zone" not in scores.cells:
-        return nothing("The cube has no climate zones, so that there is nothing to draw.")
+        return nothing("The cube has no climate zones: nothing to draw.")
     name, zones = scores.name, _zones(scores)
     if not zones:
-        return nothing("No cell has a climate zone, so that there is nothing to draw.")
+        return nothing("No cell has a climate zone: nothing to draw.")
     models = [*scores.networks, PERSISTENCE]
     colours = palette(scores.networks, list(BASELINES))
     with print_look():
@@ -86,7 +86,7 @@ def show_consistency(scores: StudyScores) -> Section:
     metrics = {row: _own_metric(scores, row) for row in scores.others}
     rows = [row for row, metric in metrics.items() if metric in scores.sample.metrics]
     if scores.reference is None or not rows:
-        return nothing("There is no physics-guided network, or no water balance to judge it by.")
+        return nothing("There is no physics-guided network, or no water balance to evaluate it by.")
     name, reference = scores.name, scores.reference
     shown = [(row, metrics[row] + end) for row in rows for end in ("", "_masked")]
     fields = {one: judge_field(scores.sample.compare_in_cells(one[0], reference, one[1]), one[1], scores.sample.area)

@@ -196,8 +196,8 @@ def _own_code(config: Config) -> dict[str, str]:
             found[kind] = file_sha256(Path(inspect.getsourcefile(part) or ""))  # type: ignore[arg-type]
         except (TypeError, OSError) as error:
             raise SoilcastError(
-                f"{kind}.name={getattr(config, kind).name} is registered here without a file of its code, of which the "
-                "run would have its name: register a class or a function of a Python file"
+                f"{kind}.name={getattr(config, kind).name} has no source file, which identifies its runs: register a "
+                "class or function defined in a Python file"
             ) from error
     return found
 
@@ -209,8 +209,8 @@ def _refuse_unlike(study: str, config: Config, row: str, rows: Mapping[str, Row]
         for name, value in mine.items():
             if value != theirs[name]:
                 raise SoilcastError(
-                    f"{study}, run {row}: {name} is {value}, but {theirs[name]} in run {first.name}: the rows of a "
-                    "study are scored on the same days, and need the same"
+                    f"{study}, run {row}: {name} is {value}, but {theirs[name]} in run {first.name}: all rows of a "
+                    "study must have the same, to be scored on the same days"
                 )
 
 
@@ -229,7 +229,7 @@ def _with_known_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, list[s
     missing = [name for kind in kept for name in getattr(config.task, kind) if name not in kept[kind]]
     if not kept["dynamic"]:
         raise SoilcastError(
-            f"{_source(cube)}: none of the inputs {', '.join(config.task.dynamic)} is in it: name others with "
+            f"{_source(cube)}: none of the inputs {', '.join(config.task.dynamic)} is in the cube: name others with "
             "--set task.dynamic=[...]"
         )
     task = config.task.model_copy(update=kept)

@@ -85,15 +85,15 @@ def prepare(
         of the cluster, unfinished work on another cube or that is not said what to do with, a full disk.
     """
     if source not in SOURCES:
-        raise SoilcastError(f"there is no source {source}: {nearest(source, SOURCES)}")
+        raise SoilcastError(f"no such source {source}: {nearest(source, SOURCES)}")
     known = {name: one for name, one in introspection.signature(SOURCES[source]).parameters.items() if name != "paths"}
     takes = ", ".join(map(_as_typed, known)) or "no options"
     for name in options:
         if name not in known:
-            raise SoilcastError(f"source {source} has no option {_as_typed(name)}; it takes {takes}")
+            raise SoilcastError(f"source {source} has no option {_as_typed(name)}; its options are {takes}")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in options:
-            raise SoilcastError(f"source {source} needs --{name}; it takes {takes}")
+            raise SoilcastError(f"source {source} needs --{name}; its options are {takes}")
     out = Path(out)
     if not (resume and out.exists()):
         refuse_existing(out, overwrite=overwrite)

@@ -13,7 +13,7 @@ from soilcast.errors import SoilcastError
 
 # First bytes of a file -> the engine of xarray that reads it.
 _ENGINES = {b"\x89HDF": "h5netcdf", b"CDF\x01": "scipy", b"CDF\x02": "scipy"}
-_REMEDY = "it is damaged, truncated or something else; fetch or write it again"
+_REMEDY = "it is damaged, truncated or of another format; download or write it again"
 
 
 def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
@@ -68,7 +68,7 @@ def _damaged(path: Path, error: Exception) -> SoilcastError:
 
 def _engine(path: Path) -> str:
     if not path.exists():
-        raise SoilcastError(f"{path}: there is no such file: check the path, or fetch the file")
+        raise SoilcastError(f"{path}: no such file: check the path, or download the file")
     if path.is_dir():
         raise SoilcastError(f"{path}: a NetCDF file is expected, but this is a folder: name the file")
     try:
@@ -77,9 +77,9 @@ def _engine(path: Path) -> str:
     except OSError as error:
         raise SoilcastError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
     if not magic:
-        raise SoilcastError(f"{path}: the file is empty: fetch or write it again")
+        raise SoilcastError(f"{path}: the file is empty: download or write it again")
     if magic == b"CDF\x05":
-        raise SoilcastError(f"{path}: NetCDF of the CDF-5 kind cannot be read: convert it (nccopy -k nc4 IN OUT)")
+        raise SoilcastError(f"{path}: NetCDF in CDF-5 format cannot be read: convert it (nccopy -k nc4 IN OUT)")
     if magic not in _ENGINES:
-        raise SoilcastError(f"{path}: this is no NetCDF file: {_REMEDY}")
+        raise SoilcastError(f"{path}: not a NetCDF file: {_REMEDY}")
     return _ENGINES[magic]

@@ -100,7 +100,7 @@ def axes_of(
     lon = np.round(wrap_longitude(lon), 6).astype(np.float64)
     for dim, axis in zip(dims[-2:], (lat, lon), strict=True):
         if len(np.unique(axis)) != len(axis) or np.isnan(axis).any():
-            raise SoilcastError(f"{where}: lat/lon mismatch: {dim} holds values twice or none: correct the axis")
+            raise SoilcastError(f"{where}: lat/lon mismatch: {dim} has repeated or missing values: correct the axis")
     return lat, lon
 
 

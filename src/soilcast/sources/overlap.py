@@ -164,14 +164,16 @@ def source_axes(lat: npt.ArrayLike, lon: npt.ArrayLike, where: str) -> tuple[Axi
     """
     lat, lon = np.asarray(lat, dtype=np.float64), np.asarray(lon, dtype=np.float64)
     if not lat.size or not lon.size or lat.size == lon.size == 1:
-        raise SoilcastError(f"{where}: a grid of {lat.size} x {lon.size} points has no cells: give a larger part of it")
+        raise SoilcastError(f"{where}: a grid of {lat.size} x {lon.size} points is too small: give at least 2 x 2")
     northward = np.argsort(lat)
     eastward, turned = _eastward(lon)
     high = float(np.ptp(lat)) / max(len(lat) - 1, 1)
     wide = float(np.ptp(turned)) / max(len(turned) - 1, 1)
     high, wide = high if len(lat) > 1 else wide, wide if len(turned) > 1 else high
     if not np.abs(lat).max() <= 90.0 + UNEVEN * high:
-        raise SoilcastError(f"{where}: its latitudes run to {np.abs(lat).max():g}, beyond the poles: give degrees")
+        raise SoilcastError(
+            f"{where}: its latitudes reach {np.abs(lat).max():g}, beyond the poles: give them in degrees"
+        )
     if abs(wide * len(turned) - 360.0) <= UNEVEN * wide:
         wide = 360.0 / len(turned)
     south_north = np.clip(_edges(lat[northward], high, f"{where}: its latitudes"), -90.0, 90.0)

@@ -44,7 +44,7 @@ def target_grid(resolution: float, lat: npt.ArrayLike, lon: npt.ArrayLike, where
     columns = round(360.0 / resolution) if 0.0 < resolution <= 360.0 else 0
     if not columns or abs(columns * resolution - 360.0) > _SAME * 360.0:
         raise SoilcastError(
-            f"{where}: cells of {resolution:g} degrees do not go round the Earth: give a divisor of 360, such as 0.5"
+            f"{where}: cells of {resolution:g} degrees do not divide 360 degrees: give a divisor of 360, such as 0.5"
         )
     finest = min(axis.step for axis in axes)
     if resolution < finest * (1 - UNEVEN):
@@ -57,7 +57,9 @@ def target_grid(resolution: float, lat: npt.ArrayLike, lon: npt.ArrayLike, where
     shares = overlap(lat, lon, Grid(grid_lat, grid_lon, np.zeros(0, dtype=np.int64)), where).covered
     inside_lat, inside_lon = (share >= _HALF - _SAME for share in shares)
     if not (inside_lat.any() and inside_lon.any()):
-        raise SoilcastError(f"{where}: covers no half of a cell of {resolution:g} degrees: give a finer resolution")
+        raise SoilcastError(
+            f"{where}: covers less than half of every cell of {resolution:g} degrees: give a finer resolution"
+        )
     grid_lat, grid_lon = grid_lat[inside_lat], grid_lon[inside_lon]
     return Grid(grid_lat, grid_lon, np.arange(grid_lat.size * grid_lon.size, dtype=np.int64))
 

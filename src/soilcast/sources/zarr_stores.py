@@ -36,7 +36,7 @@ def open_zarr(path: Path) -> xr.Dataset:
     except Exception as error:  # whatever the libraries raise on the bytes of others
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise SoilcastError(
-            f"{path}: cannot be read as Zarr ({reason}): it is damaged; fetch or write it again"
+            f"{path}: cannot be read as Zarr ({reason}): it is damaged; download or write it again"
         ) from error
     return data
 
@@ -62,7 +62,8 @@ def open_remote_zarr(address: str) -> xr.Dataset:
         raise
     except ImportError as error:
         raise SoilcastError(
-            f"{address}: such addresses need an extra (pip install 'soilcast[era5]') or a package of their own: {error}"
+            f"{address}: remote stores need an extra (pip install 'soilcast[era5]') or a package for their protocol: "
+            f"{error}"
         ) from error
     except Exception as error:  # whatever the libraries raise on the answers of others
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -75,13 +76,13 @@ def _refuse_pickled_codecs(path: Path) -> None:
         try:
             described = json.dumps(json.loads(metadata.read_text()))
         except (OSError, ValueError, RecursionError) as error:
-            raise SoilcastError(f"{metadata}: is damaged ({error}): fetch or write the Zarr store again") from error
+            raise SoilcastError(f"{metadata}: damaged ({error}): download or write the Zarr store again") from error
         _refuse_pickle(described, path)
 
 
 def _refuse_pickle(described: str, where: Path | str) -> None:
     if any(mark in described for mark in ('"pickle"', '"numcodecs.pickle"')):
-        raise SoilcastError(f"{where}: holds pickled objects, which may run code: write it again with numbers only")
+        raise SoilcastError(f"{where}: contains pickled objects, which may run code: write it again with numbers only")
 
 
 def _check_chunks(path: Path, name: str, array: zarr.Array[Any], time_axis: int | None) -> None:
@@ -98,8 +99,8 @@ def _check_chunks(path: Path, name: str, array: zarr.Array[Any], time_axis: int 
         complete = present.any() if sparse else present.all()
     if not complete:
         raise SoilcastError(
-            f"{path}: {name} lacks {int((~present).sum())} of {present.size} chunks: the store is truncated; "
-            "fetch or write it again (with empty chunks written out)"
+            f"{path}: {name} lacks {int((~present).sum())} of {present.size} chunks: the store is truncated; download "
+            "or write it again (with empty chunks written out)"
         )
 
 

@@ -94,8 +94,8 @@ def _fill_files(place: Path, identity: Mapping[str, Any], fill: Callable[[Alloca
         if error.errno not in FULL_DISK:
             raise
         raise SoilcastError(
-            f"no space left on the disk of {place.parent} for the samples that do not fit in memory: free some space, "
-            "or give more --memory"
+            f"no space left on the disk of {place.parent} for samples that do not fit in memory: free some space, or "
+            "increase --memory"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -111,7 +111,7 @@ def _open(place: Path, *, low_memory: bool) -> dict[str, Array]:
         mapped = {Path(name).stem: np.load(place / name, mmap_mode="c", allow_pickle=False) for name in sizes}
         return {name: _page_by_page(array) if low_memory else array for name, array in mapped.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SoilcastError(f"{place}: damaged ({error}): remove it and start again") from error
+        raise SoilcastError(f"{place}: damaged ({error}): remove it and run the command again") from error
 
 
 def forget_pages(arrays: Iterable[npt.NDArray[np.generic]], *, write: bool = False) -> None:

@@ -26,8 +26,8 @@ def registered_parts(config: Config) -> dict[str, object]:
         name = getattr(config, kind).name
         if name not in registry:
             raise SoilcastError(
-                f"{kind}.name={name} is not registered in the process that trains: take jobs=1, or register it at the "
-                "top of the script, where each process comes by"
+                f"{kind}.name={name} is not registered in the worker process: use jobs=1, or register it at the top "
+                "level of the script"
             )
         parts[kind] = registry[name]
     return parts

@@ -98,7 +98,7 @@ class Checkpoints:
             with safe_open(self.path, framework="pt") as opened:
                 described = opened.metadata() or {}
                 if _ENTRY not in described:
-                    raise ValueError("it is no checkpoint")
+                    raise ValueError("not a checkpoint")
                 entry = json.loads(described[_ENTRY])
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
             if _digest(entry["content"], tensors) != entry["sha256"]:
@@ -108,13 +108,11 @@ class Checkpoints:
                 raise ValueError("another version of soilcast wrote it")
             found, standing = dict(content["identity"]), dict(content["standing"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SoilcastError(
-                f"{self.path}: cannot be gone on from ({error}): start anew with --overwrite"
-            ) from error
+            raise SoilcastError(f"{self.path}: cannot be resumed ({error}): start over with --overwrite") from error
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(
-                f"{self.path}: is of {name} {_shown(found.get(name))}, but this training is of "
-                f"{_shown(self._identity.get(name))}: go on with the former, or start anew with --overwrite"
+                f"{self.path}: is of {name} {_shown(found.get(name))}, but this training of "
+                f"{_shown(self._identity.get(name))}: resume with the same inputs, or start over with --overwrite"
             )
         return Checkpoint(tensors, standing)
 

@@ -79,7 +79,7 @@ class NetworkConfig(_Section):
     @classmethod
     def _is_registered(cls, value: str) -> str:
         if value not in NETWORKS:
-            raise ValueError(f"there is no such network: {nearest(value, NETWORKS)}")
+            raise ValueError(f"no such network: {nearest(value, NETWORKS)}")
         return value
 
 
@@ -100,7 +100,7 @@ class HeadConfig(_Section):
     @classmethod
     def _is_registered(cls, value: str) -> str:
         if value not in HEADS:
-            raise ValueError(f"there is no such head: {nearest(value, HEADS)}")
+            raise ValueError(f"no such head: {nearest(value, HEADS)}")
         return value
 
 
@@ -229,14 +229,14 @@ class LossConfig(_Section):
     @classmethod
     def _is_registered(cls, value: str) -> str:
         if value not in LOSSES:
-            raise ValueError(f"there is no such loss: {nearest(value, LOSSES)}")
+            raise ValueError(f"no such loss: {nearest(value, LOSSES)}")
         return value
 
     @field_validator("weights")
     @classmethod
     def _can_be_minimised(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not (0 < value[0] < math.inf and 0 <= value[1] < math.inf):
-            raise ValueError("l1 must be above 0 and l2 not below 0, and both finite")
+            raise ValueError("l1 must be above 0, l2 at least 0, and both finite")
         return value
 
 
@@ -261,10 +261,10 @@ class Config(_Section):
             return content
         for key in flatten(content):
             if key in FORMER_KEYS:
-                raise ValueError(f"{key} is called {FORMER_KEYS[key]} now: change the key")
+                raise ValueError(f"{key} was renamed to {FORMER_KEYS[key]}: change the key")
         name = content.get("model", "lstm")
         if name not in PRESETS:
-            raise ValueError(f"model {name}: there is no such model: {nearest(str(name), PRESETS)}")
+            raise ValueError(f"model {name}: no such model: {nearest(str(name), PRESETS)}")
         return merged(PRESETS[name], content)
 
     @model_validator(mode="after")
@@ -275,57 +275,54 @@ class Config(_Section):
             others = ",".join(layer for layer in layers if layer != target)
             remedy = f"set water.deep_layers=[{others}]" if others else "use loss.balance=single"
             raise ValueError(
-                f"task.layers begins with {target}, one of water.deep_layers, which Eq. 11 takes from it: {remedy}"
+                f"task.layers begins with {target}, which is also one of water.deep_layers (Eq. 11): {remedy}"
             )
         if loss.weights[1] and loss.balance == "none":
-            raise ValueError(
-                "loss.weights gives l2 to a water balance, but loss.balance is none: set loss.balance, or l2=0"
-            )
+            raise ValueError("l2 of loss.weights is above 0, but loss.balance is none: set loss.balance, or l2=0")
         if loss.balance != "none" and not loss.weights[1]:
             raise ValueError(
-                f"loss.balance={loss.balance} guides nothing while l2 of loss.weights is 0: set loss.weights, such as "
+                f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
         begins = head.predict == "change" or head.name in ("rollout", "bucket")
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)
             raise ValueError(
-                f"{unknown} is forecast from its own newest value, which is not among task.lags: name it there, or set "
-                "head.predict=level and head.name=direct"
+                f"the forecast of {unknown} starts from its newest observation, but it is not in task.lags: add it "
+                "there, or set head.predict=level and head.name=direct"
             )
         if head.name in ("rollout", "bucket") and len({task.latency_of(layer) for layer in task.layers}) > 1:
             raise ValueError(
-                f"head.name={head.name} goes day by day from one newest day, but task.latency differs among "
-                "task.layers: give them one latency, or set head.name=direct"
+                f"head.name={head.name} needs one task.latency for all task.layers: give them the same latency, or "
+                "set head.name=direct"
             )
         if (head.name == "bucket" or loss.rain) and "tp" not in task.known_future:
-            raise ValueError("head.name=bucket and loss.rain need the rain ahead: name tp in task.known_future")
+            raise ValueError(
+                "head.name=bucket and loss.rain need precipitation of the forecast days: add tp to task.known_future"
+            )
         if head.name == "rollout" and head.lead1_only:
-            raise ValueError("head.name=rollout has one linear layer for all days: leave head.lead1_only out")
+            raise ValueError("head.name=rollout has one linear layer for all leads: remove head.lead1_only")
         if head.name == "bucket" and (loss.rain or loss.name == "cmal"):
             raise ValueError(
-                "head.name=bucket cannot fall with more rain of a day, and cmal would move its water: leave loss.rain "
-                "out, and take another loss.name"
+                "head.name=bucket is monotone in rain already, and does not work with loss.name=cmal: remove "
+                "loss.rain, and use another loss.name"
             )
         if head.name == "bucket" and head.predict == "level":
-            raise ValueError("head.name=bucket fills and empties a store day by day: set head.predict=change")
+            raise ValueError("head.name=bucket forecasts changes of storage: set head.predict=change")
         if head.name == "bucket" and self.network.mc_dropout:
-            raise ValueError(
-                "network.mc_dropout samples what dropout drops, and nothing of the store of head.name=bucket is: leave "
-                "mc_dropout out"
-            )
+            raise ValueError("head.name=bucket has no dropout to sample from: remove network.mc_dropout")
         if loss.name == "quantiles" and not task.quantiles:
             raise ValueError("loss.name=quantiles needs task.quantiles, such as [0.05,0.25,0.5,0.75,0.95]")
         if loss.lead_decay and not isinstance(LOSSES[loss.name](task.quantiles), ScoreLoss):
             raise ValueError(
-                f"loss.lead_decay weighs the leads of a mean score, which loss.name={loss.name} is not: leave it out, "
-                "and weigh them in the loss itself"
+                f"loss.lead_decay does not apply to loss.name={loss.name}, which is not a mean score by lead: remove "
+                "it, and weight the leads in the loss itself"
             )
         if self.network.masked_lags and not task.lags:
-            raise ValueError("network.masked_lags masks task.lags, of which there are none: name some, or leave it out")
+            raise ValueError("network.masked_lags masks task.lags, which is empty: name layers there, or remove it")
         if self.network.mc_dropout and not self.network.dropout:
             raise ValueError(
-                "network.mc_dropout draws with network.dropout, which is 0: set it, or leave mc_dropout out"
+                "network.mc_dropout samples with network.dropout, which is 0: set it, or remove mc_dropout"
             )
         return self
 
@@ -366,7 +363,7 @@ def load_config(
         if not equals:
             raise SoilcastError(f"--set {setting}: write key=value")
         if key in FORMER_KEYS:
-            raise SoilcastError(f"--set {setting}: {key} is called {FORMER_KEYS[key]} now: change the key")
+            raise SoilcastError(f"--set {setting}: {key} was renamed to {FORMER_KEYS[key]}: change the key")
         if key not in dotted_keys(Config):
             raise SoilcastError(f"--set {setting}: unknown key {key}: {nearest(key, dotted_keys(Config))}")
         *sections, name = key.split(".")

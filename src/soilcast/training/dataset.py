@@ -176,8 +176,8 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
     always = held_memory() + _WORKING_BYTES + cells * days * 3
     if always > memory:
         raise SoilcastError(
-            f"--memory {memory / 2**20:.0f} MiB is too little for {_source(cube)}: training on it takes at least "
-            f"{always / 2**20:.0f} MiB: give more, or set a shorter split.development"
+            f"--memory {memory / 2**20:.0f} MiB is too little for {_source(cube)}: training takes at least "
+            f"{always / 2**20:.0f} MiB: increase it, or set a shorter split.development"
         )
     return None if always + large <= memory else folder
 
@@ -299,18 +299,18 @@ def _first_days(
     """The cell-days of a period from which all forecast days lie in it."""
     if part.stop - part.start < task.lead_days:
         raise SoilcastError(
-            f"{_source(cube)}: the {name} period of {part.stop - part.start} day(s) has no room for task.lead_days "
+            f"{_source(cube)}: the {name} period of {part.stop - part.start} day(s) is shorter than task.lead_days "
             f"{task.lead_days}: set fewer, or a longer split.development"
         )
     found = SampleIndex(usable, slice(part.start - days.start, part.stop - task.lead_days + 1 - days.start))
     if not len(found):
         if task.window >= days.stop - days.start - 1:
             raise SoilcastError(
-                f"{_source(cube)}: task.window {task.window} leaves no day of the {name} period to learn from: "
-                "shorten it, or set a longer split.development"
+                f"{_source(cube)}: the {name} period is shorter than task.window {task.window}: shorten the window, "
+                "or set a longer split.development"
             )
         raise SoilcastError(
-            f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing there; see "
+            f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing; see "
             "soilcast inspect, or choose other inputs or periods"
         )
     return found
@@ -324,7 +324,7 @@ def _refuse_unlearnable(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, conf
     if not learnable.any():
         raise SoilcastError(
             f"{_source(cube)}: {', '.join(config.task.layers)} is missing or constant in every cell over the training "
-            "period: there is nothing to learn; check the source files, or set split.development"
+            "period: check the source files, or set split.development"
         )
 
 

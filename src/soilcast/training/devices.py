@@ -30,7 +30,7 @@ def choose_device(wanted: str) -> torch.device:
     if wanted != "cpu" and torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     if wanted == "cuda":
-        print("soilcast: torch finds no GPU (train.device=cuda): going on with the CPU", file=sys.stderr)
+        print("soilcast: no GPU found (train.device=cuda): using the CPU", file=sys.stderr)
     return torch.device("cpu")
 
 

@@ -35,13 +35,13 @@ def open_init_run(path: str | Path, config: Config) -> Run:
         for name in mine:
             if mine[name] != theirs[name] and name not in free:
                 raise SoilcastError(
-                    f"{path}: {section}.{name} is {theirs[name]}, but {mine[name]} of this training: its weights know "
-                    "no other; leave this key out, and it is that of the run"
+                    f"{path}: {section}.{name} is {theirs[name]}, but {mine[name]} of this training: the weights need "
+                    "the former; remove this key to use that of the run"
                 )
     if config.loss.name != run.config.loss.name:
         raise SoilcastError(
-            f"{path}: loss.name is {run.config.loss.name}, but {config.loss.name} of this training: its weights give "
-            "that predictive distribution; leave this key out, and it is that of the run"
+            f"{path}: loss.name is {run.config.loss.name}, but {config.loss.name} of this training: the weights give "
+            "the former predictive distribution; remove this key to use that of the run"
         )
     return run
 
@@ -53,8 +53,8 @@ def refuse_seen(run: Run, days: Days, test: slice, path: str | Path) -> None:
     if days[test.start] <= last and days[test.stop - 1] >= first:
         learnt = " to ".join(str(day.astype("datetime64[D]")) for day in (first, last))
         raise SoilcastError(
-            f"{path}: it was trained on {learnt}, days that are in the test period of this training: set split.test to "
-            "others"
+            f"{path}: it was trained on {learnt}, which overlaps the test period of this training: set another "
+            "split.test"
         )
 
 
@@ -71,6 +71,6 @@ def take_weights(networks: Sequence[Network], run: Run) -> None:
             network.load_state_dict(run.networks[member % len(run.networks)].state_dict())
         except RuntimeError as error:
             raise SoilcastError(
-                f"the weights of --init are of another network ({str(error).splitlines()[-1].strip()}): leave network, "
-                "head and task out of the config, and they are those of the run"
+                f"the weights of --init are of another network ({str(error).splitlines()[-1].strip()}): remove "
+                "network, head and task from the config to use those of the run"
             ) from error

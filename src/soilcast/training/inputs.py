@@ -86,8 +86,8 @@ def refuse_missing_inputs(cube: xr.Dataset, task: Task) -> None:
             there = ",".join(name for name in wanted if name in cube)
             remedy = f"use --set task.{kind}=[{there}], or" if there or kind == "static" else "name"
             raise SoilcastError(
-                f"{source}: no {', '.join(missing)}, which task.{kind} asks for: {remedy} other variables that "
-                "soilcast inspect shows"
+                f"{source}: no {', '.join(missing)}, which is in task.{kind}: {remedy} other variables (see soilcast "
+                "inspect)"
             )
     for key, what in (("layers", "target"), ("lags", "soil moisture")):
         missing = [layer for layer in getattr(task, key) if layer not in cube]

@@ -132,7 +132,7 @@ def _with_threads(config: Config, out: Path, jobs: int, resume: bool) -> Config:
 
 def _refuse_torchrun() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise SoilcastError("torchrun is for one run that many processes train: start many runs without it, by --jobs")
+        raise SoilcastError("torchrun trains one run in several processes: train several runs with --jobs instead")
 
 
 def _refuse_little_memory(cube: xr.Dataset, configs: Mapping[Path, Config], memory: int | None, jobs: int) -> None:
@@ -144,7 +144,7 @@ def _refuse_little_memory(cube: xr.Dataset, configs: Mapping[Path, Config], memo
             if split is not None:
                 choose_folder(cube, config, split, memory, Path())
         except SoilcastError as error:
-            raise SoilcastError(f"{error}{', or take fewer --jobs, which share it' if jobs > 1 else ''}") from error
+            raise SoilcastError(f"{error}{', or use fewer --jobs, which share it' if jobs > 1 else ''}") from error
 
 
 @contextmanager

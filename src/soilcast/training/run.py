@@ -113,7 +113,7 @@ def open_run(path: str | Path) -> Run:
         learnt = conformal.from_arrays(others) if config.task.quantiles else None
     except (KeyError, RuntimeError, ValueError) as error:
         raise SoilcastError(
-            f"{path / WEIGHTS}: these weights do not belong to the network of {CONFIG}: train the run again"
+            f"{path / WEIGHTS}: the weights do not fit the network of {CONFIG}: train the run again"
         ) from error
     cells = usable.astype(bool)
     return Run(config, networks, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
@@ -122,18 +122,18 @@ def open_run(path: str | Path) -> Run:
 def _read_record(path: Path) -> dict[str, Any]:
     if not path.is_dir() or not (path / RECORD).is_file():
         raise SoilcastError(
-            f"{path}: not a run (a folder with {RECORD}, {CONFIG} and {WEIGHTS}): give what train wrote"
+            f"{path}: not a run (a folder with {RECORD}, {CONFIG} and {WEIGHTS}): give the output of soilcast train"
         )
     try:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
     except ValueError as error:
         raise SoilcastError(f"{path / RECORD}: damaged: train the run again") from error
     if not isinstance(record, dict) or record.get("soilcast_kind") != "run":
-        raise SoilcastError(f"{path / RECORD}: not the record of a run: give what train wrote")
+        raise SoilcastError(f"{path / RECORD}: not the record of a run: give the output of soilcast train")
     if record.get("format") != RUN_FORMAT:
         raise SoilcastError(
-            f"{path}: a run of {written_by(str(record.get('provenance')))} (format {record.get('format')}), which this "
-            f"soilcast (format {RUN_FORMAT}) does not read: train it again"
+            f"{path}: a run of {written_by(str(record.get('provenance')))} (format {record.get('format')}), but this "
+            f"version of soilcast reads format {RUN_FORMAT}: train it again"
         )
     return record
 

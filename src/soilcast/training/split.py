@@ -65,15 +65,14 @@ def split_days(days: Days, config: SplitConfig, where: str) -> Split:
     if development.stop > test.start:
         raise SoilcastError(
             f"{where}: split.development ends after split.test begins ({days[test.start].astype('datetime64[D]')}): "
-            "the test must come last"
+            "the test period must come last"
         )
     length = development.stop - development.start
     boundary = development.stop - round(config.validation_share * length)
     if boundary <= development.start or boundary >= development.stop:
         raise SoilcastError(
-            f"{where}: only {length} day(s) for training and validation, of which split.validation_share "
-            f"{config.validation_share:g} leaves one without any: set split.test to a later or "
-            "split.development to a longer period"
+            f"{where}: only {length} day(s) for training and validation, too few for split.validation_share "
+            f"{config.validation_share:g}: set split.test to a later or split.development to a longer period"
         )
     return Split(slice(development.start, boundary), slice(boundary, development.stop), test)
 

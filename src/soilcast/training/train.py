@@ -97,7 +97,7 @@ def train(
     out, config = Path(out), config or Config()
     init_run = open_init_run(init, config) if init is not None else None
     if config.train.freeze and init_run is None:
-        raise SoilcastError("train.freeze keeps weights of a run that the training starts from: give it as --init RUN")
+        raise SoilcastError("train.freeze is for fine-tuning: give the run to start from with --init RUN")
     device = choose_device(config.train.device)
     with (
         joined_ranks(device) as ranks,
@@ -226,8 +226,8 @@ def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
     missing = [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]
     if missing:
         raise SoilcastError(
-            f"{cube.encoding.get('source', 'the cube')}: no {', '.join(missing)}, without which the water of several "
-            "layers cannot be summed: forecast one layer, or prepare a cube that has them"
+            f"{cube.encoding.get('source', 'the cube')}: no {', '.join(missing)}, which loss.balance needs to sum the "
+            "water of several layers: forecast one layer, or prepare a cube that has them"
         )
 
 
@@ -247,10 +247,7 @@ def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_ru
     if run.record.get("init_sha256") != (init_run.record["weights_sha256"] if init_run else None):
         raise SoilcastError(f"{out} is a run with another --init: give another --out, or --overwrite to replace it")
     if status not in _DONE:
-        raise SoilcastError(
-            f"{out} is an unfinished run ({status}), and there is no checkpoint to go on from: start anew with "
-            "--overwrite"
-        )
+        raise SoilcastError(f"{out} is an unfinished run ({status}) without a checkpoint: start over with --overwrite")
     if ranks.is_main:
         clear_workplace(out)
     return run
@@ -294,9 +291,10 @@ def _full_disk_told(out: Path) -> Iterator[None]:
         if error.errno not in NO_ROOM:
             raise
         kept = (workplace_of(out) / CHECKPOINT).exists()
-        stands = "the last checkpoint stands" if kept else "there is no checkpoint yet"
+        stands = "the last checkpoint is kept" if kept else "no checkpoint yet"
         raise SoilcastError(
-            f"no space left on the disk of {out} ({error.strerror}): {stands}; free some space and go on with --resume"
+            f"no space left on the disk of {out} ({error.strerror}): {stands}; free some space and continue with "
+            "--resume"
         ) from error
 
 
@@ -311,7 +309,6 @@ def run_summary(record: Mapping[str, Any]) -> str:
     members = f" of {record['members']} members" if record["members"] > 1 else ""
     return (
         f"{record['label']}{members}: {record['status']} after {record['epochs']} epoch(s), best validation loss "
-        f"{record['best_validation_loss']:.5f} in epoch {record['best_epoch']}; "
-        f"{record['cells_trained']} of {record['cells_total']} cells took part; "
-        f"peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB"
+        f"{record['best_validation_loss']:.5f} in epoch {record['best_epoch']}; {record['cells_trained']} of "
+        f"{record['cells_total']} cells used; peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )

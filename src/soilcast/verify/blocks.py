@@ -127,15 +127,15 @@ def refuse_unscored(entries: Sequence[Entry], cube_path: Path, left: npt.NDArray
         ahead = f" {k + 1} d ahead"
         if not observed:
             raise SoilcastError(
-                f"{cube_path}: the cube holds no observation of {entries[0].targets[t]} in the test period of "
+                f"{cube_path}: the cube has no observation of {entries[0].targets[t]} in the test period of "
                 f"{entries[0].path}{ahead}: choose another with split.test"
             )
         for (label, path), days in zip(models, left[t, k, 1:], strict=True):
             if not days:
                 raise SoilcastError(
-                    f"{path}: no cell-day is left to score: {label} has no value{ahead} where the observation and the "
-                    "models before it have one; see that the cube holds the inputs and the target of the test period "
-                    "and of the day before"
+                    f"{path}: no cell-day to score: {label} has no value{ahead} where the observations and the other "
+                    "models have one; check that the cube has the inputs and the target of the test period and of the "
+                    "day before"
                 )
 
 
@@ -144,8 +144,8 @@ def measure(metric: Metric, aligned: Aligned) -> Cells:
     values = np.asarray(metric.kernel(aligned))
     if values.shape != (len(aligned.observed),) or values.dtype.kind not in "fiub":
         raise SoilcastError(
-            f"metric {metric.name}: its kernel gives {values.dtype} {values.shape}, but a number of each of "
-            f"{len(aligned.observed)} cells is expected: mend it"
+            f"metric {metric.name}: its kernel returns {values.dtype} {values.shape}, but one number for each of "
+            f"{len(aligned.observed)} cells is expected: correct it"
         )
     return values.astype(np.float64)
 

@@ -161,7 +161,7 @@ def open_files(case: Case) -> Iterator[Opened]:
         }
         for path, found in ((case.cube, cube), *zip(case.forecasts.values(), forecasts.values(), strict=True)):
             if mark_of(found) != case.marks[path]:
-                raise SoilcastError(f"{path}: it is not the file that the evaluation began with: evaluate again")
+                raise SoilcastError(f"{path}: it changed during the evaluation: evaluate again")
         yield Opened(cube, forecasts)
 
 
@@ -177,12 +177,12 @@ def _split(entry: Entry, cube: xr.Dataset) -> tuple[npt.NDArray[np.bool_], slice
     if learn[test].any():
         seen = days[test][learn[test]][0].astype("datetime64[D]")
         raise SoilcastError(
-            f"{entry.path}: its test period {period} holds days of training or validation (first {seen}): forecast a "
-            "period apart from them"
+            f"{entry.path}: its test period {period} overlaps training or validation (first day {seen}): forecast a "
+            "separate period"
         )
     if not learn.any():
         raise SoilcastError(
-            f"{entry.path}: the cube has no day of its training period {entry.attributes['train_period']}, from which "
-            "the baselines learn: forecast on a cube that holds it"
+            f"{entry.path}: the cube lacks its training period {entry.attributes['train_period']}, which the "
+            "baselines need: forecast on a cube that has it"
         )
     return learn, test

@@ -28,7 +28,7 @@ _VARIABLES = {
     "difference": ("difference of the area-weighted medians, negative where the row is better", _UNITS),
     "difference_low": ("lower limit of the 95 % interval of the difference", _UNITS),
     "difference_high": ("upper limit of the 95 % interval of the difference", _UNITS),
-    "difference_p": ("probability of such a difference by chance", "1"),
+    "difference_p": ("p-value of the difference", "1"),
     "difference_ratio": ("area-weighted median of the score over that of the reference", "1"),
     "area_better": ("share of the tested area where the row is significantly better", "1"),
     "area_worse": ("share of the tested area where the row is significantly worse", "1"),
@@ -173,4 +173,4 @@ def _compare(sample: Sample, row: str, reference: str, metric: str) -> dict[str,
 def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise SoilcastError(f"no {', '.join(unknown)} among what is compared: choose among {', '.join(known)}")
+        raise SoilcastError(f"no {', '.join(unknown)} among the compared runs: choose from {', '.join(known)}")

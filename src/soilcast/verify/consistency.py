@@ -82,7 +82,7 @@ def balance_of(config: WaterConfig, origin: str, targets: Sequence[str], cube: x
         missing = missing_variables(cube, form, config)
         for target in targets:
             if form == "multi" and target in config.deep_layers:
-                notes.append(f"{metric} is left out: its water balance holds the target {target} itself.")
+                notes.append(f"{metric} is left out: its water balance contains the target {target} itself.")
             elif not missing:
                 readings[target][metric] = (form, config)
         if missing:

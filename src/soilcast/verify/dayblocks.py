@@ -238,7 +238,8 @@ def _joined(case: Case, parts: Sequence[_Part], target: str, lead: int) -> DayBl
     moments = np.concatenate([part[1] for part in parts], axis=2)
     if not moments[0].any():
         raise SoilcastError(
-            f"{case.cube}: no cell-day of {target} {lead} d ahead is there in the observations and in every model alike"
+            f"{case.cube}: no cell-day of {target} at lead {lead} d is common to observations and all models: "
+            "forecast a period with observations"
         )
     return DayBlocks(
         models=tuple(case.models),

@@ -39,7 +39,7 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
         other leads, latency, issue days or another split than the first, or no target that all of them have.
     """
     if not paths:
-        raise SoilcastError("no forecast is given: name at least one that `soilcast forecast` wrote")
+        raise SoilcastError("no forecast is given: name at least one output of soilcast forecast")
     entries: list[Entry] = []
     taken = set(reserved)
     for path in paths:
@@ -98,8 +98,8 @@ def _with_common_targets(entries: Sequence[Entry]) -> list[Entry]:
 
 def _other_than_first(name: str, mine: object, theirs: object, path: Path, first: Path) -> SoilcastError:
     return SoilcastError(
-        f"{path}: {name} is {mine}, but {theirs} in {first}: forecasts that are evaluated together need the same; "
-        "evaluate them apart"
+        f"{path}: {name} is {mine}, but {theirs} in {first}: forecasts evaluated together need the same; evaluate "
+        "them separately"
     )
 
 

@@ -127,7 +127,7 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
     """
     targets = tuple(name.strip() for name in attributes["targets"].split(","))
     if len(set(targets)) < len(targets) or not set(targets) <= VARIABLES.keys():
-        raise _damaged(path, f"its targets {attributes['targets']} are no variables, each once")
+        raise _damaged(path, f"its targets {attributes['targets']} are not distinct variables")
     for target in targets:
         if target not in cube or cube[target].dims != ("cell", "time"):
             raise _damaged(path, f"its target {target} (cell, time) is not in its cube")
@@ -160,7 +160,7 @@ def _parsed(attributes: Mapping[str, str], name: str, kind: type, path: Path) ->
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, kind):
-        raise _damaged(path, f"the attribute {name} is no JSON {kind.__name__}")
+        raise _damaged(path, f"the attribute {name} is not a JSON {kind.__name__}")
     return parsed
 
 
@@ -170,16 +170,14 @@ def _first_issue_day(forecast: xr.Dataset, path: Path, period: str, cube: xr.Dat
     test = period_slice(days, period, str(path), "its test period")
     issued = forecast["time"].to_numpy()
     if issued.dtype.kind != "M" or not issued.size or np.isnat(issued).any() or (np.diff(issued) != _DAY).any():
-        raise SoilcastError(
-            f"{path}: its issue days do not follow one another day by day: forecast every day of the test period"
-        )
+        raise SoilcastError(f"{path}: its issue days are not consecutive: forecast every day of the test period")
     position = (issued[0] - days[0]) / _DAY
     last = position + issued.size - 1 + forecast.sizes["lead"]
     if position != int(position) or position + 1 < test.start or last >= test.stop:
         ends = (issued[0] + _DAY, issued[-1] + forecast.sizes["lead"] * _DAY)
         raise SoilcastError(
-            f"{path}: it forecasts {':'.join(str(day.astype('datetime64[D]')) for day in ends)}, which are not all "
-            f"days of its test period {period}: forecast that period"
+            f"{path}: it covers {':'.join(str(day.astype('datetime64[D]')) for day in ends)}, which are not all days "
+            f"of its test period {period}: forecast that period"
         )
     return int(position)
 
@@ -187,7 +185,7 @@ def _first_issue_day(forecast: xr.Dataset, path: Path, period: str, cube: xr.Dat
 def _latency(forecast: xr.Dataset, path: Path) -> int:
     latency: Any = forecast.attrs.get("latency_days")
     if isinstance(latency, bool) or not isinstance(latency, (int, np.integer)) or latency < 0:
-        raise _damaged(path, "latency_days is no number of days")
+        raise _damaged(path, "latency_days is not a number of days")
     return int(latency)
 
 
@@ -200,7 +198,7 @@ def _levels(forecast: xr.Dataset, path: Path, target: str) -> tuple[float, ...]:
     # Levels of single precision are those of double precision in these digits.
     levels = tuple(round(float(level), 6) for level in stored) if stored.dtype.kind == "f" else ()
     if not levels or not all(low < high for low, high in itertools.pairwise((0.0, *levels, 1.0))):
-        raise _damaged(path, "the levels of its quantiles do not rise within 0 .. 1")
+        raise _damaged(path, "its quantile levels are not ascending within 0 .. 1")
     return levels
 
 

@@ -92,7 +92,7 @@ def register_metric(metric: Metric) -> Metric:
         The name is taken or no identifier.
     """
     if not metric.name.isidentifier() or metric.name in METRICS or metric.name in _TAKEN.split():
-        raise SoilcastError(f"metric {metric.name}: the name is taken, or no identifier: give it another")
+        raise SoilcastError(f"metric {metric.name}: the name is taken or not an identifier: choose another")
     METRICS[metric.name] = metric
     return metric
 
@@ -221,7 +221,7 @@ def _rmse_of_extremes(side: Literal["dry", "wet"], aligned: Aligned) -> Cells:
 
 def _unregistered(name: str, values: xr.DataArray) -> Metric:
     def kernel(aligned: Aligned) -> Cells:
-        raise SoilcastError(f"metric {name}: it is not registered here: call register_metric before")
+        raise SoilcastError(f"metric {name}: not registered: call register_metric first")
 
     symbol, long_name, units, best = (
         str(values.attrs.get(key, default))
@@ -246,7 +246,7 @@ _built_in("kge",      "KGE",    "Kling-Gupta efficiency (2009, Eq. 18)", "1", "h
 _built_in("kge_2012", "KGE'",   "modified Kling-Gupta efficiency (2012)", "1", "higher", partial(_moment, "kge_2012"))
 _built_in("skill",    "skill",  "skill against persistence: 1 - MSE / MSE of persistence", "1", "higher",
           _skill, "reference")
-_built_in("ratio",    "RMSE ratio", "RMSE over that of persistence at the same lead", "1", "lower",
+_built_in("ratio",    "RMSE ratio", "RMSE relative to persistence at the same lead", "1", "lower",
           _ratio, "reference")
 for _name, _symbol, _of in (("w1", "PHY W1", "single"), ("w2", "PHY W2", "multi")):
     _built_in(f"consistency_{_name}", _symbol, f"share of days that follow the {_of}-layer water balance (Eq. 19)",

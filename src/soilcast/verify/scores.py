@@ -27,9 +27,7 @@ from soilcast.verify.summary import summarise
 
 ABOUT_CELLS = ("area", "climate_zone")
 _CARRIED = ("content", "train_period", "validation_period", "test_period", "cube_sha256")
-_SCORED_ON = (
-    "cell-issue-days on which the observation, every forecast and every baseline are there, of each target and lead"
-)
+_SCORED_ON = "number of cell-issue-days with observation, all forecasts and all baselines, by target and lead"
 
 
 def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str) -> xr.Dataset:

@@ -97,7 +97,7 @@ class Weather:
             raise SoilcastError(
                 f"{self.path}: {one.stored} ({one.name}) is missing in {int(missing.any(axis=0).sum())} of "
                 f"{int(needed.sum())} cells ({self.places.told(first + cell)}), the first day is "
-                f"{self.days[lead].astype('datetime64[D]')}: give a forecast that has values there, or a cube without "
+                f"{self.days[lead].astype('datetime64[D]')}: give a forecast with values there, or a cube without "
                 "these cells"
             )
 
@@ -148,7 +148,7 @@ def open_weather(
     where = str(path)
     for name in units:
         if name not in names:
-            raise SoilcastError(f"--unit {name}: no weather of this name is read from {where}: {nearest(name, names)}")
+            raise SoilcastError(f"--unit {name}: no such variable is read from {where}: {nearest(name, names)}")
     opened = _open(Path(path))
     places = places_of(opened, cube, where)
     fields = fields_of(opened, names, places, units, where)
@@ -172,8 +172,8 @@ def _open(path: Path) -> xr.Dataset:
     form = format_of(path)
     if form not in _OPENERS:
         raise SoilcastError(
-            f"{path}: this is {form}, but a weather forecast is read from NetCDF or Zarr: convert it (cfgrib to_netcdf "
-            "FILE) or unzip it"
+            f"{path}: this is {form}, but weather forecasts are read from NetCDF or Zarr: convert it (cfgrib "
+            "to_netcdf FILE) or unzip it"
         )
     opened = _OPENERS[form](path)
     kind = opened.attrs.get("soilcast_kind")
@@ -182,7 +182,7 @@ def _open(path: Path) -> xr.Dataset:
     opened.close()
     if str(kind) != "cube":
         raise SoilcastError(
-            f"{path}: a weather forecast is expected, but this is a {kind}: give weather as NetCDF or Zarr, or a cube"
+            f"{path}: a weather forecast is expected, but this is a {kind}: give NetCDF, Zarr or a cube"
         )
     return open_cube(path)
 
@@ -192,6 +192,6 @@ def _refuse_uncovered(places: Places, needed: npt.NDArray[np.bool_], cube: xr.Da
     if len(missing):
         raise SoilcastError(
             f"{where}: {len(missing)} of {int(needed.sum())} cells of {cube.encoding.get('source', 'the cube')} are "
-            f"not covered ({places.told(int(missing[0]))}); it has {places.extent}: give a forecast that covers them, "
-            "or a cube of the cells that it covers"
+            f"not covered ({places.told(int(missing[0]))}); it covers {places.extent}: give a forecast that covers "
+            "all cells, or a cube of covered cells"
         )

@@ -39,7 +39,7 @@ def clock_of(variable: xr.DataArray, where: str) -> str:
     clock = next((name for name in (*STEPS, *TIMES) if name in variable.dims), None)
     if clock is None:
         raise SoilcastError(
-            f"{where}: {variable.name} has the dimensions ({', '.join(map(str, variable.dims))}), none of time: a "
+            f"{where}: {variable.name} has the dimensions ({', '.join(map(str, variable.dims))}), without time: a "
             f"dimension {', '.join(TIMES)}, {' or '.join(STEPS[:2])} is expected; rename it"
         )
     return clock
@@ -75,9 +75,9 @@ def days_of_steps(opened: xr.Dataset, clock: str, where: str) -> Days:
         if (counts > 1).any():
             fullest = int(counts.argmax())
             raise SoilcastError(
-                f"{where}: {counts[fullest]} steps along {clock} are of one day, {days[fullest]}, but one value a day "
-                "is expected: aggregate it to days (xarray: ds.resample(time='1D').mean(), .sum() for precipitation), "
-                "or make a cube of it with soilcast prepare"
+                f"{where}: {counts[fullest]} steps along {clock} are on one day, {days[fullest]}, but one value per "
+                "day is expected: aggregate to daily values (xarray: ds.resample(time='1D').mean(), .sum() for "
+                "precipitation), or prepare a cube from it with soilcast prepare"
             )
     return daily_axis(stamps, where)
 
@@ -95,19 +95,19 @@ def positions_of_leads(days: Days, issue: np.datetime64, leads: int, where: str)
     begin, end = days[0].astype("datetime64[D]"), days[-1].astype("datetime64[D]")
     if begin > first:
         raise SoilcastError(
-            f"{where}: has no weather of {first}, the day after the issue day, but that of {period_of(days)}: give a "
-            f"forecast that was issued by {issued}, or --from {begin - 1}"
+            f"{where}: lacks {first}, the day after the issue day (it has {period_of(days)}): give a forecast issued "
+            f"by {issued}, or --from {begin - 1}"
         )
     covered = int((min(end, last) - first).astype(int)) + 1
     if covered < 1:
         raise SoilcastError(
-            f"{where}: has no weather of {first}, the day after the issue day, but that of {period_of(days)}: give a "
-            "newer forecast, or an earlier --from"
+            f"{where}: lacks {first}, the day after the issue day (it has {period_of(days)}): give a newer forecast, "
+            "or an earlier --from"
         )
     if covered < leads:
         raise SoilcastError(
-            f"{where}: has no weather of {end + 1}, but that of {period_of(days)}: covers only {covered} of the "
-            f"{leads} leads: use --lead {covered} or a longer forecast"
+            f"{where}: lacks {end + 1} (it has {period_of(days)}), so it covers {covered} of {leads} leads: use "
+            f"--lead {covered} or a longer forecast"
         )
     start = int((first - begin).astype(int))
     return slice(start, start + leads)
@@ -125,7 +125,7 @@ def _stamps(opened: xr.Dataset, clock: str, where: str) -> npt.NDArray[np.generi
     if clock not in opened.variables:
         raise SoilcastError(f"{where}: {clock} has no coordinate values: add the dates of its days")
     if clock in TIMES:
-        raise SoilcastError(f"{where}: {clock} is not one date a day, but has the dimensions {opened[clock].dims}")
+        raise SoilcastError(f"{where}: {clock} must have one dimension, but has {opened[clock].dims}")
     return _reference(opened, clock, where) + _durations(opened[clock], where)
 
 
@@ -139,10 +139,7 @@ def _middle(opened: xr.Dataset, times: xr.DataArray, where: str) -> npt.NDArray[
     lengths = end - begin
     if (lengths != _DAY).any():
         hours = lengths[lengths != _DAY][0] / np.timedelta64(1, "h")
-        raise SoilcastError(
-            f"{where}: {name} says that values are of {hours:g} hours, but values of a day are expected: aggregate "
-            "them to days"
-        )
+        raise SoilcastError(f"{where}: {name} spans {hours:g} hours, but daily values are expected: aggregate them")
     middle: npt.NDArray[np.generic] = begin + lengths // 2
     return middle
 
@@ -161,13 +158,13 @@ def _reference(opened: xr.Dataset, clock: str, where: str) -> np.datetime64:
             continue
         if len(values) > 1:
             raise SoilcastError(
-                f"{where}: holds {len(values)} forecasts along {name}: select one (xarray: ds.sel({name}=...))"
+                f"{where}: has {len(values)} forecasts along {name}: select one (xarray: ds.sel({name}=...))"
             )
         if len(values) == 1 and not np.isnat(values[0]):
             return np.datetime64(values[0])
     raise SoilcastError(
-        f"{where}: its days are counted along {clock}, but from when is not said: add the coordinate "
-        "forecast_reference_time, a date with CF time units, or valid_time"
+        f"{where}: {clock} has no reference time: add the coordinate forecast_reference_time (a date with CF time "
+        "units) or valid_time"
     )
 
 
@@ -179,10 +176,10 @@ def _durations(steps: xr.DataArray, where: str) -> npt.NDArray[np.timedelta64]:
     each = _SECONDS.get(unit or "")
     if each is None or values.dtype.kind not in "fiu":
         raise SoilcastError(
-            f"{where}: {steps.name} is counted in {unit or 'no unit'}, which is none of time: give it the units "
-            "attribute days or hours"
+            f"{where}: {steps.name} has the unit {unit or 'none'}, not one of time: give it the units attribute days "
+            "or hours"
         )
     seconds = values.astype(np.float64) * each
     if not (np.abs(seconds) < _LONGEST).all():
-        raise SoilcastError(f"{where}: {steps.name} holds no plausible steps [{unit}]: correct its values or its units")
+        raise SoilcastError(f"{where}: {steps.name} has implausible steps [{unit}]: correct its values or units")
     return np.rint(seconds).astype("timedelta64[s]").astype("timedelta64[ns]")

@@ -121,8 +121,8 @@ def fields_of(
     if missing:
         sought = ", ".join(f"{name} ({VARIABLES[name].standard_name or 'no standard name'})" for name in missing)
         raise SoilcastError(
-            f"{where}: there is no {sought}, which the run needs; it holds {_there(opened)}: add it, or name it by its "
-            "short name or by its standard_name"
+            f"{where}: no {sought}, which the run needs; it has {_there(opened)}: add it, or give it its short name "
+            "or standard_name"
         )
     return [
         _field(opened, name, variable, places, units.get(name), where)
@@ -167,8 +167,8 @@ def _variable(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None:
         fitting = [variable for variable in named if _fits(variable, name)]
         if len(fitting) > 1:
             raise SoilcastError(
-                f"{where}: {', '.join(str(one.name) for one in fitting)} may all be {name}, by their standard_name: "
-                f"rename the right one to {name}"
+                f"{where}: {', '.join(str(one.name) for one in fitting)} all have the standard_name of {name}: rename "
+                f"the right one to {name}"
             )
         if fitting:
             return fitting[0]
@@ -215,7 +215,7 @@ def _field(
     _refuse_aloft(variable, name, where)
     _refuse_accumulated(variable, where)
     if variable.dtype.kind not in "fiu":
-        raise SoilcastError(f"{where}: {variable.name} holds no numbers ({variable.dtype}): correct the file")
+        raise SoilcastError(f"{where}: {variable.name} is not numeric ({variable.dtype}): correct the file")
     clock = clock_of(variable, where)
     member = next((dim for dim in MEMBERS if dim in variable.dims), "")
     expected = {*places.dims, clock, *filter(None, (member,))}
@@ -228,7 +228,7 @@ def _field(
     if not expected <= set(variable.dims):
         raise SoilcastError(
             f"{where}: {variable.name} has the dimensions ({', '.join(map(str, variable.dims))}), not all of "
-            f"({', '.join(sorted(expected))}): put it on the places of lat and lon"
+            f"({', '.join(sorted(expected))}): give it the dimensions of lat and lon"
         )
     if member and variable.sizes[member] > _MOST_MEMBERS:
         raise SoilcastError(
@@ -251,7 +251,8 @@ def _refuse_aloft(variable: xr.DataArray, name: str, where: str) -> None:
     pressure = _pressure_of(variable) if name == "q" else None
     if pressure is not None:
         raise SoilcastError(
-            f"{where}: {variable.name} is of {pressure}, but {name} is wanted near the ground: give the variable of 2 m"
+            f"{where}: {variable.name} is at {pressure}, but {name} near the surface is needed: give the variable at "
+            "2 m"
         )
 
 
@@ -259,9 +260,9 @@ def _refuse_accumulated(variable: xr.DataArray, where: str) -> None:
     """ECMWF's accumulations run from the beginning of the forecast up to the step: no daily totals."""
     if variable.attrs.get("GRIB_stepType") == "accum" and "sum" not in str(variable.attrs.get("cell_methods", "")):
         raise SoilcastError(
-            f"{where}: {variable.name} is accumulated up to its time stamp (GRIB_stepType accum), but totals of each "
-            "day are expected: take the differences of successive days (xarray: ds.diff), label them by their day, and "
-            "set the attribute cell_methods to 'time: sum'"
+            f"{where}: {variable.name} is accumulated up to its time stamp (GRIB_stepType accum), but daily totals "
+            "are expected: take differences of successive days (xarray: ds.diff), label them by their day, and set "
+            "the attribute cell_methods to 'time: sum'"
         )
 
 
@@ -279,8 +280,8 @@ def _sign(opened: xr.Dataset, variable: xr.DataArray, name: str, where: str) -> 
     if str(attributes.get("standard_name")) in _standard_names(name):
         return 1.0
     raise SoilcastError(
-        f"{where}: {variable.name} does not say which way it counts: set its attribute positive to up, or to down "
-        "where water that leaves the ground is negative"
+        f"{where}: unknown sign convention of {variable.name}: set its attribute positive to up, or to down where "
+        "evaporation is negative"
     )
 
 

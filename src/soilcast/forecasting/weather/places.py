@@ -77,7 +77,7 @@ def places_of(opened: xr.Dataset, cube: xr.Dataset, where: str) -> Places:
     if lat.ndim != 1 or lon.ndim != 1:
         raise SoilcastError(
             f"{where}: {lat.name} has the dimensions {lat.dims} and {lon.name} {lon.dims}: a regular "
-            "latitude-longitude grid, or both for each cell, are expected; regrid it"
+            "latitude-longitude grid, or both of each cell, is expected; regrid it"
         )
     ends = f"lat {_span(lat)}, lon {_span(lon)}"
     south_north, west_east = (np.asarray(axis.to_numpy(), dtype=np.float64) for axis in (lat, lon))
@@ -129,11 +129,11 @@ def _axis(opened: xr.Dataset, names: Sequence[str], standard: str, where: str) -
     found += [str(name) for name, one in opened.variables.items() if str(one.attrs.get("standard_name")) == standard]
     if not found:
         raise SoilcastError(
-            f"{where}: there is no {standard} ({' or '.join(names)}): add the coordinate of its grid or of its cells"
+            f"{where}: no {standard} ({' or '.join(names)}): add the coordinate of its grid or of its cells"
         )
     axis = opened[found[0]]
     if axis.dtype.kind not in "fiu":
-        raise SoilcastError(f"{where}: {axis.name} holds no degrees ({axis.dtype}): correct it")
+        raise SoilcastError(f"{where}: {axis.name} is not in degrees ({axis.dtype}): correct it")
     return axis.load()
 
 

@@ -64,7 +64,7 @@ def sentences(forecast: xr.Dataset) -> list[str]:
             share = [f"{percent(float(one))}{PERCENT}" for one in share_in_drought(forecast, target)[ends]]
             sentence += f"; the share of the area in drought (D1 or worse) is {_from_to(share, there)}"
         lines.append(f"{sentence}.")
-    return [*lines, "This page says what is forecast, not how well such forecasts have done: soilcast evaluate does."]
+    return [*lines, "This page shows a forecast, not its skill, which soilcast evaluate measures."]
 
 
 def drought(forecast: xr.Dataset) -> html.Markup:

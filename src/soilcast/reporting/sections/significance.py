@@ -14,9 +14,9 @@ from soilcast.reporting.wording import PERCENT, days, target_words
 
 _TEXT = (
     "Difference of the area-weighted medians over the cells, row minus reference: negative is better than the "
-    "reference. The 95 % interval and p, the probability of such a difference by chance, are from resampled blocks of "
-    "days. The ratio is the area-weighted median over the cells of the row's score over that of the reference. Better "
-    "and worse: share of the tested area where the difference in the cell is itself significant."
+    "reference. The 95 % interval and p, the p-value of the difference, are from resampled blocks of days. The ratio "
+    "is the area-weighted median over the cells of the row's score over that of the reference. Better and worse: "
+    "share of the tested area where the difference in the cell is itself significant."
 )
 _CORNER = "Row − reference"
 _BY_LEAD = "Upper number: the difference; beneath it, in grey, p."

@@ -56,14 +56,15 @@ def uncertainty(scores: xr.Dataset) -> html.Markup:
     """Give coverage, width and CRPS, of several leads as curves and of one as a table, and the diagrams."""
     several = scores.sizes["lead"] > 1
     text = (
-        f"The 90 % interval of honest quantiles holds 90 % of the observations{_BAND if several else ''}. The narrower "
-        "an interval that does so, the better. The CRPS scores the whole distribution, lower is better; of a forecast "
-        "without quantiles, as of every baseline, it is the mean absolute error. "
+        f"The 90 % interval of calibrated quantiles contains 90 % of the observations{_BAND if several else ''}. The "
+        "narrower an interval that does so, the better. The CRPS scores the whole distribution, lower is better; of a "
+        "forecast without quantiles, as of every baseline, it is the mean absolute error. "
         + (_OF_CURVES if several else _OF_TABLE)
     )
     diagrams = (
-        "Reliability: points on the diagonal are honest quantiles; a curve that is flatter belongs to intervals that "
-        "are too narrow. Rank histogram: flat is honest, a U too narrow, a hump too wide, a slope a bias."
+        "Reliability: points on the diagonal are calibrated quantiles; a curve that is flatter belongs to intervals "
+        "that are too narrow. Rank histogram: flat is calibrated, U-shaped too narrow, hump-shaped too wide, sloped "
+        "biased."
     )
     worth = draw_curves(scores, CURVES) if several else boards(scores, leads(scores)[0], INTERVALS, marks=False)
     drawn = html.joined(_diagrams(scores, target) for target in targets(scores))

@@ -180,8 +180,8 @@ def _common(basins: Sequence[Basin]) -> list[str]:
             row = next(row for row in _SERIES if row.name == name)
             more = f" and in {len(lacking) - 1} other(s)" if len(lacking) > 1 else ""
             raise SoilcastError(
-                f"{lacking[0].path}: no column {row.columns[0]} ({name}) for {lacking[0].name}{more}: "
-                "fetch the whole file, or leave these basins out"
+                f"{lacking[0].path}: no column {row.columns[0]} ({name}) for {lacking[0].name}{more}: download the "
+                "complete file, or remove these basins"
             )
     return names
 
@@ -207,8 +207,8 @@ def _statics(basins: Sequence[Basin]) -> dict[str, npt.NDArray[np.float64]]:
         if row.required and len(lacking):
             basin = basins[lacking[0]]
             raise SoilcastError(
-                f"{basin.path}: basin {basin.name} has no {row.columns[0]}, neither in the file nor in an "
-                "attributes/*/attributes_other_*.csv above it: put Caravan's attributes folder beside the series"
+                f"{basin.path}: basin {basin.name} has no {row.columns[0]}, neither in the file nor in "
+                "attributes/*/attributes_other_*.csv: add Caravan's attributes folder next to the time series"
             )
         if len(lacking) < len(basins):
             unit = conversion(row.name, row.unit, row.columns[0]) if row.name in VARIABLES else _as_stored

@@ -69,7 +69,7 @@ def series_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise SoilcastError(f"{path}: there is no such file or folder: check the path")
+            raise SoilcastError(f"{path}: no such file or folder: check the path")
         found = sorted(_search(path)) if path.is_dir() else [path]
         if not found:
             raise SoilcastError(f"{path}: no CSV or NetCDF series in this folder: give the folder of the time series")
@@ -133,7 +133,7 @@ def _basins_in_csv(path: Path, columns: Mapping[str, str]) -> list[Basin]:
     wanted = {"date", *columns}
     table = _read_csv(path, wanted)
     if "date" not in table:
-        raise SoilcastError(f"{path}: no column date: this is no series of Caravan; leave it out or name other files")
+        raise SoilcastError(f"{path}: no column date, so not a Caravan time series: remove it, or name other files")
     time = pd.to_datetime(table["date"], format="%Y-%m-%d", errors="coerce")
     if time.isna().any():
         bad = table["date"][time.isna()].iloc[0]
@@ -147,15 +147,13 @@ def _basins_in_netcdf(path: Path, columns: Mapping[str, str]) -> list[Basin]:
     with open_netcdf(path) as opened:
         time_name = next((name for name in _TIMES if name in opened.dims), None)
         if time_name is None:
-            raise SoilcastError(
-                f"{path}: no dimension {' or '.join(_TIMES)}: this is no series of Caravan; leave it out"
-            )
+            raise SoilcastError(f"{path}: no dimension {' or '.join(_TIMES)}, so not a Caravan time series: remove it")
         basin_name = next((name for name in _BASINS if name in opened.dims), None)
         wanted = [name for name, one in opened.data_vars.items() if name in columns or time_name not in one.dims]
         with naming_damage(path):
             loaded = opened[wanted].load()
     if time_name not in loaded.dims:
-        raise SoilcastError(f"{path}: no variable of Caravan along {time_name}: leave it out or name other files")
+        raise SoilcastError(f"{path}: no variable of Caravan along {time_name}: remove it, or name other files")
     time = daily_axis(loaded[time_name].to_numpy(), str(path))
     found = {ours: name for name, ours in columns.items() if name in loaded and time_name in loaded[name].dims}
     units = {ours: unit for ours, name in found.items() if (unit := _said(loaded[name].attrs))}
@@ -175,7 +173,7 @@ def _basin_of(
     values = {}
     for ours, column in found.items():
         if loaded[column].shape != time.shape or loaded[column].dtype.kind not in "fiu":
-            raise SoilcastError(f"{where}: {column} is not one number a day: correct the file or leave it out")
+            raise SoilcastError(f"{where}: {column} is not one number per day: correct the file, or remove it")
         values[ours] = loaded[column].to_numpy().astype(np.float32)
     attributes = {
         str(key): float(one) for key, one in loaded.variables.items() if one.ndim == 0 and one.dtype.kind in "fiu"
@@ -197,7 +195,7 @@ def _numbers(column: pd.Series[Any], path: Path) -> npt.NDArray[np.float64]:
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = numbers.isna() & column.notna()
     if wrong.any():
-        raise SoilcastError(f"{path}: {column.name} holds {column[wrong].iloc[0]!r}, which is no number: correct it")
+        raise SoilcastError(f"{path}: {column.name} holds {column[wrong].iloc[0]!r}, which is not a number: correct it")
     return numbers.to_numpy(dtype=np.float64)
 
 
@@ -206,7 +204,7 @@ def _read_csv(path: Path, wanted: set[str]) -> pd.DataFrame:
         return pd.read_csv(path, usecols=lambda name: name in wanted, low_memory=False, encoding="utf-8")
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).partition("\n")[0]
-        raise SoilcastError(f"{path}: cannot be read as CSV ({reason}): fetch the file again") from error
+        raise SoilcastError(f"{path}: cannot be read as CSV ({reason}): download the file again") from error
 
 
 def _attribute_files(basin: Basin) -> list[Path]:
@@ -223,7 +221,7 @@ def _attribute_table(path: Path, columns: Mapping[str, str]) -> dict[str, dict[s
     """Gauge -> attributes, of one file; what is not there or not known is left out."""
     table = _read_csv(path, {"gauge_id", *columns})
     if "gauge_id" not in table or table["gauge_id"].duplicated().any():
-        raise SoilcastError(f"{path}: a column gauge_id with every gauge once is expected: fetch the file again")
+        raise SoilcastError(f"{path}: a column gauge_id with every gauge once is expected: download the file again")
     gauges = table["gauge_id"].astype(str).to_list()
     numbers = {columns[str(name)]: _numbers(table[name], path) for name in table.columns if name != "gauge_id"}
     return {

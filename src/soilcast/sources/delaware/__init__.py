@@ -34,8 +34,8 @@ def delaware(paths: Sequence[Path] = ()) -> xr.Dataset:
     """
     if paths:
         raise SoilcastError(
-            f"source delaware is built in and reads no files, but {paths[0]} is given: "
-            "leave it out, or use source table with --mapping"
+            f"source delaware is built in and reads no files, but {paths[0]} is given: remove it, or use source table "
+            "with --mapping"
         )
     sources = files("soilcast.sources")
     shipped, recipe = sources / "delaware/data/delaware.nc", sources / "table/mappings/prms_delaware.yaml"

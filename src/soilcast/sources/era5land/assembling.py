@@ -49,8 +49,8 @@ def scan_places(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread]]
     if not fields:
         listed = "; ".join(f"{one.stored} ({one.why})" for one in unread[:8]) or "none"
         raise SoilcastError(
-            f"{places[0]}: no variable of ERA5-Land on a grid; there are: {listed}: see what the file is "
-            "(soilcast doctor), or use prepare table"
+            f"{places[0]}: no gridded variable of ERA5-Land, only {listed}: check the file (soilcast doctor), or use "
+            "prepare table"
         )
     return fields, unread
 
@@ -101,8 +101,8 @@ def _daily_values(
     ways = {(countings[part].reduction, countings[part].ending, records[part].step) for part in recipe.parts}
     if len(ways) > 1:
         raise SoilcastError(
-            f"{parts[0].where} and {parts[1].where}: {recipe.parts[0]} and {recipe.parts[1]}, of which {name} is made, "
-            "come in other steps or count in other ways: give both from one product"
+            f"{parts[0].where} and {parts[1].where}: {recipe.parts[0]} and {recipe.parts[1]}, of which {name} is "
+            "made, have different time steps or accumulations: give both from one product"
         )
     return DailyValues(
         variable=name,
@@ -165,8 +165,8 @@ def days_axis(target: Record, counting: Counting, years: str | None, *, is_local
     if not len(complete):
         wanted, local = f" of {years}" if years else "", "local " if is_local else ""
         raise SoilcastError(
-            f"{target.where}: {target.parameter.name} has no complete {local}day{wanted}: a day needs all its hours"
-            f"{', and local days those around it' if is_local else ''}: give more files"
+            f"{target.where}: {target.parameter.name} has no complete {local}day{wanted}: a day needs all its "
+            f"hours{', a local day also the adjacent ones' if is_local else ''}: give more files"
         )
     return range(int(complete[0]), int(complete[-1]) + 1)
 
@@ -182,6 +182,6 @@ def refuse_turned(made: Mapping[str, DailyValues]) -> None:
         means = [float(np.nanmean(one, dtype=np.float64)) for one in read if np.isfinite(one).any()]
         if means and np.mean(means) < _TURNED:
             raise SoilcastError(
-                f"{values.records[0].where}: {name} counts upward as positive here, against ECMWF's convention (on "
-                f"{len(means)} days tried it would be {1000 * np.mean(means):.2g} mm a day): state it (--turn {name})"
+                f"{values.records[0].where}: {name} is positive upward, contrary to the ECMWF convention (mean of "
+                f"{len(means)} days: {1000 * np.mean(means):.2g} mm d-1 downward): flip its sign (--turn {name})"
             )

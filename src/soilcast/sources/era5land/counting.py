@@ -102,10 +102,13 @@ def count_days(
     unsure: list[str] = []
     for name, record in records.items():
         if DAY % record.step:
-            raise SoilcastError(f"{record.where}: {name} comes every {record.step} hours, which do not make up a day")
+            raise SoilcastError(
+                f"{record.where}: {name} comes every {record.step} hours, which does not divide a day: give hourly or "
+                "daily values"
+            )
         if is_local and 1 < record.step < DAY:
             raise SoilcastError(
-                f"{record.where}: {name} comes every {record.step} hours: local days need every hour (--day utc)"
+                f"{record.where}: {name} comes every {record.step} hours: local days need hourly values (use --day utc)"
             )
         if record.step == DAY:
             found[name] = _one_a_day(record, stamp, states, is_local)
@@ -158,7 +161,7 @@ def tell_accumulation(record: Record) -> tuple[Accumulation, str] | None:
         full = before > 10 * noise
         lets_go = full.any() and (hours[:, 0] < before - noise)[full].mean() > 0.9
         if share <= _FALLS_SINCE_MIDNIGHT and lets_go:
-            return "since-midnight", "it only grows within a day, and begins anew after 00 UTC"
+            return "since-midnight", "it increases within a day and resets after 00 UTC"
         return None
     usual = float(np.nanmean(np.abs(changes)))
     if not usual > 0:
@@ -166,9 +169,9 @@ def tell_accumulation(record: Record) -> tuple[Accumulation, str] | None:
     jump = float(np.nanmean(np.abs(hours[:, 0] - before))) / usual
     first = float(np.nanmean(np.abs(hours[:, 0]))) / max(float(np.nanmean(np.abs(before))), noise)
     if jump >= _JUMP_SINCE_MIDNIGHT and first <= _FIRST_SINCE_MIDNIGHT:
-        return "since-midnight", f"after 00 UTC it falls to {first:.0%} of what it was"
+        return "since-midnight", f"after 00 UTC it falls to {first:.0%} of its value"
     if jump <= _JUMP_OF_HOURLY or first >= _FIRST_OF_HOURLY:
-        return "hourly", f"after 00 UTC it is {first:.0%} of what it was"
+        return "hourly", f"after 00 UTC it is {first:.0%} of its value"
     return None
 
 
@@ -192,29 +195,32 @@ def _sample(record: Record) -> npt.NDArray[np.float64] | None:
 def _one_a_day(record: Record, stamp: Stamp | None, states: States, is_local: bool) -> Counting:
     name, first = record.parameter.name, record.fields[0]
     if len(np.unique(record.hours % DAY)) > 1:
-        raise SoilcastError(f"{record.where}: {name} comes once a day, but at changing hours: give daily values")
+        raise SoilcastError(f"{record.where}: {name} comes once a day, but at varying hours: give daily values")
     hour = int(record.hours[0] % DAY)
     told = stamp or _told_stamp(first, hour)
     if told is None and len(record.hours) == 1:
         raise SoilcastError(
             f"{record.where}: {name} holds a single time, {hour:02d} UTC of a day: a day needs all its hours, or a "
-            "daily value that is stated as such (--stamp day)"
+            "daily value that is declared as such (--stamp day)"
         )
     if told is None:
         raise SoilcastError(
-            f"{record.where}: {name} comes once a day at {hour:02d} UTC, and nothing says whether the value is of that "
-            "day or of that moment: state it (--stamp day, or --stamp midnight)"
+            f"{record.where}: {name} comes once a day at {hour:02d} UTC, and the file does not say whether it is of "
+            "that day or instantaneous: specify it (--stamp day, or --stamp midnight)"
         )
     how = "as stated" if stamp else "as the file says"
     if is_local:
-        raise SoilcastError(f"{record.where}: {name} comes once a day: days of local time need all hours (--day utc)")
+        raise SoilcastError(f"{record.where}: {name} comes once a day: local days need hourly values (use --day utc)")
     if told == "day":
         if states == "end" and name in STORES:
-            raise SoilcastError(f"{record.where}: {name} is of whole days: its end is not there (use --states mean)")
+            raise SoilcastError(
+                f"{record.where}: {name} holds daily values without the value at the end of the day: use --states mean"
+            )
         if record.parameter.kind == "accumulated" and _AVERAGED.search(_text(first)) and is_amount(name, first.unit):
             raise SoilcastError(
-                f"{record.where}: {name} is a daily mean of amounts, so no daily total: where single hours were "
-                f"averaged, state it (--unit {name}='{first.unit} h-1'); amounts since midnight cannot be mended"
+                f"{record.where}: {name} is a daily mean of accumulations, not a daily total: if hourly values were "
+                f"averaged, specify it (--unit {name}='{first.unit} h-1'); means of accumulations since midnight "
+                "cannot be converted"
             )
         return Counting("day", False, f"daily ({how})")
     if record.parameter.kind == "accumulated":
@@ -222,8 +228,8 @@ def _one_a_day(record: Record, stamp: Stamp | None, states: States, is_local: bo
     if name in STORES and states == "end":
         return Counting("last", True, f"the value at 00 UTC, at the end of the day before ({how})")
     raise SoilcastError(
-        f"{record.where}: {name} is there at {hour:02d} UTC alone, which makes no daily mean: give all hours or daily "
-        "means" + (", or take soil water and snow at the end of the day (--states end)" if name in STORES else "")
+        f"{record.where}: {name} is given at {hour:02d} UTC only, which gives no daily mean: give all hours or daily "
+        "means" + (", or use soil water and snow at the end of the day (--states end)" if name in STORES else "")
     )
 
 
@@ -257,8 +263,8 @@ def _as_others(record: Record, found: Mapping[str, Counting]) -> Counting:
     ways = set(told.values())
     if len(ways) != 1:
         raise SoilcastError(
-            f"{record.where}: the values of {record.parameter.name} do not tell whether they are accumulated since "
-            "midnight or hour by hour: state it (--accumulation since-midnight, or --accumulation hourly)"
+            f"{record.where}: cannot infer whether {record.parameter.name} is accumulated since midnight or per hour: "
+            "specify it (--accumulation since-midnight, or --accumulation hourly)"
         )
     return _accumulated(record, ways.pop(), f"as {', '.join(told)} beside it")
 

@@ -81,10 +81,10 @@ def open_grib(path: Path) -> list[xr.Dataset]:
             groups.setdefault(kind, []).append(message)
     except (eccodes.CodesInternalError, OSError, ValueError) as error:
         raise SoilcastError(
-            f"{path}: cannot be read as GRIB ({error}): it is damaged or truncated; fetch or write it again"
+            f"{path}: cannot be read as GRIB ({error}): it is damaged or truncated; download or write it again"
         ) from error
     if not groups:
-        raise SoilcastError(f"{path}: no GRIB message in this file: it is damaged; fetch or write it again")
+        raise SoilcastError(f"{path}: no GRIB message in this file: it is damaged; download or write it again")
     members: dict[int, set[int]] = {}
     for messages in groups.values():
         members.setdefault(messages[0]["paramId"], set()).add(messages[0]["number"])
@@ -95,9 +95,7 @@ def open_grib(path: Path) -> list[xr.Dataset]:
     ]
     if not datasets:
         kinds = ", ".join(sorted({messages[0]["gridType"] for messages in groups.values()}))
-        raise SoilcastError(
-            f"{path}: its grid is {kinds}: convert it to regular latitudes and longitudes, or order it so"
-        )
+        raise SoilcastError(f"{path}: its grid is {kinds}: convert it to a regular latitude-longitude grid")
     return datasets
 
 
@@ -112,7 +110,7 @@ def _messages(path: Path) -> Iterator[Message]:
             finally:
                 eccodes.codes_release(handle)
             if message["offset"] + message["totalLength"] > size:
-                raise ValueError("its last message is cut off")
+                raise ValueError("its last message is truncated")
             yield message
 
 
@@ -131,9 +129,9 @@ def _dataset(path: Path, messages: list[Message], members: int) -> xr.Dataset:
     first = messages[0]
     rows, columns = int(first["Nj"]), int(first["Ni"])
     if not 0 < rows * columns <= _LARGEST_GRID:
-        raise SoilcastError(f"{path}: a grid of {rows} x {columns} points cannot be: it is damaged")
+        raise SoilcastError(f"{path}: a grid of {rows} x {columns} points is impossible: the file is damaged")
     if first["jPointsAreConsecutive"] or first["alternativeRowScanning"]:
-        raise SoilcastError(f"{path}: its points do not run along parallels: convert it to the usual order")
+        raise SoilcastError(f"{path}: its points are not ordered along parallels: convert it to this order")
     moments = np.array([_moment(one) for one in messages], dtype="datetime64[ns]")
     order = np.argsort(moments, kind="stable")
     lat = np.linspace(first["latitudeOfFirstGridPointInDegrees"], first["latitudeOfLastGridPointInDegrees"], rows)

@@ -71,7 +71,9 @@ def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None
     grid = whole_grid(fields)
     land, notes = _land(fields, target, grid)
     if not land.any():
-        raise SoilcastError(f"{target.where}: no land: {target.parameter.name} has no value above zero anywhere")
+        raise SoilcastError(
+            f"{target.where}: no land: {target.parameter.name} has no value above 0: give a region with land"
+        )
     offsets = np.round(grid.cell_lon / _DEGREES_AN_HOUR).astype(np.int64) if is_local else np.zeros(len(land), np.int64)
     here = Grid(grid.lat, grid.lon, np.flatnonzero(land).astype(np.int64))
     if resolution is None:
@@ -81,7 +83,7 @@ def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None
     there = np.isfinite(conservative(_spread(np.ones((1, len(here.index)), np.float32), here), *_axes(here), whole)[0])
     if not there.any():
         raise SoilcastError(
-            f"{target.where}: no cell of {resolution:g} degrees is land by half or more: choose a finer --resolution"
+            f"{target.where}: no cell of {resolution:g} degrees is at least half land: choose a finer --resolution"
         )
     cells = Grid(whole.lat, whole.lon, whole.index[there])
     said = f"{resolution:g} degree, conservative means of {fields[0].spacing:g} degree"

@@ -30,7 +30,7 @@ _LARGEST_MEMBER = 4 << 30
 
 _MOST_OPEN = 32
 
-_REMEDY = "it is damaged, truncated or something else; fetch or write it again"
+_REMEDY = "it is damaged, truncated or of another format; download or write it again"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def format_of(path: Path) -> Format:
     if path.is_dir():
         return "zarr"
     if not path.exists():
-        raise SoilcastError(f"{path}: there is no such file: check the path, or fetch the file")
+        raise SoilcastError(f"{path}: no such file: check the path, or download the file")
     try:
         with path.open("rb") as stream:
             start = stream.read(4)
@@ -169,7 +169,9 @@ def _places_at(path: Path) -> list[Place]:
     with _archive(path) as archive:
         members = sorted(name for name in archive.namelist() if name.lower().endswith(_MEMBERS))
     if not members:
-        raise SoilcastError(f"{path}: no NetCDF or GRIB file in this archive: give the one that the store sent")
+        raise SoilcastError(
+            f"{path}: no NetCDF or GRIB file in this archive: give the archive that the data store sent"
+        )
     return [Place(str(path), "zip", member) for member in members]
 
 
@@ -189,10 +191,10 @@ def _open_netcdf(place: Place) -> list[xr.Dataset]:
 def _open_member(place: Place) -> list[xr.Dataset]:
     with _archive(Path(place.path)) as archive:
         if archive.getinfo(place.member).file_size > _LARGEST_MEMBER:
-            raise SoilcastError(f"{place}: too large to be read in its archive: unzip it and name the file")
+            raise SoilcastError(f"{place}: too large to be read from its archive: unzip it and name the file")
         content = archive.read(place.member)
     if not content.startswith(b"\x89HDF"):
-        raise SoilcastError(f"{place}: only NetCDF-4 is read inside an archive: unzip it and name the file")
+        raise SoilcastError(f"{place}: only NetCDF-4 can be read from an archive: unzip it and name the file")
     try:
         return [xr.open_dataset(io.BytesIO(content), engine="h5netcdf")]
     except Exception as error:  # whatever the libraries raise on the bytes of others
@@ -207,7 +209,7 @@ def _open_zarr(place: Place) -> list[xr.Dataset]:
     if is_address(place.path):
         return [open_remote_zarr(place.path)]
     if not _is_store(Path(place.path)):
-        raise SoilcastError(f"{place}: this folder is no Zarr store: {_REMEDY}")
+        raise SoilcastError(f"{place}: this folder is not a Zarr store: {_REMEDY}")
     return [open_zarr(Path(place.path))]
 
 

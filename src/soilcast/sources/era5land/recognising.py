@@ -180,7 +180,7 @@ def _field(
     dims = (*((time,) if time and parameter.kind != "static" else ()), lat, lon)
     aloft = variable.attrs.get("GRIB_typeOfLevel", "")
     if aloft in _ALOFT or any(name in variable.coords for name in _ALOFT):
-        raise SoilcastError(f"{where}: it is of the free atmosphere, not of the ground")
+        raise SoilcastError(f"{where}: it is on pressure or model levels, not at the surface")
     members = int(variable.attrs.get("GRIB_members", 1))
     if members > 1:
         raise SoilcastError(f"{where}: {_too_many('number', members)}")
@@ -224,10 +224,10 @@ def _too_many(dim: str, size: int) -> str:
 def _hours(dataset: xr.Dataset, time: str | None, where: str) -> Hours:
     holder = time or next((name for name in _TIMES if name in dataset.variables), None)
     if holder is None or holder not in dataset.variables:
-        raise SoilcastError(f"{where}: there is no time axis")
+        raise SoilcastError(f"{where}: no time axis")
     stamps = np.atleast_1d(dataset[holder].to_numpy())
     if not np.issubdtype(stamps.dtype, np.datetime64) or np.isnat(stamps).any():
-        raise SoilcastError(f"{where}: the times of {holder} are no dates of a real calendar")
+        raise SoilcastError(f"{where}: the times of {holder} are not dates of a real calendar")
     hours = stamps.astype("datetime64[h]")
     if (hours != stamps).any():
         raise SoilcastError(f"{where}: the times of {holder} are not whole hours")

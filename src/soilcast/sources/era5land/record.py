@@ -167,7 +167,7 @@ def _refuse_other_units(fields: Sequence[Field]) -> None:
         if field.unit != first.unit:
             raise SoilcastError(
                 f"{field.place}: {first.parameter.name} is in {field.unit or 'no unit'}, but in {first.place} in "
-                f"{first.unit or 'no unit'}: give files of one kind"
+                f"{first.unit or 'no unit'}: give files with the same unit"
             )
 
 
@@ -187,7 +187,8 @@ def _refuse_contradiction(
         raise SoilcastError(f"{places[0]}: {name} holds {stamp} twice: remove the duplicate")
     if repeated > _MOST_TWICE:
         raise SoilcastError(
-            f"{places[0]} and {places[1]} both hold {name} at {repeated} time(s), such as {stamp}: leave one file out"
+            f"{places[0]} and {places[1]} both hold {name} at {repeated} time(s), such as {stamp}: remove one of the "
+            "files"
         )
     values = []
     for one in (number - 1, number):
@@ -196,5 +197,5 @@ def _refuse_contradiction(
             values.append(read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]])
     if not np.array_equal(values[0], values[1], equal_nan=True):
         raise SoilcastError(
-            f"{places[0]} and {places[1]} contradict each other: {name} has other values at {stamp}: leave one file out"
+            f"{places[0]} and {places[1]} disagree: {name} has different values at {stamp}: remove one of the files"
         )

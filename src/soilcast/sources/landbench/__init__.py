@@ -187,9 +187,7 @@ class _Scan:
             for name, path in self._silent.items()
         )
         options = " ".join(f"--unit {name}=UNIT" for name in self._silent)
-        raise SoilcastError(
-            f"{self.root}: no unit is given for {listed}: add units attributes or state them: {options}"
-        )
+        raise SoilcastError(f"{self.root}: no unit for {listed}: add units attributes or specify them: {options}")
 
     def _check_days(self, days: Days, path: Path, year: int | None) -> None:
         if year is not None:
@@ -198,8 +196,8 @@ class _Scan:
         found = np.unique(days.astype("datetime64[Y]"))
         if [str(number) for number in found] != [path.parent.name]:
             raise SoilcastError(
-                f"{path}: holds days of {', '.join(map(str, found))} in the folder {path.parent.name}: "
-                "put the file of the right year there"
+                f"{path}: has days of {', '.join(map(str, found))}, but lies in the folder {path.parent.name}: move "
+                "it to the folder of its year"
             )
         self.days.append(days)
 
@@ -224,7 +222,7 @@ class _Scan:
 def _land(target: Sequence[Placed], grid: Grid, where: str) -> Grid:
     land = ever_finite(target, grid) & (grid.cell_lat >= _SOUTHERN_LIMIT)
     if not land.any():
-        raise SoilcastError(f"{where}: {TARGET} is all NaN, no value on any day north of 60 °S: fetch the files again")
+        raise SoilcastError(f"{where}: {TARGET} is NaN on every day north of 60 °S: download the files again")
     return Grid(grid.lat, grid.lon, grid.index[land])
 
 

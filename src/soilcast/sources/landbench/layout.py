@@ -36,8 +36,8 @@ def _mean_flux(name: str, unit: str, attributes: Mapping[str, Any], where: str) 
     found = conversion(name, unit, where)
     if found != conversion(name, "W m-2", where):
         raise SoilcastError(
-            f"{where}: unit {unit!r} of {name} contradicts the file name, which says W m-2: "
-            f"state the unit (--unit {name}=UNIT)"
+            f"{where}: unit {unit!r} of {name} contradicts the file name, which says W m-2: specify the unit (--unit "
+            f"{name}=UNIT)"
         )
     return found, ""
 
@@ -122,7 +122,7 @@ def resolution_folder(paths: Sequence[Path], resolution: float) -> tuple[Path, P
         raise SoilcastError(f"landbench reads the root of one tree, but {len(paths)} paths are given: give one")
     root = Path(paths[0])
     if not root.is_dir():
-        raise SoilcastError(f"{root}: there is no such folder: give the root of the LandBench tree")
+        raise SoilcastError(f"{root}: no such folder: give the root of the LandBench tree")
     named = [
         folder
         for folder in sorted(root.iterdir())
@@ -160,7 +160,7 @@ def years_of(folder: Path, years: str | None) -> list[int]:
         if re.fullmatch(r"\d{4}", year.name, re.ASCII) and year.is_dir()
     ]
     if not found:
-        raise SoilcastError(f"{folder}: no atmosphere/<year> or land_surface/<year> folder is there: fetch the data")
+        raise SoilcastError(f"{folder}: no atmosphere/<year> or land_surface/<year> folder: download the data")
     return list(range(min(found), max(found) + 1))
 
 
@@ -185,7 +185,7 @@ def dynamic_files(folder: Path, years: Sequence[int]) -> dict[str, list[Path]]:
         count = sum(map(len, missing.values()))
         listed = "; ".join(f"{place}: {', '.join(names)}" for place, names in sorted(missing.items()))
         raise SoilcastError(
-            f"{folder}: {count} file(s) missing: {listed}: fetch them, or choose other years (--years FIRST:LAST)"
+            f"{folder}: {count} file(s) missing: {listed}: download them, or choose other years (--years FIRST:LAST)"
         )
     return found
 

@@ -56,7 +56,7 @@ def planet(
         A path, a resolution that there is none of, a seed below 0, years that are no period or not whole.
     """
     if paths:
-        raise SoilcastError(f"planet: reads no files, but {paths[0]} is given: leave the path out")
+        raise SoilcastError(f"planet: reads no files, but {paths[0]} is given: remove the path")
     if seed < 0:
         raise SoilcastError(f"planet: seed {seed} is negative: give 0 or more")
     days = _whole_years(years)
@@ -79,7 +79,7 @@ def planet(
 def _whole_years(years: str) -> Days:
     first, last = (pd.Timestamp(str(day)) for day in cube.days_of(years))
     if not (first.is_year_start and last.is_year_end):
-        raise SoilcastError(f"planet: period {years!r} is not of whole years: write 2019 or 2018:2020")
+        raise SoilcastError(f"planet: period {years!r} is not whole years: write 2019 or 2018:2020")
     days: Days = pd.date_range(first, last, unit="ns").to_numpy()
     return days
 

@@ -103,7 +103,7 @@ def _grid(resolution: float) -> tuple[Grid, npt.NDArray[np.int64], npt.NDArray[n
     allowed = FINEST <= resolution <= COARSEST and steps == round(steps) and (_COLUMNS % round(steps)) == 0
     if not allowed:
         choices = ", ".join(f"{n * FINEST:g}" for n in range(1, 17) if _COLUMNS % n == 0)
-        raise SoilcastError(f"planet: a resolution of {resolution:g} degrees is not to be had: choose one of {choices}")
+        raise SoilcastError(f"planet: a resolution of {resolution:g} degrees is not available: choose one of {choices}")
     block = round(steps)
     columns = _COLUMNS // block
     beyond_pole = 0 if _ROWS % block == 0 else (block - _ROWS % block) // 2

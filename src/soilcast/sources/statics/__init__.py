@@ -101,7 +101,7 @@ def read_statics(
         values[name] = to_contract(values[name]).astype(np.float32)
         missing = int(np.isnan(values[name]).sum())
         if missing == len(values[name]):
-            raise SoilcastError(f"{one.raster.label}: has no value at any of the cells: give a map of that region")
+            raise SoilcastError(f"{one.raster.label}: has no value in any cell: give a map of the region")
         check_bounds(name, values[name], one.raster.label)
         origins[name] = notes[name] + (f" (no value at {missing} of {len(values[name])} cells)" if missing else "")
     return values, origins
@@ -152,14 +152,14 @@ def _plan(name: str, raster: Raster, units: Mapping[str, str], nearest: bool) ->
 def _refuse_unknown(files: Mapping[str, str | Path], cells: Grid | Points, nearest: Iterable[str]) -> None:
     for name in files:
         if name not in STATICS:
-            raise SoilcastError(f"{files[name]}: there is no map of {name!r}: {nearest_name(name, STATICS)}")
+            raise SoilcastError(f"{files[name]}: {name!r} is not a static variable: {nearest_name(name, STATICS)}")
     for name in nearest:
         if name not in files:
-            raise SoilcastError(f"--nearest {name}: no file is given for it: {nearest_name(name, tuple(files))}")
+            raise SoilcastError(f"--nearest {name}: no file was given for it: {nearest_name(name, tuple(files))}")
     if isinstance(cells, Points) and (without := [name for name in files if name not in nearest]):
         raise SoilcastError(
-            f"{files[without[0]]}: the cells are places without an area to average {without[0]} over: ask for its "
-            f"value at the place itself ({' '.join(f'--nearest {name}' for name in without)})"
+            f"{files[without[0]]}: the cells are points, over which {without[0]} cannot be averaged: take the nearest "
+            f"value ({' '.join(f'--nearest {name}' for name in without)})"
         )
 
 
@@ -170,7 +170,7 @@ def _ask_for_units(maps: Mapping[str, _Map]) -> None:
             f"{name} ({label}, one that converts to {VARIABLES[name].units})" for name, label in silent.items()
         )
         options = " ".join(f"--unit {name}=UNIT" for name in silent)
-        raise SoilcastError(f"no unit is given for {listed}: add units to the files or state them: {options}")
+        raise SoilcastError(f"no unit for {listed}: add units to the files or specify them: {options}")
 
 
 def _refuse_elsewhere(raster: Raster, cells: Grid | Points) -> None:
@@ -183,8 +183,8 @@ def _refuse_elsewhere(raster: Raster, cells: Grid | Points) -> None:
         reached = (row >= 0) & (column >= 0)
     if not reached.any():
         raise SoilcastError(
-            f"{raster.label}: lies at {_span(raster.lat)} degrees north, {_span(raster.lon)} east, away from the cells "
-            f"({_span(cells.cell_lat)} north, {_span(cells.cell_lon)} east): give a map of that region"
+            f"{raster.label}: covers {_span(raster.lat)} degrees north, {_span(raster.lon)} east, but not the cells "
+            f"({_span(cells.cell_lat)} north, {_span(cells.cell_lon)} east): give a map of their region"
         )
 
 

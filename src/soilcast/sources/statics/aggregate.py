@@ -97,8 +97,8 @@ def classes_of(values: npt.NDArray[np.floating], variable: str, where: str) -> l
     wrong = found[(found != np.rint(found)) | (found < row.valid_min) | (found > row.valid_max)]
     if wrong.size:
         raise SoilcastError(
-            f"{where}: {variable} holds {wrong[0]:g}, which is no class: whole numbers within {row.valid_min:g} .. "
-            f"{row.valid_max:g} are expected; give a map of classes, and mark what has none as missing"
+            f"{where}: {variable} holds {wrong[0]:g}, which is not a class: whole numbers within {row.valid_min:g} .. "
+            f"{row.valid_max:g} are expected; give a map of classes, with missing values where there is none"
         )
     kinds = np.flatnonzero(np.bincount(found.astype(np.uint8)))
     return [float(kind) for kind in kinds if kind or variable != "climate_zone"]

@@ -78,8 +78,8 @@ def open_raster(named: str | Path, side: float) -> Iterator[Raster]:
     with opening(path, variable, side) as raster:
         if raster.block[0] * raster.block[1] > _LARGEST_BLOCK:
             raise SoilcastError(
-                f"{raster.label}: is stored in blocks of {raster.block[0]} x {raster.block[1]}, too large to be read: "
-                "store it in smaller ones (gdal_translate -co TILED=YES, nccopy -c)"
+                f"{raster.label}: is stored in blocks of {raster.block[0]} x {raster.block[1]}, which is too large: "
+                "store it in smaller blocks (gdal_translate -co TILED=YES, nccopy -c)"
             )
         yield raster
 
@@ -123,16 +123,16 @@ def _variable(opened: xr.Dataset, variable: str | None, path: Path) -> str:
     if variable is not None:
         if variable not in opened.data_vars or opened[variable].dtype.kind not in "fiu":
             there = _listed(name for name in opened.data_vars if opened[name].dtype.kind in "fiu")
-            raise SoilcastError(f"{path}: no variable {variable} of numbers; there are: {there}: name one of them")
+            raise SoilcastError(f"{path}: no numeric variable {variable}; it has: {there}: name one of them")
         return variable
     fields = [str(name) for name in opened.data_vars if _is_field(opened[name])]
     if not fields:
         raise SoilcastError(
-            f"{path}: no variable lies on latitudes and longitudes alone; there are: {_listed(opened.data_vars)}: "
-            "give a file with one"
+            f"{path}: no variable has the dimensions latitude and longitude only; it has: "
+            f"{_listed(opened.data_vars)}: give a file with such a variable"
         )
     if len(fields) > 1:
-        raise SoilcastError(f"{path}: holds more than one variable: {_listed(fields)}: name one of them ({path}::NAME)")
+        raise SoilcastError(f"{path}: has more than one variable: {_listed(fields)}: name one of them ({path}::NAME)")
     return fields[0]
 
 
@@ -191,11 +191,11 @@ def _band(opened: Any, variable: str | None, path: Path) -> int:
     listed = _listed(f"{number} ({named})" if named else str(number) for number, named in bands.items())
     if variable is None:
         if len(bands) != 1:
-            raise SoilcastError(f"{path}: holds more than one band: {listed}: name one of them ({path}::NUMBER)")
+            raise SoilcastError(f"{path}: has more than one band: {listed}: name one of them ({path}::NUMBER)")
         return next(iter(bands))
     found = [number for number, named in bands.items() if variable in (str(number), named)]
     if len(found) != 1:
-        raise SoilcastError(f"{path}: no band {variable}; there are: {listed}: name one of them")
+        raise SoilcastError(f"{path}: no band {variable}; it has: {listed}: name one of them")
     return found[0]
 
 
@@ -207,7 +207,7 @@ def _geographic(opened: Any, band: int, side: float, label: str, stack: ExitStac
     from rasterio.warp import calculate_default_transform  # type: ignore[import-untyped, unused-ignore]
 
     if opened.crs is None:
-        raise SoilcastError(f"{label}: does not say where it lies (no CRS): add it (gdal_edit -a_srs EPSG:4326)")
+        raise SoilcastError(f"{label}: no coordinate reference system (CRS): add it (gdal_edit -a_srs EPSG:4326)")
     upright = opened.transform.b == opened.transform.d == 0.0
     if opened.crs.is_geographic and opened.crs.units_factor[0] == "degree" and upright:
         return opened, None
@@ -243,15 +243,15 @@ def _naming_geotiff(path: Path) -> Iterator[None]:
         cause = error.__cause__ or error  # what GDAL says itself
         reason = str(cause).partition("\n")[0] or type(cause).__name__
         raise SoilcastError(
-            f"{path}: cannot be read as GeoTIFF ({reason}): it is damaged, truncated or something else; "
-            "fetch or write it again"
+            f"{path}: cannot be read as GeoTIFF ({reason}): it is damaged, truncated or of another format; download "
+            "or write it again"
         ) from error
 
 
 def _refuse_longer(length: int, label: str) -> None:
     if length > _LONGEST_AXIS:
         raise SoilcastError(
-            f"{label}: {length} rows or columns are more than a map of the Earth has: give a smaller one"
+            f"{label}: {length} rows or columns are too many for a map of the Earth: give a smaller one"
         )
 
 

@@ -87,13 +87,13 @@ def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
     if not found.any():
         raise SoilcastError(
             f"{tables.label(target)}: swvl1 ({target.text()}) is missing on every day in all {len(found)} cells: "
-            "there is nothing to forecast; check the file, cells.select and missing"
+            "check the file, cells.select and missing"
         )
     tables = tables.at(tables.kept[found])
     places = tables.places
     if not np.isfinite([places.lat[tables.kept], places.lon[tables.kept]]).all():
         raise SoilcastError(
-            f"{tables.label(target)}: some cells have soil moisture but no lat or lon: add them, or select others"
+            f"{tables.label(target)}: some cells have soil moisture but no lat or lon: add these, or select other cells"
         )
     if places.axes is None:
         return tables, None
@@ -102,7 +102,7 @@ def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
     axis = wrap_longitude(lon)[order]
     if (np.diff(axis) < 1e-6).any():
         raise SoilcastError(
-            f"{tables.label(target)}: {tables.recipe.cells.lon} meets itself (0 and 360): drop one of the two columns"
+            f"{tables.label(target)}: {tables.recipe.cells.lon} contains both 0 and 360: drop one of the two columns"
         )
     rows, columns = np.divmod(tables.kept, len(lon))
     index = rows * len(lon) + np.argsort(order)[columns]
@@ -118,8 +118,8 @@ def _cells(tables: Tables, grid: Grid | None, stated: Mapping[str, str]) -> dict
         return found if area is None else found | {"area": xr.Variable("cell", area)}
     if area is None:
         raise SoilcastError(
-            f"{tables.files[0].label}: the area of the cells is not known: add cells.area to the mapping, "
-            "a variable with its unit, or equal where all cells weigh the same"
+            f"{tables.files[0].label}: unknown cell area: add cells.area to the mapping (a variable with its unit, or "
+            "equal for equal weights)"
         )
     places = tables.places
     return cells_of_places(places.lat[tables.kept], wrap_longitude(places.lon[tables.kept]), area, _names(tables))
@@ -135,12 +135,12 @@ def _names(tables: Tables) -> npt.NDArray[np.str_]:
     if holders and name is not None:
         labels: npt.NDArray[np.str_] = holders[0].data[name].to_numpy().ravel().astype(str)
         if len(labels) != len(tables.places.lat):
-            raise SoilcastError(f"{holders[0].label}: {name} does not name every cell: give another cells.name")
+            raise SoilcastError(f"{holders[0].label}: {name} is missing for some cells: give another cells.name")
         return labels[tables.kept]
     if tables.recipe.cells.name is not None:
         known = {str(known) for file in tables.files for known in file.data.variables}
         raise SoilcastError(
-            f"{tables.files[0].label}: there is no variable {name!r} (cells.name): {nearest(str(name), sorted(known))}"
+            f"{tables.files[0].label}: no variable {name!r} (cells.name): {nearest(str(name), sorted(known))}"
         )
     sizes = holders_of(tables.files, tables.recipe.cells.lat)[0].data[tables.recipe.cells.lat].shape
     rows, columns = np.unravel_index(tables.kept, sizes)
@@ -157,9 +157,7 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
         where = f"{tables.label(mapped)}: {mapped.text()}"
         values, days = tables.evaluate(mapped)
         if not isinstance(values, xr.Variable) or days is None:
-            raise SoilcastError(
-                f"{where}: {name} does not change in time; a variable with {tables.recipe.time!r} is expected"
-            )
+            raise SoilcastError(f"{where}: {name} has no dimension {tables.recipe.time!r}: name a variable that has")
         if time is not None:
             refuse_other_days(days, time, where, "the variable before it")
         time = days
@@ -189,7 +187,7 @@ def _thickness(layer: str, mapped: Mapped, tables: Tables, stated: Mapping[str, 
     if faulty.any():
         raise SoilcastError(
             f"{tables.label(mapped.thickness)}: the thickness of {layer} ({mapped.thickness.text()}) is missing or "
-            f"not above zero in {int(faulty.sum())} of {len(faulty)} cells: leave these out with cells.select"
+            f"not above zero in {int(faulty.sum())} of {len(faulty)} cells: exclude these with cells.select"
         )
     return thickness
 

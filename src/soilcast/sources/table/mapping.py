@@ -64,7 +64,7 @@ class _Section(BaseModel):
     @classmethod
     def _known_keys(cls, given: Any) -> Any:
         if not isinstance(given, dict):
-            raise ValueError(f"keys and values are expected here ({', '.join(cls.model_fields)})")
+            raise ValueError(f"expected keys and values ({', '.join(cls.model_fields)})")
         for key in given:
             if key not in cls.model_fields:
                 raise ValueError(f"unknown key {key!r}: {nearest(str(key), cls.model_fields)}")
@@ -161,22 +161,20 @@ class Mapping(_Section):
     @classmethod
     def _known_variables(cls, given: Any) -> Any:
         if not isinstance(given, dict):
-            raise ValueError(
-                "names of the contract are expected here, each with the variable of the files it comes from"
-            )
+            raise ValueError("expected variables of the cube, each with its variable in the files")
         for name in given:
             if name in _DERIVED:
                 raise ValueError(
-                    f"{name!r} is not given here: write cells.area, or the thickness beside its soil layer"
+                    f"{name!r} does not belong here: write cells.area, or the thickness beside its soil layer"
                 )
             if name not in MAPPABLE:
-                raise ValueError(f"unknown variable {name!r} of the contract: {nearest(str(name), MAPPABLE)}")
+                raise ValueError(f"unknown variable {name!r}: {nearest(str(name), MAPPABLE)}")
         return given
 
     @model_validator(mode="after")
     def _soil_layers(self) -> Mapping:
         if "swvl1" not in self.variables:
-            raise ValueError("variables: swvl1, the soil moisture that is forecast, is not there: add it")
+            raise ValueError("variables: swvl1, the soil moisture to forecast, is missing: add it")
         for name, mapped in self.variables.items():
             if name in ERA5_LAND_LAYERS and mapped.thickness is None:
                 raise ValueError(

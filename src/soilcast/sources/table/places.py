@@ -63,8 +63,8 @@ def open_places(files: Sequence[Opened], cells: Cells) -> Places:
         )
     if set(lat.dims) != set(lon.dims) or not 1 <= lat.ndim <= 2:
         raise SoilcastError(
-            f"{label}: {cells.lat} {lat.dims} and {cells.lon} {lon.dims} are no places: "
-            "give the two axes of a grid, or both for each cell"
+            f"{label}: {cells.lat} {lat.dims} and {cells.lon} {lon.dims} are neither the two axes of a grid nor both "
+            "of each cell: name such coordinates"
         )
     lon = lon.transpose(*lat.dims)
     for dim in lat.dims:
@@ -86,7 +86,7 @@ def holders_of(files: Sequence[Opened], name: str) -> list[Opened]:
     if not holders:
         known = {str(known) for file in files for known in file.data.variables}
         label = files[0].label if len(files) == 1 else f"{files[0].label} .. {files[-1].label}"
-        raise SoilcastError(f"{label}: there is no variable {name!r}: {nearest(name, sorted(known))}")
+        raise SoilcastError(f"{label}: no variable {name!r}: {nearest(name, sorted(known))}")
     return holders
 
 
@@ -101,8 +101,8 @@ def _place(files: Sequence[Opened], name: str, *, required: bool = True) -> xr.V
     for other in holders[1:]:
         if not _alike(first.to_numpy(), other.data[name].to_numpy()):
             raise SoilcastError(
-                f"{other.label}: lat/lon mismatch: {name} is not that of {holders[0].label}: "
-                "give files of one grid, in one order"
+                f"{other.label}: lat/lon mismatch: {name} differs from that of {holders[0].label}: give files of one "
+                "grid, in one order"
             )
     return first
 
@@ -118,7 +118,8 @@ def _alike(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
 def _check_degrees(values: xr.Variable, limit: float, where: str) -> None:
     if values.dtype.kind not in "fiu" or bool((np.abs(values.to_numpy().astype(float)) > limit).any()):
         raise SoilcastError(
-            f"{where}: holds no degrees within {limit:g}: name the latitude and longitude in cells.lat and cells.lon"
+            f"{where}: values are not within {limit:g} degrees: name the latitude and longitude in cells.lat and "
+            "cells.lon"
         )
 
 
@@ -131,6 +132,6 @@ def _regular(axis: xr.Variable, where: str) -> Floats:
     )
     if np.isnan(values).any() or not even:
         raise SoilcastError(
-            f"{where}: is not evenly spaced: a regular grid is expected; regrid it, or give lat and lon for each cell"
+            f"{where}: not evenly spaced: a regular grid is expected; regrid it, or give lat and lon of each cell"
         )
     return values

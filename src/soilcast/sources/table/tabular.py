@@ -76,12 +76,12 @@ def open_tables(paths: Sequence[Path], *, time: str, cells: Cells) -> list[Opene
 
 def _expand(path: Path) -> list[Path]:
     if not path.exists():
-        raise SoilcastError(f"{path}: there is no such file: check the path")
+        raise SoilcastError(f"{path}: no such file: check the path")
     if not path.is_dir() or _kind(path) == "zarr":
         return [path]
     inside = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES or _kind(file) == "zarr")
     if not inside:
-        raise SoilcastError(f"{path}: the folder holds no NetCDF, Zarr or CSV file: check the path")
+        raise SoilcastError(f"{path}: no NetCDF, Zarr or CSV file in this folder: check the path")
     return inside
 
 
@@ -104,7 +104,7 @@ class _Guarded:
         except (OSError, ValueError, RuntimeError, EOFError, KeyError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise SoilcastError(
-                f"{self._path}: {self._name} cannot be read ({reason}): it is damaged or truncated; fetch it again"
+                f"{self._path}: {self._name} cannot be read ({reason}): it is damaged or truncated; download it again"
             ) from error
 
 
@@ -140,7 +140,7 @@ def _open_csv(files: list[Path], time: str, cells: Cells) -> Opened:
             frame[key] = file.stem
         frame[key] = frame[key].str.strip()
         if frame[key].isna().any():
-            raise SoilcastError(f"{file}: {int(frame[key].isna().sum())} row(s) have no {key!r}: name their cell")
+            raise SoilcastError(f"{file}: {int(frame[key].isna().sum())} row(s) have no {key!r}: add the cell of each")
         (long if time in frame.columns else static).append(frame)
     label = files[0].name if len(files) == 1 else f"{files[0].name} .. {files[-1].name}"
     if not long:
@@ -149,7 +149,7 @@ def _open_csv(files: list[Path], time: str, cells: Cells) -> Opened:
     for name in {cells.lat, cells.lon} & set(data.data_vars):
         values = data[name].to_numpy()
         if not (values == values[0]).all():
-            raise SoilcastError(f"{label}: column {name!r} changes in time or has gaps: a cell needs one place")
+            raise SoilcastError(f"{label}: column {name!r} varies in time or has gaps: give each cell one value")
         data[name] = (CSV_CELL, values[0])
     for frame in static:
         _add_static(data, frame, key, label)
@@ -161,7 +161,7 @@ def _read_csv(file: Path, key: str) -> pd.DataFrame:
         return pd.read_csv(file, dtype={key: str}, skipinitialspace=True)
     except (ValueError, OSError) as error:
         raise SoilcastError(
-            f"{file}: cannot be read as CSV ({str(error).partition(chr(10))[0]}): mend the file"
+            f"{file}: cannot be read as CSV ({str(error).partition(chr(10))[0]}): correct the file"
         ) from error
 
 
@@ -169,15 +169,17 @@ def _pivot(frame: pd.DataFrame, time: str, key: str, label: str) -> xr.Dataset:
     try:
         frame[time] = pd.to_datetime(frame[time], format="ISO8601")
     except (ValueError, TypeError) as error:
-        raise SoilcastError(f"{label}: column {time!r} holds no dates ({error}): write them as 2020-12-31") from error
+        raise SoilcastError(
+            f"{label}: column {time!r} has values that are not dates ({error}): write them as 2020-12-31"
+        ) from error
     if frame[time].isna().any():
-        raise SoilcastError(f"{label}: {int(frame[time].isna().sum())} row(s) have no {time!r}: add the day")
+        raise SoilcastError(f"{label}: {int(frame[time].isna().sum())} row(s) have no {time!r}: add the date of each")
     repeated = frame.duplicated([key, time])
     if repeated.any():
         row = frame[repeated].iloc[0]
         raise SoilcastError(
-            f"{label}: {row[time]:%Y-%m-%d} occurs more than once in cell {row[key]}: "
-            "one row a day and cell is expected; remove the duplicates"
+            f"{label}: {row[time]:%Y-%m-%d} occurs more than once in cell {row[key]}: one row per day and cell is "
+            "expected; remove the duplicates"
         )
     frame = frame.set_index([time, key])
     names = pd.unique(frame.index.get_level_values(key))
@@ -187,7 +189,7 @@ def _pivot(frame: pd.DataFrame, time: str, key: str, label: str) -> xr.Dataset:
         absent = rows.index.difference(frame.index)[0]
         raise SoilcastError(
             f"{label}: {len(rows) - len(frame)} missing row(s), the first: {absent[0]:%Y-%m-%d} of cell {absent[1]}; "
-            "every cell needs every day: add them (with empty values where there is none)"
+            "every cell needs every day: add them (with empty values)"
         )
     shape = (len(days), len(names))
     return xr.Dataset(
@@ -199,7 +201,7 @@ def _pivot(frame: pd.DataFrame, time: str, key: str, label: str) -> xr.Dataset:
 def _add_static(data: xr.Dataset, frame: pd.DataFrame, key: str, label: str) -> None:
     if frame[key].duplicated().any():
         raise SoilcastError(
-            f"{label}: cell {frame[key][frame[key].duplicated()].iloc[0]} has two rows in a static table"
+            f"{label}: cell {frame[key][frame[key].duplicated()].iloc[0]} has two rows in a static table: remove one"
         )
     rows = frame.set_index(key)
     absent = [name for name in data[CSV_CELL].to_numpy() if name not in rows.index]

@@ -107,8 +107,8 @@ class Tables:
             varies = ~((values == values[0]) | (np.isnan(values) & np.isnan(values[0]))).all(axis=0)
             if varies.any():
                 raise SoilcastError(
-                    f"{self.label(term)}: {term.text()} changes in time in {int(varies.sum())} cell(s), "
-                    "but one value a cell is expected: name a static variable"
+                    f"{self.label(term)}: {term.text()} varies in time in {int(varies.sum())} cell(s), but one value "
+                    "per cell is expected: name a static variable"
                 )
             values = values[0]
         return values
@@ -127,8 +127,8 @@ class Tables:
         if len(said) > 1:
             listed = ", ".join(f"{name} [{unit}]" for name, unit in units.items())
             raise SoilcastError(
-                f"{self.label(quantity)}: {quantity.text()} adds variables of different units ({listed}): "
-                "bring them to one unit with multiply_by first"
+                f"{self.label(quantity)}: {quantity.text()} adds variables of different units ({listed}): convert "
+                "them to one unit with multiply_by first"
             )
         if quantity.unit is not None:
             return quantity.unit
@@ -150,7 +150,7 @@ class Tables:
         for file in holders_of(self.files, term.name):
             array = file.data[term.name].variable
             if array.dtype.kind not in "fiub":
-                raise SoilcastError(f"{file.label}: {term.name} holds no numbers ({array.dtype}): mend the file")
+                raise SoilcastError(f"{file.label}: {term.name} is not numeric ({array.dtype}): correct the file")
             values = self._flattened(array, term, file)
             if "time" not in values.dims:
                 return values, None
@@ -174,13 +174,15 @@ class Tables:
         if set(array.dims) != set(expected):
             raise SoilcastError(
                 f"{file.label}: {term.name} has the dimensions ({', '.join(map(str, array.dims))}); expected are "
-                f"({', '.join(map(str, expected))}): take one position of a further one by at: {{DIMENSION: POSITION}}"
+                f"({', '.join(map(str, expected))}): select one position of any other dimension by at: {{DIMENSION: "
+                "POSITION}"
             )
         array = array.transpose(*expected)
         size = len(self.places.lat)
         if int(np.prod([array.sizes[dim] for dim in self.places.dims])) != size:
             raise SoilcastError(
-                f"{file.label}: lat/lon mismatch: {term.name} has not the {size} places of lat and lon: give one grid"
+                f"{file.label}: lat/lon mismatch: {term.name} does not have the {size} points of lat and lon: give "
+                "files of one grid"
             )
         timed = len(expected) > len(self.places.dims)
         shape = (array.shape[0], size) if timed else (size,)
@@ -231,6 +233,6 @@ def _during(period: str | None, array: xr.Variable, days: Days, label: str) -> t
     first, last = days_of(period)
     inside = np.flatnonzero((days >= first) & (days <= last))
     if len(inside) == 0:
-        raise SoilcastError(f"{label}: no day lies in the period {period} asked for: the file has {period_of(days)}")
+        raise SoilcastError(f"{label}: no day in the period {period}: the file has {period_of(days)}")
     chosen = slice(int(inside[0]), int(inside[-1]) + 1)
     return array.isel(time=chosen), days[chosen]
