@@ -14,6 +14,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from jupyter_client.connect import ConnectionFileMixin
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What soilcast's command line sets for itself; here it is for the notebooks, which may run beside each other.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# Their kernels are spoken to through files, not through ports of this machine.
+ConnectionFileMixin.transport.default_value = "ipc"
 
 project = "soilcast"
 author = "The soilcast developers"
