@@ -14,16 +14,21 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
-from jupyter_client.connect import ConnectionFileMixin
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).resolve().parents[1]
 
+logger = logging.getLogger("docs")
+
 # What soilcast's command line sets for itself; here it is for the notebooks, which may run beside each other.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-# Their kernels are spoken to through files, not through ports of this machine.
-ConnectionFileMixin.transport.default_value = "ipc"
+# IPython as it comes, whatever the reader's own profile says, and without its advice on ports of shared machines.
+PROFILE = ROOT / "build" / "ipython" / "profile_default"
+PROFILE.mkdir(parents=True, exist_ok=True)
+(PROFILE / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 40\n", encoding="utf-8")
+os.environ["IPYTHONDIR"] = str(PROFILE.parent)
 
 project = "soilcast"
 author = "The soilcast developers"
@@ -132,9 +137,22 @@ def draw_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+_FETCHED = re.compile(
+    r"""<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import"""
+)
+
+
+def refuse_requests(app: Sphinx, exception: Exception | None) -> None:
+    """Fail the build if a page or a style would fetch anything from elsewhere when it is looked at."""
+    for path in [] if exception else sorted(Path(app.outdir).rglob("*")):
+        if path.suffix in (".html", ".css") and (found := _FETCHED.search(path.read_text(encoding="utf-8"))):
+            logger.warning("%s fetches from elsewhere: %s", path.name, found[0])
+
+
 def setup(app: Sphinx) -> None:
     """Register what is above."""
     app.connect("include-read", link_from_docs)
     app.connect("autodoc-process-docstring", take_returns, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", give_returns, priority=600)  # after it
+    app.connect("build-finished", refuse_requests)
     app.add_html_math_renderer("mathml", (draw_math, None), (draw_math_block, None))

@@ -83,8 +83,8 @@ def command_help() -> str:
         records = [record for parameter in command.params if (record := parameter.get_help_record(context))]
         usage = " ".join(["soilcast", name, *command.collect_usage_pieces(context)])
         rows = [(f"`{names}`", meaning.replace("  [", " [")) for names, meaning in records]
-        lines += [f"## {name}", "", command.help or "", "", f"```text\n{usage}\n```", "", _table(("argument or option", "meaning"), rows), ""]
-    return "\n".join(lines).rstrip()
+        lines += [f"## {name}", command.help or "", f"```text\n{usage}\n```", _table(("parameter", "meaning"), rows)]
+    return "\n\n".join(lines)
 
 
 def import_table() -> str:
