@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check bench results clean
+.PHONY: demo test lint check bench results docs clean
 
 demo: $(READY)
 	$(BIN)/soilcast demo --out demo
@@ -24,6 +24,12 @@ bench: $(READY)
 
 results: $(READY)
 	$(BIN)/python -m tools.results
+
+# Runs the notebooks too; then open build/docs/index.html. The pages ask nothing of the network.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m sphinx --builder html --jobs auto --fail-on-warning --keep-going --fresh-env --quiet \
+		--doctree-dir build/doctrees docs build/docs
 
 $(READY): pyproject.toml constraints.txt src/soilcast/models/lstm_kernel.c
 	$(PYTHON) -m venv $(VENV)

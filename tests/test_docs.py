@@ -25,12 +25,13 @@ from soilcast.training.losses import LOSSES
 from soilcast.verify import METRICS
 from tests.helpers import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.md"))
 WITH_PYTHON = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 DOCUMENT = runpy.run_path(str(ROOT / "tools" / "document.py"))
 
-_FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```([^\n`]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -135,6 +136,32 @@ def test_public_functions_named_in_the_docs_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"\bsoilcast\.([a-z_]+)\(", page.read_text(encoding="utf-8")):
             assert name in soilcast.__all__, f"{page.name}: soilcast.{name}"
+
+
+def test_every_public_function_and_registry_is_in_the_reference() -> None:
+    api, extension = ((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("api", "extension-points"))
+    for name in soilcast.__all__:
+        assert re.search(rf"^\.\. auto\w+:: soilcast\.{name}$", api, re.MULTILINE), f"docs/api.md: soilcast.{name}"
+    for name in ("NETWORKS", "HEADS", "LOSSES", "METRICS", "SOURCES", "PRESETS"):
+        assert re.search(rf"^\.\. autodata:: soilcast\..+\.{name}$", extension, re.MULTILINE), name
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = {line for block in blocks(ROOT / "docs/index.md", "{toctree}") for line in block.splitlines()}
+    for page in PAGES:
+        if page.is_relative_to(ROOT / "docs") and page.name != "index.md":
+            name = str(page.relative_to(ROOT / "docs").with_suffix(""))
+            assert name in listed, f"docs/index.md: {name} is in no toctree"
+
+
+@each(NOTEBOOKS)
+def test_notebooks_can_be_opened_as_such(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    header = yaml.safe_load(text.split("---")[1])
+    assert header["jupytext"]["text_representation"]["format_name"] == "myst"
+    for code in blocks(page, "{code-cell} ipython3"):
+        compile(re.sub(r"^%%.*\n", "", code), page.name, "exec")
+    assert "synthetic" in text or "made up" in text, "what the data are is said"
 
 
 def test_configuration_example_is_valid(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import typer
+
+from soilcast.cli import app
 from soilcast.cube.contract import VARIABLES
 from soilcast.training.config import PRESETS, Config
 from soilcast.training.keys import describe_keys
@@ -72,6 +75,18 @@ def metric_table() -> str:
     return _table(("name", "symbol", "what", "unit", "better"), rows)
 
 
+def command_help() -> str:
+    """Usage, arguments and options of every command, from `soilcast.cli`."""
+    lines = []
+    for name, command in typer.main.get_group(app).commands.items():
+        context = typer.Context(command, info_name=name)
+        records = [record for parameter in command.params if (record := parameter.get_help_record(context))]
+        usage = " ".join(["soilcast", name, *command.collect_usage_pieces(context)])
+        rows = [(f"`{names}`", meaning.replace("  [", " [")) for names, meaning in records]
+        lines += [f"## {name}", command.help or "", f"```text\n{usage}\n```", _table(("parameter", "meaning"), rows)]
+    return "\n\n".join(lines)
+
+
 def import_table() -> str:
     """What each room of the package imports, ground floor first.
 
@@ -100,6 +115,7 @@ def import_table() -> str:
 
 REGIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/architecture.md", "imports"): import_table,
+    ("docs/commands.md", "commands"): command_help,
     ("docs/configuration.md", "keys"): key_table,
     ("docs/cube.md", "contract"): contract_table,
     ("docs/method.md", "metrics"): metric_table,

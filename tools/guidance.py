@@ -36,7 +36,7 @@ _EXTREMES = {"rmse_dry": "driest 5 %", "rmse_wet": "wettest 5 %"}
 _ZONES = "ABCDE"
 _JOBS = len(os.sched_getaffinity(0))
 
-_HEAD = """## Does physics still help once persistence is beaten?
+_HEAD = """### Does physics still help once persistence is beaten?
 
 All rows see the soil moisture until the issue day and the observed weather ahead. Numbers are the difference in RMSE
 from the unguided network in per cent of it, negative where the row is better: of the area-weighted medians over the

@@ -21,7 +21,7 @@ EXPERIMENTS = ("multiday_caravan", "multiday_caravan_late", "multiday_delaware",
 _SHOWN_LEADS = (1, 3, 5, 10)
 _JOBS = len(os.sched_getaffinity(0))
 
-_HEAD = """# Several days ahead
+_HEAD = """## Several days ahead
 
 The tables below are of forecasts of several days by a network that sees the soil moisture until the issue day
 ([how](multi-day.md)). Each number is the RMSE of a model over that of persistence, which forecasts each day
@@ -32,7 +32,7 @@ anomaly and climatology know what persistence knows.
 of a perfect weather forecast, which nobody has. A real one scores between that and no weather ahead.
 """
 
-_SEARCH_HEAD = """## How the settings were chosen
+_SEARCH_HEAD = """### How the settings were chosen
 
 Every row is one training, one seed, that differs from the first row in what stands beside it; the days that it is
 scored on belong to the development period of the experiments above. Their test days had no part in any choice. An
@@ -62,7 +62,7 @@ def run(name: str, data: Path, out: Path) -> Path:
 
 def _experiment(name: str, folder: Path) -> Iterator[str]:
     experiment, scores = builtin_experiment(name), _scores(folder)
-    yield f"## {name}\n"
+    yield f"### {name}\n"
     yield f"{experiment.about.strip()}\n"
     attrs = scores.attrs
     yield (
@@ -83,7 +83,7 @@ def _search(name: str, folder: Path) -> Iterator[str]:
     target = str(scores["target"].to_numpy()[0])
     table = summarise(scores).xs(target, level="target")
     leads = [lead for lead in _SHOWN_LEADS if lead in scores["lead"]]
-    yield f"### {name}\n"
+    yield f"#### {name}\n"
     yield f"{experiment.about.strip()}\n"
     yield (
         "| Run | differs by | " + " | ".join(f"{lead} d" for lead in leads) + " | CRPS, mean of days | cover of 90 % |"

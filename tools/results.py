@@ -65,7 +65,7 @@ Nothing here is the paper's own result, which is of other data (global ERA5-Land
 stands in a column of its own, and no line of it can be compared with ours.
 """
 
-_PAPER = """# The paper, reproduced
+_PAPER = """## The paper, reproduced
 
 What follows are the dossiers of `soilcast reproduce` ([how to read them](reproduce.md)). Each number is the median over
 the cells, weighted by area, ± its 95 % confidence interval over the seeds; in brackets the mean. ▲ better and ▼ worse
@@ -73,7 +73,7 @@ than LSTM are differences beyond chance over seeds and over blocks of days. The 
 so that all of them fit into hours on two cores: each dossier says how long they are.
 """
 
-_SINGLE = """# Single runs
+_SINGLE = """## Single runs
 
 Each model was trained once, with one seed, by `soilcast compare`: small differences between the networks are no
 evidence of anything. Every number is the median over the cells, and in brackets the mean, weighted by area.
@@ -129,7 +129,7 @@ def _ahead(data: Path, out: Path) -> str:
 
 
 def _dossier(name: str, out: Path) -> str:
-    """The dossier of a data set, a heading deeper, with its pictures where they are packaged."""
+    """The dossier of a data set, two headings deeper, with its pictures where they are packaged."""
     folder = out / "reproduced" / name / "dossier"
     text = (folder / "report.md").read_text(encoding="utf-8").replace("# ", f"# {name}: ", 1)
     for part in _PICTURES if name == _PICTURED else ():
@@ -139,12 +139,12 @@ def _dossier(name: str, out: Path) -> str:
             small.save(ROOT / "docs" / "images" / f"{part}.png", optimize=True)
         text = text.replace(f"]({part}.png)", f"](images/{part}.png)")
     text = re.sub(r"!\[[^\]]*\]\((?!images/)[^)]*\)\n\n", "", text)
-    return re.sub(r"^#", "##", text, flags=re.MULTILINE)
+    return re.sub(r"^#", "###", text, flags=re.MULTILINE)
 
 
 def _section(name: str, folder: Path) -> Iterator[str]:
     experiment, scores = builtin_experiment(name), _scores(folder)
-    yield f"## {name}\n"
+    yield f"### {name}\n"
     yield f"{_caption(experiment, scores)}\n"
     learnt, chosen = scores.attrs["train_period"], scores.attrs["validation_period"]
     yield f"Trained on {learnt}, validated on {chosen}. {_inputs(folder)}\n"
