@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import pytest
 
 from soilcast.cube import open_cube, pieces, planning, writing
 from soilcast.sources import prepare
+from tests.helpers.forks import Death, start
 from tests.helpers.landbench_plain import LEAST
 from tests.helpers.landbench_tree import write_landbench_tree
-from tests.helpers.processes import Death, _executioner, _start
 
 
 def small_tree(root: Path, years: list[int], **options: Any) -> Path:
@@ -29,14 +28,14 @@ def small_tree(root: Path, years: list[int], **options: Any) -> Path:
 
 def fork_preparation(root: Path, out: Path, death: Death | None = None, days: int | None = None) -> BaseProcess:
     """Start a preparation in a fork of a process that has imported everything already; it goes on if it can."""
-    return _start(_prepare, root, out, death, days)
+    return start(_prepare, root, out, death, days)
 
 
 def _prepare(root: Path, out: Path, death: Death | None, days: int | None) -> None:
     if days is not None:
         read_at_a_time(pytest.MonkeyPatch(), days)
     if death is not None:
-        sys.addaudithook(_executioner(death, str(out.parent)))
+        death.await_in(out.parent)
     prepare("landbench", [root], out=out, resume=True, resolution=4)
 
 
