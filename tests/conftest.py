@@ -95,5 +95,5 @@ def cluster() -> Iterator[LocalCluster]:
 @pytest.fixture
 def address(cluster: LocalCluster) -> str:
     """Of the cluster's scheduler, with both workers there."""
-    cluster.wait_for_workers(2, timeout=60)  # those that an earlier test killed are started again
+    cluster.wait_for_workers(2, timeout=300)  # those that an earlier test killed are started again
     return str(cluster.scheduler_address)

@@ -26,17 +26,22 @@ def small_tree(root: Path, years: list[int], **options: Any) -> Path:
     return root
 
 
-def fork_preparation(root: Path, out: Path, death: Death | None = None, days: int | None = None) -> BaseProcess:
-    """Start a preparation in a fork of a process that has imported everything already; it goes on if it can."""
-    return start(_prepare, root, out, death, days)
+def fork_preparation(
+    path: Path, out: Path, death: Death | None = None, days: int | None = None, *, mapping: Path | None = None
+) -> BaseProcess:
+    """Start a preparation of a tree of LandBench, or with a mapping of a table, in a fork; it goes on if it can."""
+    given = ("table", {"mapping": mapping}) if mapping else ("landbench", {"resolution": 4})
+    return start(_prepare, *given, path, out, death, days)
 
 
-def _prepare(root: Path, out: Path, death: Death | None, days: int | None) -> None:
+def _prepare(
+    source: str, options: dict[str, Any], path: Path, out: Path, death: Death | None, days: int | None
+) -> None:
     if days is not None:
         read_at_a_time(pytest.MonkeyPatch(), days)
     if death is not None:
         death.await_in(out.parent)
-    prepare("landbench", [root], out=out, resume=True, resolution=4)
+    prepare(source, [path], out=out, resume=True, **options)
 
 
 def read_at_a_time(patch: pytest.MonkeyPatch, days: int) -> None:
