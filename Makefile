@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check bench results docs clean
+.PHONY: demo quick test lint check wheel-check bench results docs clean
 
 demo: $(READY)
 	$(BIN)/soilcast demo --out demo
 
+quick: $(READY)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -18,6 +21,9 @@ lint: $(READY)
 	$(BIN)/mypy
 
 check: lint test
+
+wheel-check: $(READY)
+	$(BIN)/python -m tools.wheel_check $(WHEEL_TESTS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -1,20 +1,75 @@
-"""What every test may ask for: the real data, and small cubes."""
+"""What every test may ask for: the real data and a cluster; and what holds for all of them."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from multiprocessing.forkserver import _forkserver
+from multiprocessing.resource_tracker import _resource_tracker
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+# Workers of pytest-xdist share the cores: threads of each that wait for one another would spin for time that others
+# need. Trainings take as many threads as their config says all the same. Read once, when numpy and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import hypothesis
+import psutil
 import pytest
-from distributed import LocalCluster
 
 from tests.helpers import SHARED
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
+
+_OURS = "SOILCAST_TESTS_OF"
+"""Variable of the environment by which the processes are known that tests started, whoever their parent is by now."""
+
+# The same examples each time: whether a push may go in is not for luck to say. Look for new ones with
+# --hypothesis-profile=search.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fail-on-skipped-shared", action="store_true", help="fail, instead of skip, the tests of real data without it"
     )
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C stop what tests start, also where a shell (``&``) or a scheduler has it ignored in whatever it starts.
+
+    Whether it is ignored is inherited, and a command that was started so is right to ignore it too.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """See in the end that no process is left that a test started, and end it."""
+    os.environ[_OURS] = str(os.getpid())
+    yield
+    _, left = psutil.wait_procs([one for one in psutil.process_iter() if _is_left(one)], timeout=20)
+    for one in left:
+        one.kill()
+    told = [f"{one.pid}: {one.info['cmdline']}" for one in left]
+    assert not told, "tests left processes behind: " + "; ".join(told)
+
+
+def _is_left(process: psutil.Process) -> bool:
+    # Python's own two end with this process.
+    if process.pid in (os.getpid(), _forkserver._forkserver_pid, _resource_tracker._pid):  # type: ignore[attr-defined]
+        return False
+    try:
+        process.info = process.as_dict(["cmdline", "environ"])
+    except psutil.NoSuchProcess:
+        return False
+    return (process.info["environ"] or {}).get(_OURS) == str(os.getpid())
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +81,11 @@ def shared(request: pytest.FixtureRequest) -> Path:
     return SHARED
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[LocalCluster]:
     """A dask cluster on loopback of two worker processes, which nannies start again when they die."""
+    from distributed import LocalCluster
+
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with LocalCluster(host="127.0.0.1", **options) as started:
         started.scheduler.allowed_failures = 1
@@ -38,5 +95,5 @@ def cluster() -> Iterator[LocalCluster]:
 @pytest.fixture
 def address(cluster: LocalCluster) -> str:
     """Of the cluster's scheduler, with both workers there."""
-    cluster.wait_for_workers(2, timeout=60)  # those that an earlier test killed are started again
+    cluster.wait_for_workers(2, timeout=300)  # those that an earlier test killed are started again
     return str(cluster.scheduler_address)

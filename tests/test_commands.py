@@ -1,14 +1,12 @@
-"""The commands, as real processes on real files: the whole path once, and every fault as one line with exit code 2."""
+"""The commands, as processes on real files: the whole path once, and every fault as one line with exit code 2."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from soilcast import cli
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write
+from tests.helpers.forks import PATIENCE, run_command, run_script, start_script, wait_until
 from tests.helpers.small import small_cube
 
 QUICK = [
@@ -33,8 +32,7 @@ MODELS = ("lstm", "phy-lstm", "phys-lstm")
 
 def run(*words: object, expect: int = 0) -> tuple[str, str]:
     """Run a command and give what it said on standard output and standard error."""
-    command = [sys.executable, "-m", "soilcast", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = run_command(*words)
     assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout, done.stderr
 
@@ -153,7 +151,8 @@ def test_an_output_folder_of_others_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_help_names_every_command_and_every_key() -> None:
-    said, _ = run("--help")
+    command = [sys.executable, "-m", "soilcast", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     assert all(name in said for name in ("demo", "prepare", "inspect", "train", "forecast", "evaluate", "report"))
     said, _ = run("train", "--help")
     assert all(key in said for key in ("train.epochs = 1000", "loss.weights", "water.terms", "split.test"))
@@ -173,18 +172,7 @@ def test_the_config_that_is_printed_is_taken_again(tmp_path: Path) -> None:
 def test_an_internal_fault_is_loud(walked: Path, tmp_path: Path) -> None:
     """What is no fault of the input must not be told as one: a broken install shows its traceback."""
     code = "import soilcast.files as f; f.disk_faults_told = None; import soilcast.cli as c; c.main()"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "forecast",
-        walked / "run-lstm",
-        "--cube",
-        walked / "cube",
-        "--out",
-        tmp_path / "f",
-    ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    done = run_script(code, "forecast", walked / "run-lstm", "--cube", walked / "cube", "--out", tmp_path / "f")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     # The forecast is made, and --resume would write it; what is not there is half of one.
@@ -246,18 +234,34 @@ def test_of_two_commands_with_one_out_the_later_is_refused(tmp_path: Path, kind:
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.slow
+# A command that says when its source is asked.
+TELLS_WHEN_IT_READS = """
+import functools, pathlib, sys
+from soilcast.cli import main
+from soilcast.sources import SOURCES
+genuine, told = SOURCES["planet"], pathlib.Path(sys.argv.pop(1))
+@functools.wraps(genuine)
+def planet(*given, **options):
+    told.touch()
+    return genuine(*given, **options)
+SOURCES["planet"] = planet
+main()
+"""
+
+
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_stopped_before_it_writes_leaves_nothing(tmp_path: Path, told: signal.Signals) -> None:
-    """The planet is made in memory, which takes longer at this resolution than the command is given."""
-    command = [sys.executable, "-m", "soilcast", "prepare", "planet", "--resolution", "0.5", "--out", tmp_path / "cube"]
-    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(5)
+    """The planet is made in memory, which takes long at this resolution."""
+    out, begun = tmp_path / "out", tmp_path / "begun"
+    out.mkdir()
+    words = ["prepare", "planet", "--resolution", "0.5", "--out", out / "cube"]
+    with start_script(TELLS_WHEN_IT_READS, begun, *words) as process:
+        wait_until(begun.exists)
         process.send_signal(told)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate()
     assert process.returncode == 130
     assert errors == "soilcast: stopped\n"
-    assert list(tmp_path.iterdir()) == []
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -273,10 +277,7 @@ def test_a_full_disk_is_one_line_whatever_is_written(walked: Path, tmp_path: Pat
     }
     for name, (words, blocks) in commands.items():
         settings = QUICK if name == "train" else []
-        line = " ".join(map(shlex.quote, [sys.executable, "-m", "soilcast", *map(str, words), *settings]))
-        done = subprocess.run(
-            ["bash", "-c", f"ulimit -f {blocks}; exec {line}"], capture_output=True, text=True, check=False
-        )
+        done = run_command(*words, *settings, room=1024 * blocks)
         assert done.returncode == 2, f"{name}: {done.stderr}"
         assert "exceeds the maximum file size" in done.stderr or "File too large" in done.stderr, name
         assert done.stderr.count("\n") == 1, f"{name}: {done.stderr}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from soilcast.experiments import Experiment, builtin_experiment, load_experiment
 from soilcast.sources import SOURCES
 from soilcast.training import open_run
 from soilcast.water.config import TERM_SETS
+from tests.helpers.forks import run_command
 from tests.helpers.small import small_cube
 
 QUICK = {
@@ -228,15 +226,14 @@ def test_the_command_trains_side_by_side(tmp_path: Path) -> None:
         "config": QUICK,
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
-    command = [sys.executable, "-m", "soilcast", "compare", "mine.yaml", "--out", "out", "--jobs", "2"]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False)
+    words = ["compare", "mine.yaml", "--out", "out", "--jobs", "2"]
+    done = run_command(*words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert models_of(tmp_path / "out") == ["LSTM", "B1"]
     assert {open_run(tmp_path / "out/runs" / name).config.train.threads for name in ("lstm", "B1")} == {1}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == LEFT
-    refused = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False)
+    refused = run_command(*words, folder=tmp_path)
     assert refused.returncode == 2
     assert "exists already: continue with --resume" in refused.stderr
     assert refused.stderr.count("\n") == 1

@@ -25,7 +25,10 @@ from soilcast.training.losses import LOSSES
 from soilcast.verify import METRICS
 from tests.helpers import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.md"))
 WITH_PYTHON = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
@@ -118,8 +121,22 @@ def test_settings_are_valid(page: Path) -> None:
 def test_make_targets_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for line in shell_lines(page):
-        for target in re.findall(r"^make ([a-z]+)", line):
+        for target in re.findall(r"^make ([a-z-]+)", line):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: make {target}"
+
+
+def test_the_public_ci_runs_targets_of_make() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    targets = [re.fullmatch(r"make ([a-z-]+)( [A-Z_]+=\S+)*", command)[1] for command in commands]  # type: ignore[index]
+    assert sorted(targets) == ["lint", "quick", "wheel-check"]
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = workflow["jobs"]["quick"]["strategy"]["matrix"]["python-version"]
+    assert [f"Programming Language :: Python :: {one}" for one in versions] == [
+        line for line in project["classifiers"] if "Python :: 3" in line
+    ]
 
 
 def test_defaults_in_the_method_are_those_of_the_config() -> None:

@@ -9,8 +9,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,9 @@ from soilcast.cube.appending import locked_cube
 from soilcast.errors import SoilcastError
 from soilcast.sources import SOURCES
 from tests.helpers.era5_files import hourly_weather, write_daily_globe, write_present_netcdf
+from tests.helpers.forks import Death, ends, run_command, run_script
 from tests.helpers.landbench_plain import file_of, rewrite
 from tests.helpers.preparing import content_of, read_at_a_time, small_tree
-from tests.helpers.processes import Death, ends
 from tests.helpers.small import few
 from tests.helpers.table_data import gridded_data, saved, write_recipe
 from tests.helpers.updates import GIVEN, changes_of_update, fork_update, hard_links, made, save_made
@@ -649,12 +647,11 @@ def test_a_stop_leaves_the_old_cube_and_nothing_beside(
 
 
 FILLS = """
-import resource, sys
+import sys
 import soilcast
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-for cube in sys.argv[3:]:
+for cube in sys.argv[2:]:
     try:
-        soilcast.update(cube, [sys.argv[2]])
+        soilcast.update(cube, [sys.argv[1]])
     except soilcast.SoilcastError as error:
         print(error)
 """
@@ -666,8 +663,7 @@ def test_a_full_disk_leaves_the_old_cube(tables: Path, tmp_path: Path) -> None:
     for cube in cubes:
         soilcast.prepare("table", [tables / "0-380"], out=cube, mapping=tables / "mapping.yaml")
     before = open_cube(cubes[0]).load()
-    command = [sys.executable, "-c", FILLS, "1200", str(tables / "380-400"), *map(str, cubes)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script(FILLS, tables / "380-400", *cubes, room=1200)
     assert done.returncode == 0, done.stderr
     for cube, told in zip(cubes, done.stdout.splitlines(), strict=True):
         assert told.startswith(f"{cube} exceeds the maximum file size")
@@ -724,21 +720,15 @@ def test_too_little_memory_is_named(cube: Path, tables: Path, masters: Path) -> 
 # ---------------------------------------------------------------- the command
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "soilcast", "update", *map(str, words)], capture_output=True, text=True, check=False
-    )
-
-
 def test_the_command_appends_says_what_it_did_and_refuses_in_one_line(
     cube: Path, tables: Path, masters: Path, tmp_path: Path
 ) -> None:
-    refused = command(cube, tables / "385-400")
+    refused = run_command("update", cube, tables / "385-400")
     assert refused.returncode == 2
     assert refused.stdout == ""
     assert refused.stderr.startswith("soilcast: 5 missing day(s) between")
     assert refused.stderr.count("\n") == 1
-    done = command(cube, tables / "370-390", tables / "390-400", "--overlap", "keep")
+    done = run_command("update", cube, tables / "370-390", tables / "390-400", "--overlap", "keep")
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert first == (

@@ -19,7 +19,7 @@ import zarr.core.sync
 from soilcast.errors import SoilcastError
 from soilcast.workers import Work, work_through
 
-PATIENCE = 30.0
+PATIENCE = 300.0
 
 
 def write_pid(file: Path) -> None:
@@ -36,6 +36,12 @@ def stand_still(file: Path) -> None:
         time.sleep(0.3)  # in which a second stop would spare the note
         file.with_suffix(".stopped").touch()
         raise
+
+
+def wait_in_work(file: Path, end: Path) -> None:
+    """Work until there is another file."""
+    write_pid(file)
+    wait_for(end.exists)
 
 
 def stand_still_in_zarr(file: Path) -> None:
@@ -121,6 +127,28 @@ def test_a_stop_reaches_every_process_once(tmp_path: Path, told: signal.Signals)
     stopper.join()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.stopped", "b", "b.stopped"]
     assert signal.getsignal(told) is before
+
+
+def test_a_stop_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
+    """As it is in what a shell starts in the background, and in what some schedulers start."""
+    files, end = [tmp_path / name for name in "ab"], tmp_path / "end"
+    work: dict[Path, Work] = {file: functools.partial(wait_in_work, file, end) for file in files}
+
+    def stop() -> None:
+        wait_for(lambda: all(file.exists() for file in files))
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)  # in which it would be passed on
+        end.touch()
+
+    stopper = threading.Thread(target=stop)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stopper.start()
+        assert outcomes(work, 2) == {"a": None, "b": None}
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        stopper.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_stop_while_zarr_reads_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

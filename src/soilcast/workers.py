@@ -214,7 +214,11 @@ def _noticed_stops() -> Iterator[Sequence[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield noticed
         return
-    before = {number: signal.signal(number, lambda number, frame: noticed.append(number)) for number in _STOPS}
+    # What is ignored stays so: as in a program that is started in the background, or by a scheduler.
+    before = {number: signal.getsignal(number) for number in _STOPS}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, lambda number, frame: noticed.append(number))
     try:
         yield noticed
     finally:

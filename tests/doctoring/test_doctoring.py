@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import xarray as xr
 from soilcast.doctoring import Examination, doctor, examining
 from soilcast.errors import SoilcastError
 from tests.helpers.era5_files import HourlyWeather, break_file, hourly_weather, write_grib, write_present_netcdf
+from tests.helpers.forks import run_command
 
 BOX = (-16.0, -20.0, 56.0, 48.0)  # of the planet: wet and dry, warm and cold
 STATES = ("swvl1", "swvl2", "swvl3", "swvl4", "sd", "t2m")
@@ -142,12 +141,11 @@ def test_files_without_soil_moisture_say_so(files: dict[str, Path]) -> None:
 
 @pytest.mark.slow
 def test_the_command_tells_by_its_exit_code(files: dict[str, Path], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "soilcast", "doctor"]
-    right = subprocess.run([*command, files["grib"], "--json"], capture_output=True, text=True, check=False)
+    right = run_command("doctor", files["grib"], "--json")
     assert right.returncode == 0
     assert right.stderr == ""
     assert json.loads(right.stdout)["faults"] == []
-    wrong = subprocess.run([*command, tmp_path / "nothing.nc"], capture_output=True, text=True, check=False)
+    wrong = run_command("doctor", tmp_path / "nothing.nc")
     assert wrong.returncode == 1
     assert "no such file" in wrong.stdout
     assert wrong.stderr == ""

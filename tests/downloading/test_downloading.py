@@ -6,7 +6,6 @@ import datetime
 import errno
 import hashlib
 import json
-import multiprocessing
 import os
 import resource
 import signal
@@ -34,6 +33,7 @@ from soilcast.downloading.access import CDS, find_access
 from soilcast.downloading.record import disk_fault
 from soilcast.downloading.requests import check_choice, covers, parse_area, parse_period, pieces_of
 from soilcast.errors import SoilcastError
+from tests.helpers.forks import start
 from tests.helpers.store_server import KEY, Store, serving, wait_until
 
 LAND = DATASETS["era5-land"]
@@ -78,14 +78,10 @@ class Command:
         return [*said, "--out", str(self.out), "--wait", "0.001", *words]
 
     def start(self, *words: str, room: int | None = None) -> BaseProcess:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["soilcast.cli", "soilcast.downloading", "ecmwf.datastores", "pytest"])
         arguments = self.words(*words)
         given = {} if self.key is None else {"ECMWF_DATASTORES_URL": self.store.url, "ECMWF_DATASTORES_KEY": self.key}
         environment = {"HOME": str(self.home), **given, **self.environment}
-        process = context.Process(target=_run, args=(arguments, self.home, environment, room), daemon=True)
-        process.start()
-        return process
+        return start(_run, arguments, self.home, environment, room)
 
     def said(self) -> tuple[str, str]:
         return (self.home / "stdout").read_text(), (self.home / "stderr").read_text()

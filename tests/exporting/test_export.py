@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from soilcast.cube.contract import VARIABLES
 from soilcast.errors import SoilcastError
 from soilcast.products.climate import Climate
 from soilcast.products.variables import DAYS_TO_DRY, DROUGHT, PERCENTILE, Dryness
+from tests.helpers.forks import run_command
 from tests.helpers.small import few, small_cube
 
 NAN = np.nan
@@ -520,28 +520,24 @@ def test_damaged_values_are_told_with_the_file(tmp_path: Path) -> None:
 # The command.
 
 
-def run(*words: object, limit: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "soilcast", "export", *map(str, words)]
-    line = ["bash", "-c", f'{limit}exec "$@"', "bash", *command]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_the_command_writes_a_map_or_says_why_not(forecast: Path, tmp_path: Path) -> None:
     made = xr.open_dataset(forecast, engine="h5netcdf")
     out = tmp_path / "map.tif"
-    done = run(forecast, "--variable", "swvl1_percentile", "--lead", 3, "--lead", 1, "--out", out)
+    done = run_command("export", forecast, "--variable", "swvl1_percentile", "--lead", 3, "--lead", 1, "--out", out)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{out}\n", "")
     with rasterio.open(out) as raster:
         assert raster.count == 2
         np.testing.assert_array_equal(at_cells(raster, made, 1), made["swvl1_percentile"].to_numpy()[:, 0, 2])
-    again = run(forecast, "--variable", "swvl1_percentile", "--lead", 7, "--out", out, "--overwrite")
+    again = run_command("export", forecast, "--variable", "swvl1_percentile", "--lead", 7, "--out", out, "--overwrite")
     assert again.returncode == 2
     assert again.stderr == f"soilcast: {forecast}: no lead 7; there are: 1, 2, 3: name one of them with --lead\n"
 
 
 def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:
     made_forecast(tmp_path / "forecast.nc", GLOBE)
-    done = run(tmp_path / "forecast.nc", "--variable", "swvl1", "--out", tmp_path / "map.tif", limit="ulimit -f 1; ")
+    done = run_command(
+        "export", tmp_path / "forecast.nc", "--variable", "swvl1", "--out", tmp_path / "map.tif", room=1024
+    )
     assert done.returncode == 2, done.stderr
     assert "map.tif exceeds the maximum file size" in done.stderr
     assert done.stderr.count("\n") == 1

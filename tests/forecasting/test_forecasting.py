@@ -22,6 +22,7 @@ from soilcast.forecasting.stream import ForecastStream
 from soilcast.training import load_config, open_run, train
 from soilcast.training.predictor import Predictor
 from soilcast.training.run import save_run
+from tests.helpers.forks import run_script
 from tests.helpers.multiday import AHEAD, quick
 from tests.helpers.networks import register_gru
 from tests.helpers.small import small_cube
@@ -431,8 +432,7 @@ def test_killed_while_it_moves_to_its_place_it_is_gone_on_with(folder: Path, tmp
     if moment != "to":
         forecast(folder / "ensemble", folder / "cube", out)
     expected = forecast(folder / "run", folder / "cube", tmp_path / "expected")
-    command = [sys.executable, "-c", GONE_WHILE_MOVING, folder / "run", folder / "cube", out, moment]
-    assert subprocess.run(list(map(str, command)), check=False, timeout=120).returncode == 9
+    assert run_script(GONE_WHILE_MOVING, folder / "run", folder / "cube", out, moment).returncode == 9
     assert out.exists() == (moment != "from")
     blocks = []
     with pytest.MonkeyPatch.context() as patch:
@@ -443,8 +443,7 @@ def test_killed_while_it_moves_to_its_place_it_is_gone_on_with(folder: Path, tmp
 
 def test_what_is_noted_without_a_store_is_made_anew(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "forecast"
-    command = [sys.executable, "-c", GONE_WHILE_MOVING, folder / "run", folder / "cube", out, "to"]
-    subprocess.run(list(map(str, command)), check=False, timeout=120)
+    run_script(GONE_WHILE_MOVING, folder / "run", folder / "cube", out, "to")
     out.rename(tmp_path / "elsewhere")
     again = forecast(folder / "run", folder / "cube", out, resume=True)
     xr.testing.assert_equal(again, open_artifact(tmp_path / "elsewhere", "forecast"))
@@ -462,8 +461,7 @@ def test_killed_half_way_a_multi_day_forecast_is_gone_on_with(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, missing: list[int]
 ) -> None:
     out = tmp_path / "forecast"
-    command = [sys.executable, "-c", KILLED_HALF_WAY, folder / "several", folder / "cube", out, moment]
-    assert subprocess.run(list(map(str, command)), check=False, timeout=120).returncode == -9
+    assert run_script(KILLED_HALF_WAY, folder / "several", folder / "cube", out, moment).returncode == -9
     assert [path.name for path in tmp_path.iterdir()] == ["forecast.unfinished"]
     with pytest.raises(SoilcastError, match="--resume"):
         forecast(folder / "several", folder / "cube", out)

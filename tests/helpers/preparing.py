@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import pytest
 
 from soilcast.cube import open_cube, pieces, planning, writing
 from soilcast.sources import prepare
+from tests.helpers.forks import Death, start
 from tests.helpers.landbench_plain import LEAST
 from tests.helpers.landbench_tree import write_landbench_tree
-from tests.helpers.processes import Death, _executioner, _start
 
 
 def small_tree(root: Path, years: list[int], **options: Any) -> Path:
@@ -27,17 +26,22 @@ def small_tree(root: Path, years: list[int], **options: Any) -> Path:
     return root
 
 
-def fork_preparation(root: Path, out: Path, death: Death | None = None, days: int | None = None) -> BaseProcess:
-    """Start a preparation in a fork of a process that has imported everything already; it goes on if it can."""
-    return _start(_prepare, root, out, death, days)
+def fork_preparation(
+    path: Path, out: Path, death: Death | None = None, days: int | None = None, *, mapping: Path | None = None
+) -> BaseProcess:
+    """Start a preparation of a tree of LandBench, or with a mapping of a table, in a fork; it goes on if it can."""
+    given = ("table", {"mapping": mapping}) if mapping else ("landbench", {"resolution": 4})
+    return start(_prepare, *given, path, out, death, days)
 
 
-def _prepare(root: Path, out: Path, death: Death | None, days: int | None) -> None:
+def _prepare(
+    source: str, options: dict[str, Any], path: Path, out: Path, death: Death | None, days: int | None
+) -> None:
     if days is not None:
         read_at_a_time(pytest.MonkeyPatch(), days)
     if death is not None:
-        sys.addaudithook(_executioner(death, str(out.parent)))
-    prepare("landbench", [root], out=out, resume=True, resolution=4)
+        death.await_in(out.parent)
+    prepare(source, [path], out=out, resume=True, **options)
 
 
 def read_at_a_time(patch: pytest.MonkeyPatch, days: int) -> None:

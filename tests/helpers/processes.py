@@ -1,19 +1,15 @@
-"""Trainings in processes of their own, which are killed: the genuine command, and forks that start in no time."""
+"""Trainings in processes of their own, which are killed: the genuine command, and forks."""
 
 from __future__ import annotations
 
 import importlib
 import itertools
 import json
-import multiprocessing
 import os
-import resource
-import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,16 +21,10 @@ import pytest
 from soilcast.training import load_config, train
 from soilcast.training.config import Config
 from soilcast.training.samples import SAMPLERS, SampleIndex, SampleIndices
-
-PATIENCE = 300.0
-"""Seconds after which a test gives up; nothing here takes a tenth of it, even on a busy machine."""
+from tests.helpers.forks import Death, Fork, ends, start, start_command
 
 ALWAYS = {"soilcast.training.checkpoint._SHARE": 1e9}
 """A checkpoint after every epoch, whatever it costs: there is more to be killed in."""
-
-_WARM = ("soilcast.cli", "soilcast.training.train", "torch._dynamo", "pytest")
-_CHANGES = {"os.mkdir": 1, "os.remove": 1, "os.rename": 2, "os.rmdir": 1}
-"""Audit events that change the file system, with how many paths they name; also ``open``, for writing."""
 
 
 @dataclass(frozen=True)
@@ -73,40 +63,14 @@ class Job:
         return log.read_text().count("\n") if log.exists() else 0
 
 
-@dataclass(frozen=True)
-class Death:
-    """SIGKILL before a change of the file system, or the kernel's own signal in the midst of a write.
-
-    Parameters
-    ----------
-    change
-        Number of the change, from 1, among all that the process makes in the folder of the folder of ``out``.
-    written
-        From then on, die in the file that would grow beyond this [bytes].
-    """
-
-    change: int
-    written: int | None = None
-
-
 def fork(job: Job, death: Death | None = None, environment: Mapping[str, str] | None = None) -> BaseProcess:
     """Start a training in a fork of a process that has imported everything already."""
-    return _start(_train, job, death, dict(environment or {}))
+    return start(_train, job, death, dict(environment or {}))
 
 
-def fork_command(job: Job, *options: str, stderr: Path, environment: Mapping[str, str] | None = None) -> BaseProcess:
-    """Start what the command runs in such a fork; what it writes to standard error goes to a file."""
-    return _start(_run_command, words(job, *options), stderr, dict(environment or {}))
-
-
-def _start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_WARM))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")  # for the process that is forked, which starts now if it has not yet
-        process = context.Process(target=target, args=arguments, daemon=True)
-        process.start()
-    return process
+def fork_command(job: Job, *options: str, environment: Mapping[str, str] | None = None) -> Fork:
+    """Start what the command runs in such a fork."""
+    return start_command(*words(job, *options)[1:], environment=environment or {})
 
 
 def finish(*jobs: Job) -> None:
@@ -119,12 +83,6 @@ def finish_together(job: Job, count: int = 2) -> None:
     """Train one run in several processes, as torchrun starts them."""
     processes = [fork(job, environment=environment) for environment in ranks(count)]
     assert [ends(process) for process in processes] == [0] * count
-
-
-def ends(process: BaseProcess) -> int | None:
-    """Wait for the end of a process and give its exit code."""
-    process.join(PATIENCE)
-    return process.exitcode
 
 
 def command(job: Job, *options: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
@@ -151,14 +109,6 @@ def ranks(count: int) -> list[dict[str, str]]:
         port = found.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Wait for something, looking often."""
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.0005)
 
 
 def stop_at(patch: pytest.MonkeyPatch, epoch: int, error: type[BaseException] = KeyboardInterrupt) -> None:
@@ -191,50 +141,11 @@ def epochs(out: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in one.items() if not key.startswith(("seconds", "samples"))} for one in records]
 
 
-def _run_command(arguments: list[str], stderr: Path, environment: dict[str, str]) -> None:
-    from soilcast.cli import main
-
-    os.environ.update(environment)
-    with stderr.open("w") as stream:
-        os.dup2(stream.fileno(), 2)
-    sys.argv = arguments
-    main()
-
-
 def _train(job: Job, death: Death | None, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     for name, value in job.patches.items():
         module, _, attribute = name.rpartition(".")
         setattr(importlib.import_module(module), attribute, value)
     if death is not None:
-        sys.addaudithook(_executioner(death, str(job.out.parent.parent)))
+        death.await_in(job.out.parent.parent)
     train(job.cube, job.out, load_config(settings=["train.threads=1", *job.settings], model=job.model), **job.options)
-
-
-def _executioner(death: Death, folder: str) -> Callable[[str, tuple[Any, ...]], None]:
-    seen, struck = 0, False
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal seen, struck
-        if struck:
-            return
-        seen += _changes(event, arguments, folder)
-        if seen < death.change:
-            return
-        struck = True
-        if death.written is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (death.written or 0, resource.RLIM_INFINITY))
-
-    return hook
-
-
-def _changes(event: str, arguments: tuple[Any, ...], folder: str) -> bool:
-    if event == "open":
-        flags = arguments[2] if isinstance(arguments[2], int) else 0
-        return bool(flags & (os.O_WRONLY | os.O_RDWR)) and str(arguments[0]).startswith(folder)
-    if event in ("os.remove", "os.rmdir") and arguments[1] >= 0:
-        return True  # named within an open folder, as shutil does it
-    return any(str(path).startswith(folder) for path in arguments[: _CHANGES.get(event, 0)])

@@ -319,7 +319,7 @@ def serving() -> Iterator[Store]:
         server.server_close()
 
 
-def wait_until(happened: Any, patience: float = 60.0) -> None:
+def wait_until(happened: Any, patience: float = 300.0) -> None:
     """Wait for something, looking often."""
     deadline = time.monotonic() + patience
     while not happened():

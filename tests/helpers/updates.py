@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
@@ -12,7 +11,7 @@ import xarray as xr
 
 import soilcast
 from soilcast.cube import appending, save_cube
-from tests.helpers.processes import Death, _changes, _executioner, _start, ends
+from tests.helpers.forks import Death, ends, is_change, start
 
 GIVEN: dict[str, xr.Dataset] = {}
 """What the source `made` gives, by the path that it is asked for."""
@@ -52,25 +51,24 @@ def fork_update(cube: Path, files: Sequence[Path], death: Death | None = None, *
     steps
         1 where the system has two folders change places at once, 2 as on one that cannot.
     """
-    return _start(_update, cube, list(files), death, steps, None)
+    return start(_update, cube, list(files), death, steps, None)
 
 
 def changes_of_update(cube: Path, files: Sequence[Path], noted: Path, *, steps: int = 1) -> list[str]:
     """Update in such a fork, and give what it changes in the folder of the cube, in order: the numbers of a `Death`."""
-    assert ends(_start(_update, cube, list(files), None, steps, noted)) == 0
+    assert ends(start(_update, cube, list(files), None, steps, noted)) == 0
     return noted.read_text().split()
 
 
 def _update(cube: Path, files: list[Path], death: Death | None, steps: int, noted: Path | None) -> None:
-    os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill loses nothing that the system has
     if steps == 2:
         appending.atomic_swap = lambda one, other: False  # type: ignore[assignment]
     if death is not None:
-        sys.addaudithook(_executioner(death, str(cube.parent)))
+        death.await_in(cube.parent)
     changes: list[str] = []
     if noted is not None:
         sys.addaudithook(
-            lambda event, given: changes.append(event) if _changes(event, given, str(cube.parent)) else None
+            lambda event, given: changes.append(event) if is_change(event, given, str(cube.parent)) else None
         )
     soilcast.update(cube, files)
     if noted is not None:

@@ -6,8 +6,6 @@ import functools
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from html import unescape
@@ -35,6 +33,7 @@ from soilcast.verify.metrics import METRICS, Metric
 from soilcast.verify.significance import Estimate, judge_field
 from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
+from tests.helpers.forks import PATIENCE, run_command, start_command, wait_until
 from tests.helpers.small import small_cube
 
 TINY = [
@@ -233,17 +232,25 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_dossier(cube: Path,
     mine = study(tmp_path / "mine.yaml")
     settings = [*TINY, "train.epochs=30"]
     reproduce(mine, cube, tmp_path / "expected", settings=settings, jobs=1, tell=lambda line: None)
-    given = [argument for setting in settings for argument in ("--set", setting)]
-    command = [sys.executable, "-m", "soilcast", "reproduce", str(mine), "--cube", str(cube), "--jobs", "2", *given]
-    command += ["--out", str(tmp_path / "out")]
-    random = np.random.default_rng(0)
-    for number, stop in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL)):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        time.sleep(4 + 3 * number + random.uniform(0, 3))
-        process.send_signal(stop)
-        assert "Traceback" not in process.communicate()[1]
-    end = time.monotonic() + 200
-    while (done := subprocess.run(command, capture_output=True, text=True)).returncode != 0:
+    out = tmp_path / "out"
+    words = ["reproduce", mine, "--cube", cube, "--out", out]
+    words += [argument for setting in settings for argument in ("--set", setting)]
+    # Six runs: a stop as the first are trained, and as the first is done; then further on, and in the last steps.
+    for jobs, stop, moment in (
+        (2, signal.SIGKILL, "runs/*.unfinished/log.jsonl"),
+        (1, signal.SIGTERM, "runs/*/run.json"),
+        (1, signal.SIGKILL, "forecasts/*/zarr.json"),
+        (2, signal.SIGINT, "runs/*.unfinished/log.jsonl"),
+        (1, signal.SIGKILL, "dossier/*.csv"),
+    ):
+        before = len(list(out.glob(moment)))
+        with start_command(*words, "--jobs", jobs) as process:
+            wait_until(lambda: process.poll() is not None or len(list(out.glob(moment))) > before)  # noqa: B023 (at once)
+            if process.poll() is None:
+                process.send_signal(stop)
+            assert "Traceback" not in process.communicate()[1]
+    end = time.monotonic() + PATIENCE
+    while (done := run_command(*words)).returncode != 0:
         # Processes whose parent was killed end with the epoch that they are in, and until then hold what they write.
         assert "another soilcast process is writing it" in done.stderr + done.stdout
         assert time.monotonic() < end

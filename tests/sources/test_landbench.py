@@ -24,8 +24,6 @@ from tests.helpers.landbench_plain import (
 )
 from tests.helpers.landbench_tree import CONSTANTS, DYNAMIC
 
-pytest_plugins = ["tests.helpers.landbench_fixtures"]
-
 
 def place_code(day: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     """A value that tells its place: latitude in hundreds of kelvin, longitude (-180..180) in units."""

@@ -29,12 +29,12 @@ from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
 from soilcast.sources import gridded
 from soilcast.sources.landbench import landbench
-from tests.helpers import ROOT
+from tests.helpers.forks import Death, ends, run_command, run_script, start_script, wait_until
 from tests.helpers.landbench_plain import LEAST, everywhere, file_of, rewrite
 from tests.helpers.landbench_tree import write_landbench_tree
 from tests.helpers.preparing import content_of, fork_preparation, read_at_a_time, read_or_die, small_tree
-from tests.helpers.processes import Death, ends, wait_until
 from tests.helpers.small import few, small_cube
+from tests.helpers.table_data import gridded_data, saved, write_recipe
 
 MIB = 2**20
 
@@ -219,18 +219,26 @@ def test_a_preparation_that_is_killed_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("days", "written", "step"), [(None, None, 53), (100, 64, 71)])
+@pytest.mark.parametrize(("days", "written", "step"), [(None, None, 13), (100, 64, 17)])
 def test_a_preparation_that_is_killed_at_any_change_of_its_files_goes_on(
-    tree: Path, tmp_path: Path, expected: dict[str, Any], days: int | None, written: int | None, step: int
+    tmp_path: Path, days: int | None, written: int | None, step: int
 ) -> None:
+    """Of a table, in eight parts, which is prepared sooner than files of LandBench."""
+    table, mapping = saved(gridded_data(), tmp_path / "data.nc"), write_recipe(tmp_path)
+    soilcast.prepare("table", [table], out=tmp_path / "expected", mapping=mapping)
+    expected = content_of(tmp_path / "expected")
+
+    def killed_at(death: Death | None, out: Path) -> int | None:
+        return ends(fork_preparation(table, out, death, days, mapping=mapping))
+
     killed, change = 0, 1
     while True:
         out = tmp_path / str(change) / "cube"
         out.parent.mkdir()
-        code = ends(fork_preparation(tree, out, Death(change, written), days))
+        code = killed_at(Death(change, written), out)
         # Once more: what goes on can be killed too.
-        again = ends(fork_preparation(tree, out, Death(change // 2 + 1, written), days)) if code else code
-        assert ends(fork_preparation(tree, out, days=days)) == 0
+        again = killed_at(Death(change // 2 + 1, written), out) if code else code
+        assert killed_at(None, out) == 0
         assert content_of(out) == expected
         assert left(out.parent) == ["cube"]
         if not code:
@@ -342,22 +350,19 @@ def test_a_stopped_command_says_what_stands_and_is_gone_on_with(
 ) -> None:
     out = tmp_path / "cube"
     words = ["prepare", "landbench", str(tree), "--resolution", "4", "--out", str(out)]
-    command = [sys.executable, "-c", STANDS_STILL, "5", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start_script(STANDS_STILL, 5, *words) as process:
         progress = tmp_path / "cube.unfinished" / "cube.json"
         wait_until(lambda: progress.exists() and len(json.loads(progress.read_text())["done"]) == 5)
         with pytest.raises(SoilcastError, match="another soilcast process is writing it") as caught:
             soilcast.prepare("landbench", [tree], out=out, resolution=4, resume=True)
         line(caught)
         process.send_signal(told)
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate()
     assert process.returncode == 130
     assert errors == "soilcast: stopped\n"
     assert said == f"5 of 18 parts of {out} are written: continue with --resume\n"
     assert left(tmp_path) == ["cube.unfinished"]
-    done = subprocess.run(
-        [sys.executable, "-m", "soilcast", *words, "--resume"], capture_output=True, text=True, check=False
-    )
+    done = run_command(*words, "--resume")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("peak memory ")
     assert content_of(out) == expected
@@ -487,17 +492,14 @@ def test_a_value_out_of_bounds_leaves_nothing_to_go_on_from(tree: Path, tmp_path
 # ---------------------------------------------------------------- a full disk
 
 FILLS = """
-import resource, sys
+import sys
 import numpy as np
-sys.path.insert(0, sys.argv[2])
 from tests.helpers.small import few
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from pathlib import Path
 rain = np.random.default_rng(0).random((400, 400)) * 0.1
 cube = few(400, 400, tp=rain, swvl1=0.3)
-if int(sys.argv[3]):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 try:
     save_cube(cube, Path(sys.argv[1]), resume=True)
 except SoilcastError as error:
@@ -509,9 +511,8 @@ except SoilcastError as error:
 def test_a_full_disk_leaves_what_is_written(tmp_path: Path, name: str) -> None:
     """The limit on the size of a file stands for the full disk: the system tells both in the middle of a write."""
 
-    def save(out: Path, limit: int) -> str:
-        command = [sys.executable, "-c", FILLS, str(out), str(ROOT), str(limit)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    def save(out: Path, limit: int | None) -> str:
+        done = run_script(FILLS, out, room=limit)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -522,8 +523,8 @@ def test_a_full_disk_leaves_what_is_written(tmp_path: Path, name: str) -> None:
     )
     assert left(tmp_path) == [f"{name}.unfinished"]
     assert json.loads((tmp_path / f"{name}.unfinished" / "cube.json").read_text())["done"] == [0, 1]
-    assert save(tmp_path / name, 0) == ""
-    assert save(tmp_path / "whole", 0) == ""
+    assert save(tmp_path / name, None) == ""
+    assert save(tmp_path / "whole", None) == ""
     assert open_cube(tmp_path / name).attrs["content_sha256"] == open_cube(tmp_path / "whole").attrs["content_sha256"]
     assert left(tmp_path) == sorted([name, "whole"])
 

@@ -6,10 +6,7 @@ import functools
 import http.server
 import json
 import signal
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from tests.helpers.era5_files import (
     write_grib,
     write_present_netcdf,
 )
+from tests.helpers.forks import run_command, start_command, wait_until
 from tests.helpers.preparing import content_of, read_at_a_time
 
 NAMES = ("swvl1", "t2m", "d2m", "sp", "tp", "e", "ro")
@@ -83,23 +81,23 @@ def test_a_cluster_of_two_makes_the_identical_cube(
 
 @pytest.mark.slow
 def test_a_command_that_is_killed_goes_on_to_the_identical_cube(tmp_path: Path) -> None:
-    write_daily_globe(tmp_path / "files", 4.0, "2019:2020")
-    command = [sys.executable, "-m", "soilcast", "prepare", "era5land", str(tmp_path / "files"), "--out"]
-    subprocess.run([*command, str(tmp_path / "undisturbed")], check=True, stdout=subprocess.DEVNULL)
+    write_daily_globe(tmp_path / "files", 8.0, "2019:2020")
+    words = ["prepare", "era5land", tmp_path / "files", "--out"]
+    assert run_command(*words, tmp_path / "undisturbed").returncode == 0
     out = tmp_path / "cube"
+    progress = tmp_path / "cube.unfinished" / PROGRESS
+
+    def done() -> int:
+        return len(json.loads(progress.read_text())["done"]) if progress.exists() else 0
+
     killed = 0
     for least in (1, 9, 20):
-        with subprocess.Popen([*command, str(out), "--resume"], stdout=subprocess.DEVNULL) as process:
-            done = tmp_path / "cube.unfinished"
-            deadline = time.monotonic() + 60
-            while process.poll() is None and time.monotonic() < deadline:
-                progress = done / PROGRESS
-                if progress.exists() and len(json.loads(progress.read_text())["done"]) >= least:
-                    process.send_signal(signal.SIGKILL)
-                    break
+        with start_command(*words, out, "--resume") as process:
+            wait_until(lambda: process.poll() is not None or done() >= least)  # noqa: B023 (at once)
+            process.kill()
             killed += process.wait() == -signal.SIGKILL
     assert killed
-    subprocess.run([*command, str(out), "--resume"], check=True, stdout=subprocess.DEVNULL)
+    assert run_command(*words, out, "--resume").returncode == 0
     assert content_of(out) == content_of(tmp_path / "undisturbed")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["cube", "files", "undisturbed"]
 

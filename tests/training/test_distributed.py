@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,16 @@ from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config
 from soilcast.training.devices import Ranks
 from soilcast.training.split import Split
+from tests.helpers.forks import PATIENCE, Fork, ends, wait_until
 from tests.helpers.processes import (
-    PATIENCE,
     Job,
     bits,
-    ends,
     epochs,
     finish,
     finish_together,
     fork,
     fork_command,
     ranks,
-    wait_until,
     words,
 )
 from tests.helpers.small import small_cube
@@ -69,12 +66,9 @@ def assert_agree(first: Path, second: Path) -> None:
         assert other == pytest.approx(one, rel=1e-4)
 
 
-def resume_together(job: Job, folder: Path) -> list[BaseProcess]:
-    """Start the command with --resume in two processes; what they print goes to 0.txt and 1.txt."""
-    return [
-        fork_command(job, "--resume", stderr=folder / f"{rank}.txt", environment=environment)
-        for rank, environment in enumerate(ranks(2))
-    ]
+def resume_together(job: Job) -> list[Fork]:
+    """Start the command with --resume in two processes."""
+    return [fork_command(job, "--resume", environment=environment) for environment in ranks(2)]
 
 
 def map_samples(cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path) -> Path | None:
@@ -149,12 +143,12 @@ def test_a_killed_process_ends_the_other_and_resume_goes_on(cube: Path, tmp_path
     settings = (*QUICK, "train.epochs=60", "train.validate_every=10")
     expected = Job(cube, tmp_path / "a" / "run", settings)
     job = Job(cube, tmp_path / "b" / "run", settings, options={"resume": True})
-    processes = resume_together(job, tmp_path)
-    wait_until(lambda: job.epochs_logged() > 5 or not all(process.is_alive() for process in processes))
+    processes = resume_together(job)
+    wait_until(lambda: job.epochs_logged() > 5 or any(process.poll() is not None for process in processes))
     processes[killed].kill()
-    assert ends(processes[killed]) == -signal.SIGKILL
-    assert ends(processes[1 - killed]) == 2
-    assert (tmp_path / f"{1 - killed}.txt").read_text() == (
+    assert processes[killed].wait() == -signal.SIGKILL
+    assert processes[1 - killed].wait() == 2
+    assert processes[1 - killed].communicate()[1] == (
         f"soilcast: process {1 - killed} of 2 lost another process, which was killed or failed: see "
         "its output, and restart all with --resume\n"
     )
@@ -172,9 +166,10 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(cube: Path, tmp_
     wait_until(lambda: (job.place / CHECKPOINT).exists() or not alone.is_alive())
     alone.kill()
     ends(alone)
-    assert [ends(process) for process in resume_together(job, tmp_path)] == [2, 2]
-    for rank in range(2):
-        told = (tmp_path / f"{rank}.txt").read_text()
+    processes = resume_together(job)
+    for process in processes:
+        _, told = process.communicate()
+        assert process.returncode == 2
         assert "is of processes 1, but this training of 2: resume with the same inputs" in told
         assert told.count("\n") == 1
 
@@ -183,15 +178,17 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(cube: Path, tmp_
 def test_two_processes_into_a_run_that_exists_are_refused(cube: Path, tmp_path: Path) -> None:
     job = Job(cube, tmp_path / "run", QUICK)
     finish(job)
-    processes = [fork_command(job, stderr=tmp_path / f"{at}.txt", environment=one) for at, one in enumerate(ranks(2))]
-    assert [ends(process) for process in processes] == [2, 2]
-    assert "run exists already: give another --out" in (tmp_path / "0.txt").read_text()
-    assert (tmp_path / "1.txt").read_text().count("\n") == 1
+    processes = [fork_command(job, environment=one) for one in ranks(2)]
+    first, second = (process.communicate()[1] for process in processes)
+    assert [process.returncode for process in processes] == [2, 2]
+    assert "run exists already: give another --out" in first
+    assert second.count("\n") == 1
 
 
 @pytest.mark.slow
 def test_processes_that_do_not_find_each_other_say_so(cube: Path, tmp_path: Path) -> None:
-    stderr = tmp_path / "stderr.txt"
-    assert ends(fork_command(Job(cube, tmp_path / "run", QUICK), stderr=stderr, environment={"WORLD_SIZE": "2"})) == 2
-    assert "soilcast: WORLD_SIZE is 2, but the processes cannot connect" in stderr.read_text()
-    assert stderr.read_text().count("\n") == 1
+    alone = fork_command(Job(cube, tmp_path / "run", QUICK), environment={"WORLD_SIZE": "2"})
+    _, errors = alone.communicate()
+    assert alone.returncode == 2
+    assert "soilcast: WORLD_SIZE is 2, but the processes cannot connect" in errors
+    assert errors.count("\n") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import signal
@@ -35,21 +34,19 @@ from soilcast.training.learner import Learner
 from soilcast.training.loop import Training, train_networks
 from soilcast.training.samples import SAMPLERS, fixed_sample
 from soilcast.training.split import split_days
+from tests.helpers.forks import Death, ends, wait_until
 from tests.helpers.networks import register_gru
 from tests.helpers.processes import (
     ALWAYS,
-    Death,
     Job,
     bits,
     command,
-    ends,
     epochs,
     finish,
     fork,
     fork_command,
     leave_unfinished,
     stop_at,
-    wait_until,
 )
 from tests.helpers.small import small_cube
 
@@ -169,12 +166,11 @@ def test_ctrl_c_writes_the_run_and_keeps_what_is_gone_on_from(cube: Path, tmp_pa
     settings = ("train.epochs=400", *QUICK)
     expected = Job(cube, tmp_path / "a" / "run", settings)
     job = Job(cube, tmp_path / "b" / "run", settings, options=RESUME)
-    process = fork_command(job, stderr=tmp_path / "stderr.txt")
-    wait_until(lambda: not process.is_alive() or job.epochs_logged() > 5)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGINT)
-    assert ends(process) == 130
-    assert (tmp_path / "stderr.txt").read_text() == "soilcast: stopped\n"
+    process = fork_command(job)
+    wait_until(lambda: process.poll() is not None or job.epochs_logged() > 5)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == "soilcast: stopped\n"
+    assert process.returncode == 130
     interrupted = open_run(job.out).record
     assert interrupted["status"] == "interrupted"
     assert 5 < interrupted["epochs"] < 400

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +28,7 @@ from soilcast.training.losses import LOSSES, Prediction, Targets
 from soilcast.training.run import RUN_FORMAT
 from soilcast.training.samples import SampleIndex, SampleIndices, Samples
 from soilcast.training.windows import WindowSource
+from tests.helpers.forks import start_command, wait_until
 from tests.helpers.small import small_cube
 
 QUICK = ["train.epochs=4", "train.validate_every=2", "train.batches_per_epoch=10", "network.hidden_size=8"]
@@ -254,23 +252,19 @@ def test_a_diverging_training_is_named_and_leaves_nothing(cube: Path, tmp_path: 
 
 
 def test_ctrl_c_ends_with_the_best_weights_so_far(cube: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "soilcast", "train", "--cube", str(cube), "--out", str(tmp_path / "run")]
+    words = ["train", "--cube", cube, "--out", tmp_path / "run"]
     for setting in (
         "train.epochs=100000",
         "train.validate_every=2",
         "train.batches_per_epoch=5",
         "train.patience=99999",
     ):
-        command += ["--set", setting]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        logs = list(tmp_path.glob("run.unfinished/log.jsonl"))
-        if logs and logs[0].read_text().count("\n") > 4:
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
+        words += ["--set", setting]
+    log = tmp_path / "run.unfinished" / "log.jsonl"
+    with start_command(*words) as process:
+        wait_until(lambda: process.poll() is not None or (log.exists() and log.read_text().count("\n") > 4))
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "interrupted after" in printed
     assert "Traceback" not in errors

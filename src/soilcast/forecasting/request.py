@@ -185,8 +185,8 @@ def match_cells(run: Run, cube: xr.Dataset) -> tuple[npt.NDArray[np.int64], npt.
     strange = int((rows < 0).sum())
     if strange:
         raise SoilcastError(
-            f"{cube.encoding.get('source', 'the cube')}: {strange} of {len(rows)} cells are not among those of the "
-            "run, whose statistics are of each cell: train with --set normalise.scope=global to forecast elsewhere"
+            f"{cube.encoding.get('source', 'the cube')}: {strange} of {len(rows)} cells are not cells of the run, "
+            "whose normalisation is per cell: train with --set normalise.scope=global to forecast elsewhere"
         )
     return rows, np.asarray(run.usable[rows])
 

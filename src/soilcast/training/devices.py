@@ -117,8 +117,8 @@ class Ranks:
 
     def _gone(self) -> SoilcastError:
         return SoilcastError(
-            f"process {self.rank} of {self.size} that train together lost another one, which was killed or failed: "
-            "see what it printed, and start all again with --resume"
+            f"process {self.rank} of {self.size} lost another process, which was killed or failed: see its output, "
+            "and restart all with --resume"
         )
 
 
@@ -134,9 +134,7 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
         torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         line = str(error).splitlines()[0]
-        raise SoilcastError(
-            f"WORLD_SIZE is {size}, but the processes do not find each other ({line}): use torchrun"
-        ) from error
+        raise SoilcastError(f"WORLD_SIZE is {size}, but the processes cannot connect ({line}): use torchrun") from error
     try:
         yield Ranks(torch.distributed.get_rank(), size)
     finally:

@@ -129,7 +129,7 @@ def learning_cells(cube: xr.Dataset, config: SplitConfig) -> npt.NDArray[np.bool
         chosen = np.isin(np.arange(len(chosen)), kept)
     if not chosen.any():
         raise SoilcastError(
-            f"{cube.encoding.get('source', 'the cube')}: split.without_climate {config.without_climate} leaves no cell "
-            "to learn from: choose another"
+            f"{cube.encoding.get('source', 'the cube')}: split.without_climate {config.without_climate} leaves no "
+            "cell for training: choose another"
         )
     return chosen

@@ -1,4 +1,4 @@
-"""Fixtures ``plain`` and ``tree``: a small LandBench tree, and copies of it in which files are written anew."""
+"""What tests of LandBench ask for: a small tree of it, and copies in which files are written anew."""
 
 from __future__ import annotations
 

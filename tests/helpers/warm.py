@@ -1,0 +1,20 @@
+"""What the process imports that tests fork theirs from: all that commands import, the first call of libraries too."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+_NAMES = (
+    "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting", "reporting",
+    "reproducing", "sources", "training", "training.train", "updating", "verify",
+)  # fmt: skip
+_LAZY = (
+    "dask.array", "ecmwf.datastores", "h5netcdf", "matplotlib.backends.backend_agg", "pytest", "scipy.stats",
+    "torch._dynamo", "zarr",
+)  # fmt: skip
+
+for _name in (*_LAZY, *(f"soilcast.{name}" for name in _NAMES)):
+    importlib.import_module(_name)
+
+os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill loses nothing that the system has

@@ -1,0 +1,65 @@
+"""Build the sdist, from it the wheel, and test the wheel in a clean environment, outside the source tree.
+
+    python -m tools.wheel_check [TEST ...]
+
+Every file of the package is to be in both. The tests are those of `TESTS` if none are named, without the slow ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PLACE = ROOT / "build" / "wheel"
+TESTS = ("tests/cube", "tests/water", "tests/products", "tests/sources/test_planet.py", "tests/test_commands.py")
+"""Of the rooms that read the package's data, and of the commands."""
+
+NEEDED = ("hypothesis", "psutil", "pytest", "pytest-xdist", "scores")
+"""By these tests: the package itself is to do without its extras."""
+
+
+def main(tests: list[str]) -> None:
+    """Build, compare, install and test."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", PLACE, ROOT)
+    (sdist,), (wheel,) = PLACE.glob("*.tar.gz"), PLACE.glob("*.whl")
+    files = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "soilcast").rglob("*") if path.is_file()}
+    files = {name for name in files if "__pycache__" not in name and not name.endswith(".so")}
+    with tarfile.open(sdist) as opened:
+        refuse_missing(sdist, files - {name.partition("/src/")[2] for name in opened.getnames()})
+    with zipfile.ZipFile(wheel) as opened:
+        refuse_missing(wheel, files - set(opened.namelist()))
+    venv.create(PLACE / "venv", with_pip=True)
+    python = PLACE / "venv" / "bin" / "python"
+    needed = [f"soilcast[test] @ {wheel.as_uri()}"] if tests else [f"soilcast @ {wheel.as_uri()}", *NEEDED]
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint")
+    run(*pip, ROOT / "constraints.txt", *needed)
+    shutil.copytree(ROOT / "tests", PLACE / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", PLACE)  # the settings of pytest
+    there = "import soilcast; print(soilcast.__file__)"
+    found = subprocess.run([python, "-c", there], cwd=PLACE, capture_output=True, text=True, check=True).stdout
+    assert found.startswith(str(PLACE / "venv")), f"tested would be {found}"
+    pytest = (python, "-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", "-m", "not slow")
+    run(*pytest, "--ignore", "tests/test_docs.py", *(tests or TESTS))
+    print(f"{sdist.name} and {wheel.name} are whole")
+
+
+def refuse_missing(archive: Path, missing: set[str]) -> None:
+    """End here if an archive lacks files of the package."""
+    if missing:
+        sys.exit(f"{archive.name} lacks {', '.join(sorted(missing))}")
+
+
+def run(*words: object) -> None:
+    """Run a command beside what is built, and end here if it fails."""
+    subprocess.run(list(map(str, words)), cwd=PLACE if PLACE.is_dir() else ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
