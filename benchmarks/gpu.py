@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from soilcast.training.distributed import Ranks
 from torch import Tensor, nn
 
 from benchmarks.forecast import forecaster_of, made
@@ -20,6 +19,7 @@ from soilcast.models.backends import PRODUCTS, AutogradBackend, LSTMBackend
 from soilcast.training.build import build_loss, build_networks
 from soilcast.training.config import Config
 from soilcast.training.cuda_graph import make_step
+from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner
 from soilcast.training.predictor import Predictor

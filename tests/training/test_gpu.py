@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ from soilcast.forecasting import forecast
 from soilcast.models import NETWORKS
 from soilcast.models.backends import AutogradBackend, LSTMBackend, make_backend, takes_sequences
 from soilcast.models.members import Members
-from soilcast.training import load_config, train
+from soilcast.training import load_config, loop, train
 from soilcast.training.build import build_loss, build_networks
 from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
 from soilcast.training.devices import Ranks
 from soilcast.training.learner import Learner
-from soilcast.training.loop import train_networks
+from soilcast.training.loop import Training, train_networks
 from soilcast.training.samples import Samples, fixed_sample
 from soilcast.training.split import split_days
 from tests.helpers.designs import CASES, PAPER, QUANTILES, SEVERAL, Case
@@ -179,11 +180,15 @@ def test_a_resumed_training_ends_with_the_same_bits(
     run = train(cube, tmp_path / "whole", chosen)
     assert json.loads(run.record["provenance"])["device"] == "cuda:0"
 
-    def stopped(*given: object) -> None:
-        raise KeyboardInterrupt
+    genuine = loop._run_epoch
+
+    def stopped(*given: Any) -> None:
+        if any(isinstance(one, Training) and len(one.log) == 2 for one in given):
+            raise KeyboardInterrupt
+        genuine(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr("soilcast.training.loop._in_words", lambda record, best: record["epoch"] == 2 and stopped())
+        patch.setattr(loop, "_run_epoch", stopped)
         assert train(cube, tmp_path / "run", chosen).record["status"] == "interrupted"
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["soilcast.training.train"], "choose_device", lambda wanted: torch.device("cpu"))
