@@ -4,7 +4,7 @@ The whole path is six functions, each also a command::
 
     prepare -> train -> forecast -> evaluate -> report
 
-and `open_cube` gives the xarray view of a cube.
+and `open_cube`, `open_forecast`, `open_scores` and `open_run` open what they wrote.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from soilcast.comparing import compare, demo
-    from soilcast.cube import open_cube
+    from soilcast.cube import open_cube, open_forecast
     from soilcast.doctoring import doctor
     from soilcast.downloading import download
     from soilcast.errors import SoilcastError
     from soilcast.exporting import export
     from soilcast.forecasting import forecast
     from soilcast.inspecting import inspect
+    from soilcast.plugins import load_plugin
     from soilcast.reporting import report
+    from soilcast.reporting.scores import open_scores
     from soilcast.reproducing import reproduce
     from soilcast.sources import prepare
     from soilcast.training import Config, commented_yaml, load_config, open_run, train
@@ -41,8 +43,11 @@ _HOME = {
     "forecast": "forecasting",
     "inspect": "inspecting",
     "load_config": "training",
+    "load_plugin": "plugins",
     "open_cube": "cube",
+    "open_forecast": "cube",
     "open_run": "training",
+    "open_scores": "reporting.scores",
     "prepare": "sources",
     "report": "reporting",
     "reproduce": "reproducing",
@@ -64,8 +69,11 @@ __all__ = [
     "forecast",
     "inspect",
     "load_config",
+    "load_plugin",
     "open_cube",
+    "open_forecast",
     "open_run",
+    "open_scores",
     "prepare",
     "report",
     "reproduce",
@@ -75,8 +83,17 @@ __all__ = [
 ]
 
 
+__version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
     # Torch and matplotlib take seconds to import; a user of cubes alone does not wait for them.
     if name not in _HOME:
         raise AttributeError(f"module 'soilcast' has no attribute {name!r}")
+    if _HOME[name] not in ("errors", "plugins"):
+        importlib.import_module("soilcast.plugins").load_installed()
     return getattr(importlib.import_module(f"soilcast.{_HOME[name]}"), name)

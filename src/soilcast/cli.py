@@ -26,12 +26,18 @@ from soilcast.files import NO_ROOM
 from soilcast.workers import STOPPED, leave_stopped
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Forecast soil moisture with physics-guided neural networks, and evaluate the forecasts against persistence.",
 )
+
+
+def _load_plugins(context: typer.Context, files: list[Path] | None) -> list[Path] | None:
+    for file in () if context.resilient_parsing else files or ():  # where a shell completes, nothing is run
+        soilcast.load_plugin(file)
+    return files
+
 
 Out = Annotated[Path, typer.Option("--out", help="Output path.")]
 Cube = Annotated[Path, typer.Option("--cube", help="Data cube, as prepare writes it.")]
@@ -46,6 +52,15 @@ Settings = Annotated[
 ]
 Jobs = Annotated[
     int, typer.Option("--jobs", min=1, metavar="N", help="Number of runs trained in parallel, one process each.")
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        callback=_load_plugins,
+        help="Python file with networks, heads, losses, metrics or sources of your own; it is run (repeatable).",
+    ),
 ]
 
 
@@ -92,6 +107,21 @@ class _CommandWithKeys(TyperCommand):
                 formatter.write_dl([(f"{key.key} = {key.default}", key.text) for key in keys])
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"soilcast {soilcast.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take what is asked of no command."""
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Output folder; an earlier demo there is replaced.")] = Path(
@@ -99,6 +129,7 @@ def demo(
     ),
     settings: Settings = None,
     jobs: Jobs = 1,
+    plugins: Plugins = None,
 ) -> None:
     """Run the whole pipeline on the built-in planet (real geography and climate, synthetic weather)."""
     soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), tell=typer.echo)
@@ -116,6 +147,7 @@ def compare(
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    plugins: Plugins = None,
 ) -> None:
     """Train, forecast and evaluate all runs of an experiment. After Ctrl-C, --resume continues."""
     from soilcast.memory import parse_bytes
@@ -226,6 +258,10 @@ def prepare(
         bool | None,
         typer.Option("--climate-zone/--no-climate-zone", help="era5land: compute Koeppen-Geiger zones; default: yes."),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Option of your own source, as YAML (repeatable)."),
+    ] = None,
     content: Annotated[
         str | None, typer.Option(help="era5land: description of the data, if not the reanalysis itself.")
     ] = None,
@@ -233,9 +269,11 @@ def prepare(
     dask: Dask = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    plugins: Plugins = None,
 ) -> None:
     """Convert source files to a data cube: one format, SI units, checked bounds."""
     from soilcast.memory import parse_bytes
+    from soilcast.schema import parse_yaml
 
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
@@ -243,6 +281,8 @@ def prepare(
     options["units"] = _pairs(unit, "--unit") if unit else None
     options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}
+    for name, text in _pairs(option or [], "--option").items():
+        given[name] = parse_yaml(text, f"--option {name}")
     describe = soilcast.inspect  # looked up before, so that --memory counts what comes with it
     soilcast.prepare(
         source,
@@ -274,6 +314,7 @@ def update(
         bool, typer.Option("--allow-gap", help="Fill a gap before the new days with missing values.")
     ] = False,
     memory: Memory = None,
+    plugins: Plugins = None,
 ) -> None:
     """Append new days to a cube, read with its source and options. The update is atomic."""
     from soilcast.memory import parse_bytes
@@ -304,6 +345,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: Overwrite = False,
+    plugins: Plugins = None,
 ) -> None:
     """Diagnose input files: contents, units, signs and water-balance closure; exit code 1 if there are faults."""
     found = soilcast.doctor(
@@ -314,7 +356,9 @@ def doctor(
 
 
 @app.command()
-def inspect(path: Annotated[Path, typer.Argument(help="Cube, run, forecast or scores.")]) -> None:
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Cube, run, forecast or scores.")], plugins: Plugins = None
+) -> None:
     """Describe a cube, run, forecast or scores."""
     typer.echo(soilcast.inspect(path))
 
@@ -324,6 +368,7 @@ def config(
     model: Annotated[str | None, typer.Option(help="Preset: lstm, phy-lstm, phys-lstm, multi-day.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML config file to complete.")] = None,
     settings: Settings = None,
+    plugins: Plugins = None,
 ) -> None:
     """Print a commented YAML config with all keys, for train --config."""
     typer.echo(soilcast.commented_yaml(soilcast.load_config(config, settings or (), model=model)), nl=False)
@@ -338,19 +383,24 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML config file (template: soilcast config).")] = None,
     settings: Settings = None,
+    label: Annotated[str | None, typer.Option(help="Name of the run in tables, figures and reports.")] = None,
     init: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Fine-tune: start from the weights and config of this run.")
     ] = None,
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    plugins: Plugins = None,
 ) -> None:
     """Train a model on a cube. Ctrl-C saves the best weights so far; --resume continues, bit for bit."""
     from soilcast.memory import parse_bytes
-    from soilcast.training.train import run_summary
+    from soilcast.training.train import require_plugins_to_resume, run_summary
 
+    if resume:
+        require_plugins_to_resume(out)
     base = soilcast.open_run(init).config.model_dump(mode="json", exclude={"split"}) if init else None
-    chosen = soilcast.load_config(config, settings or (), model=model, base=base)
+    named = [f"label={json.dumps(label)}"] if label is not None else []
+    chosen = soilcast.load_config(config, [*(settings or ()), *named], model=model, base=base)
     limit = parse_bytes(memory) if memory else None
     run = soilcast.train(
         cube, out, chosen, init=init, overwrite=overwrite, resume=resume, memory=limit, progress=_shown()
@@ -392,6 +442,7 @@ def forecast(
     dask: Dask = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    plugins: Plugins = None,
 ) -> None:
     """Forecast soil moisture of every cell: from one issue day (--from), or over the test period."""
     from soilcast.memory import parse_bytes
@@ -441,6 +492,7 @@ def evaluate(
     ] = False,
     dask: Dask = None,
     overwrite: Overwrite = False,
+    plugins: Plugins = None,
 ) -> None:
     """Score forecasts against the cube, with persistence, damped anomaly and climatology as baselines."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
@@ -456,6 +508,7 @@ def report(
     out: Out,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
     overwrite: Overwrite = False,
+    plugins: Plugins = None,
 ) -> None:
     """Write an HTML report of scores (tables, maps, time series) or of the coming days of a forecast."""
     soilcast.report(scores, out, title=title, overwrite=overwrite)
@@ -480,6 +533,7 @@ def reproduce(
     quick: Annotated[bool, typer.Option("--quick", help="Short trainings, for a first look.")] = False,
     zones: Annotated[Zones, typer.Option(help="Koeppen classes of Figure 3: main (A-E) or fine (all).")] = Zones.main,
     memory: Memory = None,
+    plugins: Plugins = None,
 ) -> None:
     """Reproduce the paper's tables and figures on a cube. After Ctrl-C, the same command resumes."""
     from soilcast.memory import parse_bytes

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from soilcast.errors import SoilcastError
+from soilcast.plugins import Plugin, loaded_plugins, use_plugins
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -83,13 +84,31 @@ def work_on_cluster(
         while waiting or out:
             while waiting and len(out) < ahead:
                 number = waiting.pop(0)
-                future = client.submit(work, pieces[number], pure=False)
+                future = _submitted(client, work, pieces[number])
                 out[future] = number
                 future.add_done_callback(lambda done: ended.put(_gathered(done)))
             piece = _next(ended, client, address)
             if piece.fault is not None:
                 _tell(piece.fault, address)
             yield out.pop(piece.future), piece.result
+
+
+def _submitted(client: Client, work: Callable[[Piece], Result], piece: Piece) -> Future[Result]:
+    plugins = loaded_plugins()
+    if not plugins:
+        return client.submit(work, piece, pure=False)
+    import cloudpickle
+
+    # What is of a plugin cannot be unpacked before it is loaded, which the worker's own way to it would do.
+    return client.submit(_with_plugins, plugins, cloudpickle.dumps((work, piece)), pure=False)
+
+
+def _with_plugins(plugins: Sequence[Plugin], packed: bytes) -> Any:
+    import cloudpickle
+
+    use_plugins(plugins)
+    work, piece = cloudpickle.loads(packed)
+    return work(piece)
 
 
 @contextmanager

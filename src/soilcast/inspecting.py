@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,19 @@ _SHOWN_BY_LEAD = {
 _FOUR_DIGITS = "{:.4f}".format
 
 
-def inspect(path: str | Path) -> str:
+class Description(str):
+    """Lines of text, which a notebook and a prompt show as they are."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self)}</pre>"
+
+
+def inspect(path: str | Path) -> Description:
     """Describe an artifact in some lines of text.
 
     Parameters
@@ -46,11 +59,11 @@ def inspect(path: str | Path) -> str:
     if not path.exists():
         raise SoilcastError(f"{path}: no such file or folder")
     if (path / RECORD).is_file():
-        return "\n".join(_run_lines(path))
+        return Description("\n".join(_run_lines(path)))
     if (path / SCORES_FILE).is_file():
         path = path / SCORES_FILE
     with open_artifact(path, *_DESCRIBE) as opened:
-        return "\n".join(_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path))
+        return Description("\n".join(_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path)))
 
 
 def _cube_lines(cube: xr.Dataset, path: Path) -> Iterator[str]:

@@ -91,6 +91,14 @@ def written_by(provenance: str) -> str:
         return "another soilcast"
 
 
+def input_of(provenance: object, name: str) -> Any:
+    """Give one of the inputs that `stamp` was given; None where the text has none of that name."""
+    try:
+        return json.loads(str(provenance)).get(name)
+    except (ValueError, AttributeError, RecursionError):
+        return None
+
+
 def stamp(made_by: str, **inputs: Any) -> str:
     """Provenance of one artifact as a JSON text, to be kept in its ``provenance`` attribute.
 

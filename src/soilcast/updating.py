@@ -17,6 +17,7 @@ from soilcast.cube.joining import OVERLAPS, Joined, join
 from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing
 from soilcast.memory import peak_memory
+from soilcast.plugins import require_plugins
 from soilcast.provenance import stamp
 from soilcast.schema import nearest
 from soilcast.sources import SOURCES
@@ -144,6 +145,7 @@ def _provenance(cube: xr.Dataset, out: Path) -> dict[str, Any]:
             f"{out}: its provenance lacks the source and options that it was prepared with: prepare it again from all "
             "files"
         )
+    require_plugins(made.get("plugins", []), out)
     if source not in SOURCES:
         raise SoilcastError(f"{out}: made by the source {source}, which is not available: {nearest(source, SOURCES)}")
     takes = introspection.signature(SOURCES[source]).parameters

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from soilcast.errors import SoilcastError
+from soilcast.plugins import Plugin, loaded_plugins, use_plugins
 
 Work = Callable[[], object]
 Ended = Callable[[Path, SoilcastError | None], None]
@@ -130,7 +131,7 @@ class _Worker:
 
     def __init__(self, context: SpawnContext, name: Path, task: Work) -> None:
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), name=_NAME, daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, loaded_plugins()), name=_NAME, daemon=True)
         self.is_alive = True
         ensure_running()  # it would let the signals through that are held here
         with _held_signals():
@@ -170,8 +171,8 @@ def _how_it_ended(code: int) -> str:
     return f"its process failed (exit code {code}): see the messages above"
 
 
-def _serve(connection: Connection) -> None:
-    """Work in this process for the one that started it."""
+def _serve(connection: Connection, plugins: Sequence[Plugin]) -> None:
+    """Work in this process for the one that started it, with its plugins."""
     try:
         # Ctrl-C comes to all processes of a terminal at once; the first of them passes on one stop, and the work of
         # stopping is not to be stopped by another.
@@ -179,6 +180,7 @@ def _serve(connection: Connection) -> None:
         signal.signal(signal.SIGTERM, _stop_once)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         threading.Thread(target=_stop_with_parent, daemon=True).start()
+        use_plugins(plugins)
         while (task := connection.recv()) is not None:
             connection.send(_attempt(task))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):

@@ -487,7 +487,7 @@ def test_an_forecast_without_a_value_at_a_lead_is_named(tmp_path, cube, single):
         return forecast
 
     empty = altered(single, tmp_path / "empty.zarr", nothing)
-    words = ("empty.zarr: no cell-day to score: LSTM (2) has no value 2 d ahead where the observation",)
+    words = ("empty.zarr: no cell-day to score: LSTM (empty) has no value 2 d ahead where the observation",)
     refused([single, empty], cube, tmp_path / "scores", *words)
 
 
@@ -523,10 +523,11 @@ def test_what_weather_is_known_is_said_of_each_where_it_differs(tmp_path, cube, 
     assert made.attrs["weather"] == "LSTM: none; with weather: observed"
 
 
-def test_labels_that_repeat_are_numbered(tmp_path, cube, single):
-    impostor = made_forecast(tmp_path / "f.zarr", cube, label="persistence")
+def test_labels_that_repeat_are_told_apart_by_where_they_are(tmp_path, cube, single):
+    impostor = made_forecast(tmp_path / "own.zarr", cube, label="persistence")
     scores = evaluate([single, single, impostor], cube, tmp_path / "scores")
-    assert list(scores["model"].to_numpy()[:3]) == ["LSTM", "LSTM (2)", "persistence (2)"]
+    place = f"LSTM ({single.stem})"
+    assert list(scores["model"].to_numpy()[:3]) == [place, f"{place} (2)", "persistence (own)"]
 
 
 def test_scores_that_stand_are_kept_unless_told_otherwise(tmp_path, cube, single):

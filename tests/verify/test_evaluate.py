@@ -235,11 +235,17 @@ def test_a_summary_of_nothing_is_nan():
     assert np.isnan(weighted_median(nothing, np.ones(3)))
 
 
-def test_labels_that_repeat_are_numbered(tmp_path, cube, forecasts):
-    impostor = made_forecast(tmp_path / "f.zarr", cube, label="persistence")
-    scores = evaluate([forecasts[0], forecasts[0], impostor], cube, tmp_path / "scores")
-    assert list(scores["model"].to_numpy()[:3]) == ["LSTM", "LSTM (2)", "persistence (2)"]
-    assert set(json.loads(scores.attrs["configs"])) == {"LSTM", "LSTM (2)", "persistence (2)"}
+def test_labels_that_repeat_are_told_apart_by_where_they_are(tmp_path, cube, forecasts):
+    others = [tmp_path / name for name in ("own.zarr", "wet/forecast.nc", "dry/forecast.nc")]
+    for path, label in zip(others, ("persistence", "Mine", "Mine"), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        made_forecast(path, cube, label=label)
+    scores = evaluate([forecasts[0], *others, forecasts[0]], cube, tmp_path / "scores")
+    place = f"LSTM ({forecasts[0].stem})"
+    labels = [place, "persistence (own)", "Mine (wet)", "Mine (dry)", f"{place} (2)"]
+    assert list(scores["model"].to_numpy()[:5]) == labels
+    assert set(json.loads(scores.attrs["configs"])) == set(labels)
+    assert set(labels) <= set(pd.read_csv(tmp_path / "scores" / "table.csv")["model"])
 
 
 def test_a_long_training_log_is_kept_whole(tmp_path, cube):

@@ -96,7 +96,7 @@ def test_whether_anything_is_left_to_score_is_told_of_all_blocks_together(tmp_pa
     late = with_values(
         wide / "forecast", tmp_path / "late", lambda values: values.where(values["cell"] < cell(wide, 64))
     )
-    refused([gappy, late], wide / "cube", tmp_path / "none", "late: no cell-day to score: LSTM (2) has no value")
+    refused([gappy, late], wide / "cube", tmp_path / "none", "late: no cell-day to score: LSTM (late) has no value")
 
 
 def cell(folder, position):

@@ -12,7 +12,7 @@ from soilcast.cube.contract import (
     thickness_name,
 )
 from soilcast.cube.grid import Grid, from_grid, grid_of, spacing, to_grid, wrap_longitude
-from soilcast.cube.store import FORMATS, open_artifact, open_cube, read, write_dataset
+from soilcast.cube.store import FORMATS, open_artifact, open_cube, open_forecast, read, write_dataset
 from soilcast.cube.units import Conversion, conversion
 from soilcast.cube.writing import save_cube
 
@@ -37,6 +37,7 @@ __all__ = [
     "grid_of",
     "open_artifact",
     "open_cube",
+    "open_forecast",
     "read",
     "save_cube",
     "spacing",

@@ -58,6 +58,21 @@ def open_cube(path: str | Path) -> xr.Dataset:
     return cube
 
 
+def open_forecast(path: str | Path) -> xr.Dataset:
+    """Open a forecast that `soilcast.forecast` wrote.
+
+    Returns
+    -------
+    Each layer ``(cell, time, lead)`` [m3 m-3] by issue day and lead time, and what else it holds; read when it is used.
+
+    Raises
+    ------
+    SoilcastError
+        There is nothing, it cannot be read, it is something else or of another format, or chunks of it are missing.
+    """
+    return open_artifact(Path(path), "forecast")
+
+
 def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
     """Open a Zarr folder or NetCDF file that soilcast wrote and that says it is of this ``kind``, or of one of others.
 

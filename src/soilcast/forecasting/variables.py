@@ -37,7 +37,8 @@ def describe(opened: OpenedRequest) -> dict[str, Any]:
     issues = opened.issue_days.astype("datetime64[D]")
     layers = " and ".join(VARIABLES[layer].long_name for layer in task.layers)
     ahead = "next-day" if opened.leads == 1 else f"{opened.leads} days ahead of"
-    stamped = {"run": request.run, "cube": request.cube, "weights_sha256": record["weights_sha256"]}
+    stamped: dict[str, Any] = {"run": request.run, "cube": request.cube, "weights_sha256": record["weights_sha256"]}
+    stamped |= {"plugins": record["plugins"]} if record.get("plugins") else {}
     return {
         "Conventions": "CF-1.11",
         "soilcast_kind": "forecast",

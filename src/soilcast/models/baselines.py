@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilcast.cube.calendar import Days
+from soilcast.plugins import Registry
 
 Series = npt.NDArray[np.floating]
 Forecast = npt.NDArray[np.float32]
@@ -106,11 +107,9 @@ def damped_anomaly(observed: Series, days: Days, learn: Learn, test: slice, *, l
     return _in_blocks(_damped_anomaly, observed, days, learn, test, lag)
 
 
-BASELINES: dict[str, Baseline] = {
-    "persistence": persistence,
-    "damped anomaly": damped_anomaly,
-    "climatology": climatology,
-}
+BASELINES: Registry[Baseline] = Registry(
+    "baseline", {"persistence": persistence, "damped anomaly": damped_anomaly, "climatology": climatology}
+)
 """Every baseline of the scores, by the name that tables show."""
 
 

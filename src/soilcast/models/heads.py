@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from soilcast.models.bucket import Bucket
 from soilcast.models.design import NetworkDesign
+from soilcast.plugins import Registry
 
 _CHANGE = 0.3
 """A head gives changes in units of this share of what the normalised soil moisture spans: about those of some days."""
@@ -190,6 +191,6 @@ class BucketHead(Head):
         return poured
 
 
-HEADS: dict[str, type[Head]] = {"direct": Head, "rollout": RolloutHead, "bucket": BucketHead}
+HEADS: Registry[type[Head]] = Registry("head", {"direct": Head, "rollout": RolloutHead, "bucket": BucketHead})
 """Every head by name: built from the design of its network. A head of one's own is a
 subclass of `Head`."""

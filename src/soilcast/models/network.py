@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from soilcast.models.design import NetworkDesign
 from soilcast.models.heads import HEADS, RolloutHead
+from soilcast.plugins import Registry
 
 
 def build_lstm(features: int, hidden_size: int) -> nn.Module:
@@ -16,7 +17,7 @@ def build_lstm(features: int, hidden_size: int) -> nn.Module:
     return nn.LSTM(features, hidden_size, batch_first=True)
 
 
-NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"lstm": build_lstm}
+NETWORKS: Registry[Callable[[int, int], nn.Module]] = Registry("network", {"lstm": build_lstm})
 """Every trunk by name: built from the number of features and the hidden size.
 
 A trunk takes ``(sample, step, feature)`` float32 and gives ``(states, memory)``, its states ``(sample, step, hidden)``

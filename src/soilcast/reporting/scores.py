@@ -50,8 +50,8 @@ _IF_THERE = {
 _JSON = ("training_logs", "configs", "provenance")
 
 
-def open_scores(path: Path) -> xr.Dataset:
-    """Load Scores into memory and check that a page can be made of them.
+def open_scores(path: str | Path) -> xr.Dataset:
+    """Load scores into memory and check that they are whole.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ from soilcast.reproducing.readings import show_readings
 from soilcast.reproducing.section import Section, csv, listed, nothing
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.reproducing.tables import main_sentences, show_table
+from soilcast.training.build import plugins_of
 from soilcast.training.run import open_run
 
 PAGE, MARKDOWN, MARK = "report.html", "report.md", "dossier.json"
@@ -314,6 +315,8 @@ def _periods(findings: Findings) -> dict[str, str]:
 def _made_of(findings: Findings) -> dict[str, object]:
     with open_cube(findings.cube) as cube:
         content = cube.attrs["content_sha256"]
+    used = [one for plan in findings.plans for row in plan.rows.values() for one in plugins_of(row.config)]
+    plugins = {one["sha256"]: one for one in used}
     return {
         "studies": [plan.name for plan in findings.plans],
         "settings": list(findings.settings),
@@ -321,5 +324,6 @@ def _made_of(findings: Findings) -> dict[str, object]:
         **({"not_yet": [plan.name for plan in findings.open_studies]} if findings.open_studies else {}),
         "cube_sha256": content,
         "code_sha256": code_in_use(),
+        **({"plugins": list(plugins.values())} if plugins else {}),
         "versions": versions(),
     }

@@ -16,7 +16,7 @@ from soilcast.errors import SoilcastError
 from soilcast.experiments import Study
 from soilcast.provenance import code_sha256, file_sha256, versions
 from soilcast.task import Task
-from soilcast.training.build import registered_parts
+from soilcast.training.build import plugins_of, registered_parts
 from soilcast.training.config import Config, load_config, merged
 from soilcast.training.inputs import refuse_missing_inputs
 from soilcast.training.split import split_days
@@ -188,9 +188,11 @@ def _run_name(config: Config, cube: xr.Dataset, code: str) -> str:
 
 def _own_code(config: Config) -> dict[str, str]:
     """Hash the files of what the config names that is not soilcast's own."""
-    found = {}
+    found: dict[str, str] = {}
+    for plugin in plugins_of(config):
+        found |= {part.partition(" ")[0]: plugin["sha256"] for part in plugin["parts"]}
     for kind, part in registered_parts(config).items():
-        if str(getattr(part, "__module__", "")).partition(".")[0] == "soilcast":
+        if kind in found or str(getattr(part, "__module__", "")).partition(".")[0] == "soilcast":
             continue
         try:
             found[kind] = file_sha256(Path(inspect.getsourcefile(part) or ""))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from soilcast.cube import open_cube, save_cube
 from soilcast.cube.writing import refuse_unfinished
 from soilcast.errors import SoilcastError
 from soilcast.files import refuse_existing
+from soilcast.plugins import Registry, plugin_record
 from soilcast.schema import nearest
 from soilcast.sources.caravan import caravan
 from soilcast.sources.delaware import delaware
@@ -25,14 +26,17 @@ from soilcast.workplace import workplace_of
 
 __all__ = ["SOURCES", "prepare"]
 
-SOURCES: dict[str, Callable[..., xr.Dataset]] = {
-    "planet": planet,
-    "delaware": delaware,
-    "landbench": landbench,
-    "era5land": era5land,
-    "caravan": caravan,
-    "table": table,
-}
+SOURCES: Registry[Callable[..., xr.Dataset]] = Registry(
+    "source",
+    {
+        "planet": planet,
+        "delaware": delaware,
+        "landbench": landbench,
+        "era5land": era5land,
+        "caravan": caravan,
+        "table": table,
+    },
+)
 """Every source by the name that ``prepare`` takes: called with the paths and the options of its signature."""
 
 
@@ -86,14 +90,16 @@ def prepare(
     """
     if source not in SOURCES:
         raise SoilcastError(f"no such source {source}: {nearest(source, SOURCES)}")
+    plugins = plugin_record([(SOURCES, source)])
     known = {name: one for name, one in introspection.signature(SOURCES[source]).parameters.items() if name != "paths"}
-    takes = ", ".join(map(_as_typed, known)) or "no options"
+    own = bool(plugins)
+    takes = ", ".join(_as_typed(name, own) for name in known) or "no options"
     for name in options:
         if name not in known:
-            raise SoilcastError(f"source {source} has no option {_as_typed(name)}; its options are {takes}")
+            raise SoilcastError(f"source {source} has no option {_as_typed(name, own)}; its options are {takes}")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in options:
-            raise SoilcastError(f"source {source} needs --{name}; its options are {takes}")
+            raise SoilcastError(f"source {source} needs {_as_typed(name, own)}; its options are {takes}")
     out = Path(out)
     if not (resume and out.exists()):
         refuse_existing(out, overwrite=overwrite)
@@ -108,10 +114,11 @@ def prepare(
         dask=dask,
         progress=progress,
         tell=tell,
-        depends_on=_depends_on(paths, options, out),
+        depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
         source=source,
         paths=[str(path) for path in paths],
         options=options,
+        **({"plugins": plugins} if plugins else {}),
     )
     return open_cube(out)
 
@@ -140,6 +147,8 @@ def _depends_on(paths: Sequence[str | Path], options: Mapping[str, Any], out: Pa
     return said
 
 
-def _as_typed(option: str) -> str:
-    """Name of an option on the command line, where a unit is given one at a time."""
+def _as_typed(option: str, own: bool) -> str:
+    """An option on the command line, where a unit is given one at a time; of a user's own source by --option."""
+    if own:
+        return f"--option {option}=VALUE"
     return "--unit" if option == "units" else f"--{option}"

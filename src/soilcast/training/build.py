@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from soilcast.errors import SoilcastError
 from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign
 from soilcast.models.distributions import Distribution
+from soilcast.plugins import plugin_record
 from soilcast.task import Layout
-from soilcast.training.config import Config
+from soilcast.training.config import PRESETS, Config
 from soilcast.training.losses import LOSSES, Guidance, Loss
 
 
@@ -26,11 +29,17 @@ def registered_parts(config: Config) -> dict[str, object]:
         name = getattr(config, kind).name
         if name not in registry:
             raise SoilcastError(
-                f"{kind}.name={name} is not registered in the worker process: use jobs=1, or register it at the top "
-                "level of the script"
+                f"{kind}.name={name} is not registered in the worker process: use jobs=1, load it as a plugin, or "
+                "register it at the top level of the script"
             )
         parts[kind] = registry[name]
     return parts
+
+
+def plugins_of(config: Config) -> list[dict[str, Any]]:
+    """Give what a run's record says of the plugins that its parts are from."""
+    named = ((NETWORKS, config.network.name), (HEADS, config.head.name), (LOSSES, config.loss.name))
+    return plugin_record(((PRESETS, config.model), *named))
 
 
 def layout_of(config: Config) -> Layout:

@@ -117,6 +117,15 @@ class Checkpoints:
         return Checkpoint(tensors, standing)
 
 
+def identity_of(path: Path) -> dict[str, Any]:
+    """Say what a checkpoint is of; nothing where it cannot be read, which `Checkpoints.read` tells."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return dict(json.loads(json.loads(opened.metadata()[_ENTRY])["content"])["identity"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):

@@ -14,15 +14,18 @@ from pydantic.fields import FieldInfo
 from soilcast.cube import days_of
 from soilcast.errors import SoilcastError
 from soilcast.models import HEADS, NETWORKS
+from soilcast.plugins import Registry
 from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
 from soilcast.task import Task
 from soilcast.training.losses import LOSSES, ScoreLoss
 from soilcast.water.config import Form, WaterConfig
 
-PRESETS: dict[str, Mapping[str, Any]] = {
-    file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name)
-    for file in sorted(resources.files("soilcast.training").joinpath("presets").iterdir(), key=lambda one: one.name)
-}
+_FILES = sorted(resources.files("soilcast.training").joinpath("presets").iterdir(), key=lambda one: one.name)
+
+PRESETS: Registry[Mapping[str, Any]] = Registry(
+    "model",
+    {file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name) for file in _FILES},
+)
 """Every preset by the name that ``--model`` takes: keys of the config that make a model, as YAML in ``presets/``."""
 
 FORMER_KEYS: dict[str, str] = {
@@ -58,6 +61,9 @@ def unset_word(field: FieldInfo) -> str | None:
     return str(extra["unset"]) if isinstance(extra, dict) and "unset" in extra else None
 
 
+_OR_PLUGIN = " (your own: --plugin FILE.py)"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,7 +85,7 @@ class NetworkConfig(_Section):
     @classmethod
     def _is_registered(cls, value: str) -> str:
         if value not in NETWORKS:
-            raise ValueError(f"no such network: {nearest(value, NETWORKS)}")
+            raise ValueError(f"no such network: {nearest(value, NETWORKS)}{_OR_PLUGIN}")
         return value
 
 
@@ -100,7 +106,7 @@ class HeadConfig(_Section):
     @classmethod
     def _is_registered(cls, value: str) -> str:
         if value not in HEADS:
-            raise ValueError(f"no such head: {nearest(value, HEADS)}")
+            raise ValueError(f"no such head: {nearest(value, HEADS)}{_OR_PLUGIN}")
         return value
 
 
@@ -229,7 +235,7 @@ class LossConfig(_Section):
     @classmethod
     def _is_registered(cls, value: str) -> str:
         if value not in LOSSES:
-            raise ValueError(f"no such loss: {nearest(value, LOSSES)}")
+            raise ValueError(f"no such loss: {nearest(value, LOSSES)}{_OR_PLUGIN}")
         return value
 
     @field_validator("weights")
@@ -244,7 +250,11 @@ class Config(_Section):
     """Everything that a run depends on beside the cube."""
 
     model: str = Field("lstm", description="preset whose values hold for keys that are not set")
-    label: str = Field("LSTM", description="name of the run in tables and figures")
+    label: str = Field(
+        "LSTM",
+        min_length=1,
+        description="name of the run in tables and figures; with a network.name of your own by default that name",
+    )
     task: Task = Task()
     network: NetworkConfig = NetworkConfig()
     head: HeadConfig = HeadConfig()
@@ -264,8 +274,21 @@ class Config(_Section):
                 raise ValueError(f"{key} was renamed to {FORMER_KEYS[key]}: change the key")
         name = content.get("model", "lstm")
         if name not in PRESETS:
-            raise ValueError(f"model {name}: no such model: {nearest(str(name), PRESETS)}")
-        return merged(PRESETS[name], content)
+            raise ValueError(f"model {name}: no such model: {nearest(str(name), PRESETS)}{_OR_PLUGIN}")
+        result = merged(PRESETS[name], content)
+        network = content.get("network")
+        own = network.get("name") if isinstance(network, Mapping) else None
+        usual = PRESETS[name].get("network", {}).get("name", NetworkConfig.model_fields["name"].default)
+        if "label" not in content and own not in (None, usual):
+            result["label"] = own  # else a network of the user's own would be called LSTM
+        return result
+
+    @field_validator("label")
+    @classmethod
+    def _is_printable(cls, value: str) -> str:
+        if not value.isprintable() or not value.strip():
+            raise ValueError("a label is one line of letters, digits and signs")
+        return value
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

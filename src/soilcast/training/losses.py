@@ -11,6 +11,7 @@ from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles, constant
+from soilcast.plugins import Registry
 from soilcast.water.guidance import against_rain, against_water, beyond_bounds
 
 # The root has no gradient at zero; this floor [squared units of the loss] keeps a perfect batch from giving NaN.
@@ -119,11 +120,14 @@ class ScoreLoss:
         return torch.sqrt(torch.clamp_min(mean, _SMALLEST_SQUARE)) if self.root else mean
 
 
-LOSSES: dict[str, Callable[[tuple[float, ...]], DataLoss]] = {
-    "rmse": lambda quantiles: ScoreLoss(Point(), root=True),
-    "quantiles": lambda quantiles: ScoreLoss(Quantiles(quantiles)),
-    "cmal": lambda quantiles: ScoreLoss(CMAL()),
-}
+LOSSES: Registry[Callable[[tuple[float, ...]], DataLoss]] = Registry(
+    "loss",
+    {
+        "rmse": lambda quantiles: ScoreLoss(Point(), root=True),
+        "quantiles": lambda quantiles: ScoreLoss(Quantiles(quantiles)),
+        "cmal": lambda quantiles: ScoreLoss(CMAL()),
+    },
+)
 """Every loss of the data by name: built from the quantiles that forecasts carry."""
 
 

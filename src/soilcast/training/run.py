@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from soilcast.errors import SoilcastError
 from soilcast.files import sha256_of
 from soilcast.models import Network
+from soilcast.plugins import require_plugins
 from soilcast.provenance import written_by
 from soilcast.schema import read_yaml, validate
 from soilcast.training import conformal
@@ -31,7 +33,7 @@ RUN_FORMAT = 3
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A trained model, all that a forecast needs.
 
@@ -65,6 +67,27 @@ class Run:
     log: list[dict[str, Any]]
     calibration: Calibration | None = None
 
+    def __repr__(self) -> str:
+        told = "; ".join(f"{name} {text}" for name, text in self._facts().items())
+        return f"<soilcast.Run {self.config.label}: {told}>"
+
+    def _repr_html_(self) -> str:
+        facts = {"run": self.config.label, **self._facts()}
+        rows = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in facts.items())
+        return f"<table>{''.join(rows)}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        config, task, record = self.config, self.config.task, self.record
+        ahead = f"leads 1 .. {task.lead_days} d" if task.lead_days > 1 else "lead 1 d"
+        members = f"{len(self.networks)} x " if len(self.networks) > 1 else ""
+        return {
+            "model": f"{members}{config.network.name} of {config.network.hidden_size}, {config.head.name} head",
+            "loss": config.loss.name if config.balance is None else f"{config.loss.name}, guided ({config.balance})",
+            "forecasts": f"{', '.join(task.layers)}, {ahead}",
+            "training": f"{record['status']} after {record['epochs']} epoch(s), {record['train_period']}",
+            "cells": f"{record['cells_trained']} of {record['cells_total']}",
+        }
+
 
 def save_run(folder: Path, run: Run) -> None:
     """Write a run into an existing folder."""
@@ -94,10 +117,12 @@ def open_run(path: str | Path) -> Run:
     Raises
     ------
     SoilcastError
-        The folder is not a run, or of another format; its weights are corrupt, or of another network.
+        The folder is not a run, or of another format; its weights are corrupt, or of another network; a plugin that its
+        parts are from is not loaded, or another one is.
     """
     path = Path(path)
-    record = _read_record(path)
+    record = read_record(path)
+    require_plugins(record.get("plugins", []), path)
     config = validate(Config, read_yaml(path / CONFIG), str(path / CONFIG))
     tensors = _load_weights(path / WEIGHTS, str(record.get("weights_sha256")))
     networks = build_networks(config)
@@ -119,7 +144,14 @@ def open_run(path: str | Path) -> Run:
     return Run(config, networks, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises
+    ------
+    SoilcastError
+        The folder is not a run, or of another format.
+    """
     if not path.is_dir() or not (path / RECORD).is_file():
         raise SoilcastError(
             f"{path}: not a run (a folder with {RECORD}, {CONFIG} and {WEIGHTS}): give the output of soilcast train"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from soilcast.training.build import build_networks
+from soilcast.training.build import build_networks, plugins_of
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset
 from soilcast.training.loop import DivergedError, Training
@@ -27,6 +27,7 @@ def make_run(cube: xr.Dataset, config: Config, split: Split, dataset: Dataset, t
     record = {
         "label": config.label,
         "model": config.model,
+        "plugins": plugins_of(config),
         "members": len(networks),
         "status": training.status,
         "best_epoch": max(member.best_epoch for member in training.members),

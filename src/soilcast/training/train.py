@@ -17,11 +17,12 @@ from soilcast.cube import open_cube, thickness_name
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, atomic_write, refuse_existing
 from soilcast.memory import peak_memory
+from soilcast.plugins import require_plugins
 from soilcast.progress import progress_bar
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
-from soilcast.training.build import build_loss, build_networks
-from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints
+from soilcast.training.build import build_loss, build_networks, plugins_of
+from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints, identity_of
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
 from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
@@ -30,7 +31,7 @@ from soilcast.training.inputs import refuse_missing_inputs
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training, train_networks
 from soilcast.training.predictor import calibrated
-from soilcast.training.run import LOG, RECORD, Run, open_run, save_run
+from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
 from soilcast.training.run_record import describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import Split, split_days
@@ -39,6 +40,9 @@ from soilcast.water import refuse_missing
 from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
 
 _SAMPLES = "samples"
+_PLUGIN = "plugin "
+"""What a checkpoint's identity has before the name of a plugin."""
+
 _DONE = ("finished", "stopped early")
 """How a training ended that --resume has nothing to add to."""
 
@@ -154,6 +158,23 @@ def train(
     return run
 
 
+def require_plugins_to_resume(out: Path) -> None:
+    """See that the plugins of an unfinished training are loaded, before its config asks for what they register.
+
+    Raises
+    ------
+    SoilcastError
+        One is not, or another one is.
+    """
+    if (out / RECORD).is_file():
+        require_plugins(read_record(out).get("plugins", []), out)
+    checkpoint = workplace_of(out) / CHECKPOINT
+    for name, digest in identity_of(checkpoint).items():
+        if name.startswith(_PLUGIN):
+            made_with = {"name": name.removeprefix(_PLUGIN), "sha256": digest, "parts": ["network, head or loss"]}
+            require_plugins([made_with], checkpoint)
+
+
 def _train(
     learner: Learner,
     dataset: Dataset,
@@ -265,6 +286,7 @@ def _identity(
         "threads": threads,
         "processes": ranks.size,
         **({"run of --init": init_run.record["weights_sha256"]} if init_run else {}),
+        **{f"{_PLUGIN}{plugin['name']}": plugin["sha256"] for plugin in plugins_of(config)},
         **flatten(config.model_dump(mode="json")),
     }
 

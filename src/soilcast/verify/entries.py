@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,8 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
     cube, cube_path
         The opened cube and its place, for messages.
     reserved
-        Labels that are taken; a forecast of that label, or of one that was given before, gets a number: ``LSTM (2)``.
+        Labels that are taken. Forecasts of such a label, or of one label, are told apart by where they are:
+        ``LSTM (a)`` and ``LSTM (b)`` of ``a.nc`` and ``b.nc``, or of ``a/forecast`` and ``b/forecast``.
 
     Returns
     -------
@@ -41,7 +43,6 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
     if not paths:
         raise SoilcastError("no forecast is given: name at least one output of soilcast forecast")
     entries: list[Entry] = []
-    taken = set(reserved)
     for path in paths:
         with open_artifact(path, "forecast") as forecast:
             attributes = attributes_of(forecast, path)
@@ -50,11 +51,9 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
                 mine, theirs = attributes[name], entries[0].attributes[name]
                 if days_of(mine) != days_of(theirs):
                     raise _other_than_first(name, mine, theirs, path, entries[0].path)
-            label = _unique(attributes["label"], taken)
-            taken.add(label)
-            entries.append(read_entry(forecast, path, label, attributes, cube))
+            entries.append(read_entry(forecast, path, attributes["label"], attributes, cube))
             _check_alike(entries[-1], entries[0], cube)
-    return _with_common_targets(entries)
+    return _with_common_targets(_told_apart(entries, reserved))
 
 
 def _check_cube(made_for: str, path: Path, cube: xr.Dataset, cube_path: Path) -> None:
@@ -101,6 +100,30 @@ def _other_than_first(name: str, mine: object, theirs: object, path: Path, first
         f"{path}: {name} is {mine}, but {theirs} in {first}: forecasts evaluated together need the same; evaluate "
         "them separately"
     )
+
+
+def _told_apart(entries: Sequence[Entry], reserved: Sequence[str]) -> list[Entry]:
+    """Give each forecast a label of its own."""
+    count = Counter([*reserved, *(entry.label for entry in entries)])
+    taken = {label for label, times in count.items() if times > 1} | set(reserved)
+    labelled: list[Entry] = []
+    for entry in entries:
+        alike = [other.path for other in entries if other.label == entry.label]
+        label = f"{entry.label} ({_place(entry.path, alike)})" if count[entry.label] > 1 else entry.label
+        labelled.append(replace(entry, label=_unique(label, taken)))
+        taken.add(labelled[-1].label)
+    return labelled
+
+
+def _place(path: Path, others: Sequence[Path]) -> str:
+    """What tells a path from others: its name, or that of the nearest folder in which all of them differ."""
+    names = [[_stem(one), *(folder.name for folder in one.absolute().parents)] for one in others]
+    mine = names[list(others).index(path)]
+    return next((own for own, *every in zip(mine, *names, strict=False) if len(set(every)) == len(every)), _stem(path))
+
+
+def _stem(path: Path) -> str:
+    return path.stem if path.suffix in (".nc", ".zarr") else path.name
 
 
 def _unique(label: str, taken: set[str]) -> str:

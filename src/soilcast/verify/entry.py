@@ -15,6 +15,7 @@ import xarray as xr
 
 from soilcast.cube import VARIABLES, days_of
 from soilcast.errors import SoilcastError
+from soilcast.provenance import input_of
 from soilcast.training.split import period_slice
 
 LEARNT = ("train_period", "validation_period")
@@ -53,6 +54,8 @@ class Entry:
         days it was issued on, one after the other.
     levels
         Target -> levels of its quantiles; none where it has but a central forecast.
+    plugins
+        What it says of the plugins that the parts of its run are from; None if they are from none.
     """
 
     label: str
@@ -67,6 +70,7 @@ class Entry:
     first: int
     issues: int
     levels: Mapping[str, tuple[float, ...]]
+    plugins: Any
 
     @property
     def is_guided(self) -> bool:
@@ -151,6 +155,7 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
         first=_first_issue_day(forecast, path, attributes["test_period"], cube),
         issues=forecast.sizes["time"],
         levels={target: _levels(forecast, path, target) for target in targets},
+        plugins=input_of(forecast.attrs.get("provenance"), "plugins"),
     )
 
 

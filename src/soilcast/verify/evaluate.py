@@ -14,6 +14,7 @@ from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube
 from soilcast.files import refuse_existing
 from soilcast.models.baselines import BASELINES
+from soilcast.plugins import plugin_record
 from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
 from soilcast.verify.blocks import BlockScores, join_blocks, refuse_unscored, score_block, score_on_worker
@@ -23,6 +24,7 @@ from soilcast.verify.consistency import choose_balance
 from soilcast.verify.dayblocks import sum_case
 from soilcast.verify.entries import open_entries
 from soilcast.verify.loading import GROUP
+from soilcast.verify.metrics import METRICS
 from soilcast.verify.scores import lay_out, write_scores
 
 _COPIES = 4
@@ -54,7 +56,7 @@ def evaluate(
     ----------
     forecasts
         What `forecast` wrote: of one cube and split, the same leads, latency and issue days; several of one label are
-        numbered. Targets that not all of them have are left out.
+        told apart by where they are. Targets that not all of them have are left out.
     cube
         The cube that they were made for.
     out
@@ -97,6 +99,8 @@ def evaluate(
         tested = replace(case, readings={target: {} for target in case.targets})  # which way water moves is not tested
         sums = sum_case(tested, progress=progress)
         scores = scores.merge(compare_sums(tested, sums, scores["area"].to_numpy(), progress=progress))
+    plugins = plugin_record([*((METRICS, name) for name in case.measured), *((BASELINES, name) for name in BASELINES)])
+    theirs = {entry.label: entry.plugins for entry in entries if entry.plugins}
     write_scores(
         scores,
         out,
@@ -104,6 +108,8 @@ def evaluate(
         cube=str(cube_path),
         cube_sha256=entries[0].attributes["cube_sha256"],
         forecasts={entry.label: str(entry.path) for entry in entries},
+        **({"plugins": plugins} if plugins else {}),
+        **({"plugins_of_forecasts": theirs} if theirs else {}),
     )
     return scores
 

@@ -1,0 +1,118 @@
+"""What somebody meets first: the names of the package, its version, what a prompt and a notebook show of a run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import soilcast
+from soilcast.cube import save_cube
+from soilcast.errors import SoilcastError
+from soilcast.training import load_config, train
+from tests.helpers.small import small_cube
+from tests.test_commands import refusal, run
+
+QUICK = ["train.epochs=1", "train.validate_every=1", "train.batches_per_epoch=2", "network.hidden_size=4"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("surface")
+    save_cube(small_cube(cells=6, days=800), path / "cube")
+    train(path / "cube", path / "run", load_config(settings=[*QUICK, "label=<mine> & yours"], model="phy-lstm"))
+    soilcast.forecast(path / "run", path / "cube", path / "forecast.nc")
+    soilcast.evaluate([path / "forecast.nc"], path / "cube", path / "scores")
+    return path
+
+
+def test_the_package_lists_what_is_public_alone() -> None:
+    assert set(dir(soilcast)) == {*soilcast.__all__, "__version__"}
+    assert all(callable(getattr(soilcast, name)) for name in soilcast.__all__)
+    assert soilcast.__version__ == importlib.metadata.version("soilcast")
+    with pytest.raises(AttributeError, match="module 'soilcast' has no attribute 'nothing'"):
+        soilcast.nothing  # noqa: B018
+
+
+def test_the_version_and_completion_are_asked_of_no_command() -> None:
+    assert run("--version") == (f"soilcast {soilcast.__version__}\n", "")
+    assert "--install-completion" in run("--help")[0]
+    assert "--no-such" in refusal("--no-such")
+
+
+@pytest.mark.parametrize("words", [["-c", "import soilcast"], ["-m", "soilcast", "--help"]])
+def test_what_takes_long_is_not_imported_before_it_is_used(words: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "soilcast" in imported or "soilcast.cli" in imported
+    assert imported.isdisjoint({"torch", "xarray", "pandas", "numpy", "matplotlib", "pydantic", "rich"})
+
+
+def test_a_run_is_shown_in_short(folder: Path) -> None:
+    opened = soilcast.open_run(folder / "run")
+    told = repr(opened)
+    assert told.startswith("<soilcast.Run <mine> & yours: model lstm of 4, direct head; loss rmse, guided (single); ")
+    assert "forecasts swvl1, lead 1 d; training finished after 1 epoch(s), " in told
+    assert len(told) < 300
+    assert "<td>&lt;mine&gt; &amp; yours</td>" in opened._repr_html_()
+
+
+def test_cubes_forecasts_and_scores_are_shown_as_xarray_does(folder: Path) -> None:
+    opened = {
+        "cube": soilcast.open_cube(folder / "cube"),
+        "forecast": soilcast.open_forecast(folder / "forecast.nc"),
+        "scores": soilcast.open_scores(folder / "scores"),
+    }
+    for kind, one in opened.items():
+        assert type(one) is xr.Dataset
+        assert f"soilcast_kind:      {kind}" in repr(one)
+        assert len(repr(one)) < 3000, "short"
+        assert escape(one.attrs["title"]) in one._repr_html_()
+        one.close()
+    xr.testing.assert_identical(opened["scores"], soilcast.open_scores(folder / "scores" / "scores.nc"))
+
+
+def test_what_is_something_else_is_refused(folder: Path) -> None:
+    for open_it, path, told in (
+        (soilcast.open_forecast, folder / "cube", "cube: a forecast is expected, but this is a cube"),
+        (soilcast.open_forecast, folder / "none", "none: there is no such forecast"),
+        (soilcast.open_scores, folder / "forecast.nc", "forecast.nc: a scores is expected, but this is a forecast"),
+        (soilcast.open_scores, folder / "run", "run: there is no scores.nc in this folder"),
+    ):
+        with pytest.raises(SoilcastError) as caught:
+            open_it(path)
+        assert told in str(caught.value)
+
+
+def test_an_inspection_is_lines_at_a_prompt_and_in_a_notebook(folder: Path) -> None:
+    told = soilcast.inspect(folder / "run")
+    assert repr(told) == str(told) == told
+    assert told._repr_html_().startswith("<pre>run: &lt;mine&gt; &amp; yours: finished")
+
+
+def test_the_label_is_what_one_says(folder: Path, tmp_path: Path) -> None:
+    words = [word for setting in QUICK for word in ("--set", setting)]
+    told, _ = run("train", *words, "--label", "No: 1", "--cube", folder / "cube", "--out", tmp_path / "run")
+    assert told.startswith("No: 1: finished")
+    soilcast.forecast(tmp_path / "run", folder / "cube", tmp_path / "forecast.nc")
+    scores = soilcast.evaluate([folder / "forecast.nc", tmp_path / "forecast.nc"], folder / "cube", tmp_path / "scores")
+    assert scores["model"].to_numpy().tolist()[:2] == ["<mine> & yours", "No: 1"]
+    soilcast.report([tmp_path / "scores"], tmp_path / "page.html")
+    assert "&lt;mine&gt; &amp; yours" in (tmp_path / "page.html").read_text()
+    for label in ("", " ", "two\nlines", "\x1b[2J"):
+        assert "label: " in refusal("train", "--label", label, "--cube", folder / "cube", "--out", tmp_path / "other")
+
+
+def test_a_network_of_ones_own_is_not_called_by_another_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from soilcast.models import NETWORKS
+
+    monkeypatch.setitem(NETWORKS, "gru", NETWORKS["lstm"])
+    assert load_config(settings=["network.name=gru"]).label == "gru"
+    assert load_config(settings=["network.name=gru", "label=Mine"]).label == "Mine"
+    assert load_config(settings=["network.name=lstm"], model="phy-lstm").label == "PHY-LSTM"
