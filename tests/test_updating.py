@@ -94,6 +94,7 @@ def appended(cube: xr.Dataset) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- the same as preparing all days at once
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     cells=st.integers(1, 7),
@@ -174,6 +175,7 @@ def test_many_updates_come_out_the_same(tables: Path, masters: Path, tmp_path: P
     assert made_of["made_by"] == "soilcast prepare"
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_genuine_basins_that_are_split_by_date_come_out_the_same(shared: Path, tmp_path: Path) -> None:
     for name, begin, end in (("whole", "2010", "2013"), ("before", "2010", "2011"), ("after", "2012", "2013")):
@@ -205,6 +207,7 @@ def test_years_of_a_growing_tree_come_out_the_same(tmp_path: Path) -> None:
     assert content_of(out) == content_of(tmp_path / "expected")
 
 
+@pytest.mark.slow
 def test_climate_zones_are_those_of_all_months(tmp_path: Path) -> None:
     files = write_daily_globe(tmp_path / "files", 8.0, "2019:2020")
     files = [file for file in files if re.match("2m_temperature|total_precip|volumetric_soil_water_layer_1", file.name)]
@@ -558,6 +561,7 @@ def test_a_cube_behind_a_link_is_updated_where_it_lies(cube: Path, tables: Path)
 # ---------------------------------------------------------------- whatever ends it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_killed_update_leaves_the_old_cube_or_the_new_one(
     masters: Path, tables: Path, tmp_path: Path, steps: int
@@ -657,6 +661,7 @@ for cube in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_cube(tables: Path, tmp_path: Path) -> None:
     """The limit on the size of a file stands for the full disk: the system tells both in the middle of a write."""
     cubes = [tmp_path / "cube", tmp_path / "cube.nc"]

@@ -95,6 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 MADE = [f"{name}{made}" for name in PLACES for made in ("", "-next-day", "-days", "-issue")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".nc", ""])
 @pytest.mark.parametrize("made", MADE)
 def test_cubes_and_forecasts_pass_the_checker(folder: Path, tmp_path: Path, made: str, ending: str) -> None:
@@ -106,12 +107,14 @@ def test_cubes_and_forecasts_pass_the_checker(folder: Path, tmp_path: Path, made
     assert complaints(path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["days", "next-day"])
 @pytest.mark.parametrize("name", PLACES)
 def test_scores_pass_the_checker(folder: Path, name: str, made: str) -> None:
     assert complaints(folder / f"{name}-{made}-scores" / "scores.nc") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".nc", ""])
 def test_the_planet_passes_the_checker(tmp_path: Path, ending: str) -> None:
     made = tmp_path / f"planet{ending}"
@@ -145,6 +148,7 @@ def _backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xarray.backends.plugins.list_engines", lambda: engines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", MADE)
 def test_xarray_opens_a_folder_lazily_and_decoded(folder: Path, made: str) -> None:
     with opened(folder / made) as dataset, warnings.catch_warnings():
@@ -166,6 +170,7 @@ def test_a_folder_of_others_is_left_to_others(tmp_path: Path) -> None:
     assert not backend.guess_can_open(b"bytes")
 
 
+@pytest.mark.slow
 def test_metadata_are_in_one_place_and_stay_true(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "days"
     for day in (ISSUE, "2020-01-21"):
@@ -184,6 +189,7 @@ def test_metadata_are_in_one_place_and_stay_true(folder: Path, tmp_path: Path) -
 # ---------------------------------------------------------------- what is said
 
 
+@pytest.mark.slow
 def test_bounds_and_flags_are_of_the_type_of_their_variable(folder: Path) -> None:
     for ending in ("", ".nc"):
         cube = open_cube(folder / f"grid{ending}")
@@ -196,6 +202,7 @@ def test_bounds_and_flags_are_of_the_type_of_their_variable(folder: Path) -> Non
         assert issue["swvl1_drought"].attrs["flag_values"].dtype == issue["swvl1_drought"].encoding["dtype"] == np.int8
 
 
+@pytest.mark.slow
 def test_history_says_each_step_of_the_provenance(folder: Path) -> None:
     for name, command in (("grid", "soilcast prepare"), ("grid-days", "soilcast forecast")):
         for ending in ("", ".nc"):
@@ -258,6 +265,7 @@ def test_another_format_says_who_wrote_it_and_to_make_it_again(
         assert str(caught.value) == f"{tmp_path / by / name}: {told.format(by=by)}: {again}"
 
 
+@pytest.mark.slow
 def test_forecasts_and_scores_carry_their_format(folder: Path) -> None:
     assert open_artifact(folder / "grid-next-day", "forecast").attrs["soilcast_format"] == 2
     assert open_artifact(folder / "grid-next-day-scores" / "scores.nc", "scores").attrs["soilcast_format"] == 2

@@ -82,6 +82,7 @@ def everything(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_dossier_holds_every_table_and_figure(everything: Path) -> None:
     found = content(everything / "dossier")
     tables = {f"{part}.csv" for part in PARTS} | {"runs.csv"}
@@ -95,6 +96,7 @@ def test_the_dossier_holds_every_table_and_figure(everything: Path) -> None:
             assert picture.size[0] >= 2000
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_asks_for_nothing(everything: Path) -> None:
     page = (everything / "dossier" / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
@@ -106,6 +108,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(everything: Path) -> None:
     assert "Geng et al. (2024), on their data" in page
 
 
+@pytest.mark.slow
 def test_a_design_that_several_parts_ask_for_is_trained_once(everything: Path) -> None:
     # LSTM, A1-A4, B1-B4, C2-C5, four other D, and three other readings of each balance; A4 = C1 and B4 = D3.
     assert len(list((everything / "runs").iterdir())) == 2 * (1 + 8 + 4 + 4 + 6)
@@ -116,6 +119,7 @@ def test_a_design_that_several_parts_ask_for_is_trained_once(everything: Path) -
     assert names["A3"].isdisjoint(names["A4"])
 
 
+@pytest.mark.slow
 def test_the_second_time_nothing_is_trained_and_the_dossier_is_the_same(everything: Path, cube: Path) -> None:
     before = content(everything / "dossier")
     touched = {file: file.stat().st_mtime_ns for file in (everything / "runs").rglob("*")}
@@ -127,6 +131,7 @@ def test_the_second_time_nothing_is_trained_and_the_dossier_is_the_same(everythi
     assert f"{runs} runs, {runs} of them done" in told[0]
 
 
+@pytest.mark.slow
 def test_the_sentences_say_what_the_tables_hold(everything: Path) -> None:
     words = text_of(everything / "dossier" / "report.html")
     table = pd.read_csv(everything / "dossier" / "table1.csv")
@@ -146,6 +151,7 @@ def test_the_sentences_say_what_the_tables_hold(everything: Path) -> None:
         assert ("No significant difference" in sentence) == (found["p"] >= 0.05)
 
 
+@pytest.mark.slow
 def test_persistence_and_climatology_stand_beside_the_networks(everything: Path) -> None:
     table = pd.read_csv(everything / "dossier" / "table1.csv")
     rows = list(dict.fromkeys(table["model"]))
@@ -154,6 +160,7 @@ def test_persistence_and_climatology_stand_beside_the_networks(everything: Path)
     assert set(table["metric"]) >= {"r", "rmse", "r2", "kge", "consistency_w1", "consistency_w2_masked"}
 
 
+@pytest.mark.slow
 def test_the_ledger_tells_the_readings_apart(everything: Path, cube: Path) -> None:
     ledger = pd.read_csv(everything / "dossier" / "readings.csv").set_index("model")
     assert ledger.loc["W1 code", "snow"] == "code"
@@ -164,6 +171,7 @@ def test_the_ledger_tells_the_readings_apart(everything: Path, cube: Path) -> No
     assert ((shares > 0) & (shares < 1)).all(axis=None)
 
 
+@pytest.mark.slow
 def test_figure_5_shows_a_cell_of_each_climate_with_its_rain(everything: Path, cube: Path) -> None:
     series = pd.read_csv(everything / "dossier" / "fig5.csv")
     with open_cube(cube) as opened:
@@ -178,6 +186,7 @@ def test_figure_5_shows_a_cell_of_each_climate_with_its_rain(everything: Path, c
     assert {"LSTM", "PHY-LSTM", "PHYs-LSTM"} <= set(series)
 
 
+@pytest.mark.slow
 def test_finer_climates_are_drawn_on_request(cube: Path, tmp_path: Path) -> None:
     mine = study(tmp_path / "mine.yaml", show="zones", seeds=1, runs={"LSTM": ROWS["LSTM"]})
     reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, zones="fine", tell=lambda line: None)
@@ -188,6 +197,7 @@ def test_finer_climates_are_drawn_on_request(cube: Path, tmp_path: Path) -> None
         reproduce(mine, cube, tmp_path / "out", zones="finest")
 
 
+@pytest.mark.slow
 def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_path: Path) -> None:
     save_cube(small_cube(cells=12, days=800, drop=["e", "sro", "u10", "climate_zone"]), tmp_path / "cube")
     told: list[str] = []
@@ -209,6 +219,7 @@ def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_pa
     assert "PHY-LSTM is skipped" in text_of(out / "dossier" / "report.html")
 
 
+@pytest.mark.slow
 def test_one_run_that_fails_loses_no_other_and_is_told_each_time(cube: Path, tmp_path: Path) -> None:
     runs = {**ROWS, "wild": {"model": "lstm", "train": {"learning_rate": 1e30}}}
     mine = study(tmp_path / "mine.yaml", runs=runs, seeds=1)
@@ -257,6 +268,7 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_dossier(cube: Path,
     assert content(tmp_path / "out" / "dossier") == content(tmp_path / "expected" / "dossier")
 
 
+@pytest.mark.slow
 def test_quick_is_said_to_be_quick(cube: Path, tmp_path: Path) -> None:
     quick = {"seeds": 1, "config": {"train": {"epochs": 1, "batches_per_epoch": 2, "validate_every": 1}}}
     mine = study(tmp_path / "mine.yaml", quick=quick)
@@ -359,6 +371,7 @@ def several(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("show", SHOWN)
 def test_a_study_of_several_days_is_shown_at_every_lead(several: Path, show: str) -> None:
     endings = ["csv", *SHOWN[show]]
@@ -373,6 +386,7 @@ def test_a_study_of_several_days_is_shown_at_every_lead(several: Path, show: str
     assert len(list((several / "out" / "runs").iterdir())) == len(ROWS)  # all studies share them
 
 
+@pytest.mark.slow
 def test_the_scores_of_a_lead_are_those_of_evaluate(several: Path, cube: Path, tmp_path: Path) -> None:
     runs = pd.read_csv(several / "table" / "runs.csv").set_index("model")["run"]
     forecasts = [several / "out" / "forecasts" / run for run in runs]
@@ -389,6 +403,7 @@ def test_the_scores_of_a_lead_are_those_of_evaluate(several: Path, cube: Path, t
     assert (several / "table" / "report.html").read_text().count("Geng et al. (2024), on their data") == 1
 
 
+@pytest.mark.slow
 def test_series_of_a_lead_are_of_the_days_that_it_forecasts(several: Path, cube: Path) -> None:
     series = pd.read_csv(several / "series" / "my-series-lead2.csv")
     first = series[series["cell"] == series["cell"].iloc[0]]
@@ -430,6 +445,7 @@ def two_parts(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     monkeypatch.setattr(reproducing, "load_study", {"table1": first, "table2": second}.get)
 
 
+@pytest.mark.slow
 def test_a_study_stands_in_the_dossier_once_its_own_runs_are_done(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +472,7 @@ def test_a_study_stands_in_the_dossier_once_its_own_runs_are_done(
     assert not [line for line in told if "to come" in line]
 
 
+@pytest.mark.slow
 def test_a_study_is_scored_beside_the_trainings_in_other_processes(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,6 +488,7 @@ def test_a_study_is_scored_beside_the_trainings_in_other_processes(
     assert told[-1].endswith("the dossier of table1, table2")
 
 
+@pytest.mark.slow
 def test_a_fault_in_scoring_takes_no_run_along(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_parts(monkeypatch)
     score = scorer.score_study

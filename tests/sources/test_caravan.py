@@ -65,6 +65,7 @@ def refusal(*paths: Path, **options: dict[str, str]) -> str:
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_genuine_csv_series_become_a_cube(shared: Path, tmp_path: Path) -> None:
     cube = caravan([shared / "caravan"])

@@ -167,6 +167,7 @@ def test_daily_statistics(weather: HourlyWeather, tmp_path: Path) -> None:
         np.testing.assert_allclose(file["tp"] * 24, total["tp"], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("years", "compression"), [("2020:2020", None), pytest.param("2019:2020", 1, marks=pytest.mark.slow)]
 )
@@ -216,6 +217,7 @@ def in_order(field: xr.DataArray) -> np.ndarray:
     return field.to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edition", [1, 2])
 def test_grib_of_era5_land_opens_with_cfgrib(hours: HourlyWeather, tmp_path: Path, edition: int) -> None:
     (path,) = write_grib(hours, tmp_path / "land.grib", FEW, edition=edition)
@@ -283,6 +285,7 @@ def test_zarr_with_long_and_with_short_names(weather: HourlyWeather, tmp_path: P
 # Faults
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["former", "present"])
 def test_faults_of_content(weather: HourlyWeather, tmp_path: Path, layout: str) -> None:
     whole, broken = tmp_path / "whole.nc", tmp_path / "broken.nc"

@@ -25,6 +25,7 @@ def cube() -> xr.Dataset:
     return planet(resolution=8, years="2020")
 
 
+@pytest.mark.slow
 def test_the_days_of_the_hours_are_the_planets(weather: HourlyWeather, cube: xr.Dataset) -> None:
     truth = daily_truth(weather)
     assert list(map(str, truth.day)) == ["2020-02-28", "2020-02-29", "2020-03-01"]
@@ -104,6 +105,7 @@ def test_solar_days_are_shifted_by_whole_hours(weather: HourlyWeather) -> None:
     np.testing.assert_array_equal(solar.ends["sd"][1, :, india], weather.instants["sd"][start + 24, :, india])
 
 
+@pytest.mark.slow
 def test_boxes_years_and_seeds(weather: HourlyWeather) -> None:
     box = hourly_weather(8, start="2020-02-28", days=3, box=(0.0, -20.0, 40.0, 40.0))
     rows = (weather.lat >= 0) & (weather.lat <= 40)

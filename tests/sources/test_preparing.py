@@ -79,6 +79,7 @@ def hash_by_hand(cube: xr.Dataset) -> str:
 # ---------------------------------------------------------------- the same bytes however it is read
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     cells=st.integers(1, 9),
@@ -140,6 +141,7 @@ def test_every_day_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert counting.read == dict.fromkeys(range(500), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [100, 366])
 def test_every_day_of_every_file_is_decoded_once(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: dict[str, Any], read: int
@@ -205,6 +207,7 @@ def test_a_lazy_series_travels_small(tree: Path) -> None:
 # ---------------------------------------------------------------- killed, stopped, gone on with
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [3, 60, 90, 120, 150, 175])
 def test_a_preparation_that_is_killed_goes_on(
     tree: Path, tmp_path: Path, expected: dict[str, Any], change: int

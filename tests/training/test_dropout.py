@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [(), (AHEAD, "train.ensemble=2"), ("task.lags=[]", "head.predict=level")])
 def test_samples_of_dropout_are_the_same_again_and_in_any_block(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
@@ -44,6 +45,7 @@ def run_of(folder: Path, out: Path, *settings: str) -> Run:
     return quick(folder / "cube", out, *settings, "train.threads=1")
 
 
+@pytest.mark.slow
 def test_samples_of_dropout_are_pooled(folder: Path, tmp_path: Path) -> None:
     run = run_of(folder, tmp_path / "run", *MC)
     plain = run.config.model_copy(update={"network": run.config.network.model_copy(update={"mc_dropout": 0})})

@@ -119,6 +119,7 @@ def test_what_diverges_in_the_first_epoch_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_tells_of_divergence_in_one_line(cube: Path, tmp_path: Path) -> None:
     job = Job(cube, tmp_path / "run", (*QUICK, "train.learning_rate=1e38"), "phy-lstm")
     process = fork_command(job)
@@ -218,6 +219,7 @@ def test_a_disk_that_is_full_when_the_run_is_written_loses_nothing(
     assert bits(tmp_path / "run") == bits(tmp_path / "expected")
 
 
+@pytest.mark.slow
 def test_a_cube_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     cube, out = tmp_path / "cube", tmp_path / "run"
     save_cube(small_cube(cells=10, days=800), cube)

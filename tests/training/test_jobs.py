@@ -49,6 +49,7 @@ def side_by_side(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_bits_do_not_depend_on_the_jobs(cube: Path, side_by_side: Path, tmp_path: Path) -> None:
     one_thread = {model: quick(model, "train.threads=1") for model in MODELS}
     train_runs(cube, {tmp_path / "one" / model: config for model, config in one_thread.items()}, jobs=1)
@@ -75,6 +76,7 @@ def test_a_run_that_fails_takes_no_other_along(cube: Path, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["tame"]
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept_whatever_the_jobs(cube: Path, side_by_side: Path) -> None:
     files = [side_by_side / model / "weights.safetensors" for model in MODELS]
     before = [file.stat().st_mtime_ns for file in files]
@@ -83,6 +85,7 @@ def test_finished_runs_are_kept_whatever_the_jobs(cube: Path, side_by_side: Path
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
+@pytest.mark.slow
 def test_what_exists_is_refused_run_by_run(cube: Path, side_by_side: Path) -> None:
     outcomes = train_runs(cube, {side_by_side / model: quick(model) for model in MODELS[:2]})
     assert all("exists already" in str(outcome) for outcome in outcomes.values())

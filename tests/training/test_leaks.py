@@ -52,6 +52,7 @@ def same(one: xr.Dataset, other: xr.Dataset) -> bool:
     return all(np.array_equal(one[name], other[name], equal_nan=True) for name in one.data_vars)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", list(CASES))
 def test_a_forecast_is_of_what_is_known_on_its_issue_day(folder: Path, tmp_path: Path, case: str) -> None:
     quick(folder / "cube", tmp_path / "run", *CASES[case])
@@ -72,6 +73,7 @@ def test_a_forecast_is_of_what_is_known_on_its_issue_day(folder: Path, tmp_path:
         assert not same(other, expected), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["groups", "one layer"])
 def test_what_is_forecast_of_a_period_is_what_each_issue_day_gives(folder: Path, tmp_path: Path, case: str) -> None:
     quick(folder / "cube", tmp_path / "run", *CASES[case])

@@ -31,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_test_days_have_no_part_in_training_or_calibration(folder: Path, tmp_path: Path) -> None:
     changed = changed_cube(tmp_path / "changed", 730)  # the first test day
     for name, settings in (("run", ()), ("ahead", (AHEAD,))):
@@ -45,6 +46,7 @@ def test_the_test_days_have_no_part_in_training_or_calibration(folder: Path, tmp
         assert all(np.array_equal(again.statistics.scalings[one].scale, theirs[one].scale) for one in theirs)
 
 
+@pytest.mark.slow
 def test_validation_days_have_no_part_in_the_statistics_and_steps(folder: Path, tmp_path: Path) -> None:
     first = open_run(folder / "run")
     start = np.datetime64(str(first.record["validation_period"])[:10])
@@ -54,6 +56,7 @@ def test_validation_days_have_no_part_in_the_statistics_and_steps(folder: Path, 
     assert again.log[-1]["validation_loss"] != first.log[-1]["validation_loss"]
 
 
+@pytest.mark.slow
 def test_samples_in_files_and_many_jobs_give_the_same_bits(folder: Path, tmp_path: Path) -> None:
     config = load_config(settings=[*QUICK, "train.threads=1"])
     plain = train(folder / "cube", tmp_path / "plain", config)
@@ -62,6 +65,7 @@ def test_samples_in_files_and_many_jobs_give_the_same_bits(folder: Path, tmp_pat
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_a_share_of_the_cells_and_a_climate_left_out(folder: Path, tmp_path: Path) -> None:
     settings = ["normalise.scope=global", "split.cells_share=0.5"]
     run = quick(folder / "cube", tmp_path / "half", *settings)

@@ -251,6 +251,7 @@ def test_a_diverging_training_is_named_and_leaves_nothing(cube: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_the_best_weights_so_far(cube: Path, tmp_path: Path) -> None:
     words = ["train", "--cube", cube, "--out", tmp_path / "run"]
     for setting in (

@@ -162,6 +162,7 @@ def tested(tmp_path_factory, cube, forecasts):
     return folder
 
 
+@pytest.mark.slow
 def test_scores_hold_the_tested_differences_on_request(tested, cube, forecasts, scores):
     with open_artifact(tested / "scores.nc", "scores") as opened:
         found = opened.load()
