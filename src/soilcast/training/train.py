@@ -34,8 +34,7 @@ from soilcast.training.predictor import calibrated
 from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
 from soilcast.training.run_record import describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
-from soilcast.training.split import Split, split_days
-from soilcast.training.statistics import Scaling
+from soilcast.training.split import split_days
 from soilcast.water import refuse_missing
 from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
 
@@ -121,7 +120,7 @@ def train(
             if ranks.any(folder is not None, device):
                 folder = folder or place / _SAMPLES
             scalings = init_run.statistics.scalings if init_run and config.normalise.scope == "global" else None
-            dataset = _dataset(opened, config, split, folder, ranks, scalings, low_memory=memory is not None)
+            dataset = make_dataset(opened, config, split, folder, scalings, low_memory=memory is not None)
             checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
@@ -218,24 +217,6 @@ def _train(
             network=config.network,
             start=start,
         )
-
-
-def _dataset(
-    cube: xr.Dataset,
-    config: Config,
-    split: Split,
-    folder: Path | None,
-    ranks: Ranks,
-    scalings: Mapping[str, Scaling] | None,
-    *,
-    low_memory: bool,
-) -> Dataset:
-    if folder is not None and not ranks.is_main:
-        ranks.wait()
-    dataset = make_dataset(cube, config, split, folder, scalings, low_memory=low_memory)
-    if folder is not None and ranks.is_main:
-        ranks.wait()  # the others open what the first has written
-    return dataset
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
