@@ -303,9 +303,9 @@ def test_evaporation_that_counts_upward_is_refused_until_it_is_stated(weather: H
 @pytest.mark.parametrize(
     ("fault", "variable", "said"),
     [
-        ("mm_that_says_m", "tp", "tp holds"),
-        ("joules_that_say_watts", "ssrd", "ssrd holds"),
-        ("celsius_that_says_kelvin", "t2m", "t2m holds"),
+        ("mm_that_says_m", "tp", "tp has"),
+        ("joules_that_say_watts", "ssrd", "ssrd has"),
+        ("celsius_that_says_kelvin", "t2m", "t2m has"),
     ],
 )
 def test_a_file_that_lies_about_its_unit_is_caught_by_the_bounds(

@@ -471,7 +471,7 @@ def test_damaged_unfinished_work_is_refused(begun: Path, file: str, content: byt
 def test_a_value_out_of_bounds_leaves_nothing_to_go_on_from(tree: Path, tmp_path: Path) -> None:
     shutil.copytree(tree, tmp_path / "tree")
     small_tree(tmp_path / "tree", [2020], variables=("v10",), fields={"v10": everywhere(900.0)})
-    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 holds"):
+    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 has"):
         soilcast.prepare("landbench", [tmp_path / "tree"], out=tmp_path / "cube", resolution=4)
     assert left(tmp_path) == ["tree"]
 
@@ -528,7 +528,7 @@ def test_too_little_memory_is_named(tree: Path, tmp_path: Path, memory: int) -> 
     with pytest.raises(SoilcastError) as caught:
         soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=memory)
     found = re.search(
-        rf"--memory {memory / MIB:.0f} MiB is too little: preparing LandBench 1\.0, .* takes at least (\d+) MiB: give",
+        rf"--memory {memory / MIB:.0f} MiB is too little: preparing LandBench 1\.0, .* takes at least (\d+) MiB: increase",
         line(caught),
     )
     assert found
@@ -693,7 +693,7 @@ def test_what_is_computed_or_in_memory_comes_out_the_same_on_a_cluster(tmp_path:
 def test_a_fault_that_a_worker_finds_is_told(tree: Path, tmp_path: Path, address: str) -> None:
     shutil.copytree(tree, tmp_path / "tree")
     small_tree(tmp_path / "tree", [2020], variables=("v10",), fields={"v10": everywhere(900.0)})
-    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 holds") as caught:
+    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 has") as caught:
         soilcast.prepare("landbench", [tmp_path / "tree"], out=tmp_path / "cube", resolution=4, dask=address)
     line(caught)
     assert left(tmp_path) == ["tree"]
