@@ -528,7 +528,7 @@ def test_too_little_memory_is_named(tree: Path, tmp_path: Path, memory: int) -> 
     with pytest.raises(SoilcastError) as caught:
         soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=memory)
     found = re.search(
-        rf"--memory {memory / MIB:.0f} MiB is too little: preparing LandBench 1\.0, .* takes at least (\d+) MiB: increase",
+        rf"--memory {memory / MIB:.0f} MiB is too little: preparing LandBench 1\.0, .* takes at least (\d+) MiB: incr",
         line(caught),
     )
     assert found
