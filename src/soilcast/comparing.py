@@ -43,34 +43,34 @@ def compare(
     progress: bool = False,
     tell: Tell = print,
 ) -> Path:
-    """Walk the whole path: prepare, then train and forecast each model, evaluate them together, report.
+    """Run the whole pipeline: prepare, then train and forecast each model, evaluate them together, report.
 
     Parameters
     ----------
     experiment
-        What to do: an experiment, the name of a built-in one, or a YAML file.
+        An experiment, the name of a built-in one, or a YAML file.
     out
-        Folder for everything: ``cube``, ``runs/``, ``forecasts/``, ``scores`` and ``report.html``.
+        Output folder: ``cube``, ``runs/``, ``forecasts/``, ``scores`` and ``report.html``.
     data
-        Folder that the experiment's paths are in.
+        Folder to which the paths of the experiment are relative.
     settings
         ``key=value`` settings over those of the experiment.
     jobs
-        How many runs to train and to forecast at once: see `soilcast.training.jobs.train_runs`.
+        Number of runs trained and forecast in parallel: see `soilcast.training.jobs.train_runs`.
     overwrite
-        Replace what an earlier walk left in ``out``.
+        Replace existing output in ``out``.
     resume
-        Go on with an earlier walk of the same experiment: what it has finished is kept.
+        Resume an interrupted run of the same experiment; finished parts are kept.
     memory
         Hold no more than this in training and forecasting, all processes together [bytes].
     progress
         Show bars.
     tell
-        Called with a line after each step.
+        Called with a progress message after each step.
 
     Returns
     -------
-    The path of the report. A run that fails is told, and left out of it.
+    The path of the report. Failed runs are reported and omitted.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def demo(
     Parameters
     ----------
     out
-        Folder for everything; what an earlier demo left there is replaced.
+        Output folder; an earlier demo there is replaced.
     settings
         ``key=value`` settings over those of ``experiments/demo.yaml``.
     jobs, progress, tell

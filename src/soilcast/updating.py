@@ -43,28 +43,28 @@ def update(
 ) -> xr.Dataset:
     """Append the days of new files to a cube.
 
-    The source and the options that the cube was made with read the files. Arrays and ``content_sha256`` become those
-    that `prepare` makes of all days at once. Whatever ends the work, the old cube stands or the new one does.
+    The files are read with the source and options of the cube. Arrays and ``content_sha256`` become those that
+    `prepare` computes from all days at once. The update is atomic.
 
     Parameters
     ----------
     cube
-        A cube that `prepare` wrote. Its option ``years`` ends nothing here: only its first day still holds.
+        A cube that `prepare` wrote. Of its option ``years`` only the first day applies.
     paths
         Files or folders with the new days, as the source takes them; they may repeat days that the cube has.
     overlap
-        What is done where days that both have differ: ``refuse``, ``keep`` the cube's values, or ``replace`` these days
-        by those of the files, missing values too.
+        Common days that differ: ``refuse``, ``keep`` the cube's values, or ``replace`` them by those of the files,
+        including missing values.
     tolerance
-        Values that differ by no more count as equal: a share of the variable's range in the contract.
+        Tolerance of the comparison, as a fraction of the variable's valid range.
     allow_gap
-        Have days between the cube and the files be missing ones.
+        Fill a gap between the cube and the files with missing values.
     memory
-        Hold no more than this [bytes], by reading fewer days at a time.
+        Memory limit [bytes]; fewer days are read at a time.
     progress
-        Show a bar.
+        Show a progress bar.
     tell
-        Told a line now and then: what was appended, which differences were kept or replaced, the peak of memory.
+        Called with progress messages: what was appended, kept or replaced, peak memory.
 
     Returns
     -------
@@ -73,9 +73,9 @@ def update(
     Raises
     ------
     SoilcastError
-        No cube, or one that does not say how it was made or was made of no files; a fault of the files; other cells,
-        variables or static values than the cube's; days before its first, missing or differing ones; another process
-        at work on it; too little memory; a full disk.
+        No cube, or one without the source and options that it was prepared with, or from no files; invalid files;
+        cells, variables or static values that differ from the cube's; earlier, missing or differing days; another
+        process that writes the cube; too little memory; a full disk.
     """
     if overlap not in OVERLAPS:
         raise SoilcastError(f"--overlap {overlap}: {nearest(overlap, OVERLAPS)}")

@@ -48,12 +48,11 @@ def download(
     progress: bool = False,
     tell: Tell = print,
 ) -> list[Path]:
-    """Fetch a region and period of a reanalysis into a folder, or go on with fetching it.
+    """Download a region and period of a reanalysis into a folder, or resume a download.
 
-    The store takes requests of limited size, so there is a file for each month and group of variables, and one more
-    for 00 UTC of the day after the last one, where variables that are summed up since 00 UTC have that day's total.
-    ``download.json`` in the folder notes what was asked, size and checksum of each file that is there, and the jobs
-    that are under way, so that the same call goes on after whatever ended an earlier one.
+    The data store limits requests, so there is one file per month and group of variables, and one more for 00 UTC of
+    the day after the last one, at which accumulations since 00 UTC have the daily total. ``download.json`` in the
+    folder records requests, sizes and checksums of files, and pending jobs, so that the same call resumes.
 
     Parameters
     ----------
@@ -66,24 +65,24 @@ def download(
     out
         The folder, new or of an earlier download.
     variables
-        Contract names; by default what the paper needs.
+        Variables (short names); default: those of the paper.
     product
-        ``"hourly"``; ``"daily"`` for daily means of states and daily totals of accumulated variables, made by the
-        store.
+        ``"hourly"``; ``"daily"`` for daily means of states and daily totals of accumulated variables, computed by the
+        data store.
     format
         ``"netcdf"`` or ``"grib"``.
     jobs
-        Requests that wait in the store's queue at once, 1 .. 20.
+        Number of requests in the queue of the data store at a time, 1 .. 20.
     verify
-        Also compare the checksums of the files that are there already, not only their sizes.
+        Verify the checksums of existing files, not only their sizes.
     wait
-        Before the second try, or the second look at a queued job [s]; doubles from there, up to two minutes.
+        First wait before a retry or status request [s]; doubles, up to 120.
     timeout
-        For the next bytes of an answer of the store [s].
+        Timeout of a response of the data store [s].
     progress
-        Show a bar.
+        Show a progress bar.
     tell
-        Called with what a person should know: files that are fetched anew, split or superseded.
+        Called with progress messages: files downloaded again, split or superseded.
 
     Returns
     -------
@@ -92,7 +91,7 @@ def download(
     Raises
     ------
     SoilcastError
-        A fault of the arguments, the key, the folder, the disk or the store; what has come is kept.
+        Invalid arguments or key, a fault of the folder, the disk or the data store; completed parts are kept.
     """
     names = check_choice(dataset, variables, product, format)
     north_west_south_east = parse_area(area if isinstance(area, str) else "/".join(map(str, area)), dataset)
