@@ -101,7 +101,7 @@ def demo(
     jobs: Jobs = 1,
 ) -> None:
     """Run the whole pipeline on the built-in planet (real geography and climate, synthetic weather)."""
-    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), tell=typer.echo)
+    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), log=typer.echo)
 
 
 @app.command()
@@ -130,7 +130,7 @@ def compare(
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
 
 
@@ -174,7 +174,7 @@ def download(
         wait=wait,
         timeout=timeout,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
     typer.echo(f"{out}: {len(files)} file(s)")
 
@@ -253,7 +253,7 @@ def prepare(
         memory=parse_bytes(memory) if memory else None,
         dask=dask,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
         **given,
     )
     typer.echo(describe(out))
@@ -286,7 +286,7 @@ def update(
         allow_gap=allow_gap,
         memory=parse_bytes(memory) if memory else None,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
 
 
@@ -495,7 +495,7 @@ def reproduce(
         zones=zones.value,
         memory=parse_bytes(memory) if memory else None,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
 
 

@@ -39,7 +39,7 @@ def update(
     allow_gap: bool = False,
     memory: int | None = None,
     progress: bool = False,
-    tell: Callable[[str], object] | None = None,
+    log: Callable[[str], object] | None = None,
 ) -> xr.Dataset:
     """Append the days of new files to a cube.
 
@@ -63,7 +63,7 @@ def update(
         Memory limit [bytes]; fewer days are read at a time.
     progress
         Show a progress bar.
-    tell
+    log
         Called with progress messages: what was appended, kept or replaced, peak memory.
 
     Returns
@@ -85,7 +85,7 @@ def update(
         raise SoilcastError(f"no file is given: name the files with the new days of {cube}")
     out = Path(cube)
     out = out.resolve() if out.is_symlink() else out
-    say = tell or (lambda line: None)
+    log = log or (lambda line: None)
     if not stands(out):
         raise SoilcastError(f"{out}: no such cube")
     if out.exists():
@@ -108,9 +108,9 @@ def update(
         )
         done = {"refuse": "refused", "keep": "kept from the cube", "replace": "replaced"}[overlap]
         for difference in joined.differences:
-            say(f"{done}: {difference.text()}")
+            log(f"{done}: {difference.text()}")
         if not joined.is_changed:
-            say(f"nothing new: {out} has all {joined.overlapping} days of {what} already")
+            log(f"nothing new: {out} has all {joined.overlapping} days of {what} already")
             return stored
         if _computes_zone(made):
             _compute_zone_again(joined.cube)
@@ -121,13 +121,13 @@ def update(
             provenance=_appended(stored, made, joined, paths, overlap),
             memory=memory,
             progress=progress,
-            say=say,
+            log=log,
         )
         stored.close()
     opened = open_cube(out)
     fresh = f"{period_of(joined.fresh)} appended" if len(joined.fresh) else "no day appended"
-    say(f"{out}: {fresh}; now {period_of(opened['time'].to_numpy())}; {written} blocks written")
-    say(f"peak memory {peak_memory() / MIB:,.0f} MiB")
+    log(f"{out}: {fresh}; now {period_of(opened['time'].to_numpy())}; {written} blocks written")
+    log(f"peak memory {peak_memory() / MIB:,.0f} MiB")
     return opened
 
 

@@ -338,7 +338,7 @@ def test_the_function_fetches_the_same_and_shows_how_far_it_is(
     monkeypatch.setenv("ECMWF_DATASTORES_KEY", KEY)
     said: list[str] = []
     out = tmp_path / "out"
-    words: dict[str, Any] = {"years": "2018-01", "variables": ["tp", "t2m"], "wait": 0.001, "tell": said.append}
+    words: dict[str, Any] = {"years": "2018-01", "variables": ["tp", "t2m"], "wait": 0.001, "log": said.append}
     files = soilcast.download(area=(52, 5, 47, 12), out=out, progress=True, **words)
     assert files == [out / name for name in NAMES]
     assert tree(out) == undisturbed

@@ -246,7 +246,7 @@ def test_only_what_is_missing_is_read_again(
     out, told = tmp_path / "cube", []
     read = stop_after(monkeypatch, 5, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        soilcast.prepare("landbench", [tree], out=out, resolution=4, tell=told.append)
+        soilcast.prepare("landbench", [tree], out=out, resolution=4, log=told.append)
     assert left(tmp_path) == ["cube.unfinished"]
     assert told == [f"5 of 18 parts of {out} are written: continue with --resume"]
     first = list(read)
@@ -284,7 +284,7 @@ def test_a_stop_before_anything_is_written_leaves_nothing(
     told: list[str] = []
     stop_after(monkeypatch, 0, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, tell=told.append)
+        soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, log=told.append)
     assert left(tmp_path) == []
     assert told == []
 
@@ -535,7 +535,7 @@ def test_too_little_memory_is_named(tree: Path, tmp_path: Path, memory: int) -> 
     assert left(tmp_path) == []
     told: list[str] = []
     enough = (int(found[1]) + 50) * MIB  # what this process has come to hold meanwhile
-    soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=enough, tell=told.append)
+    soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=enough, log=told.append)
     budget = f"{enough // MIB:,}"
     assert re.fullmatch(rf"reading \d+ days at a time, to stay within {budget} MiB of memory", told[0])
     assert re.fullmatch(r"peak memory [\d,]+ MiB", told[1])

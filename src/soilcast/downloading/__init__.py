@@ -27,7 +27,7 @@ from soilcast.progress import progress_bar
 
 __all__ = ["DATASETS", "download"]
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 _MOST_JOBS = 20
 
@@ -46,7 +46,7 @@ def download(
     wait: float = 1.0,
     timeout: float = 60.0,
     progress: bool = False,
-    tell: Tell = print,
+    log: Log = print,
 ) -> list[Path]:
     """Download a region and period of a reanalysis into a folder, or resume a download.
 
@@ -81,7 +81,7 @@ def download(
         Timeout of a response of the data store [s].
     progress
         Show a progress bar.
-    tell
+    log
         Called with progress messages: files downloaded again, split or superseded.
 
     Returns
@@ -103,15 +103,15 @@ def download(
     pieces = pieces_of(dataset, north_west_south_east, first, last, names, product, format)
     pace = Pace(wait, timeout)
     with folder_for(Path(out)) as record:
-        missing = unfinished(pieces, record, verify=verify, tell=tell)
+        missing = unfinished(pieces, record, verify=verify, log=log)
         if missing:
             store = Store(find_access(), pace)
             _refuse_days_to_come(missing, store)
             days = sum(piece.days for piece in leaves_of(pieces, record))
             done = days - sum(piece.days for piece in missing)
             with progress_bar(f"downloading {dataset}", days, shown=progress, done=done) as advance:
-                Work(missing, store, record, jobs, pace, tell, advance).run()
-        _drop_superseded(pieces, record, tell)
+                Work(missing, store, record, jobs, pace, log, advance).run()
+        _drop_superseded(pieces, record, log)
         return [path for piece in leaves_of(pieces, record) if (path := record.file_of(piece.name))]
 
 
@@ -126,7 +126,7 @@ def _refuse_days_to_come(pieces: Sequence[Piece], store: Store) -> None:
             )
 
 
-def _drop_superseded(pieces: Sequence[Piece], record: Record, tell: Tell) -> None:
+def _drop_superseded(pieces: Sequence[Piece], record: Record, log: Log) -> None:
     """Remove files of earlier downloads that lie wholly in a new one, and would give the same hours twice."""
     wanted = {piece.name: piece for piece in (*pieces, *leaves_of(pieces, record))}
     other = 0
@@ -138,10 +138,10 @@ def _drop_superseded(pieces: Sequence[Piece], record: Record, tell: Tell) -> Non
             piece.collection.name == entry.collection and covers(piece.request, entry.request)
             for piece in wanted.values()
         ):
-            tell(f"{path.name}: removed, because a larger file contains all of it")
+            log(f"{path.name}: removed, because a larger file contains all of it")
             path.unlink(missing_ok=True)
             record.put(name, None)
         else:
             other += 1
     if other:
-        tell(f"{record.out} also has {other} file(s) of earlier downloads")
+        log(f"{record.out} also has {other} file(s) of earlier downloads")

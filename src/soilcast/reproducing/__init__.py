@@ -25,7 +25,7 @@ from soilcast.workplace import workplace_of
 
 __all__ = ["reproduce"]
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 _ALL = "all"
 _TAKEN = ("runs", "report")
@@ -44,7 +44,7 @@ def reproduce(
     zones: str = "main",
     memory: int | None = None,
     progress: bool = False,
-    tell: Tell = print,
+    log: Log = print,
 ) -> Path:
     """Reproduce a part of the paper, or all of it, on a cube, and write the dossier.
 
@@ -76,7 +76,7 @@ def reproduce(
         Memory limit of training and forecasting, all processes together [bytes].
     progress
         Show progress bars.
-    tell
+    log
         Called with progress messages; with several jobs from another thread too.
 
     Returns
@@ -100,23 +100,23 @@ def reproduce(
     plans, runs = _plan(part, cube, settings, seeds, quick=quick, zones=zones)
     for plan in plans:
         for line in skipped(plan):
-            tell(f"{plan.name}: {line}")
+            log(f"{plan.name}: {line}")
     if not runs:
         raise SoilcastError(f"{cube}: the variables of every run are missing: {_first_reason(plans)}")
     known = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
-    tell(f"{len(runs)} runs, {len(known)} of them done")
+    log(f"{len(runs)} runs, {len(known)} of them done")
     finished = _keep_resumable(out / "runs", known)
     jobs = min(jobs or len(os.sched_getaffinity(0)), len(runs))
     findings = Findings(cube, out / "runs", plans, quick, settings)
-    with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, tell=tell) as scorer:
+    with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, log=log) as scorer:
         forecasts, faults = train_and_forecast(
-            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, tell=tell, ended=scorer.note_run
+            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, log=log, ended=scorer.note_run
         )
     if not forecasts:
         reason = next(iter(faults.values()))
         raise SoilcastError(f"no run was completed ({reason}): correct this, and run the command again")
     page = scorer.score_rest(progress=progress)
-    tell(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
+    log(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
     return page
 
 

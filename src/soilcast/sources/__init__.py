@@ -46,7 +46,7 @@ def prepare(
     memory: int | None = None,
     dask: str | None = None,
     progress: bool = False,
-    tell: Callable[[str], object] | None = None,
+    log: Callable[[str], object] | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Convert source files to a cube.
@@ -69,7 +69,7 @@ def prepare(
         Address of a dask scheduler whose workers, which see the same paths, read the files.
     progress
         Show a progress bar.
-    tell
+    log
         Called with progress messages: days read at a time, peak memory.
     options
         Options of that source, such as ``resolution=8``.
@@ -107,7 +107,7 @@ def prepare(
         memory=memory,
         dask=dask,
         progress=progress,
-        tell=tell,
+        log=log,
         depends_on=_depends_on(paths, options, out),
         source=source,
         paths=[str(path) for path in paths],
