@@ -93,7 +93,7 @@ def test_accumulated_values_that_are_taken_for_hours_are_told(files: dict[str, P
 def test_what_would_mend_it_can_be_tried(files: dict[str, Path], tmp_path: Path) -> None:
     turned = break_file(files["fluxes"], tmp_path / "turned.nc", "e_upward")
     assert doctor([turned, files["states"]]).exit_code == 1
-    assert doctor([turned, files["states"]], turn=["e"]).exit_code == 0
+    assert doctor([turned, files["states"]], flip_sign=["e"]).exit_code == 0
     lying = break_file(files["fluxes"], tmp_path / "lying.nc", "m_that_says_mm")
     units = dict.fromkeys(("tp", "e", "sro", "ssro", "ro"), "m")
     assert doctor([lying, files["states"]], units=units).exit_code == 0

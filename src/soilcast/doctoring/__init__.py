@@ -37,7 +37,7 @@ def doctor(
     paths: Sequence[str | Path],
     *,
     units: Mapping[str, str] | None = None,
-    turn: Collection[str] = (),
+    flip_sign: Collection[str] = (),
     map_to: str | Path | None = None,
     overwrite: bool = False,
 ) -> Examination:
@@ -48,7 +48,7 @@ def doctor(
     paths
         Files, folders, archives, Zarr stores or URLs; all files of a product together, such as all months of all
         variables, so that they can be tested as one cube.
-    units, turn
+    units, flip_sign
         As for `soilcast.prepare` of ``era5land``, to try corrections.
     map_to
         PNG to write, a map of the water-balance residual.
@@ -69,7 +69,7 @@ def doctor(
     listed = [one for path in paths for one in _unfolded(path)]
     files = tuple(describe(path) for path in listed)
     readable = [one.path for one in files if one.reader == READER]
-    made = examine_together(readable, dict(units or {}), tuple(turn)) if readable else None
+    made = examine_together(readable, dict(units or {}), tuple(flip_sign)) if readable else None
     if made is None or made.cube is None:
         if map_to is not None:
             raise SoilcastError(f"{map_to}: no water balance to draw: give readable files of ERA5 or ERA5-Land")

@@ -17,7 +17,7 @@ from soilcast.sources.era5land.assembling import (
     daily_variables,
     days_axis,
     make_records,
-    refuse_turned,
+    refuse_flipped_sign,
     scan_places,
 )
 from soilcast.sources.era5land.constants import constants
@@ -45,7 +45,7 @@ def era5land(
     accumulation: Accumulation | None = None,
     stamp: Stamp | None = None,
     units: Mapping[str, str] | None = None,
-    turn: Collection[str] = (),
+    flip_sign: Collection[str] = (),
     static: Mapping[str, str] | None = None,
     nearest: Collection[str] = (),
     climate_zone: bool = True,
@@ -75,7 +75,7 @@ def era5land(
         What a single value a day is, if the files do not say: of the ``day``, or at 00 UTC (``midnight``).
     units
         Variable -> unit, if the attributes of the files are missing or wrong.
-    turn
+    flip_sign
         Variables whose sign is opposite to the ECMWF convention.
     static
         Static variable -> file that it comes from (`soilcast.sources.statics.read_statics`).
@@ -109,7 +109,7 @@ def era5land(
             raise SoilcastError(f"--{option} {given}: {nearest_name(str(given), known)}")
     stated = dict(units or {})
     _refuse_unknown(stated, "--unit")
-    _refuse_unknown(turn, "--turn")
+    _refuse_unknown(flip_sign, "--flip-sign")
     fields, unread = scan_places(paths)
     records = make_records(fields)
     if TARGET not in records:
@@ -123,8 +123,8 @@ def era5land(
     )
     layout = lay_out(fields, records[TARGET], resolution=resolution, is_local=is_local)
     days = days_axis(records[TARGET], countings[TARGET], years, is_local=is_local)
-    made = daily_variables(records, countings, layout, days, stated, turn)
-    refuse_turned(made)
+    made = daily_variables(records, countings, layout, days, stated, flip_sign)
+    refuse_flipped_sign(made)
     fixed, origins = constants(fields, layout)
     if static:
         read, told = read_statics(static, layout.cells, units=stated, nearest=nearest)
@@ -136,7 +136,7 @@ def era5land(
         days,
         title=title_of(fields, layout.said, days),
         content=content or f"reanalysis ({product_of(fields)})",
-        origins=origins | {name: origin_of(one, stated, turn) for name, one in made.items()},
+        origins=origins | {name: origin_of(one, stated, flip_sign) for name, one in made.items()},
     )
     notes = [*layout.notes, *notes_on(made, records, unread)]
     if climate_zone and "climate_zone" not in cube:
