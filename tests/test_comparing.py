@@ -60,7 +60,7 @@ def test_runs_are_called_by_their_names(tmp_path: Path) -> None:
         "wide": {"network": {"hidden_size": 6}, "train": {"epochs": 3}},
     }
     told: list[str] = []
-    page = compare(experiment(models=["phy-lstm"], runs=runs), tmp_path, tell=told.append)
+    page = compare(experiment(models=["phy-lstm"], runs=runs), tmp_path, log=told.append)
     assert page == tmp_path / "report.html"
     assert sorted(path.name for path in tmp_path.iterdir()) == LEFT
     assert models_of(tmp_path) == ["PHY-LSTM", "A1", "wide"]
@@ -75,7 +75,7 @@ def test_runs_are_called_by_their_names(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("bare_report")
 def test_every_seed_is_a_run(tmp_path: Path) -> None:
     keys = QUICK | {"train": QUICK["train"] | {"seed": 5}}
-    compare(experiment(models=["lstm"], config=keys, seeds=2), tmp_path, tell=lambda line: None)
+    compare(experiment(models=["lstm"], config=keys, seeds=2), tmp_path, log=lambda line: None)
     assert models_of(tmp_path) == ["LSTM-s5", "LSTM-s6"]
     assert [open_run(tmp_path / "runs" / f"lstm-s{seed}").config.train.seed for seed in (5, 6)] == [5, 6]
 
@@ -83,30 +83,30 @@ def test_every_seed_is_a_run(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("bare_report")
 def test_a_run_that_fails_is_told_and_left_out_and_mended(tmp_path: Path) -> None:
     wild, told = {"wild": {"train": {"learning_rate": 1e38}}}, []
-    compare(experiment(models=["lstm"], runs=wild), tmp_path, tell=told.append)
+    compare(experiment(models=["lstm"], runs=wild), tmp_path, log=told.append)
     assert models_of(tmp_path) == ["LSTM"]
     assert [line for line in told if "wild" in line and "diverged" in line]
     assert told[-1].endswith("the report of LSTM; 1 failed run(s) left out")
     with pytest.raises(SoilcastError, match=r"no run was completed \(training diverged"):
-        compare(experiment(runs=wild), tmp_path / "none", tell=lambda line: None)
+        compare(experiment(runs=wild), tmp_path / "none", log=lambda line: None)
     mended = {"wild": {"train": {"learning_rate": 0.001}}}
-    compare(experiment(models=["lstm"], runs=mended), tmp_path, resume=True, tell=lambda line: None)
+    compare(experiment(models=["lstm"], runs=mended), tmp_path, resume=True, log=lambda line: None)
     assert models_of(tmp_path) == ["LSTM", "wild"]
 
 
 @pytest.mark.usefixtures("bare_report")
 def test_what_is_finished_is_kept(tmp_path: Path) -> None:
     both = experiment(models=["lstm", "phy-lstm"])
-    compare(both, tmp_path, tell=lambda line: None)
+    compare(both, tmp_path, log=lambda line: None)
     kept = [tmp_path / "cube/zarr.json", tmp_path / "runs/lstm/run.json", tmp_path / "forecasts/lstm/zarr.json"]
     before = [file.stat().st_mtime_ns for file in kept]
     shutil.rmtree(tmp_path / "runs" / "phy-lstm")
-    compare(both, tmp_path, resume=True, tell=lambda line: None)
+    compare(both, tmp_path, resume=True, log=lambda line: None)
     assert [file.stat().st_mtime_ns for file in kept] == before
     assert models_of(tmp_path) == ["LSTM", "PHY-LSTM"]
     with pytest.raises(SoilcastError, match="another experiment"):
         compare(experiment(models=["lstm"], options={"seed": 1}), tmp_path, resume=True)
-    compare(experiment(models=["lstm"], options={"seed": 1}), tmp_path, overwrite=True, tell=lambda line: None)
+    compare(experiment(models=["lstm"], options={"seed": 1}), tmp_path, overwrite=True, log=lambda line: None)
     assert [file.stat().st_mtime_ns for file in kept] > before
     # A forecast of other weights is not taken for that of the run.
     shutil.rmtree(tmp_path / "runs" / "lstm")
@@ -116,7 +116,7 @@ def test_what_is_finished_is_kept(tmp_path: Path) -> None:
         tmp_path,
         settings=["train.epochs=3"],
         resume=True,
-        tell=told.append,
+        log=told.append,
     )
     assert "finished after 3 epoch(s)" in told[1]
     made_of = open_artifact(tmp_path / "forecasts" / "lstm", "forecast").attrs["weights_sha256"]
@@ -126,10 +126,10 @@ def test_what_is_finished_is_kept(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("bare_report")
 def test_a_finished_forecast_of_several_days_is_kept(tmp_path: Path) -> None:
     several = experiment(models=["lstm"], config=QUICK | {"task": {"lead_days": 3, "lags": ["swvl1"]}})
-    compare(several, tmp_path, tell=lambda line: None)
+    compare(several, tmp_path, log=lambda line: None)
     files = [file for file in (tmp_path / "forecasts" / "lstm").rglob("*") if file.is_file()]
     before = [file.stat().st_mtime_ns for file in files]
-    compare(several, tmp_path, resume=True, tell=lambda line: None)
+    compare(several, tmp_path, resume=True, log=lambda line: None)
     assert [file.stat().st_mtime_ns for file in files] == before
     assert open_artifact(tmp_path / "forecasts" / "lstm", "forecast").sizes["lead"] == 3
     scores = open_artifact(tmp_path / "scores" / "scores.nc", "scores")

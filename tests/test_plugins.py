@@ -395,9 +395,8 @@ def test_a_source_of_ones_own_is_prepared_and_updated(folder: Path, tmp_path: Pa
     own = written(tmp_path / "own.py", SOURCE)
     words = ["prepare", "copied", folder / "cube", "--out", tmp_path / "cube", "--option", "note=mine"]
     assert "no such source copied" in refusal(*words)
-    assert "source copied needs --option note=VALUE; its options are --option note=VALUE, --option days=VALUE" in refusal(
-        *words[:5], "--plugin", own
-    )
+    needed = "source copied needs --option note=VALUE; its options are --option note=VALUE, --option days=VALUE"
+    assert needed in refusal(*words[:5], "--plugin", own)
     told, _ = run(*words, "--option", "days=700", "--plugin", own)
     assert "cube: mine" in told
     assert "700 days" in told

@@ -186,7 +186,7 @@ def test_genuine_basins_that_are_split_by_date_come_out_the_same(shared: Path, t
     soilcast.prepare("caravan", [tmp_path / "whole"], out=tmp_path / "expected")
     soilcast.prepare("caravan", [tmp_path / "before"], out=tmp_path / "cube")
     told: list[str] = []
-    cube = soilcast.update(tmp_path / "cube", [tmp_path / "after"], tell=told.append)
+    cube = soilcast.update(tmp_path / "cube", [tmp_path / "after"], log=told.append)
     assert cube.attrs["title"] == "Caravan, 4 basins, 2010-01-01 .. 2013-12-31"
     assert content_of(tmp_path / "cube") == content_of(tmp_path / "expected")
     assert told[0] == (
@@ -280,7 +280,7 @@ def test_a_value_that_was_missing_is_a_difference(tmp_path: Path) -> None:
 def test_days_that_differ_are_kept_or_replaced(tmp_path: Path, overlap: str, said: str) -> None:
     out, whole = pair(tmp_path, swvl1=0.02)
     told: list[str] = []
-    found = soilcast.update(out, ["part"], overlap=overlap, tell=told.append)
+    found = soilcast.update(out, ["part"], overlap=overlap, log=told.append)
     expected = whole["swvl1"].to_numpy().copy()
     expected[2, 375] += 0.02 if overlap == "replace" else 0.0
     np.testing.assert_allclose(found["swvl1"], expected, atol=1e-7)
@@ -315,7 +315,7 @@ def test_old_days_can_be_replaced_without_new_ones(tmp_path: Path) -> None:
     GIVEN["part"] = part
     inodes = {file: file.stat().st_ino for file in out.rglob("*/c/*/*")}
     told: list[str] = []
-    found = soilcast.update(out, ["part"], overlap="replace", tell=told.append)
+    found = soilcast.update(out, ["part"], overlap="replace", log=told.append)
     expected = whole["tp"].isel(time=slice(0, 380)).to_numpy().copy()
     expected[:, 103] = 0.004
     np.testing.assert_array_equal(found["tp"], expected.astype(np.float32))
@@ -328,7 +328,7 @@ def test_old_days_can_be_replaced_without_new_ones(tmp_path: Path) -> None:
 def test_without_new_days_the_cube_is_left_as_it_is(cube: Path, tables: Path, overlap: str) -> None:
     times = {file: (file.stat().st_mtime_ns, file.stat().st_ino) for file in cube.rglob("*")}
     told: list[str] = []
-    found = soilcast.update(cube, [tables / "0-200"], overlap=overlap, tell=told.append)
+    found = soilcast.update(cube, [tables / "0-200"], overlap=overlap, log=told.append)
     assert found.sizes["time"] == 380
     what = f"the files given ({tables / '0-200'})"
     assert told == [f"nothing new: {cube} has all 200 days of {what} already"]
@@ -407,7 +407,7 @@ def test_other_variables_are_named(tmp_path: Path) -> None:
     GIVEN["part"] = part.drop_vars("tp")
     assert f"the files given (part) lack tp, which {out} has: add the files" in refusal(out, ["part"])
     GIVEN["part"] = part.assign(t2m=part["tp"] + np.float32(280), sand=part["elevation"] * 0)
-    assert f"the files given (part) hold t2m, sand, which {out} has not" in refusal(out, ["part"])
+    assert f"the files given (part) hold t2m, sand, which {out} lacks" in refusal(out, ["part"])
 
 
 def test_other_static_values_are_named_and_rounded_ones_pass(tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_values_out_of_bounds_name_the_new_file(tmp_path: Path) -> None:
     part["tp"][0, 3] = 7.0
     part["tp"].attrs["origin"] = "later.nc: rain"
     GIVEN["part"] = part
-    assert "later.nc: rain: tp holds 1 value(s) outside 0 .. 1.9" in refusal(out, ["part"])
+    assert "later.nc: rain: tp has 1 value(s) outside 0 .. 1.9" in refusal(out, ["part"])
 
 
 # ---------------------------------------------------------------- how the cube was made
@@ -497,7 +497,7 @@ def test_faults_of_the_new_files_leave_the_cube(cube: Path, tmp_path: Path) -> N
     small_tree(tree, [2020])
     rewrite(file_of(tree, "tp", 2020), lambda opened: opened * 1e6)
     shutil.rmtree(tree / "4" / "land_surface" / "2019", ignore_errors=True)
-    assert "tp holds" in refusal(tmp_path / "landbench", [tree])
+    assert "tp has" in refusal(tmp_path / "landbench", [tree])
 
 
 # ---------------------------------------------------------------- links, and whoever has the cube open
@@ -584,7 +584,7 @@ def test_a_killed_update_leaves_the_old_cube_or_the_new_one(
             assert content_of(out.with_name(".cube.before-update")) == old
             states.append("aside")
         told: list[str] = []
-        soilcast.update(out, [tables / "380-400"], tell=told.append)
+        soilcast.update(out, [tables / "380-400"], log=told.append)
         assert content_of(out) == new
         assert left(out.parent) == ["cube"]
         assert told[0].startswith("nothing new" if states[-1] == "new" else f"{out}: 2002-01-16 .. 2002-02-04")
@@ -716,7 +716,7 @@ def test_too_little_memory_is_named(cube: Path, tables: Path, masters: Path) -> 
     message = refusal(cube, [tables / "380-400"], memory=1)
     enough = int(re.search(r"takes at least (\d+) MiB", message)[1]) + 60  # type: ignore[index]
     told: list[str] = []
-    soilcast.update(cube, [tables / "380-400"], memory=enough << 20, tell=told.append)
+    soilcast.update(cube, [tables / "380-400"], memory=enough << 20, log=told.append)
     assert any(re.match(r"reading \d+ days at a time, to stay within", line) for line in told)
     assert re.fullmatch(r"peak memory [\d,]+ MiB", told[-1])
     assert content_of(cube) == content_of(masters / "0-400")

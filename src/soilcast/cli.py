@@ -132,7 +132,7 @@ def demo(
     plugins: Plugins = None,
 ) -> None:
     """Run the whole pipeline on the built-in planet (real geography and climate, synthetic weather)."""
-    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), tell=typer.echo)
+    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), log=typer.echo)
 
 
 @app.command()
@@ -162,7 +162,7 @@ def compare(
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
 
 
@@ -206,7 +206,7 @@ def download(
         wait=wait,
         timeout=timeout,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
     typer.echo(f"{out}: {len(files)} file(s)")
 
@@ -244,7 +244,7 @@ def prepare(
         str | None,
         typer.Option(help="era5land: what a single value a day is: day (of that day) or midnight (at 00 UTC)."),
     ] = None,
-    turn: Annotated[
+    flip_sign: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="era5land: flip the sign of a variable.")
     ] = None,
     static: Annotated[
@@ -277,7 +277,7 @@ def prepare(
 
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
-    options |= {"turn": turn or None, "nearest": nearest or None, "climate_zone": climate_zone}
+    options |= {"flip_sign": flip_sign or None, "nearest": nearest or None, "climate_zone": climate_zone}
     options["units"] = _pairs(unit, "--unit") if unit else None
     options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}
@@ -293,7 +293,7 @@ def prepare(
         memory=parse_bytes(memory) if memory else None,
         dask=dask,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
         **given,
     )
     typer.echo(describe(out))
@@ -327,7 +327,7 @@ def update(
         allow_gap=allow_gap,
         memory=parse_bytes(memory) if memory else None,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
 
 
@@ -337,7 +337,7 @@ def doctor(
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Assume this unit instead of the file's.")
     ] = None,
-    turn: Annotated[
+    flip_sign: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Assume the opposite sign of a variable.")
     ] = None,
     map_to: Annotated[
@@ -349,7 +349,7 @@ def doctor(
 ) -> None:
     """Diagnose input files: contents, units, signs and water-balance closure; exit code 1 if there are faults."""
     found = soilcast.doctor(
-        files, units=_pairs(unit or [], "--unit"), turn=turn or (), map_to=map_to, overwrite=overwrite
+        files, units=_pairs(unit or [], "--unit"), flip_sign=flip_sign or (), map_to=map_to, overwrite=overwrite
     )
     typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False) if as_json else found.text())
     raise typer.Exit(found.exit_code)
@@ -549,7 +549,7 @@ def reproduce(
         zones=zones.value,
         memory=parse_bytes(memory) if memory else None,
         progress=_shown(),
-        tell=typer.echo,
+        log=typer.echo,
     )
 
 

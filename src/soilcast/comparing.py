@@ -26,7 +26,7 @@ from soilcast.workplace import workplace_of
 
 __all__ = ["Experiment", "builtin_experiment", "compare", "demo"]
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 Ended = Callable[[str, Path | SoilcastError], None]
 
 
@@ -41,36 +41,36 @@ def compare(
     resume: bool = False,
     memory: int | None = None,
     progress: bool = False,
-    tell: Tell = print,
+    log: Log = print,
 ) -> Path:
-    """Walk the whole path: prepare, then train and forecast each model, evaluate them together, report.
+    """Run the whole pipeline: prepare, then train and forecast each model, evaluate them together, report.
 
     Parameters
     ----------
     experiment
-        What to do: an experiment, the name of a built-in one, or a YAML file.
+        An experiment, the name of a built-in one, or a YAML file.
     out
-        Folder for everything: ``cube``, ``runs/``, ``forecasts/``, ``scores`` and ``report.html``.
+        Output folder: ``cube``, ``runs/``, ``forecasts/``, ``scores`` and ``report.html``.
     data
-        Folder that the experiment's paths are in.
+        Folder to which the paths of the experiment are relative.
     settings
         ``key=value`` settings over those of the experiment.
     jobs
-        How many runs to train and to forecast at once: see `soilcast.training.jobs.train_runs`.
+        Number of runs trained and forecast in parallel: see `soilcast.training.jobs.train_runs`.
     overwrite
-        Replace what an earlier walk left in ``out``.
+        Replace existing output in ``out``.
     resume
-        Go on with an earlier walk of the same experiment: what it has finished is kept.
+        Resume an interrupted run of the same experiment; finished parts are kept.
     memory
         Hold no more than this in training and forecasting, all processes together [bytes].
     progress
         Show bars.
-    tell
-        Called with a line after each step.
+    log
+        Called with a progress message after each step.
 
     Returns
     -------
-    The path of the report. A run that fails is told, and left out of it.
+    The path of the report. Failed runs are reported and omitted.
 
     Raises
     ------
@@ -85,10 +85,10 @@ def compare(
         experiment = load_experiment(experiment)
     plans = plan_runs(experiment, settings)
     _refuse_taken(out, plans, overwrite=overwrite, resume=resume)
-    cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, tell=tell)
+    cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, log=log)
 
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
-    good, failed = train_and_forecast(cube, plans, out, jobs=jobs, **options, progress=progress, tell=tell)
+    good, failed = train_and_forecast(cube, plans, out, jobs=jobs, **options, progress=progress, log=log)
     if not good:
         reason = next(iter(failed.values()))
         raise SoilcastError(f"no run was completed ({reason}): correct this and continue with --resume")
@@ -96,7 +96,7 @@ def compare(
     evaluate(list(good.values()), cube, out / "scores", overwrite=replaced)
     report([out / "scores"], out / "report.html", overwrite=replaced)
     left_out = f"; {len(failed)} failed run(s) left out" if failed else ""
-    tell(f"{out / 'report.html'}: the report of {', '.join(plans[name].label for name in good)}{left_out}")
+    log(f"{out / 'report.html'}: the report of {', '.join(plans[name].label for name in good)}{left_out}")
     return out / "report.html"
 
 
@@ -110,7 +110,7 @@ def train_and_forecast(
     resume: bool = False,
     memory: int | None = None,
     progress: bool = False,
-    tell: Tell = print,
+    log: Log = print,
     ended: Ended = lambda name, outcome: None,
 ) -> tuple[dict[str, Path], dict[str, SoilcastError]]:
     """Train and forecast many runs on one cube; one that fails is told, and takes no other along.
@@ -123,7 +123,7 @@ def train_and_forecast(
         Name of each run -> what to train.
     out
         Folder to write: ``runs/NAME`` and ``forecasts/NAME``.
-    jobs, overwrite, resume, memory, progress, tell
+    jobs, overwrite, resume, memory, progress, log
         See `compare`.
     ended
         Called in this process with the name of each run as it ends, and with its forecast, or why there is none.
@@ -135,9 +135,9 @@ def train_and_forecast(
 
     def say(run: Path, outcome: Run | SoilcastError) -> None:
         if isinstance(outcome, SoilcastError):
-            tell(f"{run} failed: {outcome}")
+            log(f"{run} failed: {outcome}")
         else:
-            tell(f"{run}: {run_summary(outcome.record)}")
+            log(f"{run}: {run_summary(outcome.record)}")
         ended(run.name, outcome if isinstance(outcome, SoilcastError) else folder / run.name)
 
     folder = out / "forecasts"
@@ -155,24 +155,24 @@ def demo(
     settings: Sequence[str] = (),
     jobs: int = 1,
     progress: bool = False,
-    tell: Tell = print,
+    log: Log = print,
 ) -> Path:
     """Train, forecast and evaluate LSTM, PHY-LSTM and PHYs-LSTM on the built-in planet (synthetic weather).
 
     Parameters
     ----------
     out
-        Folder for everything; what an earlier demo left there is replaced.
+        Output folder; an earlier demo there is replaced.
     settings
         ``key=value`` settings over those of ``experiments/demo.yaml``.
-    jobs, progress, tell
+    jobs, progress, log
         See `compare`.
 
     Returns
     -------
     The path of the report.
     """
-    return compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, tell=tell)
+    return compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, log=log)
 
 
 def _refuse_taken(out: Path, plans: Mapping[str, Config], *, overwrite: bool, resume: bool) -> None:
@@ -192,7 +192,7 @@ def _outputs(out: Path, plans: Mapping[str, Config]) -> Iterator[Path]:
         yield from (out / "runs" / name, workplace_of(out / "runs" / name) / CHECKPOINT, out / "forecasts" / name)
 
 
-def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool, resume: bool, tell: Tell) -> Path:
+def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool, resume: bool, log: Log) -> Path:
     if resume and cube.exists():
         with open_cube(cube) as opened:
             made = _parsed(opened.attrs.get("provenance"))
@@ -203,7 +203,7 @@ def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool
         paths = [data / path for path in experiment.paths]
         prepare(experiment.source, paths, out=cube, overwrite=overwrite, **experiment.options)
     with open_cube(cube) as opened:
-        tell(f"{cube}: {opened.attrs['title']}; {opened.sizes['cell']} cells, {opened.sizes['time']} days")
+        log(f"{cube}: {opened.attrs['title']}; {opened.sizes['cell']} cells, {opened.sizes['time']} days")
     return cube
 
 

@@ -53,7 +53,7 @@ def inspect(path: str | Path) -> Description:
     Raises
     ------
     SoilcastError
-        There is nothing, or nothing that soilcast wrote.
+        Nothing exists there, or it was not written by soilcast.
     """
     path = Path(path)
     if not path.exists():

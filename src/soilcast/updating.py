@@ -40,32 +40,32 @@ def update(
     allow_gap: bool = False,
     memory: int | None = None,
     progress: bool = False,
-    tell: Callable[[str], object] | None = None,
+    log: Callable[[str], object] | None = None,
 ) -> xr.Dataset:
     """Append the days of new files to a cube.
 
-    The source and the options that the cube was made with read the files. Arrays and ``content_sha256`` become those
-    that `prepare` makes of all days at once. Whatever ends the work, the old cube stands or the new one does.
+    The files are read with the source and options of the cube. Arrays and ``content_sha256`` become those that
+    `prepare` computes from all days at once. The update is atomic.
 
     Parameters
     ----------
     cube
-        A cube that `prepare` wrote. Its option ``years`` ends nothing here: only its first day still holds.
+        A cube that `prepare` wrote. Of its option ``years`` only the first day applies.
     paths
         Files or folders with the new days, as the source takes them; they may repeat days that the cube has.
     overlap
-        What is done where days that both have differ: ``refuse``, ``keep`` the cube's values, or ``replace`` these days
-        by those of the files, missing values too.
+        Common days that differ: ``refuse``, ``keep`` the cube's values, or ``replace`` them by those of the files,
+        including missing values.
     tolerance
-        Values that differ by no more count as equal: a share of the variable's range in the contract.
+        Tolerance of the comparison, as a fraction of the variable's valid range.
     allow_gap
-        Have days between the cube and the files be missing ones.
+        Fill a gap between the cube and the files with missing values.
     memory
-        Hold no more than this [bytes], by reading fewer days at a time.
+        Memory limit [bytes]; fewer days are read at a time.
     progress
-        Show a bar.
-    tell
-        Told a line now and then: what was appended, which differences were kept or replaced, the peak of memory.
+        Show a progress bar.
+    log
+        Called with progress messages: what was appended, kept or replaced, peak memory.
 
     Returns
     -------
@@ -74,9 +74,9 @@ def update(
     Raises
     ------
     SoilcastError
-        No cube, or one that does not say how it was made or was made of no files; a fault of the files; other cells,
-        variables or static values than the cube's; days before its first, missing or differing ones; another process
-        at work on it; too little memory; a full disk.
+        No cube, or one without the source and options that it was prepared with, or from no files; invalid files;
+        cells, variables or static values that differ from the cube's; earlier, missing or differing days; another
+        process that writes the cube; too little memory; a full disk.
     """
     if overlap not in OVERLAPS:
         raise SoilcastError(f"--overlap {overlap}: {nearest(overlap, OVERLAPS)}")
@@ -86,7 +86,7 @@ def update(
         raise SoilcastError(f"no file is given: name the files with the new days of {cube}")
     out = Path(cube)
     out = out.resolve() if out.is_symlink() else out
-    say = tell or (lambda line: None)
+    log = log or (lambda line: None)
     if not stands(out):
         raise SoilcastError(f"{out}: no such cube")
     if out.exists():
@@ -109,9 +109,9 @@ def update(
         )
         done = {"refuse": "refused", "keep": "kept from the cube", "replace": "replaced"}[overlap]
         for difference in joined.differences:
-            say(f"{done}: {difference.text()}")
+            log(f"{done}: {difference.text()}")
         if not joined.is_changed:
-            say(f"nothing new: {out} has all {joined.overlapping} days of {what} already")
+            log(f"nothing new: {out} has all {joined.overlapping} days of {what} already")
             return stored
         if _computes_zone(made):
             _compute_zone_again(joined.cube)
@@ -122,13 +122,13 @@ def update(
             provenance=_appended(stored, made, joined, paths, overlap),
             memory=memory,
             progress=progress,
-            say=say,
+            log=log,
         )
         stored.close()
     opened = open_cube(out)
     fresh = f"{period_of(joined.fresh)} appended" if len(joined.fresh) else "no day appended"
-    say(f"{out}: {fresh}; now {period_of(opened['time'].to_numpy())}; {written} blocks written")
-    say(f"peak memory {peak_memory() / MIB:,.0f} MiB")
+    log(f"{out}: {fresh}; now {period_of(opened['time'].to_numpy())}; {written} blocks written")
+    log(f"peak memory {peak_memory() / MIB:,.0f} MiB")
     return opened
 
 

@@ -170,7 +170,7 @@ def test_values_out_of_bounds_are_refused_by_name_and_leave_nothing(
     cube[variable] = cube[variable].copy(data=values)
     cube[variable].attrs["origin"] = "theirs.nc"
     with pytest.raises(
-        SoilcastError, match=rf"^theirs\.nc: {variable} holds \d+ value\(s\) outside .*--unit {variable}="
+        SoilcastError, match=rf"^theirs\.nc: {variable} has \d+ value\(s\) outside .*--unit {variable}="
     ):
         save_cube(cube, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
@@ -179,7 +179,7 @@ def test_values_out_of_bounds_are_refused_by_name_and_leave_nothing(
 def test_a_refused_cube_leaves_the_one_that_stood_there(tmp_path: Path) -> None:
     path = tmp_path / "cube.zarr"
     save_cube(few(), path)
-    with pytest.raises(SoilcastError, match="swvl1 holds"):
+    with pytest.raises(SoilcastError, match="swvl1 has"):
         save_cube(few(swvl1=7.0), path, overwrite=True)
     same_content(open_cube(path), few())
     with pytest.raises(SoilcastError, match="exists already"):
@@ -192,7 +192,7 @@ def test_bounds_are_those_of_the_contract_but_for_the_traces_of_packing(values: 
     if ((values >= row.valid_min) & (values <= row.valid_max) | np.isnan(values)).all():
         check_bounds("swvl1", values, "f.nc")
     elif (values < row.valid_min - 1e-5).any() or (values > row.valid_max + 1e-5).any():
-        with pytest.raises(SoilcastError, match=r"f\.nc: swvl1 holds"):
+        with pytest.raises(SoilcastError, match=r"f\.nc: swvl1 has"):
             check_bounds("swvl1", values, "f.nc")
 
 

@@ -85,7 +85,7 @@ def test_a_fault_is_named_though_the_fourth_layer_is_missing(fault: str) -> None
     [
         ("tp x 1000", "tp is 1 000 times too large (mm was taken for m)", "--unit tp=mm", 1e-3),
         ("e x 0.04167", "e is 24 times too small (the mean amount of an hour", "--unit e='mm h-1'", 24),
-        ("e: sign", "e has the opposite sign", "--turn e, or in a mapping write sign: -1 for e", -1),
+        ("e: sign", "e has the opposite sign", "--flip-sign e, or in a mapping write sign: -1 for e", -1),
         ("depth as fraction", "swvl1, swvl2, swvl3, swvl4 hold depths of water [m]", "--unit swvl1=m", None),
         (
             "thickness in cm",

@@ -55,11 +55,11 @@ def test_right_files_close_and_have_no_fault(files: dict[str, Path]) -> None:
         ("fluxes", "tp_mean_of_hours", "tp is 24 times too small"),
         ("fluxes", "shifted_by_a_day", "all fluxes are dated a day too late"),
         ("states", "shifted_by_a_day", "all fluxes are dated a day too early"),
-        ("fluxes", "mm_that_says_m", "tp holds .* outside 0 .. 1.9 m d-1 .*--unit tp='mm' would fit"),
+        ("fluxes", "mm_that_says_m", "tp has .* outside 0 .. 1.9 m d-1 .*--unit tp='mm' would fit"),
         ("fluxes", "m_that_says_mm", r"tp .* 1000 times too small \(--unit tp=m\)"),
-        ("fluxes", "joules_that_say_watts", "ssrd holds .* outside .*--unit ssrd='J m-2' would fit"),
+        ("fluxes", "joules_that_say_watts", "ssrd has .* outside .*--unit ssrd='J m-2' would fit"),
         ("hours", "watts_that_say_joules", "ssrd"),
-        ("states", "celsius_that_says_kelvin", "t2m holds .* outside .*--unit t2m='degC' would fit"),
+        ("states", "celsius_that_says_kelvin", "t2m has .* outside .*--unit t2m='degC' would fit"),
         ("states", "missing_stamp", "2020-05-01T05 missing"),
         ("fluxes", "repeated_stamp", "2020-05-01T05 occurs more than once"),
         ("fluxes", "truncated", "damaged, truncated"),
@@ -92,7 +92,7 @@ def test_accumulated_values_that_are_taken_for_hours_are_told(files: dict[str, P
 def test_what_would_mend_it_can_be_tried(files: dict[str, Path], tmp_path: Path) -> None:
     turned = break_file(files["fluxes"], tmp_path / "turned.nc", "e_upward")
     assert doctor([turned, files["states"]]).exit_code == 1
-    assert doctor([turned, files["states"]], turn=["e"]).exit_code == 0
+    assert doctor([turned, files["states"]], flip_sign=["e"]).exit_code == 0
     lying = break_file(files["fluxes"], tmp_path / "lying.nc", "m_that_says_mm")
     units = dict.fromkeys(("tp", "e", "sro", "ssro", "ro"), "m")
     assert doctor([lying, files["states"]], units=units).exit_code == 0
@@ -223,7 +223,7 @@ def test_a_real_file_with_a_gap_or_another_unit(shared: Path, tmp_path: Path) ->
         whole = opened[["swvl1"]].load()
     changes: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
         "gap": (lambda data: data.isel(valid_time=np.delete(np.arange(168), 30)), "2020-01-02T06 missing"),
-        "percent": (lambda data: data.assign(swvl1=data["swvl1"].copy(data=100 * data["swvl1"])), "swvl1 holds"),
+        "percent": (lambda data: data.assign(swvl1=data["swvl1"].copy(data=100 * data["swvl1"])), "swvl1 has"),
     }
     for name, (change, said) in changes.items():
         broken = change(whole)

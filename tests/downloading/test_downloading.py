@@ -283,7 +283,7 @@ def test_the_variables_are_those_of_the_contract_and_the_default_is_what_the_pap
          "folders, 52/170/47/180 and 52/-180/47/-170"),
         ({"area": "52.04/5/52.03/6"}, "contains no grid point of ERA5-Land (spacing 0.1 degrees)"),
         ({"years": "1949"}, "ERA5-Land begins on 1950-01-01: begin there or later"),
-        ({"years": "2018:2999"}, "'2018:2999' lies outside 1678-01-01 .. 2261-12-31"),
+        ({"years": "2018:2999"}, "'2018:2999' is outside 1678-01-01 .. 2261-12-31"),
         ({"years": "2018:2100"}, "2100-12-31 lies in the future: end before"),
         ({"years": "2020:2018"}, "ends before it begins"),
         ({"years": "twenty"}, "is not a period"),
@@ -334,7 +334,7 @@ def test_the_function_fetches_the_same_and_shows_how_far_it_is(
     monkeypatch.setenv("ECMWF_DATASTORES_KEY", KEY)
     said: list[str] = []
     out = tmp_path / "out"
-    words: dict[str, Any] = {"years": "2018-01", "variables": ["tp", "t2m"], "wait": 0.001, "tell": said.append}
+    words: dict[str, Any] = {"years": "2018-01", "variables": ["tp", "t2m"], "wait": 0.001, "log": said.append}
     files = soilcast.download(area=(52, 5, 47, 12), out=out, progress=True, **words)
     assert files == [out / name for name in NAMES]
     assert tree(out) == undisturbed
@@ -398,7 +398,7 @@ def test_more_of_a_download_keeps_what_is_there_and_drops_what_is_twice(command:
     ]  # fmt: skip
     said = command.run("--variables", "t2m, tp, e")
     assert "era5-land_2018-01_tp.nc: removed, because a larger file contains all of it" in said
-    assert f"{command.out} also holds 3 file(s) of earlier downloads" in said
+    assert f"{command.out} also has 3 file(s) of earlier downloads" in said
     assert "era5-land_2018-01_tp-e" in command.record()
 
 

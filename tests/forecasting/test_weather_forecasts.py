@@ -546,11 +546,11 @@ def test_what_is_no_weather_of_these_days_and_cells_is_refused(tmp_path: Path, c
         (
             "t2m",
             lambda values: values - 273.15,
-            "t2m holds .* outside 170 .. 340 K .*: check its unit and its sign .--unit t2m=UNIT.",
+            "t2m has .* outside 170 .. 340 K .*: check its unit and its sign .--unit t2m=UNIT.",
         ),
-        ("tp", lambda values: values * 1000, "tp holds .* outside 0 .. 1.9 m d-1 .*--unit tp=UNIT"),
-        ("tp", lambda values: -values, "tp holds .* outside 0 .. 1.9 m d-1 .*check its unit and its sign"),
-        ("tp", lambda values: values + np.inf, "tp holds .* outside 0 .. 1.9"),
+        ("tp", lambda values: values * 1000, "tp has .* outside 0 .. 1.9 m d-1 .*--unit tp=UNIT"),
+        ("tp", lambda values: -values, "tp has .* outside 0 .. 1.9 m d-1 .*check its unit and its sign"),
+        ("tp", lambda values: values + np.inf, "tp has .* outside 0 .. 1.9"),
     ],
 )
 def test_values_outside_the_contract_are_refused(

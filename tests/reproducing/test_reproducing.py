@@ -78,7 +78,7 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def everything(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All parts, with two seeds; not to be changed."""
     out = tmp_path_factory.mktemp("everything")
-    reproduce("all", cube, out, seeds=2, settings=TINY, jobs=1, tell=lambda line: None)
+    reproduce("all", cube, out, seeds=2, settings=TINY, jobs=1, log=lambda line: None)
     return out
 
 
@@ -124,7 +124,7 @@ def test_the_second_time_nothing_is_trained_and_the_dossier_is_the_same(everythi
     before = content(everything / "dossier")
     touched = {file: file.stat().st_mtime_ns for file in (everything / "runs").rglob("*")}
     told: list[str] = []
-    reproduce("all", cube, everything, seeds=2, settings=TINY, jobs=1, tell=told.append)
+    reproduce("all", cube, everything, seeds=2, settings=TINY, jobs=1, log=told.append)
     assert {file: file.stat().st_mtime_ns for file in (everything / "runs").rglob("*")} == touched
     assert content(everything / "dossier") == before
     runs = len(list((everything / "runs").iterdir()))
@@ -189,7 +189,7 @@ def test_figure_5_shows_a_cell_of_each_climate_with_its_rain(everything: Path, c
 @pytest.mark.slow
 def test_finer_climates_are_drawn_on_request(cube: Path, tmp_path: Path) -> None:
     mine = study(tmp_path / "mine.yaml", show="zones", seeds=1, runs={"LSTM": ROWS["LSTM"]})
-    reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, zones="fine", tell=lambda line: None)
+    reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, zones="fine", log=lambda line: None)
     drawn = set(pd.read_csv(tmp_path / "out" / "dossier" / "mine.csv")["climate"])
     with open_cube(cube) as opened:
         assert len(drawn) == len(set(opened["climate_zone"].to_numpy()))
@@ -202,7 +202,7 @@ def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_pa
     save_cube(small_cube(cells=12, days=800, drop=["e", "sro", "u10", "climate_zone"]), tmp_path / "cube")
     told: list[str] = []
     out = tmp_path / "out"
-    reproduce("table1", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, tell=told.append)
+    reproduce("table1", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
     runs = pd.read_csv(out / "dossier" / "runs.csv").set_index("model")
     assert set(runs.index[runs["status"] == "skipped"]) == {"A2", "A3", "A4", "B2", "B3", "B4"}
     assert "no e, which W1" in runs.loc["B2", "why"]
@@ -212,10 +212,10 @@ def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_pa
     assert "Inputs of the paper that the cube lacks, left out of all runs: u10." in words
     assert "With one seed, chance in training is not in the interval." in words
     for part in ("fig3", "fig4"):
-        reproduce(part, tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, tell=told.append)
-    reproduce("table2", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, tell=told.append)
+        reproduce(part, tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
+    reproduce("table2", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
     assert any("C1, C2, C3, C4, C5 are skipped: " in line for line in told)
-    reproduce("fig5", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, tell=told.append)
+    reproduce("fig5", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
     assert "PHY-LSTM is skipped" in text_of(out / "dossier" / "report.html")
 
 
@@ -226,7 +226,7 @@ def test_one_run_that_fails_loses_no_other_and_is_told_each_time(cube: Path, tmp
     found = []
     for _ in range(2):
         told: list[str] = []
-        reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, tell=told.append)
+        reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, log=told.append)
         assert any(" failed: training diverged" in line for line in told)
         found.append(content(tmp_path / "out" / "dossier"))
     assert found[0] == found[1]
@@ -235,14 +235,14 @@ def test_one_run_that_fails_loses_no_other_and_is_told_each_time(cube: Path, tmp
     assert set(pd.read_csv(tmp_path / "out" / "dossier" / "mine.csv")["model"]) >= {"LSTM", "PHY-LSTM"}
     only = study(tmp_path / "only.yaml", runs={"LSTM": runs["wild"]}, seeds=1)
     with pytest.raises(SoilcastError, match=r"no run was completed \(training diverged"):
-        reproduce(only, cube, tmp_path / "out", settings=TINY, jobs=1, tell=told.append)
+        reproduce(only, cube, tmp_path / "out", settings=TINY, jobs=1, log=told.append)
 
 
 @pytest.mark.slow
 def test_killed_anywhere_and_started_again_it_gives_the_same_dossier(cube: Path, tmp_path: Path) -> None:
     mine = study(tmp_path / "mine.yaml")
     settings = [*TINY, "train.epochs=30"]
-    reproduce(mine, cube, tmp_path / "expected", settings=settings, jobs=1, tell=lambda line: None)
+    reproduce(mine, cube, tmp_path / "expected", settings=settings, jobs=1, log=lambda line: None)
     out = tmp_path / "out"
     words = ["reproduce", mine, "--cube", cube, "--out", out]
     words += [argument for setting in settings for argument in ("--set", setting)]
@@ -272,7 +272,7 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_dossier(cube: Path,
 def test_quick_is_said_to_be_quick(cube: Path, tmp_path: Path) -> None:
     quick = {"seeds": 1, "config": {"train": {"epochs": 1, "batches_per_epoch": 2, "validate_every": 1}}}
     mine = study(tmp_path / "mine.yaml", quick=quick)
-    reproduce(mine, cube, tmp_path / "out", quick=True, jobs=1, tell=lambda line: None)
+    reproduce(mine, cube, tmp_path / "out", quick=True, jobs=1, log=lambda line: None)
     assert "Quick: every training was shortened" in text_of(tmp_path / "out" / "dossier" / "report.html")
     assert set(pd.read_csv(tmp_path / "out" / "dossier" / "runs.csv")["epochs"]) == {1}
 
@@ -317,7 +317,7 @@ def test_a_cube_in_which_nothing_can_be_run_is_named(tmp_path: Path) -> None:
     guided = study(tmp_path / "mine.yaml", runs={"LSTM": {"model": "phy-lstm", "water": {"terms": ["P", "E"]}}})
     save_cube(small_cube(cells=12, days=800, drop=["e"]), tmp_path / "cube")
     with pytest.raises(SoilcastError, match=r"the variables of every run are missing: .*no e"):
-        reproduce(guided, tmp_path / "cube", tmp_path / "out", tell=lambda line: None)
+        reproduce(guided, tmp_path / "cube", tmp_path / "out", log=lambda line: None)
 
 
 def test_a_folder_of_somebody_else_is_not_replaced(cube: Path, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_folder_of_somebody_else_is_not_replaced(cube: Path, tmp_path: Path) -
     (tmp_path / "out" / "dossier" / "thesis.tex").write_text("years of work")
     mine = study(tmp_path / "mine.yaml", seeds=1, runs={"LSTM": ROWS["LSTM"]})
     with pytest.raises(SoilcastError, match="a folder that soilcast did not write"):
-        reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, tell=lambda line: None)
+        reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, log=lambda line: None)
     assert not (tmp_path / "out" / "runs").exists()  # told before hours of training
     assert (tmp_path / "out" / "dossier" / "thesis.tex").exists()
 
@@ -366,7 +366,7 @@ def several(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("several")
     for show in SHOWN:
         made = study(out / f"my-{show}.yaml", show=show, seeds=1)
-        reproduce(made, cube, out / "out", settings=SEVERAL, jobs=1, tell=lambda line: None)
+        reproduce(made, cube, out / "out", settings=SEVERAL, jobs=1, log=lambda line: None)
         shutil.copytree(out / "out" / "dossier", out / show)
     return out
 
@@ -450,14 +450,14 @@ def test_a_study_stands_in_the_dossier_once_its_own_runs_are_done(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two_parts(monkeypatch)
-    reproduce("all", cube, tmp_path / "whole", seeds=1, settings=TINY, jobs=1, tell=lambda line: None)
+    reproduce("all", cube, tmp_path / "whole", seeds=1, settings=TINY, jobs=1, log=lambda line: None)
 
     def stop(line: str) -> None:
         if "phy-lstm" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=stop)
+        reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, log=stop)
     dossier = tmp_path / "out" / "dossier"
     found = content(dossier)
     assert found["table1.csv"] == (tmp_path / "whole" / "dossier" / "table1.csv").read_bytes()
@@ -466,7 +466,7 @@ def test_a_study_stands_in_the_dossier_once_its_own_runs_are_done(
     assert "Not all runs are done: Two will follow." in words
     assert set(pd.read_csv(dossier / "runs.csv")["status"]) == {"finished", "not yet trained"}
     told: list[str] = []
-    reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=told.append)
+    reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, log=told.append)
     assert content(dossier) == content(tmp_path / "whole" / "dossier")
     # All was trained by then, so that there was nothing to write early.
     assert not [line for line in told if "to come" in line]
@@ -482,7 +482,7 @@ def test_a_study_is_scored_beside_the_trainings_in_other_processes(
     quick = load_study("table1").model_copy(update={"runs": {"LSTM": {**ROWS["LSTM"], "train": {"epochs": 1}}}})
     second = reproducing.load_study("table2")
     monkeypatch.setattr(reproducing, "load_study", {"table1": quick, "table2": second}.get)
-    reproduce("all", cube, tmp_path / "out", seeds=1, settings=settings, jobs=2, tell=told.append)
+    reproduce("all", cube, tmp_path / "out", seeds=1, settings=settings, jobs=2, log=told.append)
     order = [next(n for n, line in enumerate(told) if text in line) for text in ("to come: table2", "phy-lstm-")]
     assert order == sorted(order)
     assert told[-1].endswith("the dossier of table1, table2")
@@ -500,14 +500,14 @@ def test_a_fault_in_scoring_takes_no_run_along(cube: Path, tmp_path: Path, monke
 
     monkeypatch.setattr(scorer, "score_study", fail)
     told: list[str] = []
-    reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=told.append)
+    reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, log=told.append)
     assert "table1 cannot be scored yet: no cell-day" in told
     words = text_of(tmp_path / "out" / "dossier" / "report.html")
     assert "It could not be scored: no cell-day" in words
     assert {"table2.csv", "runs.csv"} <= set(content(tmp_path / "out" / "dossier"))
     monkeypatch.setattr(scorer, "score_study", lambda *given, **options: fail(replace(given[0], name="table1")))
     with pytest.raises(SoilcastError, match="no cell-day"):
-        reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, tell=told.append)
+        reproduce("all", cube, tmp_path / "out", seeds=1, settings=TINY, jobs=1, log=told.append)
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
 
 
@@ -534,7 +534,7 @@ def test_a_network_and_a_metric_of_ones_own_are_reproduced(
     monkeypatch.setitem(METRICS, "dry_bias", own)
     monkeypatch.setitem(NETWORKS, "mean", Mean)
     mine = study(tmp_path / "mine.yaml", runs={"LSTM": ROWS["LSTM"], "mean": {"network": {"name": "mean"}}})
-    reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, tell=lambda line: None)
+    reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, log=lambda line: None)
     table = pd.read_csv(tmp_path / "out" / "dossier" / "mine.csv").set_index(["model", "metric", "statistic"])
     found = table.loc["mean", "dry_bias", "median"]
     assert np.isfinite([found["value"], found["low"], found["difference"]]).all()
@@ -561,7 +561,7 @@ def test_a_network_that_other_processes_have_not_registered_is_named(
     mine = study(tmp_path / "mine.yaml", runs={"LSTM": {"network": {"name": "mean"}}})
     told: list[str] = []
     with pytest.raises(SoilcastError, match=r"network\.name=mean is not registered in the worker process: use jobs=1"):
-        reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=2, tell=told.append)
+        reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=2, log=told.append)
 
 
 def test_what_the_paper_reports_is_what_it_reports(shared: Path) -> None:

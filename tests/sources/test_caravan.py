@@ -169,7 +169,7 @@ def test_a_wrong_unit_is_caught_by_the_bounds(made: Path) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "expected"),
-    [([0, 1, 1, 2], "2000-01-02 occurs more than once"), ([0, 1, 3], "2000-01-03"), ([2, 1, 0], "backwards")],
+    [([0, 1, 1, 2], "2000-01-02 occurs more than once"), ([0, 1, 3], "2000-01-03"), ([2, 1, 0], "not ascending")],
 )
 def test_days_that_repeat_or_are_missing_name_the_file(made: Path, rows: list[int], expected: str) -> None:
     file = made / "made_1.csv"

@@ -295,17 +295,17 @@ def test_what_cannot_be_told_is_asked_for(weather: HourlyWeather, tmp_path: Path
 def test_evaporation_that_counts_upward_is_refused_until_it_is_stated(weather: HourlyWeather, tmp_path: Path) -> None:
     whole = write_present_netcdf(weather, tmp_path / "whole.nc", ["swvl1", "e"])[0]
     turned = break_file(whole, tmp_path / "turned.nc", "e_upward")
-    with pytest.raises(SoilcastError, match=r"turned\.nc: e is positive upward.* flip its sign \(--turn e\)"):
+    with pytest.raises(SoilcastError, match=r"turned\.nc: e is positive upward.* flip its sign \(--flip-sign e\)"):
         era5land([turned])
-    np.testing.assert_array_equal(era5land([turned], turn=["e"])["e"], era5land([whole])["e"])
+    np.testing.assert_array_equal(era5land([turned], flip_sign=["e"])["e"], era5land([whole])["e"])
 
 
 @pytest.mark.parametrize(
     ("fault", "variable", "said"),
     [
-        ("mm_that_says_m", "tp", "tp holds"),
-        ("joules_that_say_watts", "ssrd", "ssrd holds"),
-        ("celsius_that_says_kelvin", "t2m", "t2m holds"),
+        ("mm_that_says_m", "tp", "tp has"),
+        ("joules_that_say_watts", "ssrd", "ssrd has"),
+        ("celsius_that_says_kelvin", "t2m", "t2m has"),
     ],
 )
 def test_a_file_that_lies_about_its_unit_is_caught_by_the_bounds(
@@ -349,8 +349,8 @@ def test_what_is_no_era5_is_named(tmp_path: Path, weather: HourlyWeather) -> Non
         era5land([tmp_path / "colours.nc"])
     with pytest.raises(SoilcastError, match=r"no swvl1 .* in 1 variable: add the files"):
         era5land(write_present_netcdf(weather, tmp_path / "air.nc", ["t2m"]))
-    with pytest.raises(SoilcastError, match=r"--turn evap: era5land has no such variable"):
-        era5land([tmp_path / "air.nc"], turn=["evap"])
+    with pytest.raises(SoilcastError, match=r"--flip-sign evap: era5land has no such variable"):
+        era5land([tmp_path / "air.nc"], flip_sign=["evap"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(SoilcastError, match=r"no NetCDF, GRIB, zip or Zarr in this folder"):
         era5land([tmp_path / "empty"])

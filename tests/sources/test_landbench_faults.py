@@ -60,7 +60,7 @@ def test_a_radiation_unit_that_contradicts_the_file_name_is_refused(tree: Tree) 
 
 def test_a_wrong_unit_is_caught_by_the_bounds_when_saving(tree: Tree, tmp_path: Path) -> None:
     cube = landbench([tree(units={"t2m": "degC"})], resolution=4)
-    with pytest.raises(SoilcastError, match=r"2019/2m_temperature\.nc: t2m holds .*--unit t2m=UNIT"):
+    with pytest.raises(SoilcastError, match=r"2019/2m_temperature\.nc: t2m has .*--unit t2m=UNIT"):
         save_cube(cube, tmp_path / "cube.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["tree"]
 
@@ -91,7 +91,7 @@ def test_float_noise_on_an_axis_is_no_mismatch(tree: Tree) -> None:
         ("t2m", [0, 1, 1, 2], "occurs more than once"),
         ("swvl1", [0, 1, 3], "missing day"),
         ("t2m", [0, 1, 3], "missing day"),
-        ("swvl1", [2, 1, 0], "backwards"),
+        ("swvl1", [2, 1, 0], "not ascending"),
     ],
 )
 def test_days_that_repeat_or_are_missing_name_the_file(tree: Tree, name: str, days: list[int], expected: str) -> None:

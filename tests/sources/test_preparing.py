@@ -257,7 +257,7 @@ def test_only_what_is_missing_is_read_again(
     out, told = tmp_path / "cube", []
     read = stop_after(monkeypatch, 5, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        soilcast.prepare("landbench", [tree], out=out, resolution=4, tell=told.append)
+        soilcast.prepare("landbench", [tree], out=out, resolution=4, log=told.append)
     assert left(tmp_path) == ["cube.unfinished"]
     assert told == [f"5 of 18 parts of {out} are written: continue with --resume"]
     first = list(read)
@@ -295,7 +295,7 @@ def test_a_stop_before_anything_is_written_leaves_nothing(
     told: list[str] = []
     stop_after(monkeypatch, 0, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, tell=told.append)
+        soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, log=told.append)
     assert left(tmp_path) == []
     assert told == []
 
@@ -487,7 +487,7 @@ def test_more_parts_than_a_cube_has_are_refused(begun: Path) -> None:
 def test_a_value_out_of_bounds_leaves_nothing_to_go_on_from(tree: Path, tmp_path: Path) -> None:
     shutil.copytree(tree, tmp_path / "tree")
     small_tree(tmp_path / "tree", [2020], variables=("v10",), fields={"v10": everywhere(900.0)})
-    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 holds"):
+    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 has"):
         soilcast.prepare("landbench", [tmp_path / "tree"], out=tmp_path / "cube", resolution=4)
     assert left(tmp_path) == ["tree"]
 
@@ -540,14 +540,14 @@ def test_too_little_memory_is_named(tree: Path, tmp_path: Path, memory: int) -> 
     with pytest.raises(SoilcastError) as caught:
         soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=memory)
     found = re.search(
-        rf"--memory {memory / MIB:.0f} MiB is too little: preparing LandBench 1\.0, .* takes at least (\d+) MiB: give",
+        rf"--memory {memory / MIB:.0f} MiB is too little: preparing LandBench 1\.0, .* takes at least (\d+) MiB: incr",
         line(caught),
     )
     assert found
     assert left(tmp_path) == []
     told: list[str] = []
     enough = (int(found[1]) + 50) * MIB  # what this process has come to hold meanwhile
-    soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=enough, tell=told.append)
+    soilcast.prepare("landbench", [tree], out=tmp_path / "cube", resolution=4, memory=enough, log=told.append)
     budget = f"{enough // MIB:,}"
     assert re.fullmatch(rf"reading \d+ days at a time, to stay within {budget} MiB of memory", told[0])
     assert re.fullmatch(r"peak memory [\d,]+ MiB", told[1])
@@ -705,7 +705,7 @@ def test_what_is_computed_or_in_memory_comes_out_the_same_on_a_cluster(tmp_path:
 def test_a_fault_that_a_worker_finds_is_told(tree: Path, tmp_path: Path, address: str) -> None:
     shutil.copytree(tree, tmp_path / "tree")
     small_tree(tmp_path / "tree", [2020], variables=("v10",), fields={"v10": everywhere(900.0)})
-    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 holds") as caught:
+    with pytest.raises(SoilcastError, match=r"2020/10m_v_component_of_wind\.nc: v10 has") as caught:
         soilcast.prepare("landbench", [tmp_path / "tree"], out=tmp_path / "cube", resolution=4, dask=address)
     line(caught)
     assert left(tmp_path) == ["tree"]

@@ -98,7 +98,7 @@ def test_amounts_are_means_over_the_area_of_a_cell_in_the_unit_of_the_contract(t
         "elevation": netcdf(tmp_path / "dem.nc", elevation, unit="km"),
         "clay": geotiff(tmp_path / "clay.tif", clay[::-1], unit="g/kg"),
     }
-    with pytest.raises(SoilcastError, match=r"dem\.nc: elevation holds .* outside"):
+    with pytest.raises(SoilcastError, match=r"dem\.nc: elevation has .* outside"):
         read_statics(files, CELLS)
     values, origins = read_statics(files, CELLS, units={"elevation": "m", "t2m": "degC"})
     expected = conservative(elevation[np.newaxis], LAT, LON, CELLS, least_share=0.1)[0]

@@ -222,7 +222,7 @@ def test_all_missing_target(gridded, recipe, tmp_path):
 
 def test_values_out_of_bounds_name_file_and_remedy(gridded, recipe, tmp_path):
     cube = table([saved(gridded, tmp_path / "a.nc")], mapping=recipe(variables__tp__unit="m d-1"))
-    with pytest.raises(SoilcastError, match=r"a.nc: rain \+ snow: tp holds .* outside 0 .. 1.9 m d-1 .*--unit tp=UNIT"):
+    with pytest.raises(SoilcastError, match=r"a.nc: rain \+ snow: tp has .* outside 0 .. 1.9 m d-1 .*--unit tp=UNIT"):
         save_cube(cube, tmp_path / "cube")
     assert not (tmp_path / "cube").exists()
 
@@ -264,7 +264,7 @@ def test_truncated_or_harmful_zarr(gridded, recipe, tmp_path):
     with pytest.raises(SoilcastError, match=r"a.zarr: rain lacks 3 of 12 chunks"):
         table([store], mapping=recipe())
     (intact / "sm" / "zarr.json").write_text("{")
-    with pytest.raises(SoilcastError, match=r"sm/zarr.json: is damaged"):
+    with pytest.raises(SoilcastError, match=r"sm/zarr.json: damaged"):
         table([intact], mapping=recipe())
     gridded.to_zarr(tmp_path / "two.zarr", zarr_format=2)
     described = tmp_path / "two.zarr" / "rain" / ".zarray"

@@ -148,10 +148,11 @@ def test_a_value_where_keys_belong_is_refused_whatever_is_set_beside_it(tmp_path
 def test_the_target_is_no_deep_layer_of_its_own_balance() -> None:
     target = "task.layers=[swvl2]"
     with pytest.raises(
-        SoilcastError, match=r"begins with swvl2, one of water\.deep_layers.*set water\.deep_layers=\[swvl3\]$"
+        SoilcastError,
+        match=r"begins with swvl2, which is also one of water\.deep_layers.*set water\.deep_layers=\[swvl3\]$",
     ):
         load_config(settings=[target], model="phys-lstm")
-    with pytest.raises(SoilcastError, match=r"one of water\.deep_layers.*use loss\.balance=single$"):
+    with pytest.raises(SoilcastError, match=r"also one of water\.deep_layers.*use loss\.balance=single$"):
         load_config(settings=[target, "water.deep_layers=[swvl2]"], model="phys-lstm")
     for model, settings in (("phys-lstm", ["water.deep_layers=[swvl3]"]), ("phy-lstm", []), ("lstm", [])):
         assert load_config(settings=[target, *settings], model=model).task.target == "swvl2"

@@ -95,7 +95,7 @@ def test_targets_that_not_all_have_are_left_out(tmp_path, cube, single):
     [
         ({"train_period": "2019-01-01:2020-04-02"}, "overlaps training or validation (first day 2020-04-01)"),
         ({"train_period": "2010", "validation_period": "2011"}, "lacks its training period 2010"),
-        ({"test_period": "2020-04-02:2020-06-30"}, "it forecasts 2020-04-01:2020-06-30, which are not all days of its"),
+        ({"test_period": "2020-04-02:2020-06-30"}, "it covers 2020-04-01:2020-06-30, which are not all days of its"),
         ({"test_period": "2020-04-01:2020-06-29"}, "which are not all days of its test period 2020-04-01:2020-06-29"),
         ({"test_period": "2030"}, "outside the cube"),
         ({"test_period": "soon"}, "is not a period"),
@@ -124,11 +124,11 @@ def shifted(days):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (shifted(-1), "it forecasts 2020-03-31:2020-06-29, which are not all days of its test period"),
-        (shifted(1), "it forecasts 2020-04-02:2020-07-01, which are not all days"),
+        (shifted(-1), "it covers 2020-03-31:2020-06-29, which are not all days of its test period"),
+        (shifted(1), "it covers 2020-04-02:2020-07-01, which are not all days"),
         (lambda one: one.isel(time=slice(None, None, 2)), "its issue days are not consecutive"),
         (lambda one: one.assign_coords(time=np.arange(one.sizes["time"])), "its issue days are not consecutive"),
-        (lambda one: one.assign_coords(time=one["time"] + np.timedelta64(6, "h")), "it forecasts 2020-04-01:"),
+        (lambda one: one.assign_coords(time=one["time"] + np.timedelta64(6, "h")), "it covers 2020-04-01:"),
         (lambda one: one.assign_coords(lead=[2, 3, 4]), "its leads are not 1, 2, .. days"),
         (lambda one: one.drop_vars("lead"), "its leads are not 1, 2, .. days"),
         (lambda one: one.isel(lead=0), "no swvl1 (cell, time, lead) in it"),

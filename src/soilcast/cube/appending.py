@@ -56,7 +56,7 @@ def append(
     provenance: str,
     memory: int | None,
     progress: bool,
-    say: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> int:
     """Write a cube with the days that were joined to it, and put it in the place of the old one.
 
@@ -73,7 +73,7 @@ def append(
         What `locked_cube` gave.
     provenance
         The new text of that attribute.
-    memory, progress, say
+    memory, progress, log
         As `save_cube`.
 
     Returns
@@ -93,7 +93,7 @@ def append(
         stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in joined.changed}, {})
         stream.take(_unchanged(joined, stream, out), out)
         written = len(stream.missing)
-        write_missing(cube, stream, memory=memory, progress=progress, say=say, doing="update")
+        write_missing(cube, stream, memory=memory, progress=progress, log=log, doing="update")
         stream.finish(provenance)
         _put(stream.store, out)
     return written

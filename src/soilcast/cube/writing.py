@@ -30,7 +30,7 @@ from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
 
 MIB = 2**20
 
-Tell = Callable[[str], object]
+Log = Callable[[str], object]
 
 _Wanted = tuple[int, slice]
 """Number of a unit of the stream, and days of it."""
@@ -45,7 +45,7 @@ def save_cube(
     memory: int | None = None,
     dask: str | None = None,
     progress: bool = False,
-    tell: Tell | None = None,
+    log: Log | None = None,
     depends_on: Mapping[str, Any] | None = None,
     **inputs: Any,
 ) -> None:
@@ -71,7 +71,7 @@ def save_cube(
         Address of a dask scheduler whose workers, which see the same paths, read the variables that are lazy.
     progress
         Show a bar.
-    tell
+    log
         Told a line now and then: how much is read at a time, the peak of memory, what is left by a stop.
     depends_on
         What the values depend on beside cells, days and static values, by name: unfinished work on anything else is
@@ -86,7 +86,7 @@ def save_cube(
         little memory, unfinished work on another cube, a fault of the cluster, a full disk (what is written stands).
     """
     out = Path(out)
-    say = tell or (lambda line: None)
+    log = log or (lambda line: None)
     # Sorted, so that the hash depends on the content and not on the order in which a source gave it.
     dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
     skeleton = cube.drop_vars(dynamic).load()
@@ -103,12 +103,12 @@ def save_cube(
     with _workplace(out, overwrite=overwrite, resume=resume) as place, zarr_settings():
         with disk_faults_told(out), scheduler_of(memory):
             stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in dynamic}, identity)
-            with _saying_what_stands(stream, out, say):
-                write_missing(cube, stream, memory=memory, dask=dask, progress=progress, say=say)
+            with _saying_what_stands(stream, out, log):
+                write_missing(cube, stream, memory=memory, dask=dask, progress=progress, log=log)
                 stream.finish(stamp("soilcast prepare", **inputs, made_from_sha256=made_from))
                 put_store_in_place(stream.store, out, overwrite=overwrite)
         stream.discard()
-    say(f"peak memory {peak_memory() / MIB:,.0f} MiB")
+    log(f"peak memory {peak_memory() / MIB:,.0f} MiB")
 
 
 def refuse_unfinished(out: Path, *, overwrite: bool, resume: bool) -> None:
@@ -129,8 +129,8 @@ def _workplace(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def _saying_what_stands(stream: CubeStream, out: Path, say: Tell) -> Iterator[None]:
-    """Tell what a fault leaves for ``resume``."""
+def _saying_what_stands(stream: CubeStream, out: Path, log: Log) -> Iterator[None]:
+    """Say what a fault leaves for ``resume``."""
     try:
         yield
     except OSError as error:
@@ -145,7 +145,7 @@ def _saying_what_stands(stream: CubeStream, out: Path, say: Tell) -> Iterator[No
         raise
     except KeyboardInterrupt:
         if stream.done:
-            say(f"{len(stream.done)} of {len(stream.units)} parts of {out} are written: continue with --resume")
+            log(f"{len(stream.done)} of {len(stream.units)} parts of {out} are written: continue with --resume")
         raise
 
 
@@ -156,14 +156,14 @@ def write_missing(
     memory: int | None,
     dask: str | None = None,
     progress: bool,
-    say: Tell,
+    log: Log,
     doing: str = "prepare",
 ) -> None:
     """Write the units of a cube that its stream lacks, within a budget of memory.
 
     Parameters
     ----------
-    cube, memory, dask, progress, say
+    cube, memory, dask, progress, log
         As `save_cube` takes them.
     stream
         Where the units go.
@@ -180,7 +180,7 @@ def write_missing(
     if memory is not None and names:
         fewest, most = min(planned.days.values()), max(planned.days.values())
         said = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        say(f"reading {said} days at a time, to stay within {memory / MIB:,.0f} MiB of memory")
+        log(f"reading {said} days at a time, to stay within {memory / MIB:,.0f} MiB of memory")
     wanted = [
         (number, days)
         for number in missing

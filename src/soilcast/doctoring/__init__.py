@@ -37,27 +37,27 @@ def doctor(
     paths: Sequence[str | Path],
     *,
     units: Mapping[str, str] | None = None,
-    turn: Collection[str] = (),
+    flip_sign: Collection[str] = (),
     map_to: str | Path | None = None,
     overwrite: bool = False,
 ) -> Examination:
-    """Examine files before they are prepared: say what each is, and prove the conversion of those of ERA5.
+    """Diagnose files before they are prepared: what each is, and whether the water balance of those of ERA5 closes.
 
     Parameters
     ----------
     paths
-        Files, folders, archives, stores, addresses of stores; of one product together, such as all months of all
-        variables, so that they can be tried as one cube.
-    units, turn
-        As `soilcast.prepare` takes them for ``era5land``: what they would mend can be seen here.
+        Files, folders, archives, Zarr stores or URLs; all files of a product together, such as all months of all
+        variables, so that they can be tested as one cube.
+    units, flip_sign
+        As for `soilcast.prepare` of ``era5land``, to try corrections.
     map_to
-        PNG to draw what is left of the water balance in each cell to.
+        PNG to write, a map of the water-balance residual.
     overwrite
         Replace ``map_to``.
 
     Returns
     -------
-    What was found; its ``exit_code`` is 0 if soilcast can use the files as they are, else 1.
+    The diagnosis; its ``exit_code`` is 0 if soilcast can use the files as they are, otherwise 1.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def doctor(
     listed = [one for path in paths for one in _unfolded(path)]
     files = tuple(describe(path) for path in listed)
     readable = [one.path for one in files if one.reader == READER]
-    made = examine_together(readable, dict(units or {}), tuple(turn)) if readable else None
+    made = examine_together(readable, dict(units or {}), tuple(flip_sign)) if readable else None
     if made is None or made.cube is None:
         if map_to is not None:
             raise SoilcastError(f"{map_to}: no water balance to draw: give readable files of ERA5 or ERA5-Land")

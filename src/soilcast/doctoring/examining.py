@@ -12,7 +12,7 @@ from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
 from soilcast.doctoring.era5 import scan_readable
 from soilcast.doctoring.findings import Together
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.assembling import conversion_of, cube_of, daily_variables, days_axis, refuse_turned
+from soilcast.sources.era5land.assembling import conversion_of, cube_of, daily_variables, days_axis, refuse_flipped_sign
 from soilcast.sources.era5land.constants import constants
 from soilcast.sources.era5land.counting import STORES, Counting, States, count_days
 from soilcast.sources.era5land.daily import DailyValues
@@ -52,14 +52,14 @@ class Made:
     cube: xr.Dataset | None = None
 
 
-def examine_together(paths: Sequence[str], units: Mapping[str, str], turn: Sequence[str]) -> Made | None:
+def examine_together(paths: Sequence[str], units: Mapping[str, str], flip_sign: Sequence[str]) -> Made | None:
     """Put all fields of ERA5 in some files together as preparing would, collecting what is wrong instead of stopping.
 
     Parameters
     ----------
     paths
         Files that hold fields of ERA5.
-    units, turn
+    units, flip_sign
         As `soilcast.sources.era5land.era5land` takes them.
 
     Returns
@@ -82,15 +82,15 @@ def examine_together(paths: Sequence[str], units: Mapping[str, str], turn: Seque
     try:
         layout = lay_out(fields, lead, resolution=None, is_local=False)
         days = days_axis(lead, prepared[lead.parameter.name], None, is_local=False)
-        made = daily_variables(records, prepared, layout, days, units, turn)
+        made = daily_variables(records, prepared, layout, days, units, flip_sign)
         fixed, _ = constants(fields, layout)
     except SoilcastError as error:
         return Made(Together(faults=(*faults, str(error))))
     title = title_of(fields, layout.said, days)
-    sound = _within_bounds(made, turn, faults)
+    sound = _within_bounds(made, flip_sign, faults)
     with _collecting(faults):
-        refuse_turned(sound)
-    origins = {name: origin_of(one, units, turn) for name, one in made.items()}
+        refuse_flipped_sign(sound)
+    origins = {name: origin_of(one, units, flip_sign) for name, one in made.items()}
     whole = cube_of(made, fixed, layout, days, title=title, content="", origins=origins)
     together = Together(
         title=title if TARGET in made else "",
@@ -102,7 +102,7 @@ def examine_together(paths: Sequence[str], units: Mapping[str, str], turn: Seque
         faults=tuple(faults),
     )
     days = days[:MOST_DAYS]
-    again = daily_variables(records, proven, layout, days, units, turn)
+    again = daily_variables(records, proven, layout, days, units, flip_sign)
     cube = cube_of(
         {name: one for name, one in again.items() if name in sound},
         fixed,
@@ -157,7 +157,9 @@ def _countings(
     return found
 
 
-def _within_bounds(made: Mapping[str, DailyValues], turn: Sequence[str], faults: list[str]) -> dict[str, DailyValues]:
+def _within_bounds(
+    made: Mapping[str, DailyValues], flip_sign: Sequence[str], faults: list[str]
+) -> dict[str, DailyValues]:
     """Variables whose values can be what their units say, on some days that are tried."""
     sound = {}
     for name, values in made.items():
@@ -165,7 +167,7 @@ def _within_bounds(made: Mapping[str, DailyValues], turn: Sequence[str], faults:
         try:
             _read(values, tried)
         except SoilcastError as error:
-            faults.append(f"{error}{_fitting_unit(values, tried, turn)}")
+            faults.append(f"{error}{_fitting_unit(values, tried, flip_sign)}")
         else:
             sound[name] = values
     return sound
@@ -176,13 +178,13 @@ def _read(values: DailyValues, days: Sequence[int]) -> None:
         values.read(range(day, day + 1))
 
 
-def _fitting_unit(values: DailyValues, days: Sequence[int], turn: Sequence[str]) -> str:
+def _fitting_unit(values: DailyValues, days: Sequence[int], flip_sign: Sequence[str]) -> str:
     """Name a unit that is often meant, under which the values would be what they can be."""
     if len(values.records) > 1:
         return ""
     name = values.variable
     for unit in _MEANT.get(VARIABLES[name].units, ()):
-        meant = replace(values, conversions=(conversion_of(values.records[0], {name: unit}, turn),))
+        meant = replace(values, conversions=(conversion_of(values.records[0], {name: unit}, flip_sign),))
         with suppress(SoilcastError):
             _read(meant, days)
             return f"; --unit {name}='{unit}' would fit"

@@ -182,7 +182,7 @@ def _signs(terms: Terms) -> Iterator[Hypothesis]:
             (name,),
             {name: -1.0},
             fault=f"{name} has the opposite sign",
-            remedy=f"{how}: --turn {name}, or in a mapping write sign: -1 for {name} or remove it",
+            remedy=f"{how}: --flip-sign {name}, or in a mapping write sign: -1 for {name} or remove it",
         )
 
 

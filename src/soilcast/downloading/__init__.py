@@ -27,7 +27,7 @@ from soilcast.progress import progress_bar
 
 __all__ = ["DATASETS", "download"]
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 _MOST_JOBS = 20
 
@@ -46,14 +46,13 @@ def download(
     wait: float = 1.0,
     timeout: float = 60.0,
     progress: bool = False,
-    tell: Tell = print,
+    log: Log = print,
 ) -> list[Path]:
-    """Fetch a region and period of a reanalysis into a folder, or go on with fetching it.
+    """Download a region and period of a reanalysis into a folder, or resume a download.
 
-    The store takes requests of limited size, so there is a file for each month and group of variables, and one more
-    for 00 UTC of the day after the last one, where variables that are summed up since 00 UTC have that day's total.
-    ``download.json`` in the folder notes what was asked, size and checksum of each file that is there, and the jobs
-    that are under way, so that the same call goes on after whatever ended an earlier one.
+    The data store limits requests, so there is one file per month and group of variables, and one more for 00 UTC of
+    the day after the last one, at which accumulations since 00 UTC have the daily total. ``download.json`` in the
+    folder records requests, sizes and checksums of files, and pending jobs, so that the same call resumes.
 
     Parameters
     ----------
@@ -66,24 +65,24 @@ def download(
     out
         The folder, new or of an earlier download.
     variables
-        Contract names; by default what the paper needs.
+        Variables (short names); default: those of the paper.
     product
-        ``"hourly"``; ``"daily"`` for daily means of states and daily totals of accumulated variables, made by the
-        store.
+        ``"hourly"``; ``"daily"`` for daily means of states and daily totals of accumulated variables, computed by the
+        data store.
     format
         ``"netcdf"`` or ``"grib"``.
     jobs
-        Requests that wait in the store's queue at once, 1 .. 20.
+        Number of requests in the queue of the data store at a time, 1 .. 20.
     verify
-        Also compare the checksums of the files that are there already, not only their sizes.
+        Verify the checksums of existing files, not only their sizes.
     wait
-        Before the second try, or the second look at a queued job [s]; doubles from there, up to two minutes.
+        First wait before a retry or status request [s]; doubles, up to 120.
     timeout
-        For the next bytes of an answer of the store [s].
+        Timeout of a response of the data store [s].
     progress
-        Show a bar.
-    tell
-        Called with what a person should know: files that are fetched anew, split or superseded.
+        Show a progress bar.
+    log
+        Called with progress messages: files downloaded again, split or superseded.
 
     Returns
     -------
@@ -92,7 +91,7 @@ def download(
     Raises
     ------
     SoilcastError
-        A fault of the arguments, the key, the folder, the disk or the store; what has come is kept.
+        Invalid arguments or key, a fault of the folder, the disk or the data store; completed parts are kept.
     """
     names = check_choice(dataset, variables, product, format)
     north_west_south_east = parse_area(area if isinstance(area, str) else "/".join(map(str, area)), dataset)
@@ -104,15 +103,15 @@ def download(
     pieces = pieces_of(dataset, north_west_south_east, first, last, names, product, format)
     pace = Pace(wait, timeout)
     with folder_for(Path(out)) as record:
-        missing = unfinished(pieces, record, verify=verify, tell=tell)
+        missing = unfinished(pieces, record, verify=verify, log=log)
         if missing:
             store = Store(find_access(), pace)
             _refuse_days_to_come(missing, store)
             days = sum(piece.days for piece in leaves_of(pieces, record))
             done = days - sum(piece.days for piece in missing)
             with progress_bar(f"downloading {dataset}", days, shown=progress, done=done) as advance:
-                Work(missing, store, record, jobs, pace, tell, advance).run()
-        _drop_superseded(pieces, record, tell)
+                Work(missing, store, record, jobs, pace, log, advance).run()
+        _drop_superseded(pieces, record, log)
         return [path for piece in leaves_of(pieces, record) if (path := record.file_of(piece.name))]
 
 
@@ -127,7 +126,7 @@ def _refuse_days_to_come(pieces: Sequence[Piece], store: Store) -> None:
             )
 
 
-def _drop_superseded(pieces: Sequence[Piece], record: Record, tell: Tell) -> None:
+def _drop_superseded(pieces: Sequence[Piece], record: Record, log: Log) -> None:
     """Remove files of earlier downloads that lie wholly in a new one, and would give the same hours twice."""
     wanted = {piece.name: piece for piece in (*pieces, *leaves_of(pieces, record))}
     other = 0
@@ -139,10 +138,10 @@ def _drop_superseded(pieces: Sequence[Piece], record: Record, tell: Tell) -> Non
             piece.collection.name == entry.collection and covers(piece.request, entry.request)
             for piece in wanted.values()
         ):
-            tell(f"{path.name}: removed, because a larger file contains all of it")
+            log(f"{path.name}: removed, because a larger file contains all of it")
             path.unlink(missing_ok=True)
             record.put(name, None)
         else:
             other += 1
     if other:
-        tell(f"{record.out} also has {other} file(s) of earlier downloads")
+        log(f"{record.out} also has {other} file(s) of earlier downloads")

@@ -27,7 +27,7 @@ from soilcast.progress import Advance
 if TYPE_CHECKING:
     from ecmwf.datastores import Remote
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 _SUBMISSIONS = 3
 """How often a piece is handed in, if the store forgets it."""
@@ -39,7 +39,7 @@ _MOST_FAILURES = 5
 """So many pieces that cannot be had say that something is wrong with all."""
 
 
-def unfinished(pieces: Sequence[Piece], record: Record, *, verify: bool, tell: Tell) -> list[Piece]:
+def unfinished(pieces: Sequence[Piece], record: Record, *, verify: bool, log: Log) -> list[Piece]:
     """Say which pieces are still to be fetched; those that were too large, as their halves.
 
     Parameters
@@ -50,7 +50,7 @@ def unfinished(pieces: Sequence[Piece], record: Record, *, verify: bool, tell: T
         What is there.
     verify
         Also compare the checksums of the files that are there.
-    tell
+    log
         Called with each file that is damaged, or was fetched for another request.
     """
     found = []
@@ -62,7 +62,7 @@ def unfinished(pieces: Sequence[Piece], record: Record, *, verify: bool, tell: T
             other = entry is None and record.file_of(piece.name) is not None
             fault = "was downloaded for another request (area, variables or format)" if other else ""
         if fault:
-            tell(f"{piece.name}: {fault}; downloading it again")
+            log(f"{piece.name}: {fault}; downloading it again")
         if fault or entry is None or entry.state != "fetched":
             found.append(piece)
     return found
@@ -103,15 +103,15 @@ class Work:
         How many requests may wait in the store's queue at once.
     pace
         How long is waited.
-    tell, advance
+    log, advance
         Called with what a person should know, and for each day of a file that is done.
     """
 
     def __init__(
-        self, pieces: Sequence[Piece], store: Store, record: Record, jobs: int, pace: Pace, tell: Tell, advance: Advance
+        self, pieces: Sequence[Piece], store: Store, record: Record, jobs: int, pace: Pace, log: Log, advance: Advance
     ) -> None:
         self._store, self._record, self._jobs, self._pace = store, record, jobs, pace
-        self._tell, self._advance = tell, advance
+        self._log, self._advance = log, advance
         # What the store is at work on already comes first.
         self._pending = deque(sorted(pieces, key=lambda piece: self._job_of(piece) is None))
         self._waiting: list[_Waiting] = []
@@ -264,7 +264,7 @@ class Work:
             self._forget(piece)
             self._fail(piece, f"the data store refuses even one day ({said}): request fewer --variables")
             return
-        self._tell(f"{piece.name}: too large for the data store; requesting it in two parts")
+        self._log(f"{piece.name}: too large for the data store; requesting it in two parts")
         self._record.part_of(piece.name).unlink(missing_ok=True)
         split = Entry(collection=piece.collection.name, request=piece.request, state="split")
         self._record.put(piece.name, split)

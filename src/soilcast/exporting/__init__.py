@@ -41,7 +41,7 @@ def export(
     issue
         Issue day of a forecast, such as ``2020-03-01``; where it has several, this or ``day`` is needed.
     day
-        Day of a cube, needed where it has several; or day that a forecast is of, at one lead: lead 1 by default.
+        Day of a cube, needed where it has several; or valid day of a forecast, at one lead (default 1).
     quantile
         Level, where the variable has quantiles. Of ``swvl1`` it stands for ``swvl1_quantile``.
     overwrite
@@ -54,7 +54,7 @@ def export(
     Raises
     ------
     SoilcastError
-        Another kind of artifact or of file, a variable, lead, level or day that is not there or not named, cells
+        Another kind of artifact or of file, a variable, lead, level or day that does not exist or is not given, cells
         without a regular grid (GeoTIFF), nothing to draw (PNG), an extra that is not installed, or a full disk.
     """
     path, out = Path(source), Path(out)

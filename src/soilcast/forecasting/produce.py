@@ -67,8 +67,8 @@ def forecast(
 ) -> xr.Dataset:
     """Forecast soil moisture from every issue day of a period, or from one issue day.
 
-    Blocks of cells are read, forecast and written one after the other; until all are there they lie in
-    ``OUT.unfinished``, and ``resume`` adds those that are missing. The forecast does not depend on the blocks.
+    Blocks of cells are read, forecast and written one after the other, in ``OUT.unfinished`` until all are done;
+    ``resume`` adds missing ones. The forecast does not depend on the blocks.
 
     Parameters
     ----------
@@ -82,32 +82,32 @@ def forecast(
         Days to forecast, such as ``2020``; by default the test period of the run. There is a forecast from every issue
         day whose forecast days lie in it.
     issue
-        The last day of which anything is known: forecast the days after it alone, with their percentile, anomaly and
-        drought class.
+        Issue day, the last day with information: forecast the days after it only, with percentile, anomaly and drought
+        class.
     leads
         Lead times [d]; by default as many as the run was trained for.
     weather
-        Forecast of the weather of the days ahead (`soilcast.forecasting.weather.open_weather`) for a run that knows
-        it, with an ensemble if it has members; or ``observed``, that of the cube.
+        Weather forecast (`soilcast.forecasting.weather.open_weather`) for a run with ``task.known_future``, with
+        members or without; or ``observed``, the weather of the cube.
     units
-        Contract name -> unit, where the forecast of the weather says none or a wrong one.
+        Variable -> unit, if the weather forecast gives none or a wrong one.
     gaps
-        ``refuse`` to forecast from one issue day while cells lack an input, or leave these ``missing``.
+        ``refuse`` the forecast from one issue day if cells lack an input, or write ``missing`` values in them.
     append
-        Add the forecast from ``issue`` to those of earlier days that ``out`` holds, if it is there.
+        Append the forecast from ``issue`` to earlier ones in ``out``, if it exists.
     precision
         ``bfloat16`` makes matrix products faster and less exact; by how much is measured on some cells and written to
         the forecast (``bfloat16_rmse``, ``bfloat16_largest_error`` [m3 m-3]).
     memory
-        Hold no more than this [bytes], by smaller blocks.
+        Memory limit [bytes]; blocks become smaller.
     dask
         Address of a dask scheduler whose workers, which see the same paths, forecast the blocks.
     overwrite
-        Replace ``out`` if it exists, and start anew.
+        Replace ``out`` if it exists, and start over.
     resume
-        Resume an earlier, unfinished forecast; do nothing if ``out`` is the finished one.
+        Resume an interrupted forecast; do nothing if ``out`` is complete.
     progress
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
@@ -118,9 +118,9 @@ def forecast(
     Raises
     ------
     SoilcastError
-        A damaged run or cube, missing inputs, a period outside the cube, cells that the run has not seen, too little
-        memory, unfinished work on another forecast, a full disk (the blocks that are written stand), soil moisture that
-        is missing or older than its latency, a forecast of the weather that does not do.
+        A damaged run or cube, missing inputs, a period outside the cube, cells unknown to the run, too little memory,
+        an unfinished forecast with other inputs, a full disk (written blocks are kept), soil moisture that is missing
+        or older than its latency, an unsuitable weather forecast.
     """
     out = Path(out)
     request = Request(

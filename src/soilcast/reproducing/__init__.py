@@ -24,7 +24,7 @@ from soilcast.workplace import workplace_of
 
 __all__ = ["reproduce"]
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 _ALL = "all"
 _TAKEN = ("runs", "report")
@@ -43,13 +43,13 @@ def reproduce(
     zones: str = "main",
     memory: int | None = None,
     progress: bool = False,
-    tell: Tell = print,
+    log: Log = print,
 ) -> Path:
     """Reproduce a part of the paper, or all of it, on a cube, and write the dossier.
 
-    Every run has the name of all that its weights depend on: config, cube, code. One that is finished is used again, by
-    whatever part asks for it; one that was stopped is resumed. A study stands in the dossier as soon as its own runs
-    are done; the whole dossier does not depend on when it was stopped, nor on ``jobs``. Several days ahead
+    A run is named by all that its weights depend on: config, cube, code. Finished runs are reused by other parts,
+    interrupted ones resumed. A study is added to the dossier when its runs are done; the complete dossier does not
+    depend on interruptions or ``jobs``. Several days ahead
     (``task.lead_days``), every study is shown at each lead, of the first layer.
 
     Parameters
@@ -60,28 +60,28 @@ def reproduce(
     cube
         Path of a cube.
     out
-        Folder for everything: ``runs/``, ``forecasts/`` and ``dossier/``, in which the page is ``report.html``.
+        Output folder: ``runs/``, ``forecasts/`` and ``dossier/`` with ``report.html``.
     seeds
-        Trainings of each row, seeds 0, 1, ...; by default as the study says.
+        Number of seeds of each row (0, 1, ...); by default that of the study.
     settings
         ``key=value`` settings over those of all studies.
     jobs
-        How many runs to train at once, each with one thread; by default one a processor.
+        Number of runs trained in parallel, each with one thread; default: one per CPU core.
     quick
-        Cut all trainings down, to see the dossier in minutes.
+        Short trainings, for a first look in minutes.
     zones
         ``main`` for the five main climates, ``fine`` for all classes.
     memory
-        Hold no more than this in training and forecasting, all processes together [bytes].
+        Memory limit of training and forecasting, all processes together [bytes].
     progress
-        Show bars.
-    tell
-        Called with a line after each step; with several jobs from another thread too.
+        Show progress bars.
+    log
+        Called with progress messages; with several jobs from another thread too.
 
     Returns
     -------
-    The path of the page. A row that the cube has not the variables for is skipped, a run that fails is left out; both
-    are listed in the dossier, with the reason, as is a study that cannot be scored.
+    The path of the page. Rows whose variables the cube lacks and failed runs are omitted; both are listed in the
+    dossier with the reason, as is a study that cannot be scored.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def reproduce(
         There is no such part, a setting that does not fit, a cube in which nothing can be run, all runs failed, no
         study can be scored.
     KeyboardInterrupt
-        Ctrl-C or SIGTERM; the dossier has the studies that are done, and the same call goes on.
+        Ctrl-C or SIGTERM; the dossier has the studies that are done, and the same call resumes.
     """
     refuse_unguarded()
     if zones not in CLIMATE_SETS:
@@ -99,23 +99,23 @@ def reproduce(
     plans, runs = _plan(part, cube, settings, seeds, quick=quick, zones=zones)
     for plan in plans:
         for line in skipped(plan):
-            tell(f"{plan.name}: {line}")
+            log(f"{plan.name}: {line}")
     if not runs:
         raise SoilcastError(f"{cube}: the variables of every run are missing: {_first_reason(plans)}")
     known = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
-    tell(f"{len(runs)} runs, {len(known)} of them done")
+    log(f"{len(runs)} runs, {len(known)} of them done")
     finished = _keep_resumable(out / "runs", known)
     jobs = min(jobs or usable_cores(), len(runs))
     findings = Findings(cube, out / "runs", plans, quick, settings)
-    with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, tell=tell) as scorer:
+    with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, log=log) as scorer:
         forecasts, faults = train_and_forecast(
-            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, tell=tell, ended=scorer.note_run
+            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, log=log, ended=scorer.note_run
         )
     if not forecasts:
         reason = next(iter(faults.values()))
         raise SoilcastError(f"no run was completed ({reason}): correct this, and run the command again")
     page = scorer.score_rest(progress=progress)
-    tell(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
+    log(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
     return page
 
 

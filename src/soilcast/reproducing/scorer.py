@@ -15,7 +15,7 @@ from soilcast.reproducing.plans import StudyPlan
 from soilcast.reproducing.section import Section
 from soilcast.reproducing.study_scores import score_study
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class StudyScorer:
@@ -33,12 +33,12 @@ class StudyScorer:
         Names of the runs that are still to be trained.
     aside
         Score in a thread, beside trainings in other processes, rather than in between those of this one.
-    tell
+    log
         Called with a line of each study.
     """
 
-    def __init__(self, findings: Findings, out: Path, untrained: Collection[str], *, aside: bool, tell: Tell) -> None:
-        self._findings, self._out, self._tell = findings, out, tell
+    def __init__(self, findings: Findings, out: Path, untrained: Collection[str], *, aside: bool, log: Log) -> None:
+        self._findings, self._out, self._log = findings, out, log
         self._untrained = set(untrained)
         self._sections = {plan.name: show_study(plan, [], {}) for plan in findings.plans if not plan.runs}
         self._thread = ThreadPoolExecutor(1) if aside else None
@@ -89,7 +89,7 @@ class StudyScorer:
                 if plan.name not in self._sections:
                     self._sections[plan.name] = self._score(plan, self._findings, progress=progress)
             except SoilcastError as error:
-                self._tell(f"{plan.name} cannot be scored: {error}")
+                self._log(f"{plan.name} cannot be scored: {error}")
                 faults[plan.name] = error
         if faults and all(plan.name in faults for plan in plans if plan.runs):
             raise next(iter(faults.values()))
@@ -102,9 +102,9 @@ class StudyScorer:
             left = replace(found, sections=dict(self._sections))
             page = write_dossier(left, self._out)
         except Exception as error:  # whatever it is, `score_rest` meets it again; until then the runs go on
-            self._tell(f"{plan.name} cannot be scored yet: {error}")
+            self._log(f"{plan.name} cannot be scored yet: {error}")
         else:
-            self._tell(f"{page}: {plan.name} is in it; to come: {', '.join(one.name for one in left.open_studies)}")
+            self._log(f"{page}: {plan.name} is in it; to come: {', '.join(one.name for one in left.open_studies)}")
 
     @staticmethod
     def _score(plan: StudyPlan, found: Findings, *, progress: bool = False) -> Section:

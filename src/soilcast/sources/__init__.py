@@ -50,10 +50,10 @@ def prepare(
     memory: int | None = None,
     dask: str | None = None,
     progress: bool = False,
-    tell: Callable[[str], object] | None = None,
+    log: Callable[[str], object] | None = None,
     **options: Any,
 ) -> xr.Dataset:
-    """Turn source files into a cube.
+    """Convert source files to a cube.
 
     Parameters
     ----------
@@ -64,17 +64,17 @@ def prepare(
     out
         Cube to write: a Zarr folder, or NetCDF if the name ends in ``.nc``.
     overwrite
-        Replace ``out`` if it exists, and start anew.
+        Replace ``out`` if it exists, and start over.
     resume
-        Go on with an earlier, unfinished preparation; do nothing if ``out`` is the finished cube.
+        Resume an interrupted preparation; do nothing if ``out`` is complete.
     memory
-        Hold no more than this [bytes], by reading fewer days at a time.
+        Memory limit [bytes]; fewer days are read at a time.
     dask
         Address of a dask scheduler whose workers, which see the same paths, read the files.
     progress
-        Show a bar.
-    tell
-        Told a line now and then: how much is read at a time, the peak of memory.
+        Show a progress bar.
+    log
+        Called with progress messages: days read at a time, peak memory.
     options
         Options of that source, such as ``resolution=8``.
 
@@ -85,8 +85,8 @@ def prepare(
     Raises
     ------
     SoilcastError
-        An unknown source or option, or a fault of the source files; then there is no cube. Too little memory, a fault
-        of the cluster, unfinished work on another cube or that is not said what to do with, a full disk.
+        An unknown source or option, invalid source files, too little memory, a fault of the cluster, an unfinished
+        preparation (of another cube, or without ``resume`` or ``overwrite``), a full disk.
     """
     if source not in SOURCES:
         raise SoilcastError(f"no such source {source}: {nearest(source, SOURCES)}")
@@ -113,7 +113,7 @@ def prepare(
         memory=memory,
         dask=dask,
         progress=progress,
-        tell=tell,
+        log=log,
         depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
         source=source,
         paths=[str(path) for path in paths],

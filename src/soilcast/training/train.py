@@ -60,9 +60,9 @@ def train(
 ) -> Run:
     """Train a model on a cube and write the run.
 
-    While it trains, ``OUT.unfinished`` beside ``out`` holds the log and a checkpoint that at most 1 % of the time goes
-    into. Whatever ends the training, ``resume`` goes on from there and ends with the same bits as if it had not ended.
-    Started by ``torchrun``, all processes train one run together.
+    During training ``OUT.unfinished`` beside ``out`` has the log and a checkpoint, which takes at most 1 % of the time.
+    After any interruption ``resume`` continues from it, with bit-identical results. Started by ``torchrun``, all
+    processes train one run together.
 
     Parameters
     ----------
@@ -71,20 +71,20 @@ def train(
     out
         Folder of the run to write.
     config
-        What to train and how; by default the plain LSTM with the paper's settings.
+        Configuration; by default the plain LSTM with the paper's settings.
     overwrite
-        Replace ``out`` if it exists, and start anew.
+        Replace ``out`` if it exists, and start over.
     resume
-        Go on from the checkpoint; start if there is none; do nothing if ``out`` is the finished run.
+        Continue from the checkpoint; start if there is none; do nothing if ``out`` is complete.
     memory
-        Hold no more than this [bytes]: samples that do not fit are mapped from files, with the same result.
+        Memory limit [bytes]: samples that do not fit are memory-mapped from files, with the same result.
     samples
-        Folder to keep mapped samples in, which runs that are trained on the same cube share.
+        Folder of memory-mapped samples, shared by runs on the same cube.
     init
-        A run to start from instead of random weights, such as one of the globe for a region or for stations. If its
-        statistics are of all cells (``normalise.scope=global``) they are kept, as its weights know no others.
+        A run to fine-tune, instead of random weights, such as a global one for a region or for stations. Its statistics
+        are kept if they are of all cells (``normalise.scope=global``), since its weights depend on them.
     progress
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
@@ -94,8 +94,8 @@ def train(
     Raises
     ------
     SoilcastError
-        A fault of the cube, of the config or of the run to start from; a checkpoint of another training; a loss that
-        is no finite number (the best weights until then are written); a full disk (the last checkpoint stands).
+        An invalid cube, config or initial run; a checkpoint of another training; a loss that is not finite (the best
+        weights until then are written); a full disk (the last checkpoint is kept).
     """
     out, config = Path(out), config or Config()
     init_run = open_init_run(init, config) if init is not None else None

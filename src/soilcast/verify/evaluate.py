@@ -46,17 +46,17 @@ def evaluate(
     overwrite: bool = False,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Score forecasts against the cube that they were made for, with the baselines at every lead beside them.
+    """Score forecasts and baselines against the cube, at every lead.
 
-    Baselines know the observations that the forecasts know: at lead k with a latency of l days they forecast from the
+    Baselines use the same observations as the forecasts: at lead k with a latency of l days they forecast from the
     day k + l days before. Blocks of cells are scored one after the other, or side by side on a cluster; the scores do
     not depend on the blocks.
 
     Parameters
     ----------
     forecasts
-        What `forecast` wrote: of one cube and split, the same leads, latency and issue days; several of one label are
-        told apart by where they are. Targets that not all of them have are left out.
+        Output of `forecast`: of one cube and split, the same leads, latency and issue days; those of the same label are
+        told apart by where they are. Targets that not all of them have are excluded.
     cube
         The cube that they were made for.
     out
@@ -69,7 +69,7 @@ def evaluate(
     overwrite
         Replace ``out`` if it exists.
     progress
-        Show bars.
+        Show progress bars.
 
     Returns
     -------

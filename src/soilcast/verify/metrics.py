@@ -81,7 +81,7 @@ def register_metric(metric: Metric) -> Metric:
     Parameters
     ----------
     metric
-        The metric; its name may be that of none that is there.
+        The metric; its name must be new.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def register_metric(metric: Metric) -> Metric:
     Raises
     ------
     SoilcastError
-        The name is taken or no identifier.
+        The name is taken or not an identifier.
     """
     if not metric.name.isidentifier() or metric.name in METRICS or metric.name in _TAKEN.split():
         raise SoilcastError(f"metric {metric.name}: the name is taken or not an identifier: choose another")

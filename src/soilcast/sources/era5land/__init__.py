@@ -17,7 +17,7 @@ from soilcast.sources.era5land.assembling import (
     daily_variables,
     days_axis,
     make_records,
-    refuse_turned,
+    refuse_flipped_sign,
     scan_places,
 )
 from soilcast.sources.era5land.constants import constants
@@ -45,7 +45,7 @@ def era5land(
     accumulation: Accumulation | None = None,
     stamp: Stamp | None = None,
     units: Mapping[str, str] | None = None,
-    turn: Collection[str] = (),
+    flip_sign: Collection[str] = (),
     static: Mapping[str, str] | None = None,
     nearest: Collection[str] = (),
     climate_zone: bool = True,
@@ -53,16 +53,16 @@ def era5land(
 ) -> xr.Dataset:
     """Read ERA5-Land or ERA5: NetCDF of the former and the present Climate Data Store, its archives, GRIB, Zarr.
 
-    Values may be hourly (or every 3 or 6 hours) or daily, in one file or many, of any region. How accumulated values
-    run is told from the values themselves; ``origin`` of a variable says what was found. Missing hours make a missing
-    day. Specific humidity is made of dewpoint and pressure, total runoff of its two parts, where they are not there.
+    Values may be hourly (or every 3 or 6 hours) or daily, in one file or many, of any region. The accumulation is
+    inferred from the data and recorded in ``origin`` of each variable. Missing hours make a missing day. Specific
+    humidity is computed from dewpoint and pressure, total runoff from its two parts, if not given.
 
     Parameters
     ----------
     paths
         Files, folders of files, Zarr stores, or addresses of stores.
     resolution
-        Regrid to cells of this side, conservatively [degrees]; None for the grid of the files.
+        Grid spacing of a conservative regridding [degrees]; None for the grid of the files.
     years
         The days to take, such as ``2018:2020``; all if not given.
     day
@@ -70,22 +70,22 @@ def era5land(
     states
         Soil water and snow as the ``mean`` of the day, or at its ``end``, with which the water balance closes.
     accumulation
-        ``since-midnight`` or ``hourly``, where the values do not tell.
+        ``since-midnight`` or ``hourly``, if it cannot be inferred from the data.
     stamp
-        What one stamp a day stands for, where the files do not tell: the ``day``, or the moment ``midnight``.
+        What a single value a day is, if the files do not say: of the ``day``, or at 00 UTC (``midnight``).
     units
-        Parameter -> unit, where the files' attributes are silent or wrong.
-    turn
-        Parameters whose sign is turned against ECMWF's convention.
+        Variable -> unit, if the attributes of the files are missing or wrong.
+    flip_sign
+        Variables whose sign is opposite to the ECMWF convention.
     static
         Static variable -> file that it comes from (`soilcast.sources.statics.read_statics`).
     nearest
-        Static variables of which the nearest value is taken.
+        Static variables that are regridded by nearest neighbour.
     climate_zone
         Compute the Koeppen-Geiger class from the monthly means of temperature and precipitation, where all twelve
         months are there; both are read once more for it.
     content
-        What the numbers are, where they are not the reanalysis itself.
+        Description of the data, if not the reanalysis itself.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def era5land(
             raise SoilcastError(f"--{option} {given}: {nearest_name(str(given), known)}")
     stated = dict(units or {})
     _refuse_unknown(stated, "--unit")
-    _refuse_unknown(turn, "--turn")
+    _refuse_unknown(flip_sign, "--flip-sign")
     fields, unread = scan_places(paths)
     records = make_records(fields)
     if TARGET not in records:
@@ -123,8 +123,8 @@ def era5land(
     )
     layout = lay_out(fields, records[TARGET], resolution=resolution, is_local=is_local)
     days = days_axis(records[TARGET], countings[TARGET], years, is_local=is_local)
-    made = daily_variables(records, countings, layout, days, stated, turn)
-    refuse_turned(made)
+    made = daily_variables(records, countings, layout, days, stated, flip_sign)
+    refuse_flipped_sign(made)
     fixed, origins = constants(fields, layout)
     if static:
         read, told = read_statics(static, layout.cells, units=stated, nearest=nearest)
@@ -136,7 +136,7 @@ def era5land(
         days,
         title=title_of(fields, layout.said, days),
         content=content or f"reanalysis ({product_of(fields)})",
-        origins=origins | {name: origin_of(one, stated, turn) for name, one in made.items()},
+        origins=origins | {name: origin_of(one, stated, flip_sign) for name, one in made.items()},
     )
     notes = [*layout.notes, *notes_on(made, records, unread)]
     if climate_zone and "climate_zone" not in cube:

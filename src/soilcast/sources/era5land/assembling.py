@@ -71,14 +71,14 @@ def daily_variables(
     layout: Layout,
     days: range,
     units: Mapping[str, str],
-    turn: Collection[str],
+    flip_sign: Collection[str],
 ) -> dict[str, DailyValues]:
     """Make every variable of a cube for which there is a recipe and all that it needs."""
     made = {}
     for name, recipes in RECIPES.items():
         recipe = recipe_of(recipes, records)
         if recipe is not None and name in VARIABLES:
-            made[name] = _daily_values(name, recipe, records, countings, layout, days, units, turn)
+            made[name] = _daily_values(name, recipe, records, countings, layout, days, units, flip_sign)
     return made
 
 
@@ -95,7 +95,7 @@ def _daily_values(
     layout: Layout,
     days: range,
     units: Mapping[str, str],
-    turn: Collection[str],
+    flip_sign: Collection[str],
 ) -> DailyValues:
     parts = tuple(records[part] for part in recipe.parts)
     ways = {(countings[part].reduction, countings[part].ending, records[part].step) for part in recipe.parts}
@@ -109,18 +109,18 @@ def _daily_values(
         records=parts,
         recipe=recipe,
         counting=countings[recipe.parts[0]],
-        conversions=tuple(conversion_of(records[part], units, turn) for part in recipe.parts),
+        conversions=tuple(conversion_of(records[part], units, flip_sign) for part in recipe.parts),
         laying=layout.laying,
         days=days,
         cells=len(layout.cells.index),
     )
 
 
-def conversion_of(record: Record, units: Mapping[str, str], turn: Collection[str]) -> Conversion:
+def conversion_of(record: Record, units: Mapping[str, str], flip_sign: Collection[str]) -> Conversion:
     """Find the conversion of a parameter to the cube's unit and sign."""
     name = record.parameter.name
     found = conversion(name, units.get(name, record.fields[0].unit), record.where)
-    sign = record.parameter.sign * (-1.0 if name in turn else 1.0)
+    sign = record.parameter.sign * (-1.0 if name in flip_sign else 1.0)
     return Conversion(found.scale * sign, found.offset * sign)
 
 
@@ -171,7 +171,7 @@ def days_axis(target: Record, counting: Counting, years: str | None, *, is_local
     return range(int(complete[0]), int(complete[-1]) + 1)
 
 
-def refuse_turned(made: Mapping[str, DailyValues]) -> None:
+def refuse_flipped_sign(made: Mapping[str, DailyValues]) -> None:
     """Evaporation goes up, seen over days and cells, whatever sign a file gives it."""
     for name in _UPWARD:
         if name not in made:
@@ -183,5 +183,5 @@ def refuse_turned(made: Mapping[str, DailyValues]) -> None:
         if means and np.mean(means) < _TURNED:
             raise SoilcastError(
                 f"{values.records[0].where}: {name} is positive upward, contrary to the ECMWF convention (mean of "
-                f"{len(means)} days: {1000 * np.mean(means):.2g} mm d-1 downward): flip its sign (--turn {name})"
+                f"{len(means)} days: {1000 * np.mean(means):.2g} mm d-1 downward): flip its sign (--flip-sign {name})"
             )

@@ -26,7 +26,7 @@ def title_of(fields: Sequence[Field], grid: str, days: range) -> str:
     return f"{product_of(fields)}, {grid}, {first} .. {last}"
 
 
-def origin_of(values: DailyValues, units: Mapping[str, str], turn: Collection[str]) -> str:
+def origin_of(values: DailyValues, units: Mapping[str, str], flip_sign: Collection[str]) -> str:
     """Say of which files a variable is made, how its stamps count, in which unit and sign it came."""
     notes = [values.counting.said]
     notes += [values.recipe.said] if values.recipe.said else []
@@ -35,7 +35,9 @@ def origin_of(values: DailyValues, units: Mapping[str, str], turn: Collection[st
         written = units.get(name, record.fields[0].unit)
         notes.append(f"{name} in {written}{' as stated' if name in units else ''}")
         if record.parameter.sign < 0:
-            notes.append("upward positive in the file, as stated" if name in turn else "downward positive in the file")
+            notes.append(
+                "upward positive in the file, as stated" if name in flip_sign else "downward positive in the file"
+            )
     names = [Path(field.place.path).name for field in values.records[0].fields]
     files = names[0] if len(set(names)) == 1 else f"{names[0]} .. {names[-1]} ({len(names)} files)"
     return f"{files}: {'; '.join(notes)}"
