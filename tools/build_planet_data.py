@@ -34,7 +34,7 @@ import xarray as xr
 from PIL import Image
 from scipy import ndimage
 
-from soilcast.cube.zones import KOEPPEN_CLASSES
+from soilcast.cube.contract import KOEPPEN_CLASSES
 
 ROWS, COLUMNS = 360, 720
 LATITUDE = -89.75 + 0.5 * np.arange(ROWS)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soilcast.cube import open_cube, save_cube
+from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.cube.koeppen import DAYS_OF_MONTHS, koeppen_geiger, monthly_climatology
-from soilcast.cube.zones import KOEPPEN_CLASSES
 from soilcast.sources.climate import ZoneAgreement, agreement, published_zones
 from soilcast.sources.planet.geography import geography
 from tests.helpers.small import small_cube

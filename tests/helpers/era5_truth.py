@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from soilcast.cube import VARIABLES
 from soilcast.cube.contract import SECONDS_PER_DAY
-from soilcast.sources.humidity import specific_humidity
+from soilcast.sources.derived import specific_humidity
 from tests.helpers.era5_parameters import AMOUNTS, INSTANTS, WATER
 from tests.helpers.era5_weather import HourlyWeather
 

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from soilcast.reporting import markdown_leads, markdown_table
-from soilcast.reporting.coast import coast_lines, land_rings
 from soilcast.reporting.fans import bands, draw_fan, issue_days
 from soilcast.reporting.lead_lines import spread
 from soilcast.reporting.maps import Canvas, robust_scale
-from soilcast.reporting.projection import EqualEarth, Regional
+from soilcast.reporting.projection import EqualEarth, Regional, coast_lines, land_rings
 from soilcast.reporting.sections.leads import EXTREME_CURVES, error_curves
 from soilcast.reporting.sections.uncertainty import CURVES
 from soilcast.reporting.sections.zones import zone_boxes

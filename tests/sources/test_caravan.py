@@ -13,7 +13,7 @@ import xarray as xr
 from soilcast.cube import VARIABLES, open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.sources.caravan import caravan
-from soilcast.sources.humidity import saturation_vapour_pressure, specific_humidity
+from soilcast.sources.derived import saturation_vapour_pressure, specific_humidity
 
 COLUMNS = {
     "temperature_2m_mean": 10.0,

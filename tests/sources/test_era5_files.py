@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from soilcast.cube import grid_of, to_grid
-from soilcast.sources.humidity import specific_humidity
+from soilcast.sources.derived import specific_humidity
 from soilcast.sources.planet import planet
 from tests.helpers.era5_files import (
     BYTE_FAULTS,

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from soilcast.cube import VARIABLES, grid_of, to_grid
-from soilcast.sources.humidity import specific_humidity
+from soilcast.sources.derived import specific_humidity
 from soilcast.sources.planet import planet
 from soilcast.sources.planet.land import THICKNESS
 from tests.helpers.era5_parameters import AMOUNTS

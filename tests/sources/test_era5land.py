@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from soilcast.cube import grid_of, to_grid
 from soilcast.errors import SoilcastError
+from soilcast.sources.derived import specific_humidity
 from soilcast.sources.era5land import era5land
 from soilcast.sources.era5land.grib import open_grib
-from soilcast.sources.humidity import specific_humidity
 from tests.helpers.era5_files import (
     AMOUNTS,
     HourlyWeather,

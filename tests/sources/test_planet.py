@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from soilcast import cube
-from soilcast.cube.zones import KOEPPEN_CLASSES
+from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
 from soilcast.sources.planet import planet
 from soilcast.sources.planet.geography import geography

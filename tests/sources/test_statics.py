@@ -19,7 +19,7 @@ from rasterio.transform import Affine, from_origin, xy
 from rasterio.warp import transform as to_other_crs
 
 from soilcast.cube import VARIABLES, Grid
-from soilcast.cube.zones import KOEPPEN_CLASSES
+from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
 from soilcast.sources.planet.geography import geography
 from soilcast.sources.regridding import conservative, majority, nearest

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, read
-from soilcast.cube.zones import KOEPPEN_CLASSES
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -48,7 +48,7 @@ def koeppen_geiger(
 
     Returns
     -------
-    Number of the class ``(cell,)``, 1 Af .. 30 EF (`soilcast.cube.zones.KOEPPEN_CLASSES`); 0 where a month is NaN.
+    Number of the class ``(cell,)``, 1 Af .. 30 EF (`soilcast.cube.contract.KOEPPEN_CLASSES`); 0 where a month is NaN.
     """
     assert temperature.shape == rain.shape == (12, len(latitude))
     celsius = temperature.astype(np.float64) - _FREEZING

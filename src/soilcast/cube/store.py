@@ -16,9 +16,8 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from soilcast.cube.cf import keep_to_cf
+from soilcast.cube.cf import keep_to_cf, write_netcdf
 from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
-from soilcast.cube.netcdf import write_netcdf
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_replace, atomic_write
 from soilcast.provenance import history_of, written_by

@@ -12,9 +12,9 @@ from soilcast.doctoring.diagnosis import Diagnosis, diagnose
 from soilcast.doctoring.era5 import READER
 from soilcast.doctoring.evidence import Finding
 from soilcast.doctoring.examining import examine_together
-from soilcast.doctoring.files import describe
 from soilcast.doctoring.findings import Examination
 from soilcast.doctoring.maps import closure_maps
+from soilcast.doctoring.others import describe
 from soilcast.doctoring.plausibility import Doubt, plausibility
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write

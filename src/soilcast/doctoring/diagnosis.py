@@ -9,52 +9,26 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.doctoring.closure import FEWEST_DAYS, Closure, Trial, measure, number
-from soilcast.doctoring.evidence import Evidence, Finding, Verdict
+from soilcast.doctoring.closure import FEWEST_DAYS, Trial, measure, number
+from soilcast.doctoring.evidence import Evidence
 from soilcast.doctoring.hypotheses import hypotheses
 from soilcast.doctoring.plausibility import Doubt, plausibility
-from soilcast.doctoring.sentences import say
-from soilcast.doctoring.terms import LAGS, States, Terms, terms_of
+from soilcast.doctoring.sentences import Judged, say
+from soilcast.doctoring.terms import LAGS, States, terms_of
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """What the water balance says of a cube.
+class Diagnosis(Judged):
+    """What the water balance says of a cube, and what is not plausible in it.
 
     Parameters
     ----------
-    verdict
-        ``closes``: the data are right as far as water goes. ``balances``: the fluxes fit each other over the record,
-        but single days do not close and no fault of conversion explains it, as if a store were missing. ``closes if``:
-        a fault explains it, see ``findings``. ``does not close``; ``cannot be tested``.
-    closure
-        The balance as it is; None if it cannot be tested.
-    findings
-        Faults, the widest first; more than one only if they lie in different cells.
-    closing
-        Share of the judged area on which the balance closes as it is.
-    terms
-        What took part and what is missing.
-    lacking
-        Why it cannot be tested, in words.
-    unproven
-        If it closes: terms that are too small here for the balance to say anything of them.
-    level
-        Factor by which the fluxes would fit the stores best, median over the area.
     doubts
         What is not plausible, balance or not.
     cells
         Verdict of each cell ``(cell,)``: -1 not judged, 0 does not close, 1 closes, 2 + i closes with finding i.
     """
 
-    verdict: Verdict
-    closure: Closure | None
-    findings: tuple[Finding, ...]
-    closing: float
-    terms: Terms
-    lacking: tuple[str, ...]
-    unproven: tuple[str, ...]
-    level: float
     doubts: tuple[Doubt, ...]
     cells: npt.NDArray[np.int8]
 
@@ -75,17 +49,7 @@ class Diagnosis:
 
     def sentences(self) -> list[str]:
         """Say it in plain sentences, the verdict first."""
-        told = say(
-            self.verdict,
-            closure=self.closure,
-            findings=self.findings,
-            closing=self.closing,
-            level=self.level,
-            lacking=self.lacking,
-            open_terms=self.terms.open,
-            unproven=self.unproven,
-        )
-        return [*told, *(doubt.sentence for doubt in self.doubts)]
+        return [*say(self), *(doubt.sentence for doubt in self.doubts)]
 
 
 def diagnose(cube: xr.Dataset, *, states: States | None = None) -> Diagnosis:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from soilcast.cube import VARIABLES
-from soilcast.doctoring.findings import FileFound, VariableFound
-from soilcast.doctoring.wording import grid_name, period_name
+from soilcast.doctoring.findings import FileFound, VariableFound, grid_name, period_name
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.opening import Place, opened, places_of
 from soilcast.sources.era5land.recognising import Field, Unread, scan_all

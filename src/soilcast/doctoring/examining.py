@@ -12,8 +12,14 @@ from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
 from soilcast.doctoring.era5 import scan_readable
 from soilcast.doctoring.findings import Together
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.assembling import conversion_of, cube_of, daily_variables, days_axis, refuse_flipped_sign
-from soilcast.sources.era5land.constants import constants
+from soilcast.sources.era5land.assembling import (
+    constants,
+    conversion_of,
+    cube_of,
+    daily_variables,
+    days_axis,
+    refuse_flipped_sign,
+)
 from soilcast.sources.era5land.counting import STORES, Counting, States, count_days
 from soilcast.sources.era5land.daily import DailyValues
 from soilcast.sources.era5land.laying import lay_out

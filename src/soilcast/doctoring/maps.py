@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from soilcast.doctoring.diagnosis import Diagnosis
+from soilcast.reporting.figures import WIDE, print_look, printed
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.maps import Scale as ColourScale
-from soilcast.reporting.printing import WIDE, print_look, printed
 from soilcast.reporting.style import MapStyle
 
 RESIDUAL = MapStyle("viridis", False, "closes", "does not close")

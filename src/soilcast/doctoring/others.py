@@ -1,17 +1,17 @@
-"""Files that are not gridded ERA5: soilcast's own, stations, tables, other models, whatever NetCDF or GRIB there is."""
+"""What any file is: ERA5's, soilcast's own, stations, tables, other models, whatever NetCDF or GRIB there is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from soilcast.doctoring.findings import FileFound, VariableFound
-from soilcast.doctoring.wording import grid_name, period_name, step_name
+from soilcast.doctoring.era5 import describe_era5
+from soilcast.doctoring.findings import FileFound, VariableFound, grid_name, period_name, step_name
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.opening import format_of, opened, places_of
 from soilcast.sources.files import is_address, unit_of
@@ -207,3 +207,29 @@ def _text_lines(path: Path) -> list[str] | None:
     except (UnicodeDecodeError, OSError):
         return None
     return [line for line in lines if line.strip()] or None
+
+
+RECOGNISERS: tuple[Callable[[str], FileFound | None], ...] = (
+    describe_artifact,
+    describe_ismn,
+    describe_table,
+    describe_era5,
+    describe_array_file,
+)
+"""Each gives what a file is, or None where it is not of its family; the first that knows it is heard."""
+
+
+def describe(path: str) -> FileFound:
+    """Say what a file, archive or store is, whatever it is."""
+    if not is_address(path) and not Path(path).exists():
+        return FileFound(path, "nothing", "no such file", faults=("no such file: check the path",))
+    for recognise in RECOGNISERS:
+        try:
+            found = recognise(path)
+        except SoilcastError as error:
+            said = str(error).removeprefix(f"{path}: ")
+            return FileFound(path, "unknown", "cannot be read", faults=(said,))
+        if found is not None:
+            return found
+    fault = "neither NetCDF, GRIB, zip, Zarr nor a table that soilcast knows"
+    return FileFound(path, "unknown", "not recognised", faults=(fault,))

@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from soilcast.doctoring.closure import Closure, spread
 from soilcast.doctoring.evidence import LEAST_SHARE, LEVEL, Finding, Verdict
+from soilcast.doctoring.terms import Terms
 
 _STATES = {"end": "the end of the day", "mean": "the mean of the day", "begin": "the beginning of the day"}
 _COMING_AND_GOING = "the water turnover"
 
 
 @dataclass(frozen=True)
-class _Facts:
+class Judged:
+    """What is said of a water balance.
+
+    Parameters
+    ----------
+    verdict
+        ``closes``: the data are right as far as water goes. ``balances``: the fluxes fit each other over the record,
+        but single days do not close and no fault of conversion explains it, as if a store were missing. ``closes if``:
+        a fault explains it, see ``findings``. ``does not close``; ``cannot be tested``.
+    closure
+        The balance as it is; None if it cannot be tested.
+    findings
+        Faults, the widest first; more than one only if they lie in different cells.
+    closing
+        Share of the judged area on which the balance closes as it is.
+    terms
+        What took part and what is missing.
+    lacking
+        Why it cannot be tested, in words.
+    unproven
+        If it closes: terms that are too small here for the balance to say anything of them.
+    level
+        Factor by which the fluxes would fit the stores best, median over the area.
+    """
+
+    verdict: Verdict
     closure: Closure | None
-    findings: Sequence[Finding]
+    findings: tuple[Finding, ...]
     closing: float
+    terms: Terms
+    lacking: tuple[str, ...]
+    unproven: tuple[str, ...]
     level: float
-    lacking: Sequence[str]
-    open_terms: Sequence[str]
-    unproven: Sequence[str]
 
 
-def say(
-    verdict: Verdict,
-    *,
-    closure: Closure | None,
-    findings: Sequence[Finding],
-    closing: float,
-    level: float,
-    lacking: Sequence[str],
-    open_terms: Sequence[str],
-    unproven: Sequence[str],
-) -> list[str]:
-    """Sentences of a `Diagnosis`, whose fields are given; plain text, the verdict first."""
-    facts = _Facts(closure, findings, closing, level, lacking, open_terms, unproven)
-    return [sentence[0].upper() + sentence[1:] + "." for sentence in _SAY[verdict](facts)]
+def say(facts: Judged) -> list[str]:
+    """Plain sentences, the verdict first."""
+    return [sentence[0].upper() + sentence[1:] + "." for sentence in _SAY[facts.verdict](facts)]
 
 
-def _closes(facts: _Facts) -> Iterator[str]:
+def _closes(facts: Judged) -> Iterator[str]:
     yield (
         f"the water balance closes on {percent(facts.closing)} of the area: units, signs and dates of its terms agree"
     )
@@ -51,10 +66,10 @@ def _closes(facts: _Facts) -> Iterator[str]:
             f"of {', '.join(facts.unproven)} it says nothing: without it the balance closes as well, there is too "
             "little water in it here"
         )
-    yield from facts.open_terms
+    yield from facts.terms.open
 
 
-def _balances(facts: _Facts) -> Iterator[str]:
+def _balances(facts: Judged) -> Iterator[str]:
     yield (
         f"the water balance is kept over the whole record, to {_drift(facts)} of {_COMING_AND_GOING}, so the units "
         "and signs of the fluxes agree; single days do not close, and no single conversion error explains that"
@@ -62,10 +77,10 @@ def _balances(facts: _Facts) -> Iterator[str]:
     yield from _numbers(facts)
     yield f"single days close on {percent(facts.closing)} of the area"
     yield "this is typical where stores are missing: deeper layers, groundwater, ponds or the water on leaves"
-    yield from facts.open_terms
+    yield from facts.terms.open
 
 
-def _closes_if(facts: _Facts) -> Iterator[str]:
+def _closes_if(facts: Judged) -> Iterator[str]:
     for finding in facts.findings:
         resort = "no known error explains the water balance, but a factor does: " if finding.is_fitted else ""
         if finding.contradicted < LEAST_SHARE:
@@ -85,10 +100,10 @@ def _closes_if(facts: _Facts) -> Iterator[str]:
             f"leaves {percent(finding.relative_rival)}"
         )
     yield f"as it is, the balance closes on {percent(facts.closing)} of the area"
-    yield from facts.open_terms
+    yield from facts.terms.open
 
 
-def _does_not_close(facts: _Facts) -> Iterator[str]:
+def _does_not_close(facts: Judged) -> Iterator[str]:
     yield (
         f"the water balance closes on no more than {percent(facts.closing)} of the area, and no single conversion "
         "error explains the rest"
@@ -97,16 +112,16 @@ def _does_not_close(facts: _Facts) -> Iterator[str]:
     yield f"over the whole record {_drift(facts)} of {_COMING_AND_GOING} are left"
     if 0 < facts.level < LEVEL[0]:
         yield f"against the change of the stores the fluxes are about {1 / facts.level:.2g} times too large"
-    if facts.open_terms:
+    if facts.terms.open:
         yield "what is missing may be the reason"
-    yield from facts.open_terms
+    yield from facts.terms.open
 
 
-def _cannot_be_tested(facts: _Facts) -> Iterator[str]:
+def _cannot_be_tested(facts: Judged) -> Iterator[str]:
     yield f"the water balance cannot be tested: {'; '.join(facts.lacking)}"
 
 
-_SAY: Mapping[Verdict, Callable[[_Facts], Iterator[str]]] = {
+_SAY: Mapping[Verdict, Callable[[Judged], Iterator[str]]] = {
     "closes": _closes,
     "balances": _balances,
     "closes if": _closes_if,
@@ -123,7 +138,7 @@ def _rival(family: str) -> str:
     return f"another {'day' if family.endswith(' day') else 'size'} of {family.removesuffix(' day')}"
 
 
-def _numbers(facts: _Facts) -> Iterator[str]:
+def _numbers(facts: Judged) -> Iterator[str]:
     assert facts.closure is not None
     closure = facts.closure
     left, scale, share = (
@@ -137,7 +152,7 @@ def _numbers(facts: _Facts) -> Iterator[str]:
     )
 
 
-def _drift(facts: _Facts) -> str:
+def _drift(facts: Judged) -> str:
     assert facts.closure is not None
     return percent(_middle(facts.closure.drift, facts.closure))
 

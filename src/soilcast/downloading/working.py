@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from soilcast.downloading.client import (
     CrowdedError,
     JobFailedError,
@@ -256,7 +258,7 @@ class Work:
         record.put(piece.name, done)
         _name(piece, done, record)
         for _ in range(piece.days):
-            self._advance(f"{piece.name} ({_amount(asset.size)})")
+            self._advance(f"{piece.name} ({decimal(asset.size)})")
 
     def _split(self, piece: Piece, said: str) -> None:
         halves = piece.halves()
@@ -319,12 +321,3 @@ def _name(piece: Piece, entry: Entry, record: Record) -> None:
                 path.with_name(f"{piece.name}{ending}").unlink(missing_ok=True)
     except OSError as error:
         raise disk_fault(error, path) from error
-
-
-def _amount(size: int) -> str:
-    value, unit = float(size), "bytes"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}"

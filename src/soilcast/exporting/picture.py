@@ -19,8 +19,8 @@ from soilcast.exporting.selecting import Band, Field
 from soilcast.products.indices import NOT_REACHED
 from soilcast.products.variables import ANOMALY, DAYS_TO_DRY, DROUGHT, PERCENTILE, PROBABILITY_DRY, Product
 from soilcast.reporting import drought
+from soilcast.reporting.figures import WIDE, png, print_look
 from soilcast.reporting.maps import Canvas, Scale, robust_scale
-from soilcast.reporting.printing import WIDE, png, print_look
 from soilcast.reporting.style import MapStyle, pretty_units
 
 Values = npt.NDArray[np.float32]

@@ -21,8 +21,7 @@ from matplotlib.path import Path as Outline
 from PIL import Image
 
 from soilcast.cube import grid_of, spacing, to_grid
-from soilcast.reporting.coast import coast_lines, land_rings
-from soilcast.reporting.projection import EqualEarth, Projection, Regional
+from soilcast.reporting.projection import EqualEarth, Projection, Regional, coast_lines, land_rings
 from soilcast.reporting.style import MapStyle
 
 Values = npt.NDArray[np.float64]

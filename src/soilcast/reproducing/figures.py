@@ -17,9 +17,8 @@ from matplotlib.patches import Patch
 from soilcast.cube import open_artifact, open_cube, read
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
-from soilcast.reporting.figures import draw_boxes
+from soilcast.reporting.figures import WIDE, draw_boxes, on_screen, print_look, printed
 from soilcast.reporting.maps import Canvas, robust_scale
-from soilcast.reporting.printing import WIDE, on_screen, print_look, printed
 from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.style import IMPROVEMENT, OBSERVED, RAIN, palette, pretty_units
 from soilcast.reporting.tables import head, number, plain, plain_head

@@ -15,8 +15,8 @@ import xarray as xr
 from scipy.spatial import KDTree
 
 from soilcast.cube import VARIABLES
+from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.cube.koeppen import koeppen_geiger, monthly_climatology
-from soilcast.cube.zones import KOEPPEN_CLASSES
 from soilcast.sources.planet.geography import FINEST, geography
 
 FARTHEST = 0.01

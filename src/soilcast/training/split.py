@@ -11,7 +11,7 @@ import xarray as xr
 
 from soilcast.cube import days_of, read
 from soilcast.cube.calendar import Days
-from soilcast.cube.zones import KOEPPEN_CLASSES
+from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
 from soilcast.training.config import SplitConfig
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.cube.zones import KOEPPEN_CLASSES
+from soilcast.cube.contract import KOEPPEN_CLASSES
 
 
 @dataclass(frozen=True)

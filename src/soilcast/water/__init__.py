@@ -3,6 +3,7 @@
 from soilcast.water.balance import (
     mask_observed,
     missing_variables,
+    physical_consistency,
     refuse_missing,
     required_variables,
     sign_of_change,
@@ -12,7 +13,6 @@ from soilcast.water.balance import (
     water_signs,
 )
 from soilcast.water.config import TERM_SETS, Form, WaterConfig
-from soilcast.water.consistency import physical_consistency
 
 __all__ = [
     "TERM_SETS",

@@ -7,10 +7,10 @@ import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.curves import MOISTURE
 from soilcast.reporting.drought import drought_table, percent, share_in_drought
 from soilcast.reporting.fans import NORMAL, band_names, bands, fan
 from soilcast.reporting.forecasts import ISSUE_DAYS, has_product, layer_words, layers
+from soilcast.reporting.lead_lines import MOISTURE
 from soilcast.reporting.over_cells import means
 from soilcast.reporting.style import palette
 from soilcast.reporting.tables import number

@@ -6,8 +6,7 @@ import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.curves import ERROR, Curve, draw_curves, everyone, median_of
-from soilcast.reporting.lead_lines import Frame
+from soilcast.reporting.lead_lines import ERROR, Curve, Frame, draw_curves, everyone, median_of
 from soilcast.reporting.over_cells import against, medians, ratios
 from soilcast.reporting.scores import PERSISTENCE, baselines
 from soilcast.reporting.sections.scoreboard import boards

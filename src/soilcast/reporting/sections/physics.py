@@ -7,8 +7,7 @@ import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.curves import Curve, draw_curves, median_of
-from soilcast.reporting.lead_lines import Frame
+from soilcast.reporting.lead_lines import Curve, Frame, draw_curves, median_of
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import networks, plain_network, targets
 from soilcast.reporting.style import DIFFERENCE

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import shown_leads
-from soilcast.reporting.curves import MOISTURE, model_looks
 from soilcast.reporting.fans import band_names, bands, fans_of_pick
 from soilcast.reporting.figures import LOOK, set_margins, svg
+from soilcast.reporting.lead_lines import MOISTURE, model_looks
 from soilcast.reporting.over_cells import best_network
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.style import OBSERVED, RAIN, colours, pretty_units

@@ -9,9 +9,8 @@ import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads, shown_leads
-from soilcast.reporting.curves import MOISTURE, Curve, draw_curves, mean_of, median_of
 from soilcast.reporting.figures import LOOK, canvas, svg
-from soilcast.reporting.lead_lines import Frame
+from soilcast.reporting.lead_lines import MOISTURE, Curve, Frame, draw_curves, mean_of, median_of
 from soilcast.reporting.over_cells import medians, with_intervals
 from soilcast.reporting.scores import PERSISTENCE, targets
 from soilcast.reporting.sections.scoreboard import boards

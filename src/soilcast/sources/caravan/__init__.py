@@ -22,7 +22,7 @@ from soilcast.cube import (
 )
 from soilcast.errors import SoilcastError
 from soilcast.sources.caravan.layout import Basin, attributes_of, basins_in, series_files
-from soilcast.sources.humidity import specific_humidity
+from soilcast.sources.derived import specific_humidity
 
 _TARGET = "swvl1"
 
@@ -91,7 +91,7 @@ def caravan(paths: Sequence[Path], *, units: Mapping[str, str] | None = None) ->
 
     A cell is a basin. The cube spans the periods of all basins; a day outside the record of a basin is NaN, a gap
     within it is refused. There is no evaporation, runoff or soil water capacity in Caravan and so none in the cube.
-    Specific humidity is derived from the daily means of dewpoint and pressure (`soilcast.sources.humidity`).
+    Specific humidity is derived from the daily means of dewpoint and pressure (`soilcast.sources.derived`).
     The series are held in memory, about 1 MB for each basin of 40 years.
 
     Parameters

@@ -13,6 +13,7 @@ from soilcast.errors import SoilcastError
 from soilcast.schema import nearest as nearest_name
 from soilcast.sources.climate import add_climate_zone
 from soilcast.sources.era5land.assembling import (
+    constants,
     cube_of,
     daily_variables,
     days_axis,
@@ -20,11 +21,9 @@ from soilcast.sources.era5land.assembling import (
     refuse_flipped_sign,
     scan_places,
 )
-from soilcast.sources.era5land.constants import constants
 from soilcast.sources.era5land.counting import Accumulation, Stamp, States, count_days
 from soilcast.sources.era5land.laying import lay_out
-from soilcast.sources.era5land.making import RECIPES
-from soilcast.sources.era5land.parameters import PARAMETERS
+from soilcast.sources.era5land.parameters import PARAMETERS, RECIPES
 from soilcast.sources.era5land.saying import count, notes_on, origin_of, product_of, title_of
 from soilcast.sources.statics import STATICS, read_statics
 

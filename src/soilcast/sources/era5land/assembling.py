@@ -13,6 +13,7 @@ from soilcast.cube import (
     ERA5_LAND_LAYERS,
     VARIABLES,
     Conversion,
+    Grid,
     assemble,
     cells_of_grid,
     conversion,
@@ -24,10 +25,11 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.counting import Counting
 from soilcast.sources.era5land.daily import DailyValues, complete_days
 from soilcast.sources.era5land.laying import Layout
-from soilcast.sources.era5land.making import RECIPES, Recipe
-from soilcast.sources.era5land.opening import places_of
-from soilcast.sources.era5land.recognising import Field, Unread, scan_all
-from soilcast.sources.era5land.record import Record, make_record, whole_grid
+from soilcast.sources.era5land.opening import opened, places_of
+from soilcast.sources.era5land.parameters import GRAVITY, RECIPES, Recipe
+from soilcast.sources.era5land.recognising import Field, Unread, read_stamps, scan_all
+from soilcast.sources.era5land.record import Record, columns_on, make_record, whole_grid
+from soilcast.sources.regridding import majority
 
 _UPWARD = ("e", "pev")
 _TURNED = -1e-4
@@ -185,3 +187,44 @@ def refuse_flipped_sign(made: Mapping[str, DailyValues]) -> None:
                 f"{values.records[0].where}: {name} is positive upward, contrary to the ECMWF convention (mean of "
                 f"{len(means)} days: {1000 * np.mean(means):.2g} mm d-1 downward): flip its sign (--flip-sign {name})"
             )
+
+
+def constants(fields: Sequence[Field], layout: Layout) -> tuple[dict[str, Any], dict[str, str]]:
+    """Take elevation from the geopotential of the surface and the type of soil, where they are there.
+
+    Parameters
+    ----------
+    fields
+        All that the files hold.
+    layout
+        The cells.
+
+    Returns
+    -------
+    Variable of the cube -> values ``(cell,)``, and -> where they came from.
+    """
+    grid = whole_grid(fields)
+    found = {field.parameter.name: field for field in fields if field.parameter.kind == "static"}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if (field := found.get("z")) is not None:
+        if field.unit not in ("m**2 s**-2", "m2 s-2", "m^2 s^-2"):
+            raise SoilcastError(f"{field.place}: geopotential in {field.unit or 'no unit'}: expected m**2 s**-2")
+        height = conversion("elevation", "m", str(field.place))(_points(field, grid, layout) / GRAVITY)
+        values["elevation"] = layout.laying.finish(height[np.newaxis].astype(np.float32))[0]
+        origins["elevation"] = f"{field.place}: geopotential of the surface / {GRAVITY} m s-2"
+    if (field := found.get("slt")) is not None:
+        classes = _points(field, grid, layout)
+        whole = np.full(len(grid.index), np.nan, dtype=np.float32)
+        whole[layout.laying.points] = classes
+        if len(layout.cells.index) != len(classes) or layout.cells.lat is not grid.lat:
+            classes = majority(whole.reshape(len(grid.lat), len(grid.lon)), grid.lat, grid.lon, layout.cells)
+        values["soil_type"] = classes.astype(np.float32)
+        origins["soil_type"] = f"{field.place}: soil type class"
+    return values, origins
+
+
+def _points(field: Field, grid: Grid, layout: Layout) -> Any:
+    with opened(field.place) as datasets:
+        values = read_stamps(field, datasets[field.dataset], slice(0, 1))[0]
+    return values[columns_on(field, grid, "the other files")][layout.laying.points]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from soilcast.cube import Conversion, check_bounds
 from soilcast.sources.era5land.counting import Counting
-from soilcast.sources.era5land.making import Recipe
+from soilcast.sources.era5land.parameters import Recipe
 from soilcast.sources.era5land.recognising import Hours
 from soilcast.sources.era5land.record import DAY, Record
 

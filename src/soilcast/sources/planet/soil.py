@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.cube.contract import SECONDS_PER_DAY
-from soilcast.cube.zones import KOEPPEN_CLASSES
+from soilcast.cube.contract import KOEPPEN_CLASSES, SECONDS_PER_DAY
 from soilcast.sources.planet.geography import Geography
 from soilcast.sources.planet.noise import MovingField, Texture, view
 

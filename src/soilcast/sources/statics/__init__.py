@@ -13,10 +13,10 @@ import numpy.typing as npt
 from soilcast.cube import VARIABLES, Conversion, Grid, check_bounds, conversion, spacing
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest as nearest_name
+from soilcast.sources.derived import TEXTURE, unit_of_texture
 from soilcast.sources.overlap import Points, holding, overlap
 from soilcast.sources.statics.aggregate import area_mean, largest_class, nearest_value
 from soilcast.sources.statics.rasters import Raster, open_raster
-from soilcast.sources.texture import TEXTURE, unit_of_texture
 
 __all__ = ["STATICS", "Points", "read_statics"]
 

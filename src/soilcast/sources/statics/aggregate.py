@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,6 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.overlap import Floats, Overlap, Points, holding, overlap
 from soilcast.sources.regridding import largest_of, mean_of
 from soilcast.sources.statics.rasters import Raster
-
-Check = Callable[[npt.NDArray[np.floating]], None]
 
 LEAST_SHARE = 0.1
 """A cell of which less than this share has values has none: lakes, ice and the sea are gaps of a map of soils."""
