@@ -335,7 +335,7 @@ def test_reproduced_by_two_processes(folder: Path, tmp_path: Path) -> None:
     # With another file of that name the runs are others, too.
     changed = written(tmp_path / "own" / "gru.py", GRU + "# changed\n")
     told, _ = run(*words, "--out", tmp_path / "out", "--plugin", changed)
-    assert "2 runs, of which 1 are there already" in told
+    assert "2 runs, 1 of them done" in told
     assert "no such model: did you mean phy-lstm? (your own: --plugin FILE.py)" in refusal(
         *words, "--out", tmp_path / "out"
     )
@@ -379,7 +379,7 @@ def test_an_unfinished_training_asks_for_its_plugin(
     require_plugins_to_resume(tmp_path / "run")
     use_plugins([])
     changed = load_plugin(written(tmp_path / "gru.py", GRU.replace("not the RMSE", "another")))
-    with pytest.raises(SoilcastError, match=r"is of plugin gru.py .{12}\.\.\., but this training is of"):
+    with pytest.raises(SoilcastError, match=r"is of plugin gru.py .{12}\.\.\., but this training of"):
         train(folder / "cube", tmp_path / "run", config, resume=True)
     for loaded, told in ((changed, "which is another"), (None, "which is not loaded: give it as --plugin gru.py")):
         use_plugins([loaded] if loaded else [])
@@ -395,8 +395,8 @@ def test_a_source_of_ones_own_is_prepared_and_updated(folder: Path, tmp_path: Pa
     own = written(tmp_path / "own.py", SOURCE)
     words = ["prepare", "copied", folder / "cube", "--out", tmp_path / "cube", "--option", "note=mine"]
     assert "no such source copied" in refusal(*words)
-    needed = "source copied needs --option note=VALUE; its options are --option note=VALUE, --option days=VALUE"
-    assert needed in refusal(*words[:5], "--plugin", own)
+    told = refusal(*words[:5], "--plugin", own)
+    assert "source copied needs --option note=VALUE; its options are --option note=VALUE, --option days=VALUE" in told
     told, _ = run(*words, "--option", "days=700", "--plugin", own)
     assert "cube: mine" in told
     assert "700 days" in told

@@ -81,9 +81,9 @@ def test_cubes_forecasts_and_scores_are_shown_as_xarray_does(folder: Path) -> No
 def test_what_is_something_else_is_refused(folder: Path) -> None:
     for open_it, path, told in (
         (soilcast.open_forecast, folder / "cube", "cube: a forecast is expected, but this is a cube"),
-        (soilcast.open_forecast, folder / "none", "none: there is no such forecast"),
+        (soilcast.open_forecast, folder / "none", "none: no such forecast"),
         (soilcast.open_scores, folder / "forecast.nc", "forecast.nc: a scores is expected, but this is a forecast"),
-        (soilcast.open_scores, folder / "run", "run: there is no scores.nc in this folder"),
+        (soilcast.open_scores, folder / "run", "run: no scores.nc in this folder"),
     ):
         with pytest.raises(SoilcastError) as caught:
             open_it(path)
