@@ -81,11 +81,13 @@ def test_provenance_and_configs_are_there(page: Page) -> None:
     assert '"balance": "multi"' in page.text
 
 
+@pytest.mark.slow
 def test_same_scores_give_the_same_pictures(tmp_path: Path) -> None:
     scores = make_scores(networks=("LSTM",), cells=5, picks=1)
     assert report_page(tmp_path / "one", scores).pictures() == report_page(tmp_path / "two", scores).pictures()
 
 
+@pytest.mark.slow
 def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script><img src="https://example.org/x.png" onerror="x">$\\frac$'
     scores = make_scores(networks=(evil, "LSTM"), cells=6, picks=1, gridded=False, title=evil, content=evil, water=evil)
@@ -98,6 +100,7 @@ def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
     assert evil.split("$")[0] not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_places_without_grid_zones_or_fluxes(tmp_path: Path) -> None:
     scores = make_scores(networks=("LSTM",), gridded=False, zones=False, consistency=False, cells=8)
     page = report_page(tmp_path, scores)
@@ -114,6 +117,7 @@ def test_one_cell(tmp_path: Path, gridded: bool) -> None:
     assert "maps0" not in anchors(page)
 
 
+@pytest.mark.slow
 def test_metric_without_a_value(tmp_path: Path) -> None:
     scores = make_scores(networks=("LSTM",), cells=5, picks=1)
     scores["kge"][:] = np.nan
@@ -129,6 +133,7 @@ def test_nothing_scored_gives_no_verdict(tmp_path: Path) -> None:
     assert "No verdict" in report_page(tmp_path, scores).text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_only_baselines(tmp_path: Path, count: int) -> None:
     page = report_page(tmp_path, make_scores(networks=(), cells=5, picks=1, leads=count))
@@ -136,6 +141,7 @@ def test_only_baselines(tmp_path: Path, count: int) -> None:
     assert page.row("persistence")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_without_series_logs_and_texts(tmp_path: Path, count: int) -> None:
     scores = few(leads=count).drop_dims(["pick", "time", "day"])
@@ -147,6 +153,7 @@ def test_without_series_logs_and_texts(tmp_path: Path, count: int) -> None:
     assert "no training log" in page.text
 
 
+@pytest.mark.slow
 def test_training_without_validation_and_with_broken_losses(tmp_path: Path) -> None:
     log = [{"epoch": 1, "train_loss": 0.5, "validation_loss": None}, {"epoch": 2, "train_loss": float("nan")}]
     scores = make_scores(networks=("LSTM",), cells=3, picks=1, training_logs=json.dumps({"LSTM": log}))
@@ -167,6 +174,7 @@ def test_forecasts_are_drawn_on_the_days_that_they_are_for() -> None:
     assert observed[1] == predicted[1]
 
 
+@pytest.mark.slow
 def test_one_lead_with_quantiles_has_their_worth_and_the_extremes(tmp_path: Path) -> None:
     scores = make_scores(networks=TWO, with_quantiles=("LSTM",), cells=5, picks=1)
     page = report_page(tmp_path, scores)
@@ -192,6 +200,7 @@ def test_one_lead_with_quantiles_has_their_worth_and_the_extremes(tmp_path: Path
 # What is written elsewhere
 
 
+@pytest.mark.slow
 def test_what_evaluate_writes_is_shown_with_its_numbers(tmp_path: Path) -> None:
     made_cube, made_forecast = forecast_factory.made_cube, forecast_factory.made_forecast
     cube = made_cube(tmp_path / "cube")
@@ -226,6 +235,7 @@ def test_forecasts_of_a_test_period_have_a_page_of_their_last_issue_day(tmp_path
 # Several artifacts on a page
 
 
+@pytest.mark.slow
 def test_several_scores_have_a_section_each(tmp_path: Path) -> None:
     other = make_scores(
         networks=("LSTM",), gridded=False, cells=4, picks=1, title="A small basin", content="land-model output"
@@ -239,6 +249,7 @@ def test_several_scores_have_a_section_each(tmp_path: Path) -> None:
     assert "synthetic weather" in page.text
 
 
+@pytest.mark.slow
 def test_a_page_of_all_kinds(tmp_path: Path) -> None:
     next_day = make_scores(networks=("LSTM",), cells=5, picks=1)
     ahead = few(cells=1).drop_dims(["pick", "bin"])

@@ -52,6 +52,7 @@ def test_scores_without_a_variable(tmp_path: Path, name: str) -> None:
     fails(tmp_path, folder, rf"scores\.nc: {name} .* is missing: .*evaluate again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["no JSON", "[1]", '{"LSTM": 5}', '{"LSTM": [{"epoch": "x"}]}', '{"a":' * 5000])
 def test_damaged_attribute(tmp_path: Path, text: str) -> None:
     scores = make_scores(networks=("LSTM",), cells=3, picks=1, training_logs=text)

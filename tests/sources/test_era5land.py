@@ -111,6 +111,7 @@ def mean_humidity(weather: HourlyWeather) -> np.ndarray:
     return np.stack([hourly[24 * day : 24 * day + 24].mean(axis=0) for day in range(len(weather.days))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_days_that_the_hours_make(
     layout: str, files: dict[str, list[Path]], weather: HourlyWeather
@@ -127,6 +128,7 @@ def test_every_layout_gives_the_days_that_the_hours_make(
     )
 
 
+@pytest.mark.slow
 def test_the_layouts_are_one_cube_to_float32(files: dict[str, list[Path]]) -> None:
     one, *others = (era5land(files[layout]).load() for layout in ("land1.grib", "former.nc", "present.nc"))
     for other in others:
@@ -144,6 +146,7 @@ def test_packed_values_are_those_to_half_a_step(weather: HourlyWeather, tmp_path
         assert np.nanmax(np.abs(on_map(cube, name, weather) - wanted)) < 3e-5 * np.nanmax(np.abs(wanted))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["former.nc", "present.nc", "land1.grib", "era5.nc"])
 def test_local_days_are_those_of_each_longitude(
     layout: str, files: dict[str, list[Path]], weather: HourlyWeather
@@ -155,6 +158,7 @@ def test_local_days_are_those_of_each_longitude(
         assert_days(cube, name, truth.values[name], weather, kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["present.nc", "era5.grib"])
 def test_states_at_the_end_of_the_day_close_the_balance(
     layout: str, files: dict[str, list[Path]], weather: HourlyWeather
@@ -174,6 +178,7 @@ def test_total_runoff_is_made_of_its_parts(weather: HourlyWeather, tmp_path: Pat
     assert "surface and sub-surface runoff together" in cube["ro"].attrs["origin"]
 
 
+@pytest.mark.slow
 def test_one_file_or_many_is_the_same(weather: HourlyWeather, files: dict[str, list[Path]], tmp_path: Path) -> None:
     half = len(weather.hour) // 2
     seams = [(0, half), (half, len(weather.hour) - 1)]
@@ -203,6 +208,7 @@ def test_daily_means_of_the_states_go_with_hourly_amounts(weather: HourlyWeather
         assert_days(cube, name, daily_truth(weather).values[name], weather, slice(None))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(first=st.integers(0, 3), length=st.integers(1, 4), cells=st.integers(1, 9))
 def test_any_slice_reads_the_same_values(first: int, length: int, cells: int, files: dict[str, list[Path]]) -> None:
@@ -213,6 +219,7 @@ def test_any_slice_reads_the_same_values(first: int, length: int, cells: int, fi
         np.testing.assert_array_equal(part, whole[:cells, first : first + length])
 
 
+@pytest.mark.slow
 def test_a_slice_of_days_reads_these_days_alone(files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch) -> None:
     from soilcast.sources.era5land import record
 
@@ -266,10 +273,12 @@ def test_three_hourly_values_make_days_of_utc_and_no_others(weather: HourlyWeath
         era5land(write_daily_netcdf(weather, tmp_path, ["swvl1"]), day="local")
 
 
+@pytest.mark.slow
 def test_preliminary_data_are_told(files: dict[str, list[Path]]) -> None:
     assert "preliminary data (ERA5T)" in era5land(files["present-expver.nc"]).attrs["notes"]
 
 
+@pytest.mark.slow
 def test_de_accumulated_and_since_midnight_are_told_from_the_values(files: dict[str, list[Path]]) -> None:
     since, hourly = (era5land(files[name])["tp"].attrs["origin"] for name in ("hub.zarr", "arco.zarr"))
     assert "accumulated since 00 UTC (it increases within a day and resets after 00 UTC)" in since
@@ -317,6 +326,7 @@ def test_a_file_that_lies_about_its_unit_is_caught_by_the_bounds(
         era5land([lying])[variable].to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["truncated", "header_alone", "zeros", "garbage", "empty"])
 @pytest.mark.parametrize("layout", ["present.nc", "former.nc", "land1.grib", "split.zip"])
 def test_a_damaged_file_is_one_line(fault: str, layout: str, files: dict[str, list[Path]], tmp_path: Path) -> None:
@@ -388,6 +398,7 @@ def test_real_files_are_read(shared: Path, file: str, product: str, days: int, c
     np.testing.assert_allclose(spread, first.to_numpy(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_regridding_keeps_the_water(weather: HourlyWeather, files: dict[str, list[Path]]) -> None:
     fine, coarse = era5land(files["present.nc"]), era5land(files["present.nc"], resolution=24.0)
     assert coarse.sizes["cell"] < fine.sizes["cell"]
@@ -398,6 +409,7 @@ def test_regridding_keeps_the_water(weather: HourlyWeather, files: dict[str, lis
         assert float(coarse[name].max()) <= float(fine[name].max()) + 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["land1.grib", "land2.grib"])
 def test_grib_is_read_as_cfgrib_reads_it(file: str, files: dict[str, list[Path]]) -> None:
     import cfgrib

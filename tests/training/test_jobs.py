@@ -60,6 +60,7 @@ def test_the_bits_do_not_depend_on_the_jobs(cube: Path, side_by_side: Path, tmp_
     assert open_run(side_by_side / "lstm").config == one_thread["lstm"]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_takes_no_other_along(cube: Path, tmp_path: Path) -> None:
     runs = {
         tmp_path / "wild": quick("lstm", "train.learning_rate=1e38"),

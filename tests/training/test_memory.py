@@ -54,6 +54,7 @@ def config(*changes: str, model: str = "phys-lstm") -> Config:
     return load_config(settings=["train.threads=1", *quick, *changes], model=model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "changes"),
     [

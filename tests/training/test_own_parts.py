@@ -53,6 +53,7 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [(), (AHEAD, "task.layers=[swvl1,swvl2]", "train.ensemble=2")])
 def test_a_network_and_a_loss_of_ones_own_are_trained_opened_and_forecast(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]

@@ -154,6 +154,7 @@ def test_a_training_that_is_killed_at_any_change_of_its_files_goes_on(
     assert change > least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "written"), [(4, 0), (6, 100), pytest.param(9, 9_000, marks=pytest.mark.slow), (12, 4_000)]
 )
@@ -349,6 +350,7 @@ def build_dropping_gru(features: int, hidden_size: int) -> nn.Module:
     return nn.GRU(features, hidden_size, num_layers=2, dropout=0.3, batch_first=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "more"), [("phys-lstm", ()), ("phys-gru", ()), ("phys-lstm", LAGS)], ids=["phys-lstm", "phys-gru", "lags"]
 )

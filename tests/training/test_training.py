@@ -87,6 +87,7 @@ def test_training_leaves_the_callers_random_state_and_threads_alone(cube: Path, 
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_a_network_learns(cube: Path, tmp_path: Path) -> None:
     settings = ["train.epochs=20", "train.validate_every=5", "train.batches_per_epoch=50", "network.hidden_size=16"]
     run = train(cube, tmp_path / "run", load_config(settings=settings))

@@ -246,6 +246,7 @@ def own():
         METRICS.pop(metric.name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:Mean of empty slice")
 @pytest.mark.parametrize("leads", [1, LEADS])
 def test_a_metric_of_the_users_own_is_in_all_that_scores_are_shown_in(tmp_path, own, leads):

@@ -39,6 +39,7 @@ def block_of(monkeypatch):
     return lambda cells: monkeypatch.setattr(EVALUATE, "block_size", lambda *_: cells)
 
 
+@pytest.mark.slow
 def test_any_block_of_cells_gives_the_same_scores(tmp_path, wide, block_of):
     made = []
     for cells in (4096, 64, 128, 1):

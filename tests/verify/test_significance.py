@@ -143,6 +143,7 @@ def test_too_few_blocks_are_not_tested() -> None:
     assert np.isnan(interval_over_seeds(np.array([1.0]))[1])
 
 
+@pytest.mark.slow
 def test_no_difference_over_the_area_is_declared_as_often_as_stated() -> None:
     rng = np.random.default_rng(4)
     found = {"rmse": 0, "kge": 0, "r2": 0}
@@ -156,6 +157,7 @@ def test_no_difference_over_the_area_is_declared_as_often_as_stated() -> None:
     assert min(found.values()) >= 1
 
 
+@pytest.mark.slow
 def test_no_difference_in_any_cell_is_declared_in_few_fields() -> None:
     rng = np.random.default_rng(5)
     trials, significant, alone, cells = 100, 0, 0, 40

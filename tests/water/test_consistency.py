@@ -106,6 +106,7 @@ def test_each_target_has_the_balances_that_do_not_hold_it(tmp_path):
     assert "consistency_w2 is left out: its water balance contains the target swvl2 itself" in scores.attrs["water"]
 
 
+@pytest.mark.slow
 def test_the_first_guided_run_gives_the_balance(tmp_path):
     cube = made_cube(tmp_path / "cube")
     made = [

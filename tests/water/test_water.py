@@ -86,6 +86,7 @@ def test_the_sign_of_the_inflow_itself_by_hand() -> None:
     np.testing.assert_array_equal(sign_of_change(inflow), [[0, 0, 1, 1, -1]])
 
 
+@pytest.mark.slow
 def test_the_reading_chooses_the_sign(shared: Path, tmp_path: Path) -> None:
     # What the readings of W come to on the Moselle: the share of cell-days on which soil moisture follows dW.
     experiment = builtin_experiment("mhm_moselle")
@@ -175,6 +176,7 @@ def test_blocks_of_cells_do_not_change_the_signs(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(water_sign(cube, "multi", WaterConfig()), whole)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(0, 48), st.integers(1, 50))
 def test_signs_of_some_days_equal_those_days_of_all(first: int, length: int) -> None:
