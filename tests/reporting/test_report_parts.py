@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,6 +19,7 @@ from PIL import Image
 
 from soilcast.reporting import markdown_leads, markdown_table
 from soilcast.reporting.fans import bands, draw_fan, issue_days
+from soilcast.reporting.figures import LOOK, canvas, svg
 from soilcast.reporting.lead_lines import spread
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.projection import EqualEarth, Regional, coast_lines, land_rings
@@ -164,6 +168,24 @@ def test_units_are_written_for_people() -> None:
 )
 def test_numbers_are_written_for_people(value: float, metric: str, text: str) -> None:
     assert number(value, metric) == text
+
+
+def test_a_figure_keeps_its_texts_and_leaves_out_what_no_screen_shows() -> None:
+    with matplotlib.rc_context(LOOK):
+        figure, axes = canvas(6, 2)
+        axes.plot(np.random.default_rng(0).random(50))
+        axes.set(xlabel="0.12345 of it", ylabel="upright")
+        drawing = base64.b64decode(svg(figure).partition(",")[2]).decode()
+    root = ElementTree.fromstring(drawing)
+    texts = {text.text: text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"0.12345 of it", "upright"} <= texts.keys()
+    assert "rotate(-90" in texts["upright"].attrib["transform"]
+    assert "transform" not in texts["0.12345 of it"].attrib
+    assert drawing.count("font-family") == 1
+    assert "system-ui" in root.attrib["font-family"]
+    places = re.findall(r' (?:d|x|y)="([^"]*)"', drawing)
+    assert len(places) > 20
+    assert not any(re.search(r"\.\d{3}", place) for place in places)
 
 
 def test_boxes_that_reach_very_deep_are_drawn() -> None:
