@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from soilcast.errors import SoilcastError
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles
 from soilcast.training.losses import LOSSES, Guidance, Loss, Prediction, ScoreLoss, Targets, join_targets
 from soilcast.training.statistics import Scaling, Statistics, column_depth, error_scale, layer_bounds
@@ -389,22 +388,6 @@ def test_a_loss_of_ones_own_is_given_no_gradient_but_its_own(own: ScoreLoss) -> 
     loss = Loss("own", own, Guidance((0.3, 0.7)))
     assert loss(*one)[1]["own"].item() != pytest.approx(rmse_of(*one).item())
     assert loss.with_gradient(*one) is None
-
-
-@dataclass(frozen=True)
-class OverAllMembers(ScoreLoss):
-    """A loss that forgets that there is one a member."""
-
-    def __call__(self, prediction: Prediction, targets: Targets, lead_weights: Tensor | None = None) -> Tensor:
-        return super().__call__(prediction, targets, lead_weights).mean()
-
-
-def test_a_loss_that_is_no_number_for_each_member_is_refused() -> None:
-    output, targets = paper([0.15, 0.30], [0.2, 0.25], [0.2, 0.2], [1, 1])
-    own = Loss("own", OverAllMembers(Point()), Guidance())
-    assert own(output, targets)[0].shape == (1,)
-    with pytest.raises(SoilcastError, match=r"gives 1 number\(s\) for train.ensemble=2"):
-        own(output.expand(2, -1, -1, -1, -1), targets)
 
 
 def test_every_loss_is_about_a_distribution() -> None:

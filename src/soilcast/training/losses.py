@@ -195,8 +195,8 @@ class Loss:
             of_data = self.data(prediction, targets)
         if of_data.numel() != len(output):
             raise SoilcastError(
-                f"the loss gives {of_data.numel()} number(s) for train.ensemble={len(output)}: return one number for "
-                "each member (docs/own-loss.md)"
+                f"the loss gives {of_data.numel()} number(s) for train.ensemble={len(output)}: return one number per "
+                "member (docs/own-loss.md)"
             )
         parts = {self.name: of_data.reshape(len(output))}
         total = self.guidance.weights[0] * parts[self.name]
