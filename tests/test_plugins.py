@@ -266,9 +266,9 @@ def test_an_installed_plugin_needs_no_path(tmp_path: Path) -> None:
     wanted = [{"name": "lab-gru 2.0", "sha256": "0" * 64, "parts": ["network gru"]}]
     told = python(f"from soilcast import plugins\nplugins.load_installed()\nplugins.require_plugins({wanted}, 'run')")
     assert "lab-gru 2.0 (sha256 000000000000), but lab-gru 2.1 (sha256 " in told
-    with pytest.raises(SoilcastError, match=r"lab-gru 2.0 .*, which is not installed here: install it"):
+    with pytest.raises(SoilcastError, match=r"lab-gru 2.0 .*, which is not installed: install it"):
         require_plugins(wanted, "run")
-    with pytest.raises(SoilcastError, match=r"a worker has not the installed plugin lab-gru 2\.0"):
+    with pytest.raises(SoilcastError, match=r"a worker lacks the installed plugin lab-gru 2\.0"):
         use_plugins([Plugin("lab-gru 2.0", "0" * 64)])
     written(package / "lab_gru.py", "1 / 0\n")
     assert "installed plugin lab-gru 2.1: ZeroDivisionError: division by zero" in python("soilcast.train")
@@ -360,7 +360,7 @@ def test_a_run_without_its_plugin_is_refused(folder: Path, trained: Path, tmp_pa
         )
         told = refusal(*words, "--plugin", changed)
         assert f"came from the plugin {made}, but gru.py (sha256 " in told
-        assert "is loaded, which is another: give the one it was made with" in told
+        assert "is loaded, which differs: give the file it was made with" in told
 
 
 def test_an_unfinished_training_asks_for_its_plugin(
@@ -381,7 +381,7 @@ def test_an_unfinished_training_asks_for_its_plugin(
     changed = load_plugin(written(tmp_path / "gru.py", GRU.replace("not the RMSE", "another")))
     with pytest.raises(SoilcastError, match=r"is of plugin gru.py .{12}\.\.\., but this training of"):
         train(folder / "cube", tmp_path / "run", config, resume=True)
-    for loaded, told in ((changed, "which is another"), (None, "which is not loaded: give it as --plugin gru.py")):
+    for loaded, told in ((changed, "which differs"), (None, "which is not loaded: give it as --plugin gru.py")):
         use_plugins([loaded] if loaded else [])
         with pytest.raises(SoilcastError, match=told) as caught:
             require_plugins_to_resume(tmp_path / "run")
@@ -406,7 +406,7 @@ def test_a_source_of_ones_own_is_prepared_and_updated(folder: Path, tmp_path: Pa
     update = ["update", tmp_path / "cube", folder / "cube"]
     assert "its source copied came from the plugin own.py (sha256 " in refusal(*update)
     changed = written(tmp_path / "other" / "own.py", SOURCE + "# changed")
-    assert "is loaded, which is another: give the one it was made with" in refusal(*update, "--plugin", changed)
+    assert "is loaded, which differs: give the file it was made with" in refusal(*update, "--plugin", changed)
 
 
 @pytest.mark.slow

@@ -38,11 +38,11 @@ _JOBS = len(os.sched_getaffinity(0))
 
 _HEAD = """### Does physics still help once persistence is beaten?
 
-All rows see the soil moisture until the issue day and the observed weather ahead. Numbers are the difference in RMSE
-from the unguided network in per cent of it, negative where the row is better: of the area-weighted medians over the
-cells, with the 95 % interval over seeds and blocks of days in brackets, ▲ better and ▼ worse beyond chance. Of the
-driest and wettest 5 % of each cell's days it is the mean over all days ahead, with the interval over the seeds.
-Cells of a climate never seen are each forecast by a network that learnt from the other climates alone.
+All rows have observed soil moisture up to the issue day and observed weather of the forecast days as inputs. Numbers
+are the difference in RMSE from the unguided network in per cent, negative where the row is better: of the area-weighted
+medians over the cells, with the 95 % interval over seeds and blocks of days in brackets, ▲ significantly better,
+▼ worse. For the driest and wettest 5 % of each cell's days it is the mean over all leads, with the interval over the
+seeds. Cells of an unseen climate are forecast by a network trained on the other climates alone.
 """
 
 

@@ -23,21 +23,22 @@ _JOBS = len(os.sched_getaffinity(0))
 
 _HEAD = """## Several days ahead
 
-The tables below are of forecasts of several days by a network that sees the soil moisture until the issue day
-([how](multi-day.md)). Each number is the RMSE of a model over that of persistence, which forecasts each day
-as the newest soil moisture: the median over the cells, weighted by area. Below 1 is better than persistence. The damped
-anomaly and climatology know what persistence knows.
+The tables below are of multi-day forecasts by a network with observed soil moisture up to the issue day as input
+([how](multi-day.md)). Each number is the RMSE of a model relative to that of persistence, which forecasts the newest
+observation for every day: the area-weighted median over the cells. Below 1 is better than persistence. The damped
+anomaly and climatology use the same observations as persistence.
 
-"Weather ahead: observed" means that the network was given the observed weather of the days that it forecasts: the score
-of a perfect weather forecast, which nobody has. A real one scores between that and no weather ahead.
+"Weather ahead: observed" means that the network was given the observed weather of the forecast days, as from a perfect
+weather forecast, which does not exist in operation. Scores with a real weather forecast lie between those with observed
+weather and those without.
 """
 
 _SEARCH_HEAD = """### How the settings were chosen
 
-Every row is one training, one seed, that differs from the first row in what stands beside it; the days that it is
-scored on belong to the development period of the experiments above. Their test days had no part in any choice. An
-earlier network, which went on through the days ahead without their weather and had one linear layer for all of them,
-was tried on the same years: it was worse at every lead, and gave way to layers of their own and to `lead1_only`.
+Every row is one training with one seed and differs from the first row in the settings named; it is scored on days of
+the development period of the experiments above. Their test days were not used for any choice. An earlier network, which
+ran through the forecast days without their weather and had one linear layer for all leads, was tested on the same
+years: it was worse at every lead, and was replaced by a layer per lead and `lead1_only`.
 """
 
 

@@ -58,11 +58,11 @@ _HEAD = """# Results
 Written by `make results` (`tools/results.py`) from the runs of `soilcast reproduce` and `soilcast compare`; no number
 here is typed by hand.
 
-Persistence says "tomorrow as today". It and the damped anomaly are given yesterday's soil moisture, which the paper's
-networks are not: these see the weather of the seven days before alone.
+Persistence forecasts no change. It and the damped anomaly use yesterday's soil moisture, which the paper's networks do
+not: these see only the weather of the seven days before.
 
-Nothing here is the paper's own result, which is of other data (global ERA5-Land at 0.5 degrees). What the paper reports
-stands in a column of its own, and no line of it can be compared with ours.
+None of these are the paper's own results, which are for other data (global ERA5-Land at 0.5 degrees). The paper's
+values are in a separate column and cannot be compared line by line.
 """
 
 _PAPER = """## The paper, reproduced

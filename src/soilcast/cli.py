@@ -42,7 +42,7 @@ def _load_plugins(context: typer.Context, files: list[Path] | None) -> list[Path
 Out = Annotated[Path, typer.Option("--out", help="Output path.")]
 Cube = Annotated[Path, typer.Option("--cube", help="Data cube, as prepare writes it.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run of this command.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted command.")]
 Memory = Annotated[str | None, typer.Option("--memory", metavar="AMOUNT", help="Memory limit, e.g. 2GiB.")]
 Dask = Annotated[
     str | None, typer.Option("--dask", metavar="ADDRESS", help="Address of a dask scheduler; run on its cluster.")
@@ -131,7 +131,7 @@ def demo(
     jobs: Jobs = 1,
     plugins: Plugins = None,
 ) -> None:
-    """Run the whole pipeline on the built-in planet (real geography and climate, synthetic weather)."""
+    """Run the whole pipeline on built-in data. The planet has real geography and climate, but synthetic weather."""
     soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), log=typer.echo)
 
 
@@ -271,7 +271,7 @@ def prepare(
     overwrite: Overwrite = False,
     plugins: Plugins = None,
 ) -> None:
-    """Convert source files to a data cube: one format, SI units, checked bounds."""
+    """Convert source files to a data cube. It has one format, SI units and checked bounds."""
     from soilcast.memory import parse_bytes
     from soilcast.schema import parse_yaml
 
@@ -316,7 +316,7 @@ def update(
     memory: Memory = None,
     plugins: Plugins = None,
 ) -> None:
-    """Append new days to a cube, read with its source and options. The update is atomic."""
+    """Append new days to a cube. They are read with its source and options; the update is atomic."""
     from soilcast.memory import parse_bytes
 
     soilcast.update(
@@ -347,7 +347,7 @@ def doctor(
     overwrite: Overwrite = False,
     plugins: Plugins = None,
 ) -> None:
-    """Diagnose input files: contents, units, signs and water-balance closure; exit code 1 if there are faults."""
+    """Diagnose input files. Reports contents, units, signs and water balance; exit code 1 if there are faults."""
     found = soilcast.doctor(
         files, units=_pairs(unit or [], "--unit"), flip_sign=flip_sign or (), map_to=map_to, overwrite=overwrite
     )
@@ -370,7 +370,7 @@ def config(
     settings: Settings = None,
     plugins: Plugins = None,
 ) -> None:
-    """Print a commented YAML config with all keys, for train --config."""
+    """Print a commented YAML config. It has all keys; edit it and use it with train --config."""
     typer.echo(soilcast.commented_yaml(soilcast.load_config(config, settings or (), model=model)), nl=False)
 
 
@@ -444,7 +444,7 @@ def forecast(
     overwrite: Overwrite = False,
     plugins: Plugins = None,
 ) -> None:
-    """Forecast soil moisture of every cell: from one issue day (--from), or over the test period."""
+    """Forecast soil moisture of every cell. From one issue day (--from), or over the test period."""
     from soilcast.memory import parse_bytes
 
     limit = parse_bytes(memory) if memory else None
@@ -470,7 +470,7 @@ def export(
     quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, e.g. 0.05.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Export a variable of a forecast or cube as a map (GeoTIFF, PNG) or table (CSV)."""
+    """Export a variable as a map or table. Maps of a forecast or cube are GeoTIFF or PNG, tables are CSV."""
     chosen: dict[str, Any] = {
         "variable": variable,
         "lead": lead or None,
@@ -494,7 +494,7 @@ def evaluate(
     overwrite: Overwrite = False,
     plugins: Plugins = None,
 ) -> None:
-    """Score forecasts against the cube, with persistence, damped anomaly and climatology as baselines."""
+    """Score forecasts against the cube. Baselines are persistence, damped anomaly and climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
     soilcast.evaluate(forecasts, cube, out, **options, progress=_shown())
     typer.echo(soilcast.inspect(out))
@@ -510,7 +510,7 @@ def report(
     overwrite: Overwrite = False,
     plugins: Plugins = None,
 ) -> None:
-    """Write an HTML report of scores (tables, maps, time series) or of the coming days of a forecast."""
+    """Write an HTML report of scores or forecasts. It has tables, maps and time series."""
     soilcast.report(scores, out, title=title, overwrite=overwrite)
     typer.echo(str(out))
 

@@ -177,7 +177,7 @@ def use_plugins(plugins: Sequence[Plugin]) -> None:
             if plugin.source is not None:
                 _load_file(plugin)
             elif plugin.sha256 not in {one.sha256 for one in _plugins.values()}:
-                raise SoilcastError(f"a worker has not the installed plugin {plugin}: install it there, as here")
+                raise SoilcastError(f"a worker lacks the installed plugin {plugin}: install it there too")
 
 
 def plugin_record(parts: Iterable[tuple[Registry[Any], str]]) -> list[dict[str, Any]]:
@@ -222,12 +222,12 @@ def require_plugins(recorded: object, where: str | Path) -> None:
         named = [one for one in loaded if one.name == wanted.name]
         others = named or [one for one in loaded if not {*one.parts}.isdisjoint(wanted.parts)]
         if others:
-            raise SoilcastError(f"{told}, but {others[0]} is loaded, which is another: give the one it was made with")
+            raise SoilcastError(f"{told}, but {others[0]} is loaded, which differs: give the file it was made with")
         if wanted.name.endswith(".py"):
             raise SoilcastError(
                 f"{told}, which is not loaded: give it as --plugin {wanted.name}, in Python to soilcast.load_plugin"
             )
-        raise SoilcastError(f"{told}, which is not installed here: install it")
+        raise SoilcastError(f"{told}, which is not installed: install it")
 
 
 class _HeldText(SourceLoader):
@@ -340,6 +340,6 @@ def _parsed(recorded: object, where: str | Path) -> list[Plugin]:
         name, sha256, parts = (told.get(key) for key in ("name", "sha256", "parts"))
         texts = [name, sha256, *(parts if isinstance(parts, list) else [None])]
         if not all(isinstance(text, str) and text.isprintable() for text in texts):
-            raise SoilcastError(f"{where}: its record of plugins is damaged: make it again")
+            raise SoilcastError(f"{where}: its record of plugins is damaged: create it again")
         found.append(Plugin(texts[0], texts[1], tuple(texts[2:])))
     return found
