@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 
+import ziamath
 from docutils import nodes
-from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
@@ -55,6 +56,7 @@ nb_execution_timeout = 600  # seconds a cell
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -77,10 +79,10 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
-    "show_prev_next": True,
+    "show_toc_level": 2,
 }
 project_copyright = "the soilcast developers, Apache License 2.0"
-html_math_renderer = "mathml"
+html_math_renderer = "svg"
 
 
 PAGES_OF_ROOT = {"README.md": "start.md", "CHANGELOG.md": "changelog.md"}
@@ -118,27 +120,30 @@ def give_returns(app: Sphinx, what: str, name: str, of: object, options: object,
         lines += [":returns:", *_returns.pop(name), ""]
 
 
-def _mathml(math: nodes.Element, *, as_block: bool) -> str:
-    text = math.astext().strip().strip("`")
-    numbers = re.findall(r"\\tag\{(.*?)\}", text)
-    drawn = tex2mathml(re.sub(r"\\tag\{.*?\}", "", text), as_block=as_block)
-    return drawn + "".join(f'<span class="eqno">({number})</span>' for number in numbers)
+def _svg(text: str, *, inline: bool) -> str:
+    # The index of a wide hat would come under it, unless something stands between the two.
+    drawn = ziamath.Latex(re.sub(r"(\\widehat\{\w+\})_", r"\1{}_", text), size=17, inline=inline, color="currentColor")
+    label = f'role="img" aria-label="{escape(text)}" style="vertical-align: {drawn.getyofst():.1f}px"'
+    return drawn.svg().replace("<svg ", f"<svg {label} ", 1)
 
 
 def draw_math(self: HTML5Translator, node: nodes.math) -> None:
-    """Write inline mathematics as MathML, which browsers draw by themselves."""
-    self.body.append(_mathml(node, as_block=False))
+    """Draw inline mathematics, which GitHub takes between $` and `$."""
+    self.body.append(_svg(node.astext().strip("`"), inline=True))
     raise nodes.SkipNode
 
 
 def draw_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
-    """Write an equation of its own line as MathML."""
-    self.body.append(f'<div class="equation">{_mathml(node, as_block=True)}</div>')
+    """Draw an equation, with its number beside it."""
+    text, tag, number = node.astext().strip().partition(r"\tag")
+    beside = f'<span class="eqno">({number.strip("{}")})</span>' if tag else ""
+    self.body.append(f'<div class="equation">{_svg(text, inline=False)}{beside}</div>')
     raise nodes.SkipNode
 
 
 _FETCHED = re.compile(
-    r"""<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import"""
+    r"""<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=["'](?:https?:)?//"""
+    r"""|(?:url\(\s*|@import\s+)["']?(?:https?:)?//"""
 )
 
 
@@ -149,10 +154,19 @@ def refuse_requests(app: Sphinx, exception: Exception | None) -> None:
             logger.warning("%s fetches from elsewhere: %s", path.name, found[0])
 
 
+def draw_dashes(app: Sphinx, doctree: nodes.document) -> None:
+    """Write the dash between a parameter and its meaning as one, which smart quotes would do."""
+    for body in doctree.findall(nodes.field_body):
+        for text in list(body.findall(nodes.Text)):
+            if text == " -- ":
+                text.parent.replace(text, nodes.Text(" – "))
+
+
 def setup(app: Sphinx) -> None:
     """Register what is above."""
     app.connect("include-read", link_from_docs)
     app.connect("autodoc-process-docstring", take_returns, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", give_returns, priority=600)  # after it
+    app.connect("doctree-read", draw_dashes)
     app.connect("build-finished", refuse_requests)
-    app.add_html_math_renderer("mathml", (draw_math, None), (draw_math_block, None))
+    app.add_html_math_renderer("svg", (draw_math, None), (draw_math_block, None))

@@ -94,6 +94,12 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 
 @each(PAGES)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:tests|tools|src|benchmarks)/[\w/.]+)`", prose(page)):
+        assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+@each(PAGES)
 def test_commands_and_their_options_exist(page: Path) -> None:
     commands: dict[str, Any] = typer.main.get_group(app).commands
     for line in shell_lines(page):
@@ -164,7 +170,8 @@ def test_every_public_function_and_registry_is_in_the_reference() -> None:
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
-    listed = {line for block in blocks(ROOT / "docs/index.md", "{toctree}") for line in block.splitlines()}
+    trees = blocks(ROOT / "docs/index.md", "{toctree}")
+    listed = {re.sub(r".*<(.+)>", r"\1", line) for tree in trees for line in tree.splitlines()}
     for page in PAGES:
         if page.is_relative_to(ROOT / "docs") and page.name != "index.md":
             name = str(page.relative_to(ROOT / "docs").with_suffix(""))
