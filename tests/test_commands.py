@@ -198,6 +198,7 @@ def test_a_wrong_word_on_the_command_line_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_out_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     cube, pipe = tmp_path / "cube", tmp_path / "pipe"
     save_cube(small_cube(cells=2, days=3), cube)
@@ -287,6 +288,7 @@ def test_a_full_disk_is_one_line_whatever_is_written(walked: Path, tmp_path: Pat
             shutil.rmtree(left)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_said_is_one_line(tmp_path: Path) -> None:
     save_cube(small_cube(cells=2, days=3), tmp_path / "cube")
     command = [sys.executable, "-m", "soilcast", "inspect", str(tmp_path / "cube")]

@@ -54,6 +54,7 @@ def models_of(out: Path) -> list[str]:
     return [str(name) for name in scores["model"].to_numpy() if not scores["is_baseline"].sel(model=name)]
 
 
+@pytest.mark.slow
 def test_runs_are_called_by_their_names(tmp_path: Path) -> None:
     runs = {
         "A1": {"model": "phys-lstm", "water": {"terms": ["P"]}},
@@ -72,6 +73,7 @@ def test_runs_are_called_by_their_names(tmp_path: Path) -> None:
     assert told[2].startswith(f"{tmp_path / 'runs' / 'A1'}: A1: finished after 2 epoch(s)")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bare_report")
 def test_every_seed_is_a_run(tmp_path: Path) -> None:
     keys = QUICK | {"train": QUICK["train"] | {"seed": 5}}
@@ -80,6 +82,7 @@ def test_every_seed_is_a_run(tmp_path: Path) -> None:
     assert [open_run(tmp_path / "runs" / f"lstm-s{seed}").config.train.seed for seed in (5, 6)] == [5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bare_report")
 def test_a_run_that_fails_is_told_and_left_out_and_mended(tmp_path: Path) -> None:
     wild, told = {"wild": {"train": {"learning_rate": 1e38}}}, []
@@ -94,6 +97,7 @@ def test_a_run_that_fails_is_told_and_left_out_and_mended(tmp_path: Path) -> Non
     assert models_of(tmp_path) == ["LSTM", "wild"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bare_report")
 def test_what_is_finished_is_kept(tmp_path: Path) -> None:
     both = experiment(models=["lstm", "phy-lstm"])
@@ -123,6 +127,7 @@ def test_what_is_finished_is_kept(tmp_path: Path) -> None:
     assert made_of == open_run(tmp_path / "runs" / "lstm").record["weights_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bare_report")
 def test_a_finished_forecast_of_several_days_is_kept(tmp_path: Path) -> None:
     several = experiment(models=["lstm"], config=QUICK | {"task": {"lead_days": 3, "lags": ["swvl1"]}})

@@ -66,6 +66,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "region"), DOCUMENT["REGIONS"])
 def test_generated_region_is_up_to_date(file: str, region: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
@@ -215,6 +216,7 @@ def registries() -> Iterator[None]:
         registry.update(entries)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registries")
 @each(WITH_PYTHON)
 def test_python_of_a_page_runs(

@@ -210,6 +210,7 @@ def test_a_device_without_space_is_told_and_leaves_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_a_cube_that_outgrows_the_limit_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     ended = run(SAVE, tmp_path, ROOT, 20_000)
     assert ended.returncode == 0, ended.stderr
@@ -219,6 +220,7 @@ def test_a_cube_that_outgrows_the_limit_is_told_and_leaves_nothing(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_a_cube_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     ended = run(ON_A_TINY_DISK, tmp_path, ROOT, 0, SAVE)
     told = "no space left on the disk of"
@@ -302,6 +304,7 @@ def test_a_lock_that_was_removed_while_another_waited_for_it_is_made_anew(tmp_pa
         waiting.kill()
 
 
+@pytest.mark.slow
 def test_no_module_imports_what_windows_lacks() -> None:
     lacking = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
     for file in (ROOT / "src").rglob("*.py"):

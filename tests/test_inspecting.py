@@ -55,6 +55,7 @@ def test_a_forecast_of_the_next_day(cube: Path, tmp_path: Path) -> None:
     assert "quantiles" not in text
 
 
+@pytest.mark.slow
 def test_scores_of_the_next_day_are_one_table_a_target(cube: Path, tmp_path: Path) -> None:
     made = made_forecast(tmp_path / "forecast", cube, targets=("swvl1", "swvl2"))
     scores = evaluate([made], cube, tmp_path / "scores")
@@ -70,6 +71,7 @@ def test_scores_of_the_next_day_are_one_table_a_target(cube: Path, tmp_path: Pat
         assert row_of(table, "persistence")[6] == "0.0000"
 
 
+@pytest.mark.slow
 def test_scores_of_several_days_are_tables_by_lead(cube: Path, tmp_path: Path) -> None:
     made = [
         made_forecast(tmp_path / "a", cube, leads=LEADS, levels=LEVELS, targets=("swvl1", "swvl2"), latency_days=5),

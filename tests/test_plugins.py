@@ -246,6 +246,7 @@ def test_an_artifact_is_not_believed_in_what_it_says_of_plugins(gru: Path) -> No
     assert loaded_plugins() == ()
 
 
+@pytest.mark.slow
 def test_an_installed_plugin_needs_no_path(tmp_path: Path) -> None:
     """A package with an entry point, in a process of its own."""
     package = tmp_path / "site"
@@ -453,6 +454,7 @@ def test_workers_of_a_cluster_have_it_and_none_that_was_before(folder: Path, tmp
         np.testing.assert_array_equal(copy["tp"].to_numpy(), cube["tp"].to_numpy())
 
 
+@pytest.mark.slow
 def test_a_baseline_of_ones_own_is_scored_beside_the_others(folder: Path, tmp_path: Path) -> None:
     lines = "import numpy as np\nfrom soilcast.models.baselines import BASELINES, persistence\n"
     lines += "BASELINES['wetter'] = lambda *given, lag=1: persistence(*given, lag=lag) + np.float32(0.01)\n"

@@ -54,6 +54,7 @@ def test_what_takes_long_is_not_imported_before_it_is_used(words: list[str]) -> 
     assert imported.isdisjoint({"torch", "xarray", "pandas", "numpy", "matplotlib", "pydantic", "rich"})
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_in_short(folder: Path) -> None:
     opened = soilcast.open_run(folder / "run")
     told = repr(opened)

@@ -129,6 +129,7 @@ def test_a_stop_reaches_every_process_once(tmp_path: Path, told: signal.Signals)
     assert signal.getsignal(told) is before
 
 
+@pytest.mark.slow
 def test_a_stop_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
     """As it is in what a shell starts in the background, and in what some schedulers start."""
     files, end = [tmp_path / name for name in "ab"], tmp_path / "end"
@@ -151,6 +152,7 @@ def test_a_stop_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_a_stop_while_zarr_reads_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files = [tmp_path / name for name in "ab"]
     work: dict[Path, Work] = {file: functools.partial(stand_still_in_zarr, file) for file in files}
@@ -191,6 +193,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) 
     wait_for(lambda: (tmp_path / "a.stopped").exists() and (tmp_path / "b.stopped").exists())
 
 
+@pytest.mark.slow
 def test_ctrl_c_of_a_terminal_reaches_every_process_once(tmp_path: Path) -> None:
     process = script(tmp_path, guarded=True)
     wait_for(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists())

@@ -185,6 +185,7 @@ def test_a_period_out_of_reach_is_refused_instead_of_wrapping_around(period: str
         days_of(period)
 
 
+@pytest.mark.slow
 @given(period=st.text(max_size=15))
 def test_any_text_is_a_period_or_a_word_to_the_user(period: str) -> None:
     try:

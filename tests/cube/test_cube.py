@@ -110,6 +110,7 @@ def hash_of(cube: xr.Dataset, out: Path) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_equal_content_has_an_equal_hash_however_it_is_held(tmp_path: Path) -> None:
     cube = few()
     expected = hash_of(cube, tmp_path / "a.zarr")

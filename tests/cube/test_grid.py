@@ -110,6 +110,7 @@ def test_places_have_no_grid() -> None:
     assert grid_of(small_cube(3, 5, grid=False)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cube.zarr", "cube.nc"])
 def test_a_saved_cube_knows_its_grid(tmp_path: Path, name: str) -> None:
     cube = small_cube(8, 30)
@@ -122,6 +123,7 @@ def test_a_saved_cube_knows_its_grid(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(cube["area"], before.cell_area)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cube.zarr", "cube.nc"])
 def test_a_cf_reader_unpacks_a_saved_cube_to_the_same_grid(tmp_path: Path, name: str) -> None:
     save_cube(small_cube(8, 30), tmp_path / name)

@@ -61,6 +61,7 @@ def test_residuals_that_cancel_stay_in_the_mean_absolute_value() -> None:
     np.testing.assert_allclose(made.mean_absolute, 0.002, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("states", ["end", "mean", "begin"])
 def test_planet_closes_with_the_states_that_it_has_and_with_no_others(world: xr.Dataset, states: str) -> None:
     made = MADE[states](world)

@@ -157,6 +157,7 @@ REGIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("region", REGIONS)
 def test_a_right_cube_is_never_called_faulty(region: str, seed: int) -> None:
@@ -249,6 +250,7 @@ def test_what_cannot_be_tested_says_why(make: Callable[[], xr.Dataset], reason: 
     assert closure_maps(cube, found) == {}
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     exponent=st.floats(-6, 6),
@@ -321,6 +323,7 @@ def test_what_is_not_plausible_is_doubted(variable: str, factor: float, offset: 
     assert found.as_json()["doubts"][0]["variable"] == variable
 
 
+@pytest.mark.slow
 def test_maps_show_residual_and_verdict() -> None:
     found = diagnose(in_the_north(scaled(-1, "e"))(world()))
     drawn = closure_maps(world(), found, "proof")
@@ -331,6 +334,7 @@ def test_maps_show_residual_and_verdict() -> None:
     assert closure_maps(places, diagnose(places))["closure.png"].startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_prms_in_the_delaware_basin_balances_but_for_stores_that_a_cube_has_no_name_for(shared: Path) -> None:
     path = shared / "prms_delaware" / "prms_drb_daily_1979_1980.nc"
@@ -348,6 +352,7 @@ def test_prms_in_the_delaware_basin_balances_but_for_stores_that_a_cube_has_no_n
         assert names(diagnose(change(cube.isel(cell=slice(0, None, 4))))) == [expected], fault
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_mhm_on_the_moselle_closes_with_means_of_the_day(shared: Path) -> None:
     path = shared / "mhm_moselle" / "mhm_moselle_12km_daily_1990_1993.nc"

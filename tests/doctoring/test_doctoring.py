@@ -37,6 +37,7 @@ def files(weather: HourlyWeather, tmp_path_factory: pytest.TempPathFactory) -> d
     }
 
 
+@pytest.mark.slow
 def test_right_files_close_and_have_no_fault(files: dict[str, Path]) -> None:
     for chosen in (["states", "fluxes"], ["states", "hours"], ["grib"]):
         found = doctor([files[name] for name in chosen])
@@ -47,6 +48,7 @@ def test_right_files_close_and_have_no_fault(files: dict[str, Path]) -> None:
     assert "no fault found" in found.text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "fault", "said"),
     [

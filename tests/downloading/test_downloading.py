@@ -207,6 +207,7 @@ def test_daily_values_are_statistics_of_states_and_midnights_of_sums() -> None:
 days = st.dates(datetime.date(1950, 1, 1), datetime.date(2026, 11, 1))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     first=days,
@@ -364,6 +365,7 @@ def test_grib_and_zip_are_named_for_what_they_are(command: Command, store: Store
         assert archive.testzip() is None
 
 
+@pytest.mark.slow
 def test_a_damaged_or_missing_file_is_told_and_fetched_anew(
     command: Command, store: Store, undisturbed: dict[str, str]
 ) -> None:
@@ -387,6 +389,7 @@ def test_a_damaged_or_missing_file_is_told_and_fetched_anew(
     assert tree(command.out) == undisturbed
 
 
+@pytest.mark.slow
 def test_more_of_a_download_keeps_what_is_there_and_drops_what_is_twice(command: Command, store: Store) -> None:
     command.run()
     said = command.run("--years", "2018-01:2018-02")
@@ -494,6 +497,7 @@ def _came_or_ended(store: Store, enough: int, process: BaseProcess) -> bool:
     return len(store.seen) > enough or not process.is_alive()
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_gets_there(command: Command, store: Store, undisturbed: dict[str, str]) -> None:
     for number in range(8):
         store.fault("file", pause=0.01)
@@ -687,6 +691,7 @@ def test_a_store_that_is_crowded_is_waited_for(command: Command, store: Store, u
     )
 
 
+@pytest.mark.slow
 def test_a_job_or_file_that_the_store_has_forgotten_is_asked_for_again(
     command: Command, store: Store, undisturbed: dict[str, str]
 ) -> None:
@@ -909,6 +914,7 @@ except soilcast.SoilcastError as error:
 """
 
 
+@pytest.mark.slow
 def test_without_the_extra_it_says_how_to_install_it_and_the_package_stays_quick(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PLAIN, str(tmp_path / "out")], capture_output=True, text=True, timeout=60, check=False

@@ -163,6 +163,7 @@ def test_the_latency_of_a_forecast_is_that_of_its_layers(folder: Path, tmp_path:
     assert (made["soil_moisture_age"] == 3).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "model"),
     [
@@ -231,6 +232,7 @@ def test_a_forecast_is_what_the_network_makes_of_the_seven_days_before(folder: P
     assert float(result["swvl1"][cell, position, 0]) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_netcdf_by_its_name(folder: Path, tmp_path: Path) -> None:
     for run, days in (("run", 30), ("several", 28)):
         result = forecast(folder / run, folder / "cube", tmp_path / f"{run}.nc", period="2019-06")
@@ -240,6 +242,7 @@ def test_netcdf_by_its_name(folder: Path, tmp_path: Path) -> None:
         same(opened, forecast(folder / run, folder / "cube", tmp_path / run, period="2019-06"))
 
 
+@pytest.mark.slow
 def test_an_ensemble_forecasts_the_mean_of_its_members(folder: Path, tmp_path: Path) -> None:
     whole = forecast(folder / "ensemble", folder / "cube", tmp_path / "whole")["swvl1"].to_numpy()
     run = open_run(folder / "ensemble")
@@ -256,6 +259,7 @@ def test_an_ensemble_forecasts_the_mean_of_its_members(folder: Path, tmp_path: P
 # ---------------------------------------------------------------- which days count
 
 
+@pytest.mark.slow
 def test_the_day_itself_and_the_days_after_do_not_matter(folder: Path, tmp_path: Path) -> None:
     changed = small_cube(CELLS, DAYS)
     for name in changed.data_vars:
@@ -329,6 +333,7 @@ def test_what_cannot_be_forecast_is_named(
 # ---------------------------------------------------------------- the same, however it is computed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["run", "gru", "ensemble", "several"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_any_block_of_cells_gives_the_same_bits(
@@ -345,6 +350,7 @@ def test_any_block_of_cells_gives_the_same_bits(
             np.testing.assert_array_equal(values, other[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["run", "several"])
 def test_any_size_of_groups_gives_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str
@@ -354,6 +360,7 @@ def test_any_size_of_groups_gives_the_same(
     same(forecast(folder / run, folder / "cube", tmp_path / "found", period="2019-05"), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["run", "several"])
 def test_any_order_of_cells_gives_the_same(folder: Path, tmp_path: Path, run: str) -> None:
     order = np.array([7, 2, 9, 0])
@@ -363,6 +370,7 @@ def test_any_order_of_cells_gives_the_same(folder: Path, tmp_path: Path, run: st
     same(some, whole.isel(cell=order), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [None, LEVEL, (*LEVEL, "train.ensemble=2", "loss.name=quantiles")])
 def test_windows_of_consecutive_days_give_the_same_together_as_one_by_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...] | None
@@ -399,6 +407,7 @@ def test_windows_of_consecutive_days_give_the_same_together_as_one_by_one(
     assert not np.delete(missing, 4, axis=0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["run", "several"])
 def test_what_bfloat16_costs_is_measured(folder: Path, tmp_path: Path, run: str) -> None:
     exact = forecast(folder / run, folder / "cube", tmp_path / "exact")
@@ -411,6 +420,7 @@ def test_what_bfloat16_costs_is_measured(folder: Path, tmp_path: Path, run: str)
     assert (exact.attrs["precision"], rounded.attrs["precision"]) == ("float32", "bfloat16")
 
 
+@pytest.mark.slow
 def test_what_bfloat16_costs_is_of_the_leads_and_layers_that_are_forecast(folder: Path, tmp_path: Path) -> None:
     quick(folder / "cube", tmp_path / "run", "task.layers=[swvl1,swvl2]")
     made = {
@@ -426,6 +436,7 @@ def test_what_bfloat16_costs_is_of_the_leads_and_layers_that_are_forecast(folder
 # ---------------------------------------------------------------- whatever ends it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["to", "from", "swap"])
 def test_killed_while_it_moves_to_its_place_it_is_gone_on_with(folder: Path, tmp_path: Path, moment: str) -> None:
     out = tmp_path / "forecast"
@@ -456,6 +467,7 @@ def noting_writes(patch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "missing"), [("write", [3, 4]), ("_note", [2, 3, 4])])
 def test_killed_half_way_a_multi_day_forecast_is_gone_on_with(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, missing: list[int]
@@ -477,6 +489,7 @@ class StoppedError(Exception):
     """Stands for whatever ends a process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "name", "blocks"),
     [("run", "forecast", [0, 1, 2]), ("run", "forecast.nc", [0, 1, 2]), ("several", "forecast.nc", [0, 1, 2])],

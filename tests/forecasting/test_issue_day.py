@@ -56,6 +56,7 @@ def same(one: xr.Dataset, other: xr.Dataset) -> None:
 # ---------------------------------------------------------------- one issue day and a period
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "run", "ahead"])
 def test_the_forecast_from_one_day_is_that_of_the_day_in_a_period(folder: Path, tmp_path: Path, name: str) -> None:
     weather = "observed" if name == "ahead" else None
@@ -93,6 +94,7 @@ def test_the_forecast_from_one_day_has_its_products(folder: Path, tmp_path: Path
 # ---------------------------------------------------------------- what is known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "run"])
 def test_no_input_within_the_latency_of_all_matters(folder: Path, tmp_path: Path, name: str) -> None:
     if name == "paper":
@@ -140,6 +142,7 @@ def test_a_forecast_is_what_the_network_makes_of_what_is_known(folder: Path, tmp
     np.testing.assert_allclose(found["swvl1"][cell, 0], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["run", "ahead"])
 def test_nothing_after_the_issue_day_matters_but_the_forecast_of_the_weather(
     folder: Path, tmp_path: Path, run: str
@@ -155,6 +158,7 @@ def test_nothing_after_the_issue_day_matters_but_the_forecast_of_the_weather(
     same(forecast(folder / run, tmp_path / "short", tmp_path / "last", issue=ISSUE, weather=weather), expected)
 
 
+@pytest.mark.slow
 def test_observed_weather_ahead_is_that_of_the_days_ahead_alone(folder: Path, tmp_path: Path) -> None:
     told = {"issue": ISSUE, "weather": "observed"}
     expected = forecast(folder / "ahead", folder / "cube", tmp_path / "expected", **told)
@@ -172,6 +176,7 @@ def test_observed_weather_ahead_is_that_of_the_days_ahead_alone(folder: Path, tm
     assert (told_so.attrs["weather"], expected.attrs["weather"]) == ("forecast", "observed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latency", [1, 2, 3])
 def test_soil_moisture_within_the_latency_does_not_matter(folder: Path, tmp_path: Path, latency: int) -> None:
     quick(folder / "cube", tmp_path / "run", f"task.latency={{lags: {latency}}}")
@@ -192,6 +197,7 @@ def test_fewer_days_ahead_are_the_first_of_all(folder: Path, tmp_path: Path) -> 
     assert short.attrs["lead_days"] == 2
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_weather_widens_the_predictive_distribution(folder: Path, tmp_path: Path) -> None:
     one = forecast_weather(tmp_path / "one.nc", ISSUE)
     alike = forecast_weather(tmp_path / "alike.nc", ISSUE, members=1)
@@ -207,6 +213,7 @@ def test_an_ensemble_of_weather_widens_the_predictive_distribution(folder: Path,
     assert width[1] > width[0]
 
 
+@pytest.mark.slow
 def test_days_are_added_to_those_before(folder: Path, tmp_path: Path) -> None:
     out, days = tmp_path / "days", ["2020-01-20", "2020-01-21", "2020-01-25"]
     alone = []
@@ -227,6 +234,7 @@ def test_days_are_added_to_those_before(folder: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["days", *days])
 
 
+@pytest.mark.slow
 def test_a_day_that_was_added_is_there(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "days"
     for day in (ISSUE, "2020-01-21"):
@@ -235,6 +243,7 @@ def test_a_day_that_was_added_is_there(folder: Path, tmp_path: Path) -> None:
     assert again.sizes["time"] == first.sizes["time"] == 2
 
 
+@pytest.mark.slow
 def test_another_forecast_of_the_weather_is_another_forecast(folder: Path, tmp_path: Path) -> None:
     told = {"issue": ISSUE, "resume": True}
     for name, shift in (("a.nc", 0.0), ("b.nc", 3.0)):
@@ -248,6 +257,7 @@ def test_another_forecast_of_the_weather_is_another_forecast(folder: Path, tmp_p
         forecast(folder / "ahead", folder / "cube", tmp_path / "out", **told)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_added_is_named(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "days"
     forecast(folder / "run", folder / "cube", out, issue=ISSUE)
@@ -310,6 +320,7 @@ def test_a_forecast_of_the_weather_that_does_not_do_is_named(folder: Path, tmp_p
         forecast(folder / "ahead", folder / "cube", tmp_path / "out", issue=ISSUE, weather=tmp_path / "few.nc")
 
 
+@pytest.mark.slow
 def test_stale_soil_moisture_is_refused_left_out_or_replaced_as_the_config_says(folder: Path, tmp_path: Path) -> None:
     cube = small_cube(CELLS, DAYS)
     soil = cube["swvl1"].to_numpy().copy()
@@ -335,6 +346,7 @@ def test_stale_soil_moisture_is_refused_left_out_or_replaced_as_the_config_says(
         forecast(tmp_path / "little", tmp_path / "stale", tmp_path / "other", issue=ISSUE)
 
 
+@pytest.mark.slow
 def test_cells_that_are_never_forecast_are_no_gaps(folder: Path, tmp_path: Path) -> None:
     cube = small_cube(CELLS, DAYS)
     soil = cube["swvl1"].to_numpy().copy()
@@ -348,6 +360,7 @@ def test_cells_that_are_never_forecast_are_no_gaps(folder: Path, tmp_path: Path)
     np.testing.assert_array_equal(np.isnan(found["swvl1"]).all(("time", "lead")), np.isin(np.arange(CELLS), [2, 4]))
 
 
+@pytest.mark.slow
 def test_soil_moisture_that_is_not_asked_for_may_be_missing(folder: Path, tmp_path: Path) -> None:
     quick(folder / "cube", tmp_path / "run", "task.lags=[]", "head.predict=level")
     cube = small_cube(CELLS, DAYS)
@@ -360,6 +373,7 @@ def test_soil_moisture_that_is_not_asked_for_may_be_missing(folder: Path, tmp_pa
     assert "soil_moisture_age" not in found
 
 
+@pytest.mark.slow
 def test_weather_that_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     cube = small_cube(CELLS, DAYS)
     sun = cube["ssrd"].to_numpy().copy()
@@ -372,6 +386,7 @@ def test_weather_that_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
         forecast(folder / "run", folder / "cube", tmp_path / "early", issue="2018-01-03")
 
 
+@pytest.mark.slow
 def test_a_gap_further_back_is_seen_as_one(folder: Path, tmp_path: Path) -> None:
     cube = small_cube(CELLS, DAYS)
     soil = cube["swvl2"].to_numpy().copy()

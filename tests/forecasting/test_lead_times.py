@@ -294,6 +294,7 @@ def test_reliability_and_rank_histogram_weigh_cell_days_by_area(scores, cube, fo
     np.testing.assert_allclose(found["rank_histogram"][:, :5].sum("bin"), expected[:, 2], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_quantiles_that_know_their_error_are_reliable(tmp_path):
     save_cube(small_cube(cells=40, days=len(DAYS), start="2019-01-01", drop=UNUSED), tmp_path / "cube")
     made = made_forecast(tmp_path / "f", tmp_path / "cube", noise=0.02)
@@ -328,6 +329,7 @@ def test_without_any_quantiles_there_is_no_dimension_for_them(tmp_path, cube):
         assert np.isfinite(scores["crps"]).any()
 
 
+@pytest.mark.slow
 def test_models_of_other_levels_stand_on_one_axis(tmp_path, cube, single):
     other = made_forecast(tmp_path / "f.zarr", cube, levels=(0.1, 0.5, 0.9), label="other")
     scores = evaluate([single, other], cube, tmp_path / "scores").sel(target="swvl1")
@@ -421,6 +423,7 @@ def test_tables_hold_the_same_numbers_as_the_netcdf(out, scores):
     assert table.loc[("persistence", "swvl1", 1), "coverage_90_cells"] == 0
 
 
+@pytest.mark.slow
 def test_any_block_of_cells_gives_the_same_scores(tmp_path, monkeypatch):
     save_cube(small_cube(cells=100, days=len(DAYS), start="2019-01-01", drop=UNUSED), tmp_path / "cube")
     made_forecast(tmp_path / "forecast", tmp_path / "cube")
@@ -432,6 +435,7 @@ def test_any_block_of_cells_gives_the_same_scores(tmp_path, monkeypatch):
     xr.testing.assert_identical(*made)
 
 
+@pytest.mark.slow
 def test_the_order_of_cells_does_not_matter(tmp_path):
     base = small_cube(cells=70, days=len(DAYS), start="2019-01-01", grid=False, drop=UNUSED)
     order = np.random.default_rng(0).permutation(70)
@@ -460,6 +464,7 @@ def test_the_order_of_cells_does_not_matter(tmp_path):
     np.testing.assert_array_equal(*(one["cell_name"].to_numpy()[one["pick_cell"]] for one in found))
 
 
+@pytest.mark.slow
 def test_the_command_evaluates_forecasts_and_shows_them(tmp_path, cube, forecasts):
     arguments = ["evaluate", *map(str, forecasts), "--cube", str(cube), "--out", str(tmp_path / "scores")]
     done = CliRunner().invoke(app, arguments)
@@ -523,6 +528,7 @@ def test_what_weather_is_known_is_said_of_each_where_it_differs(tmp_path, cube, 
     assert made.attrs["weather"] == "LSTM: none; with weather: observed"
 
 
+@pytest.mark.slow
 def test_labels_that_repeat_are_told_apart_by_where_they_are(tmp_path, cube, single):
     impostor = made_forecast(tmp_path / "own.zarr", cube, label="persistence")
     scores = evaluate([single, single, impostor], cube, tmp_path / "scores")
@@ -530,6 +536,7 @@ def test_labels_that_repeat_are_told_apart_by_where_they_are(tmp_path, cube, sin
     assert list(scores["model"].to_numpy()[:3]) == [place, f"{place} (2)", "persistence (own)"]
 
 
+@pytest.mark.slow
 def test_scores_that_stand_are_kept_unless_told_otherwise(tmp_path, cube, single):
     out = tmp_path / "scores"
     evaluate([single], cube, out)
@@ -557,6 +564,7 @@ def test_files_that_change_under_way_are_told(cube, single):
         score_on_worker(case, slice(0, 8))
 
 
+@pytest.mark.slow
 def test_a_bar_is_shown_if_wished(tmp_path, cube, single, capsys):
     evaluate([single], cube, tmp_path / "quiet")
     assert capsys.readouterr().err == ""

@@ -274,6 +274,7 @@ def test_cells_of_a_list_are_found_by_their_place(tmp_path: Path, random_places:
     np.testing.assert_allclose(found, expected(random_places, members=max(members, 1)), rtol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["later.zarr", "later.nc"])
 def test_a_cube_that_has_the_days_and_the_cells_is_a_forecast(tmp_path: Path, name: str) -> None:
     whole = small_cube(9, 80, grid=False, start="2020-01-01")

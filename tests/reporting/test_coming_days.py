@@ -142,6 +142,7 @@ def test_shares_of_the_area_by_hand() -> None:
     assert np.isnan(area_shares(np.full((4, 1), np.nan), np.ones(4))).all()
 
 
+@pytest.mark.slow
 def test_drought_map_shows_the_colours_of_the_classes(tmp_path: Path) -> None:
     lat, lon = np.arange(2.0), np.arange(3.0)
     six = make_forecast(cells=6, leads=1, targets=("swvl1",), gridded=False).drop_vars("cell_name")

@@ -110,6 +110,7 @@ def test_places_without_grid_zones_or_fluxes(tmp_path: Path) -> None:
     assert len(page.row("persistence")) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gridded", [True, False])
 def test_one_cell(tmp_path: Path, gridded: bool) -> None:
     page = report_page(tmp_path, make_scores(networks=("LSTM",), cells=1, gridded=gridded, picks=1))
@@ -126,6 +127,7 @@ def test_metric_without_a_value(tmp_path: Path) -> None:
     assert page.row("LSTM")[6] == "–"
 
 
+@pytest.mark.slow
 def test_nothing_scored_gives_no_verdict(tmp_path: Path) -> None:
     scores = make_scores(networks=("LSTM",), cells=5, picks=1)
     for name in ("rmse", "skill", "r", "kge", "bias", "ratio"):

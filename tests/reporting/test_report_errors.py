@@ -59,6 +59,7 @@ def test_damaged_attribute(tmp_path: Path, text: str) -> None:
     fails(tmp_path, save_scores(scores, tmp_path / "scores"), "scores.nc: .*training.?log.*evaluate again")
 
 
+@pytest.mark.slow
 def test_an_existing_page_is_kept_without_overwrite(tmp_path: Path) -> None:
     folder = save_scores(make_scores(networks=("LSTM",), cells=3, picks=1), tmp_path / "scores")
     out = tmp_path / "report.html"
@@ -75,6 +76,7 @@ def test_no_scores_at_all(tmp_path: Path) -> None:
         report([], tmp_path / "report.html")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -44,10 +44,12 @@ def by_lead(scores: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pag
     return report_page(tmp_path_factory.mktemp("leads"), scores)
 
 
+@pytest.mark.slow
 def test_page_of_several_leads_loads_nothing_and_runs_nothing(by_lead: Page) -> None:
     loads_and_runs_nothing(by_lead)
 
 
+@pytest.mark.slow
 def test_every_section_and_picture_of_several_leads_is_there(by_lead: Page) -> None:
     names = "scores leads maps series zones physics uncertainty extremes training provenance"
     assert anchors(by_lead) == {f"{name}0" for name in names.split()}
@@ -61,6 +63,7 @@ def test_every_section_and_picture_of_several_leads_is_there(by_lead: Page) -> N
     }
 
 
+@pytest.mark.slow
 def test_what_was_known_when_is_stated_plainly(by_lead: Page) -> None:
     for text in (
         "synthetic weather",
@@ -96,6 +99,7 @@ def test_other_weather_and_latency(weather: str, latency: int, texts: tuple[str,
     assert all(f">{text}<" in drawn for text in texts)
 
 
+@pytest.mark.slow
 def test_tables_show_the_medians_of_the_scores(scores: xr.Dataset, by_lead: Page) -> None:
     below = 0
     for label in (*TWO, *BASELINES):
@@ -109,6 +113,7 @@ def test_tables_show_the_medians_of_the_scores(scores: xr.Dataset, by_lead: Page
     assert tinted(Page("".join(lead_table(loaded(scores), target) for target in ("swvl1", "swvl2")))) == below > 0
 
 
+@pytest.mark.slow
 def test_first_and_last_lead_have_the_table_of_every_metric(scores: xr.Dataset, by_lead: Page) -> None:
     summary = summarise(scores)
     tables = [row for row in rows_of(by_lead, "PHYs-LSTM") if len(row) == 10]
@@ -119,18 +124,21 @@ def test_first_and_last_lead_have_the_table_of_every_metric(scores: xr.Dataset, 
         assert row[9].split()[0] == f"{one['consistency_w2_median']:.3f}"
 
 
+@pytest.mark.slow
 def test_network_without_quantiles_is_in_no_diagram(by_lead: Page) -> None:
     captions = [str(a["alt"]) for tag, a in by_lead.tags if tag == "img"]
     assert captions.count("LSTM: reliability") == captions.count("LSTM: rank histogram") == 2
     assert not [caption for caption in captions if caption.startswith("PHYs-LSTM: r")]
 
 
+@pytest.mark.slow
 def test_same_scores_of_several_leads_give_the_same_pictures() -> None:
     one, two = loaded(few()), loaded(few())
     for section in (leads.errors, score_maps.by_lead, series.fans):
         assert section(one) == section(two)
 
 
+@pytest.mark.slow
 def test_one_cell_and_no_quantiles(tmp_path: Path) -> None:
     bare = few(cells=1, leads=2, with_quantiles=(), gridded=False)
     found = report_page(tmp_path, bare)
@@ -154,6 +162,7 @@ def test_scores_that_lost_their_diagrams() -> None:
     assert "Rank histogram" not in uncertainty.uncertainty(bare)
 
 
+@pytest.mark.slow
 def test_one_lead_that_is_not_the_first(tmp_path: Path) -> None:
     page = report_page(tmp_path, few(leads=3).isel(lead=[2]))
     assert "Leads day 3" in page.text
@@ -161,6 +170,7 @@ def test_one_lead_that_is_not_the_first(tmp_path: Path) -> None:
     assert counted_pictures(page) == {"png": 4 * 2 + 1, "svg": 1 + 2 + 1}
 
 
+@pytest.mark.slow
 def test_nothing_scored(tmp_path: Path) -> None:
     empty = few()
     for name, values in empty.data_vars.items():
@@ -172,6 +182,7 @@ def test_nothing_scored(tmp_path: Path) -> None:
     assert "0 of 5" in found.text
 
 
+@pytest.mark.slow
 def test_a_target_and_a_lead_that_were_not_scored() -> None:
     holed = few(targets=("swvl1", "swvl2"))
     for name, values in holed.data_vars.items():
@@ -195,6 +206,7 @@ def test_order_of_dimensions_and_leads_does_not_matter() -> None:
     xr.testing.assert_identical(turned, loaded(straight))
 
 
+@pytest.mark.slow
 def test_texts_from_files_of_several_leads_are_escaped(tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script><img src="https://example.org/x.png" onerror="x">$\\frac$'
     bad = few(networks=(evil,), with_quantiles=(evil,), targets=(evil,), gridded=False, title=evil, content=evil)
@@ -208,6 +220,7 @@ def test_texts_from_files_of_several_leads_are_escaped(tmp_path: Path) -> None:
 # A metric of one's own, and tested differences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("registered", [True, False])
 @pytest.mark.parametrize(("count", "best"), [(1, "higher"), (3, "lower"), (1, "zero"), (1, "nominal")])
 def test_own_metric_is_in_the_table_and_the_maps(
@@ -227,6 +240,7 @@ def test_own_metric_is_in_the_table_and_the_maps(
     assert counted_pictures(page)["png"] == 4 * 2 + 1 + 2 + (3 if count == 3 else 0)
 
 
+@pytest.mark.slow
 def test_own_metric_of_unknown_attributes_is_drawn(tmp_path: Path) -> None:
     scores = few()
     scores["mae"] = scores["rmse"].assign_attrs(best="purple", symbol=7)
@@ -240,6 +254,7 @@ def test_tested_metric_that_is_none_is_refused(tmp_path: Path) -> None:
         report_page(tmp_path, tested)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_tested_differences_have_a_section(tmp_path: Path, count: int) -> None:
     scores = with_tests(few(networks=TWO, leads=count), LSTM=0.001)

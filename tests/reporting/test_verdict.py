@@ -66,6 +66,7 @@ def test_verdict_names_a_stronger_baseline_and_a_mean_that_disagrees() -> None:
     assert "By the mean over the area it is the other way round" in text
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.floats(0.0001, 0.2), st.floats(0.0001, 0.2))
 def test_verdict_never_contradicts_the_numbers(network: float, persistence: float) -> None:
@@ -164,6 +165,7 @@ def test_verdict_when_no_network_wins() -> None:
     assert equal.startswith("swvl1: LSTM beats persistence at no lead (median RMSE ratio 1.000")
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0.5, 1.5), st.floats(0.5, 2.5))
 def test_verdict_by_lead_never_contradicts_the_numbers(network: float, climatology: float) -> None:

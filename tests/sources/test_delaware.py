@@ -24,6 +24,7 @@ def cube(tmp_path_factory) -> xr.Dataset:
     return open_cube(out).load()
 
 
+@pytest.mark.slow
 def test_is_small_and_says_what_it_is(cube):
     assert SHIPPED.stat().st_size <= 4_000_000
     assert cube.sizes == {"cell": 163, "time": 641}
@@ -52,6 +53,7 @@ def test_takes_no_files(tmp_path):
         delaware([tmp_path / "a.nc"])
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_is_a_part_of_the_whole_set(cube, shared):
     mapping = Path(str(files("soilcast.sources.table") / "mappings" / "prms_delaware.yaml"))

@@ -50,6 +50,7 @@ def on_file_axes(weather: HourlyWeather, values: np.ndarray) -> np.ndarray:
 # NetCDF
 
 
+@pytest.mark.slow
 def test_former_netcdf_is_packed_and_off_by_half_a_step_at_most(weather: HourlyWeather, tmp_path: Path) -> None:
     (path,) = write_former_netcdf(weather, tmp_path / "former.nc")
     assert path.read_bytes()[:4] == b"CDF\x02"

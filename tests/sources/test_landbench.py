@@ -31,6 +31,7 @@ def place_code(day: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     return 250.0 + lat * 0.5 + east * 0.001 + 0.0 * day
 
 
+@pytest.mark.slow
 def test_every_file_of_the_distribution_becomes_a_variable(tree: Tree) -> None:
     cube = landbench([tree(*DYNAMIC, *CONSTANTS)], resolution=4)
     assert set(DYNAMIC) | set(CONSTANTS) <= set(cube.data_vars)
@@ -188,6 +189,7 @@ def test_constants_without_a_value_stay_missing_and_are_counted(tree: Tree) -> N
     assert f"no value at {len(LONS)} of {cube.sizes['cell']} cells" in cube["elevation"].attrs["origin"]
 
 
+@pytest.mark.slow
 def test_years_are_joined_whatever_blocks_are_read(tmp_path: Path) -> None:
     dated = {"t2m": lambda day, lat, lon: 270.0 + day * 0.01 + 0.0 * (lat + lon)}
     root = years_of_two_cells(tmp_path, [2019, 2020], fields=dated)

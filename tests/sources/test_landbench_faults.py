@@ -13,6 +13,7 @@ from soilcast.sources.landbench import landbench
 from tests.helpers.landbench_plain import LEAST, Tree, everywhere, file_of, refusal, rewrite, years_of_two_cells
 
 
+@pytest.mark.slow
 def test_missing_files_are_listed_all_at_once(tmp_path: Path) -> None:
     root = years_of_two_cells(tmp_path, [2018, 2019, 2020], days=1, variables=(*LEAST, "e"))
     file_of(root, "t2m", 2018).unlink()

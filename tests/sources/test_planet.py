@@ -96,6 +96,7 @@ def test_the_cube_can_be_saved_and_opened_again(tmp_path: Path, world: xr.Datase
     np.testing.assert_array_equal(cube.read(opened, "swvl1"), world.swvl1[:, :60])
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_first_year_give_the_same_bits(world: xr.Dataset) -> None:
     again = planet(resolution=8, years="2018", seed=0)
     for name in world.data_vars:
@@ -103,6 +104,7 @@ def test_the_same_seed_and_first_year_give_the_same_bits(world: xr.Dataset) -> N
         np.testing.assert_array_equal(first, again[name], err_msg=str(name))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weather_on_the_same_earth(world: xr.Dataset) -> None:
     other = planet(resolution=8, years="2018", seed=1)
     assert abs(np.corrcoef(world.v10.sel(time="2018")[0], other.v10[0])[0, 1]) < 0.5

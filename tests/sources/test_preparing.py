@@ -161,6 +161,7 @@ def test_every_day_of_every_file_is_decoded_once(
     assert content_of(tmp_path / "cube") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", [(40, 2, 3), (7, 9, 18), (1, 5, 5), None])
 def test_files_of_any_chunks_are_read_in_bands_that_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[int, int, int] | None
@@ -190,6 +191,7 @@ def test_files_of_any_chunks_are_read_in_bands_that_fit(
     assert max(sizes) <= max(9 * 18, together * rows * 18)
 
 
+@pytest.mark.slow
 def test_a_lazy_series_travels_small(tree: Path) -> None:
     series = pieces.source_of(landbench([tree], resolution=4)["t2m"].variable)
     again = pickle.loads(pickle.dumps(series))
@@ -251,6 +253,7 @@ def test_a_preparation_that_is_killed_at_any_change_of_its_files_goes_on(
     assert killed > 4
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_read_again(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: dict[str, Any]
 ) -> None:
@@ -289,6 +292,7 @@ def stop_after(patch: pytest.MonkeyPatch, count: int, error: type[BaseException]
     return read
 
 
+@pytest.mark.slow
 def test_a_stop_before_anything_is_written_leaves_nothing(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +322,7 @@ def test_what_overwrites_is_made_beside_and_may_be_gone_on_with(
     assert left(tmp_path) == [name]
 
 
+@pytest.mark.slow
 def test_overwriting_starts_anew(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_after(monkeypatch, 5, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -394,12 +399,14 @@ def refusal(folder: Path, **options: Any) -> str:
     return line(caught)
 
 
+@pytest.mark.slow
 def test_unfinished_work_on_other_options_is_refused(begun: Path) -> None:
     assert "has days 2019-01-01 .. 2020-12-31 (731), this command 2019-01-01 .." in refusal(begun, years="2019")
     assert "has option years none, this command 2019:2020" in refusal(begun, years="2019:2020")
     assert "has option units none, this command {'tp': 'm d-1'}" in refusal(begun, units={"tp": "m d-1"})
 
 
+@pytest.mark.slow
 def test_unfinished_work_on_other_files_is_refused(begun: Path) -> None:
     file = file_of(begun / "tree", "tp", 2020)
     os.utime(file, ns=(1, 1))
@@ -410,16 +417,19 @@ def test_unfinished_work_on_other_files_is_refused(begun: Path) -> None:
     assert f"is of file {file}" in refusal(begun)
 
 
+@pytest.mark.slow
 def test_unfinished_work_on_other_cells_is_refused(begun: Path) -> None:
     small_tree(begun / "tree", [2019, 2020], land=np.array([[True, False], [True, True]]))
     assert re.search(r"has cells 4 \(\w+\), this command 3 \(\w+\)", refusal(begun))
 
 
+@pytest.mark.slow
 def test_unfinished_work_of_another_version_is_refused(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "versions", lambda: {"soilcast": "9.9"})
     assert "this command 9.9" in refusal(begun)
 
 
+@pytest.mark.slow
 def test_a_path_from_another_folder_is_the_same_path(
     begun: Path, monkeypatch: pytest.MonkeyPatch, expected: dict[str, Any]
 ) -> None:
@@ -428,6 +438,7 @@ def test_a_path_from_another_folder_is_the_same_path(
     assert content_of(begun / "cube") == expected
 
 
+@pytest.mark.slow
 def test_a_cube_among_its_own_files_is_gone_on_with(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,6 +452,7 @@ def test_a_cube_among_its_own_files_is_gone_on_with(
         soilcast.prepare("landbench", [tmp_path / "tree"], out=out, resolution=4, resume=True)
 
 
+@pytest.mark.slow
 def test_a_finished_cube_is_left_as_it_is(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "cube"
     soilcast.prepare("landbench", [tree], out=out, resolution=4)
@@ -456,6 +468,7 @@ def test_a_finished_cube_is_left_as_it_is(tree: Path, tmp_path: Path, monkeypatc
         soilcast.prepare("landbench", [tree], out=out, resolution=4, resume=True, years="2019")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
@@ -476,6 +489,7 @@ def test_damaged_unfinished_work_is_refused(begun: Path, file: str, content: byt
     line(caught)
 
 
+@pytest.mark.slow
 def test_more_parts_than_a_cube_has_are_refused(begun: Path) -> None:
     path = begun / "cube.unfinished" / "cube.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"done": [99]}))
@@ -484,6 +498,7 @@ def test_more_parts_than_a_cube_has_are_refused(begun: Path) -> None:
     line(caught)
 
 
+@pytest.mark.slow
 def test_a_value_out_of_bounds_leaves_nothing_to_go_on_from(tree: Path, tmp_path: Path) -> None:
     shutil.copytree(tree, tmp_path / "tree")
     small_tree(tmp_path / "tree", [2020], variables=("v10",), fields={"v10": everywhere(900.0)})
@@ -510,6 +525,7 @@ except SoilcastError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cube", "cube.nc"])
 def test_a_full_disk_leaves_what_is_written(tmp_path: Path, name: str) -> None:
     """The limit on the size of a file stands for the full disk: the system tells both in the middle of a write."""

@@ -53,6 +53,7 @@ def expected(hours: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return content_of(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [1, 2, 4])
 def test_any_piece_of_days_makes_the_identical_cube(
     days: int, hours: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def sources(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, float]:
     return lat[:: draw(st.sampled_from([1, -1]))], np.roll(lon, draw(st.integers(0, len(lon)))), step
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     source=sources(), side=st.sampled_from([3.0, 5.0, 9.0, 12.0]), missing=st.floats(0, 0.6), seed=st.integers(0, 99)

@@ -248,6 +248,7 @@ def test_what_a_projected_map_does_not_cover_is_missing_and_no_zero(tmp_path: Pa
     assert set(values["elevation"][np.isfinite(values["elevation"])]) == {500.0}
 
 
+@pytest.mark.slow
 def test_a_map_of_the_whole_earth_in_another_projection_covers_it(tmp_path: Path) -> None:
     edge = 6371007.181 * np.pi
     sinusoidal = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m"
@@ -441,6 +442,7 @@ def test_a_faulty_file_is_told_in_one_line(tmp_path: Path, make: Callable[[Path]
     assert message in refusal({"elevation": make(tmp_path)}, units={"elevation": "m"})
 
 
+@pytest.mark.slow
 def test_a_file_that_claims_to_be_larger_than_the_earth_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.tif"
     with rasterio.open(

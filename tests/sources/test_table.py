@@ -56,6 +56,7 @@ def test_regular_grid_with_units_and_sign(gridded, recipe, tmp_path):
     assert cube.tp.attrs["origin"] == "a.nc: rain + snow"
 
 
+@pytest.mark.slow
 def test_every_layout_gives_the_same_values(gridded, recipe, tmp_path):
     """One grid, as axes, as two-dimensional lat and lon, as a list, in Zarr 2 and 3, NetCDF-3, CSV, many files."""
     at_places = {"cells__area": "equal"}
@@ -161,6 +162,7 @@ def test_template_is_a_mapping_and_so_it_is_with_every_comment_opened(tmp_path):
     assert len(read_mapping(tmp_path / "opened.yaml").variables) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_delaware_example(shared, tmp_path):
     path = shared / "prms_delaware" / "prms_drb_daily_1979_1980.nc"
@@ -186,6 +188,7 @@ def test_delaware_example(shared, tmp_path):
     np.testing.assert_allclose(water, (raw.sm_rechr + raw.sm_lower).T / 1000, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_moselle_example(shared, tmp_path):
     path = shared / "mhm_moselle" / "mhm_moselle_12km_daily_1990_1993.nc"

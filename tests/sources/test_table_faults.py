@@ -145,6 +145,7 @@ def test_what_is_no_mapping(text, message, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.recursive(

@@ -59,6 +59,7 @@ def turn(patch: pytest.MonkeyPatch, calls: int) -> None:
     patch.setitem(NETWORKS, "lstm", lambda *sizes: Turning(*sizes, calls))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "member"), [((), 1), (("train.ensemble=2",), 2)])
 def test_a_batch_that_diverges_is_named_and_the_best_weights_are_kept(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: tuple[str, ...], member: int
@@ -161,6 +162,7 @@ def full(disk: Path, room: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 100 * 2**10])  # not even the log fits; half a checkpoint does
 def test_on_a_full_disk_the_last_checkpoint_stands(cube: Path, tmp_path: Path, disk: Path, room: int) -> None:
     chosen, out = config("network.hidden_size=64"), disk / "run"
@@ -236,6 +238,7 @@ def test_a_cube_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     assert train(cube, out, config(), resume=True).record["status"] == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -261,6 +264,7 @@ def test_a_missing_or_damaged_block_of_the_cube_is_named(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cube", "run", "run.unfinished"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finished", [False, True])
 def test_two_runs_into_one_folder_are_refused(cube: Path, tmp_path: Path, finished: bool) -> None:
     job = Job(cube, tmp_path / "run", (*QUICK, "train.epochs=100000"), "lstm", options={"overwrite": finished})

@@ -90,6 +90,7 @@ def test_a_share_of_the_cells_and_a_climate_left_out(folder: Path, tmp_path: Pat
     assert np.isfinite(found["swvl1"]).all()
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_another_run(folder: Path, tmp_path: Path) -> None:
     settings = ("normalise.scope=global",)
     globe = quick(folder / "cube", tmp_path / "globe", *settings)

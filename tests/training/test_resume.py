@@ -330,6 +330,7 @@ def test_a_checkpoint_of_another_cube_is_refused_and_named(cube: Path, out: Path
         train(tmp_path / "other", out, config(), resume=True)
 
 
+@pytest.mark.slow
 def test_an_ensemble_goes_on_and_its_members_are_those_trained_alone(cube: Path, tmp_path: Path) -> None:
     chosen = config("train.ensemble=3", "train.seed=5")
     together = train(cube, tmp_path / "expected", chosen)

@@ -105,6 +105,7 @@ SEVERAL_DAYS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [(), SEVERAL_DAYS], ids=["paper", "several days"])
 def test_the_future_does_not_leak_into_training(cube: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     changed = small_cube(cells=10, days=800)
@@ -188,6 +189,7 @@ def drifting_network(monkeypatch: pytest.MonkeyPatch) -> Network:
     return one
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, usable, validation = fixed_samples()
     # What is learnt lies at 1, what is validated at 0.35: the validation loss is lowest on the way.

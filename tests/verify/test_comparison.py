@@ -185,6 +185,7 @@ def test_scores_hold_the_tested_differences_on_request(tested, cube, forecasts, 
     pd.testing.assert_frame_equal(summarise(found), summarise(alone))
 
 
+@pytest.mark.slow
 def test_the_table_of_differences_is_long(tested):
     table = pd.read_csv(tested / "significance.csv", engine="python")
     with open_artifact(tested / "scores.nc", "scores") as scores:
@@ -195,6 +196,7 @@ def test_the_table_of_differences_is_long(tested):
                 assert value == float(scores[name].loc[dict(zip(DIMS, place, strict=True))])
 
 
+@pytest.mark.slow
 def test_the_command_tests_differences_on_request(tmp_path, cube, forecasts):
     arguments = ["evaluate", str(forecasts[1]), "--cube", str(cube), "--out", str(tmp_path / "scores")]
     done = CliRunner().invoke(app, [*arguments, "--significance"])

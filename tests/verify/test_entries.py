@@ -68,11 +68,13 @@ def test_forecasts_that_differ_are_not_evaluated_together(tmp_path, cube, single
     refused([single, other], cube, tmp_path / "scores", "f.zarr: ", words, "single.zarr", "evaluate them separately")
 
 
+@pytest.mark.slow
 def test_the_same_period_written_otherwise_is_the_same(tmp_path, cube, plain):
     other = made_forecast(tmp_path / "f.zarr", cube, train_period="2019")
     assert evaluate([plain, other], cube, tmp_path / "scores").sizes["model"] == 5
 
 
+@pytest.mark.slow
 def test_targets_that_not_all_have_are_left_out(tmp_path, cube, single):
     both = {"targets": ("swvl1", "swvl2"), **SEVERAL}
     first = made_forecast(tmp_path / "point.nc", cube, **(both | {"levels": ()}))

@@ -87,6 +87,7 @@ def test_every_model_is_scored_on_the_same_cell_days(scores, cube, forecasts):
         np.testing.assert_allclose(scores[name].isel(model=0), expected[name], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_gap_in_one_forecast_is_a_gap_for_all(tmp_path, cube, forecasts):
     def gap(forecast):
         forecast["swvl1"][0, :30] = np.nan
@@ -173,6 +174,7 @@ def test_one_cell_of_each_climate_is_shown_as_series(scores, cube):
     np.testing.assert_array_equal(scores["time"], DAYS[TEST] - np.timedelta64(1, "D"))
 
 
+@pytest.mark.slow
 def test_without_climates_cells_are_picked_by_their_error(tmp_path):
     cube = made_cube(tmp_path / "cube.zarr", lacking=("climate_zone",))
     scores = evaluate([made_forecast(tmp_path / "f.zarr", cube)], cube, tmp_path / "scores")
@@ -248,6 +250,7 @@ def test_labels_that_repeat_are_told_apart_by_where_they_are(tmp_path, cube, for
     assert set(labels) <= set(pd.read_csv(tmp_path / "scores" / "table.csv")["model"])
 
 
+@pytest.mark.slow
 def test_a_long_training_log_is_kept_whole(tmp_path, cube):
     log = [{"epoch": n, "train_loss": 0.1, "validation_loss": None, "seconds": 1.0} for n in range(5000)]
     forecast = made_forecast(tmp_path / "f.zarr", cube, training_log=json.dumps(log))
@@ -263,6 +266,7 @@ def test_a_forecast_without_any_value_is_named(tmp_path, cube, forecasts):
     refused([forecasts[0], empty], cube, tmp_path / "scores", "g.zarr: no cell-day to score: empty")
 
 
+@pytest.mark.slow
 def test_scores_that_stand_are_kept_unless_told_otherwise(tmp_path, cube, forecasts):
     out = tmp_path / "scores"
     evaluate(forecasts[:1], cube, out)
@@ -272,6 +276,7 @@ def test_scores_that_stand_are_kept_unless_told_otherwise(tmp_path, cube, foreca
     assert len(pd.read_csv(out / "table.csv")) == 5
 
 
+@pytest.mark.slow
 def test_a_failure_on_the_way_leaves_nothing(tmp_path, cube, forecasts, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")

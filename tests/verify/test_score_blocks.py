@@ -86,6 +86,7 @@ def test_memory_does_not_grow_with_the_cells(tmp_path, wide, block_of):
     assert peaks[1] - peaks[0] < observations, peaks
 
 
+@pytest.mark.slow
 def test_whether_anything_is_left_to_score_is_told_of_all_blocks_together(tmp_path, wide, block_of):
     gappy = with_values(
         wide / "forecast", tmp_path / "gappy", lambda values: values.where(values["cell"] >= cell(wide, 64))
@@ -109,6 +110,7 @@ def with_values(forecast, path, change):
     return altered(forecast, path, lambda one: one.assign(swvl1=change(one["swvl1"])))
 
 
+@pytest.mark.slow
 def test_a_cube_without_observations_in_the_test_period_is_named(tmp_path):
     moisture = small_cube(cells=4, days=len(DAYS), start="2019-01-01")["swvl1"].to_numpy().copy()
     moisture[:, TEST] = np.nan
@@ -118,6 +120,7 @@ def test_a_cube_without_observations_in_the_test_period_is_named(tmp_path):
     refused([forecast], tmp_path / "cube", tmp_path / "scores", *words)
 
 
+@pytest.mark.slow
 def test_a_baseline_that_knows_nothing_is_named_with_the_cube(tmp_path):
     moisture = small_cube(cells=4, days=len(DAYS), start="2019-01-01")["swvl1"].to_numpy().copy()
     moisture[:, : TEST.start] = np.nan
@@ -137,6 +140,7 @@ def test_files_that_change_under_way_are_told(wide):
         score_on_worker(changed, slice(0, 64))
 
 
+@pytest.mark.slow
 def test_a_bar_is_shown_if_wished(tmp_path, wide, block_of, capsys):
     block_of(64)
     evaluate([wide / "forecast"], wide / "cube", tmp_path / "quiet")

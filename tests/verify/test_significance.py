@@ -69,6 +69,7 @@ def made_sample(rng: np.random.Generator, cells: int, better: Array | float = 0.
     return take_sample(summed(observed, models), np.ones(cells), rows, [("new", "old")], resamples=200)
 
 
+@pytest.mark.slow
 def test_scores_from_day_blocks_equal_those_of_evaluate(tmp_path: Path) -> None:
     cube = made_cube(tmp_path / "cube")
     forecasts = [

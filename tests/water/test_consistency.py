@@ -94,6 +94,7 @@ def test_a_gap_at_a_lead_leaves_the_day_out_at_the_next(by_hand, tmp_path):
     np.testing.assert_array_equal(sums["swvl1", 2].followed["consistency_w1"][:, 0, 0, 0], [2, 2])
 
 
+@pytest.mark.slow
 def test_each_target_has_the_balances_that_do_not_hold_it(tmp_path):
     cube = made_cube(tmp_path / "cube")
     both = {"targets": ("swvl1", "swvl2"), "leads": 2}
