@@ -29,7 +29,7 @@ COMMANDS: dict[str, str] = {
 }
 """What each command makes -> the command."""
 
-PAGES = {"report": ("demo/report.html", 1960), "coming": ("coming.html", 2300)}
+PAGES = {"report": ("demo/report.html", 1960), "coming": ("coming.html", 2200)}
 """Picture -> the page that it is of, and how much of it is shown [pixels]."""
 
 _WIDTH = 1200
@@ -38,7 +38,11 @@ _WIDTH = 1200
 def photograph(page: Path, height: int, picture: Path) -> None:
     """Write the upper part of a page as PNG."""
     options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={_WIDTH},{height}"]
-    subprocess.run(["chromium", *options, f"--screenshot={picture}", page.resolve().as_uri()], check=True)
+    subprocess.run(
+        ["chromium", *options, f"--screenshot={picture}", page.resolve().as_uri()],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def main() -> None:
