@@ -285,7 +285,7 @@ def test_the_variables_are_those_of_the_contract_and_the_default_is_what_the_pap
         ({"area": "52.04/5/52.03/6"}, "contains no grid point of ERA5-Land (spacing 0.1 degrees)"),
         ({"years": "1949"}, "ERA5-Land begins on 1950-01-01: begin there or later"),
         ({"years": "2018:2999"}, "'2018:2999' is outside 1678-01-01 .. 2261-12-31"),
-        ({"years": "2018:2100"}, "2100-12-31 lies in the future: end before"),
+        ({"years": "2018:2100"}, "2100-12-31 is in the future: end before"),
         ({"years": "2020:2018"}, "ends before it begins"),
         ({"years": "twenty"}, "is not a period"),
         ({"jobs": 0}, "--jobs 0: the data store limits parallel requests: give 1 .. 20"),
@@ -599,7 +599,7 @@ def test_a_store_that_is_down_for_a_moment_is_asked_again(
 def test_a_store_that_stays_down_is_told_after_a_number_of_tries(command: Command, store: Store, place: str) -> None:
     store.fault(place, times=1000, status=503)
     told = command.refusal("--jobs", "1")
-    assert "10 times" in told
+    assert "10 tries" in told
     assert "HTTP 503" in told
     assert "to resume" in told
     assert store.count(place) == 10

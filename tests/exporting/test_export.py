@@ -362,8 +362,8 @@ def refused(*texts: str, **options: Any) -> None:
 def test_what_is_not_there_is_named(forecast: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"source": forecast, "out": tmp_path / "map.tif"}
     refused("no variable swvl7 by cell; it has: area, swvl1, swvl1_quantile", **given, variable="swvl7")
-    refused("no variable lead of cells", **given, variable="lead")
-    refused("no lead 4; there are: 1, 2, 3: name one of them with --lead", **given, lead=4)
+    refused("no variable lead by cell", **given, variable="lead")
+    refused("no lead 4; it has: 1, 2, 3: name one of them with --lead", **given, lead=4)
     refused("no lead 9", **given, lead=[1, 9])
     refused("has no leads: remove --lead", **given, variable="swvl1_days_to_dry", lead=1)
     refused("no quantile 0.1; there are: 0.05, 0.5, 0.95: name one with --quantile", **given, quantile=0.1)
@@ -409,7 +409,7 @@ def test_a_day_has_to_be_named_where_there_are_several(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused(forecast: Path, tmp_path: Path) -> None:
-    refused("map.jpg: is written as .tif, .tiff, .png, .csv", source=forecast, out=tmp_path / "map.jpg")
+    refused("map.jpg: unknown file type: end the name in .tif, .tiff, .png, .csv", source=forecast, out=tmp_path / "map.jpg")
     refused("no such forecast", source=tmp_path / "nowhere", out=tmp_path / "map.tif")
     write_dataset(
         xr.Dataset(attrs={"soilcast_kind": "scores", "soilcast_format": 2}), tmp_path / "scores.nc", netcdf=True
@@ -530,7 +530,7 @@ def test_the_command_writes_a_map_or_says_why_not(forecast: Path, tmp_path: Path
         np.testing.assert_array_equal(at_cells(raster, made, 1), made["swvl1_percentile"].to_numpy()[:, 0, 2])
     again = run_command("export", forecast, "--variable", "swvl1_percentile", "--lead", 7, "--out", out, "--overwrite")
     assert again.returncode == 2
-    assert again.stderr == f"soilcast: {forecast}: no lead 7; there are: 1, 2, 3: name one of them with --lead\n"
+    assert again.stderr == f"soilcast: {forecast}: no lead 7; it has: 1, 2, 3: name one of them with --lead\n"
 
 
 def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:

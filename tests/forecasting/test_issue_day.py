@@ -311,7 +311,7 @@ def test_what_cannot_be_forecast_is_named(
 
 def test_a_forecast_of_the_weather_that_does_not_do_is_named(folder: Path, tmp_path: Path) -> None:
     short = forecast_weather(tmp_path / "short.nc", ISSUE, leads=2)
-    with pytest.raises(SoilcastError, match=r"short.nc.*2 of the 3"):
+    with pytest.raises(SoilcastError, match=r"short.nc.*2 of 3 leads"):
         forecast(folder / "ahead", folder / "cube", tmp_path / "out", issue=ISSUE, weather=short)
     elsewhere = forecast_weather(tmp_path / "elsewhere.nc", ISSUE)
     with xr.open_dataset(elsewhere, engine="h5netcdf") as opened:

@@ -482,21 +482,21 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "not the places": (
         lambda data: data.stack(place=("lat", "lon")).reset_index("place").isel(place=slice(0, 3)),
-        r"12 of 12 cells .* it has 3 cells, lat 30 .. 30, lon -30 .. -28",
+        r"12 of 12 cells .* it covers 3 cells, lat 30 .. 30, lon -30 .. -28",
     ),
     "an irregular grid": (lambda data: data.isel(lat=[0, 1, 2, 9]), "latitudes are not evenly spaced.*regrid it"),
     "a curvilinear grid": (
         lambda data: data.rename(lat="y", lon="x").assign(lat=(("y", "x"), np.ones((40, 60))), lon=("x", LON)),
         "lat has the dimensions .*'y', 'x'.* a regular latitude-longitude grid, or both of each cell",
     ),
-    "no latitudes": (lambda data: data.rename(lat="row"), r"there is no latitude \(lat or latitude\)"),
+    "no latitudes": (lambda data: data.rename(lat="row"), r"no latitude \(lat or latitude\)"),
     "words for latitudes": (
         lambda data: data.assign_coords(lat=[f"{lat} N" for lat in LAT]),
         "lat is not in degrees",
     ),
     "a variable is missing": (
         lambda data: data.rename(tp="rain"),
-        r"there is no tp \(lwe_precipitation_rate\), which the run needs; it has rain, t2m: add it",
+        r"no tp \(lwe_precipitation_rate\), which the run needs; it has rain, t2m: add it",
     ),
     "two of a standard name": (
         lambda data: (
@@ -619,7 +619,7 @@ def test_humidity_aloft_is_no_humidity_near_the_ground(
     with pytest.raises(SoilcastError, match="q is at 850 hPa, but q near the surface is needed"):
         opened(path, cube, names=("q",))
     named = saved(aloft(data.rename(q="hus")), tmp_path / "named.nc")
-    with pytest.raises(SoilcastError, match=r"there is no q \(specific_humidity\), which the run needs; it has hus"):
+    with pytest.raises(SoilcastError, match=r"no q \(specific_humidity\), which the run needs; it has hus"):
         opened(named, cube, names=("q",))
 
 

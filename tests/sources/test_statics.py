@@ -184,7 +184,7 @@ def test_a_band_is_named_by_number_or_description_and_alpha_is_none(tmp_path: Pa
         f"{path}: has more than one band: 1 (clay), 2 (sand): name one of them ({path}::NUMBER)"
     )
     assert refusal({"sand": f"{path}::silt"}) == (
-        f"{path}: no band silt; there are: 1 (clay), 2 (sand): name one of them"
+        f"{path}: no band silt; it has: 1 (clay), 2 (sand): name one of them"
     )
     seen = np.stack([np.full((40, 60), 7, np.uint8), np.full((40, 60), 255, np.uint8)])
     seen[1, :, 30:] = 0
@@ -462,7 +462,7 @@ def test_a_file_in_one_enormous_block_is_refused(tmp_path: Path) -> None:
         blockysize=1 << 15,
     ):  # fmt: skip
         pass
-    assert "is stored in blocks of 32768 x 32768, too large to be read" in refusal({"landcover": path})
+    assert "is stored in blocks of 32768 x 32768, which is too large" in refusal({"landcover": path})
 
 
 @pytest.mark.parametrize(("wrong", "shown"), [(3.5, "3.5"), (300.0, "300"), (-1.0, "-1")])

@@ -268,7 +268,7 @@ def test_a_checkpoint_of_another_config_is_refused(cube: Path, out: Path, change
 def test_a_checkpoint_of_another_device_is_refused(cube: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A device that torch has everywhere stands in for a GPU.
     monkeypatch.setattr(sys.modules["soilcast.training.train"], "choose_device", lambda wanted: torch.device("meta"))
-    with pytest.raises(SoilcastError, match='is of device "cpu", but this training is of "meta"'):
+    with pytest.raises(SoilcastError, match='is of device "cpu", but this training of "meta"'):
         train(cube, out, config(), resume=True)
 
 
