@@ -101,23 +101,25 @@ def link_from_docs(app: Sphinx, included: Path, docname: str, text: list[str]) -
     text[0] = re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", from_docs, text[0])
 
 
-_returns: dict[str, list[str]] = {}
+_kept: dict[str, list[str]] = {}
 
 
-def take_returns(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
-    """Take the prose below Returns away from napoleon, which would read each of its lines as a value of its own."""
+def keep_prose(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
+    """Take prose away from napoleon, which reads lines below Returns, and "X: y" of a constant, as types and texts."""
+    if what in ("attribute", "data", "property"):
+        _kept[name] = lines.copy()
+        lines.clear()
     heads = [n for n in range(len(lines) - 1) if lines[n] and set(lines[n + 1]) == {"-"}] + [len(lines)]
     for head, end in pairwise(heads):
         if lines[head] == "Returns":
-            _returns[name] = [f"    {line}".rstrip() for line in lines[head + 2 : end]]
+            _kept[name] = [":returns:", *(f"    {line}".rstrip() for line in lines[head + 2 : end]), ""]
             del lines[head:end]
             return
 
 
-def give_returns(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
-    """Put the prose below Returns back, as the field that it is."""
-    if name in _returns:
-        lines += [":returns:", *_returns.pop(name), ""]
+def give_prose(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
+    """Put it back; below Returns it is one field."""
+    lines += _kept.pop(name, [])
 
 
 def _svg(text: str, *, inline: bool) -> str:
@@ -165,8 +167,8 @@ def draw_dashes(app: Sphinx, doctree: nodes.document) -> None:
 def setup(app: Sphinx) -> None:
     """Register what is above."""
     app.connect("include-read", link_from_docs)
-    app.connect("autodoc-process-docstring", take_returns, priority=400)  # before napoleon
-    app.connect("autodoc-process-docstring", give_returns, priority=600)  # after it
+    app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", give_prose, priority=600)  # after it
     app.connect("doctree-read", draw_dashes)
     app.connect("build-finished", refuse_requests)
     app.add_html_math_renderer("svg", (draw_math, None), (draw_math_block, None))
