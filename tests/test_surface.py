@@ -31,6 +31,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
+def test_a_path_alone_is_one_path(folder: Path, tmp_path: Path) -> None:
+    soilcast.evaluate(str(folder / "forecast.nc"), folder / "cube", tmp_path / "scores")
+    soilcast.report(str(tmp_path / "scores"), tmp_path / "report.html")
+    assert (tmp_path / "report.html").is_file()
+    with pytest.raises(SoilcastError, match=r"no such (scores|file).*/none|/none.*no such"):
+        soilcast.report(str(tmp_path / "none"), tmp_path / "other.html")
+    with pytest.raises(SoilcastError, match="none"):
+        soilcast.prepare("caravan", str(tmp_path / "none"), out=tmp_path / "cube")
+    assert soilcast.doctor(str(tmp_path / "none")).files[0].path == str(tmp_path / "none")
+
+
 def test_the_package_lists_what_is_public_alone() -> None:
     assert set(dir(soilcast)) == {*soilcast.__all__, "__version__"}
     assert all(callable(getattr(soilcast, name)) for name in soilcast.__all__)

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,6 +99,11 @@ def disk_faults_told(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _user_error(error, out) from error
+
+
+def path_list(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """List paths that are given as one or as several: a text alone is one path, not the paths of its letters."""
+    return [paths] if isinstance(paths, str | Path) else [*paths]
 
 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:

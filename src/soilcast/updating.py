@@ -15,7 +15,7 @@ from soilcast.cube.appending import append, locked_cube, stands
 from soilcast.cube.calendar import period_of
 from soilcast.cube.joining import OVERLAPS, Joined, join
 from soilcast.errors import SoilcastError
-from soilcast.files import refuse_existing
+from soilcast.files import path_list, refuse_existing
 from soilcast.memory import peak_memory
 from soilcast.plugins import require_plugins
 from soilcast.provenance import stamp
@@ -33,7 +33,7 @@ _ZONE = "climate_zone"
 
 def update(
     cube: str | Path,
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     *,
     overlap: str = "refuse",
     tolerance: float = 1e-6,
@@ -84,7 +84,7 @@ def update(
         raise SoilcastError(f"--tolerance {tolerance:g}: give a fraction of the valid range, at least 0 and below 1")
     if not paths:
         raise SoilcastError(f"no file is given: name the files with the new days of {cube}")
-    out = Path(cube)
+    paths, out = path_list(paths), Path(cube)
     out = out.resolve() if out.is_symlink() else out
     log = log or (lambda line: None)
     if not stands(out):

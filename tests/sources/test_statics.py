@@ -183,9 +183,7 @@ def test_a_band_is_named_by_number_or_description_and_alpha_is_none(tmp_path: Pa
     assert refusal({"sand": path}) == (
         f"{path}: has more than one band: 1 (clay), 2 (sand): name one of them ({path}::NUMBER)"
     )
-    assert refusal({"sand": f"{path}::silt"}) == (
-        f"{path}: no band silt; it has: 1 (clay), 2 (sand): name one of them"
-    )
+    assert refusal({"sand": f"{path}::silt"}) == (f"{path}: no band silt; it has: 1 (clay), 2 (sand): name one of them")
     seen = np.stack([np.full((40, 60), 7, np.uint8), np.full((40, 60), 255, np.uint8)])
     seen[1, :, 30:] = 0
     alpha = geotiff(tmp_path / "alpha.tif", seen, alpha="yes", photometric="minisblack")

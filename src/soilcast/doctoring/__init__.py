@@ -17,7 +17,7 @@ from soilcast.doctoring.maps import closure_maps
 from soilcast.doctoring.others import describe
 from soilcast.doctoring.plausibility import Doubt, plausibility
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_write
+from soilcast.files import atomic_write, path_list
 from soilcast.sources.files import is_address
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def doctor(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     *,
     units: Mapping[str, str] | None = None,
     flip_sign: Collection[str] = (),
@@ -66,7 +66,7 @@ def doctor(
     """
     if not paths:
         raise SoilcastError("doctor: no file is given: name files, folders or stores")
-    listed = [one for path in paths for one in _unfolded(path)]
+    listed = [one for path in path_list(paths) for one in _unfolded(path)]
     files = tuple(describe(path) for path in listed)
     readable = [one.path for one in files if one.reader == READER]
     made = examine_together(readable, dict(units or {}), tuple(flip_sign)) if readable else None

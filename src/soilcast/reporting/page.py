@@ -10,7 +10,7 @@ import xarray as xr
 
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_write, refuse_existing
+from soilcast.files import atomic_write, path_list, refuse_existing
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import SCORES_FILE, artifact_file
 from soilcast.reporting.chapters import CHAPTERS, NEEDS, Chapter
@@ -19,7 +19,9 @@ from soilcast.reporting.wording import content
 _MIXED = "Soil moisture forecasts with physics-guided neural networks"
 
 
-def report(scores: Sequence[Path], out: Path, *, title: str | None = None, overwrite: bool = False) -> None:
+def report(
+    scores: str | Path | Sequence[str | Path], out: str | Path, *, title: str | None = None, overwrite: bool = False
+) -> None:
     """Write one self-contained HTML page on one or several Scores, or forecasts.
 
     The page needs no network and runs no script: pictures and style are inside.
@@ -44,8 +46,9 @@ def report(scores: Sequence[Path], out: Path, *, title: str | None = None, overw
     if not scores:
         raise SoilcastError("no scores are given: name at least one output of soilcast evaluate")
     refuse_existing(Path(out), overwrite=overwrite)
-    opened = [_open(Path(path)) for path in scores]
-    names = [_name(dataset, Path(path)) for dataset, path in zip(opened, scores, strict=True)]
+    places = [Path(path) for path in path_list(scores)]
+    opened = [_open(path) for path in places]
+    names = [_name(dataset, path) for dataset, path in zip(opened, places, strict=True)]
     kinds = [_chapter(dataset) for dataset in opened]
     alike = all(kind is kinds[0] for kind in kinds)
     text = html.page(

@@ -12,7 +12,7 @@ import xarray as xr
 from soilcast.cube import open_cube, save_cube
 from soilcast.cube.writing import refuse_unfinished
 from soilcast.errors import SoilcastError
-from soilcast.files import refuse_existing
+from soilcast.files import path_list, refuse_existing
 from soilcast.plugins import Registry, plugin_record
 from soilcast.schema import nearest
 from soilcast.sources.caravan import caravan
@@ -42,7 +42,7 @@ SOURCES: Registry[Callable[..., xr.Dataset]] = Registry(
 
 def prepare(
     source: str,
-    paths: Sequence[str | Path] = (),
+    paths: str | Path | Sequence[str | Path] = (),
     *,
     out: str | Path,
     overwrite: bool = False,
@@ -88,6 +88,7 @@ def prepare(
         An unknown source or option, invalid source files, too little memory, a fault of the cluster, an unfinished
         preparation (of another cube, or without ``resume`` or ``overwrite``), a full disk.
     """
+    paths = path_list(paths)
     if source not in SOURCES:
         raise SoilcastError(f"no such source {source}: {nearest(source, SOURCES)}")
     plugins = plugin_record([(SOURCES, source)])

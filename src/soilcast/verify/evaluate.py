@@ -12,7 +12,7 @@ import xarray as xr
 
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube
-from soilcast.files import refuse_existing
+from soilcast.files import path_list, refuse_existing
 from soilcast.models.baselines import BASELINES
 from soilcast.plugins import plugin_record
 from soilcast.progress import progress_bar
@@ -37,7 +37,7 @@ _BLOCK_BYTES = 96 * 2**20
 
 
 def evaluate(
-    forecasts: Sequence[str | Path],
+    forecasts: str | Path | Sequence[str | Path],
     cube: str | Path,
     out: str | Path,
     *,
@@ -89,7 +89,9 @@ def evaluate(
     out, cube_path = Path(out), Path(cube)
     refuse_existing(out, overwrite=overwrite)
     with open_cube(cube_path) as opened:
-        entries = open_entries([Path(path) for path in forecasts], opened, cube_path, reserved=tuple(BASELINES))
+        entries = open_entries(
+            [Path(path) for path in path_list(forecasts)], opened, cube_path, reserved=tuple(BASELINES)
+        )
         balance = choose_balance(entries, opened)
         case = make_case(entries, opened, cube_path, balance.readings)
         joined = join_blocks(_scored_blocks(case, opened, dask, progress=progress))
