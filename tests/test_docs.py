@@ -18,6 +18,7 @@ import yaml
 import soilcast
 from soilcast.cli import app
 from soilcast.models import HEADS, NETWORKS
+from soilcast.plugins import use_plugins
 from soilcast.sources import SOURCES
 from soilcast.training.config import PRESETS
 from soilcast.training.keys import describe_keys
@@ -211,6 +212,7 @@ def registries() -> Iterator[None]:
     """Leave the registries as they were."""
     before = [(registry, dict(registry)) for registry in (SOURCES, NETWORKS, HEADS, PRESETS, LOSSES, METRICS)]
     yield
+    use_plugins([])
     for registry, entries in before:
         registry.clear()
         registry.update(entries)  # type: ignore[arg-type]

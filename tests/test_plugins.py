@@ -123,6 +123,7 @@ SETTINGS = [word for word in (*AHEAD, *QUICK) if word != "--set"]
 
 @pytest.fixture(autouse=True)
 def _unloaded() -> Iterator[None]:
+    use_plugins([])
     yield
     use_plugins([])
 

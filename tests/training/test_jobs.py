@@ -71,7 +71,11 @@ def test_a_run_that_fails_takes_no_other_along(cube: Path, tmp_path: Path) -> No
     ended: list[str] = []
     outcomes = train_runs(cube, runs, ended=lambda out, outcome: ended.append(out.name))
     assert ended == ["wild", "far", "blind", "tame"]
-    for name, told in (("wild", "diverged"), ("far", "is outside the cube"), ("blind", "no pev, which task.dynamic")):
+    for name, told in (
+        ("wild", "diverged"),
+        ("far", "is outside the cube"),
+        ("blind", "no pev, which is in task.dynamic"),
+    ):
         assert told in str(outcomes[tmp_path / name])
     assert isinstance(outcomes[tmp_path / "tame"], Run)
     assert [path.name for path in tmp_path.iterdir()] == ["tame"]

@@ -14,7 +14,7 @@ from soilcast.memory import held_memory
 
 MIB = 2**20
 
-_WRITING_BYTES = 96 * MIB
+_WRITING_BYTES = 128 * MIB
 """What compressing and writing takes beside the program and the block that is written; measured."""
 
 _UNKNOWN_BYTES = 64 * MIB
