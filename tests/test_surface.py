@@ -109,6 +109,7 @@ def test_an_inspection_is_lines_at_a_prompt_and_in_a_notebook(folder: Path) -> N
     assert told._repr_html_().startswith("<pre>run: &lt;mine&gt; &amp; yours: finished")
 
 
+@pytest.mark.slow
 def test_the_label_is_what_one_says(folder: Path, tmp_path: Path) -> None:
     words = [word for setting in QUICK for word in ("--set", setting)]
     told, _ = run("train", *words, "--label", "No: 1", "--cube", folder / "cube", "--out", tmp_path / "run")

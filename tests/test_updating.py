@@ -676,6 +676,7 @@ def test_a_full_disk_leaves_the_old_cube(tables: Path, tmp_path: Path) -> None:
     assert left(tmp_path) == ["cube", "cube.nc"]
 
 
+@pytest.mark.slow
 def test_two_at_once_are_refused(cube: Path, tables: Path) -> None:
     with locked_cube(cube):
         with pytest.raises(SoilcastError, match="another soilcast process is writing it"):

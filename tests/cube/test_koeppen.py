@@ -272,6 +272,7 @@ def test_a_lazy_cube_is_read_once_block_by_block() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_stored_cube_gives_the_climatology_of_its_days(tmp_path: Path) -> None:
     cube = small_cube(6, 800)
     save_cube(cube, tmp_path / "cube")

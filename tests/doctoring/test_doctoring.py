@@ -78,6 +78,7 @@ def test_a_broken_copy_is_named(broken: str, fault: str, said: str, files: dict[
     assert any(re.search(said, one) for one in found.faults), found.faults
 
 
+@pytest.mark.slow
 def test_accumulated_values_that_are_taken_for_hours_are_told(files: dict[str, Path], tmp_path: Path) -> None:
     """Values since midnight that somebody summed over the hours of the day."""
     with xr.open_dataset(files["fluxes"], engine="h5netcdf") as opened:
@@ -91,6 +92,7 @@ def test_accumulated_values_that_are_taken_for_hours_are_told(files: dict[str, P
     assert found.proof["verdict"] != "closes"
 
 
+@pytest.mark.slow
 def test_what_would_mend_it_can_be_tried(files: dict[str, Path], tmp_path: Path) -> None:
     turned = break_file(files["fluxes"], tmp_path / "turned.nc", "e_upward")
     assert doctor([turned, files["states"]]).exit_code == 1
@@ -100,6 +102,7 @@ def test_what_would_mend_it_can_be_tried(files: dict[str, Path], tmp_path: Path)
     assert doctor([lying, files["states"]], units=units).exit_code == 0
 
 
+@pytest.mark.slow
 def test_one_bad_file_takes_no_other_along(files: dict[str, Path], tmp_path: Path) -> None:
     bad = break_file(files["fluxes"], tmp_path / "bad.nc", "truncated")
     found = doctor([bad, files["states"], files["fluxes"]])
@@ -108,6 +111,7 @@ def test_one_bad_file_takes_no_other_along(files: dict[str, Path], tmp_path: Pat
     assert found.proof["verdict"] == "closes"
 
 
+@pytest.mark.slow
 def test_of_very_many_cells_some_are_judged(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examining, "MOST_CELLS", 20)
     found = doctor([files["states"], files["fluxes"]])
@@ -116,6 +120,7 @@ def test_of_very_many_cells_some_are_judged(files: dict[str, Path], monkeypatch:
     assert 10 < found.proof["closure"]["cells"] <= 20
 
 
+@pytest.mark.slow
 def test_json_and_text_say_the_same(files: dict[str, Path]) -> None:
     found = doctor([files["states"], files["fluxes"]])
     told = json.loads(json.dumps(found.as_json(), allow_nan=False))
@@ -126,6 +131,7 @@ def test_json_and_text_say_the_same(files: dict[str, Path]) -> None:
         assert one["path"] in found.text()
 
 
+@pytest.mark.slow
 def test_the_map_shows_what_is_left(files: dict[str, Path], tmp_path: Path) -> None:
     doctor([files["states"], files["fluxes"]], map_to=tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
@@ -136,6 +142,7 @@ def test_the_map_shows_what_is_left(files: dict[str, Path], tmp_path: Path) -> N
     assert not (tmp_path / "none.png").exists()
 
 
+@pytest.mark.slow
 def test_files_without_soil_moisture_say_so(files: dict[str, Path]) -> None:
     found = doctor([files["fluxes"]])
     assert any("no swvl1, which every cube needs" in one for one in found.faults)

@@ -337,6 +337,7 @@ def test_places_are_drawn_as_dots(tmp_path: Path, variable: str) -> None:
     assert len(np.unique(pixels_of(out))) > 20
 
 
+@pytest.mark.slow
 def test_a_day_of_a_cube_is_drawn(tmp_path: Path) -> None:
     save_cube(small_cube(cells=12, days=20), tmp_path / "cube")
     out = soilcast.export(tmp_path / "cube", tmp_path / "map.png", variable="t2m", day="2018-01-04")

@@ -336,6 +336,7 @@ def names_of(cube: Path, settings: list[str], **changes: object) -> dict[str, tu
     return {name: row.runs for name, row in plan.rows.items()}
 
 
+@pytest.mark.slow
 def test_a_run_is_named_by_all_that_its_weights_depend_on(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -527,6 +528,7 @@ def bias_of_dry_days(aligned: Aligned) -> np.ndarray:
     return np.nanmean(np.where(dry, aligned.central - aligned.observed, np.nan), axis=1)
 
 
+@pytest.mark.slow
 def test_a_network_and_a_metric_of_ones_own_are_reproduced(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -554,6 +556,7 @@ def test_a_network_and_a_metric_of_ones_own_are_reproduced(
         names_of(cube, [], runs={"LSTM": {"network": {"name": "mean"}}})
 
 
+@pytest.mark.slow
 def test_a_network_that_other_processes_have_not_registered_is_named(
     cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

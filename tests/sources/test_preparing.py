@@ -551,6 +551,7 @@ def test_a_full_disk_leaves_what_is_written(tmp_path: Path, name: str) -> None:
 # ---------------------------------------------------------------- memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [1, 100 * MIB])
 def test_too_little_memory_is_named(tree: Path, tmp_path: Path, memory: int) -> None:
     with pytest.raises(SoilcastError) as caught:
