@@ -137,10 +137,10 @@ def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str,
     SoilcastError
         A key or a value of a config that does not fit, with the run that it is of.
     """
-    named: dict[str, dict[str, Any]] = {name: {"model": name} for name in experiment.models}
-    named |= {name: {"label": name, **keys} for name, keys in experiment.runs.items()}
+    runs: dict[str, dict[str, Any]] = {name: {"model": name} for name in experiment.models}
+    runs |= {name: {"label": name, **keys} for name, keys in experiment.runs.items()}
     plans = {}
-    for name, keys in named.items():
+    for name, keys in runs.items():
         try:
             config = load_config(settings=settings, base=merged(experiment.config, keys))
         except SoilcastError as error:
