@@ -51,7 +51,7 @@ class Design(BaseModel):
 
 
 class Experiment(Design):
-    """Runs on the data of a source: what a YAML file for `compare` says. Seeds get a run each: NAME-s0, NAME-s1, ..."""
+    """Runs on the data of a source: the YAML file of `compare`. Each seed is a run: NAME-s0, NAME-s1, ..."""
 
     about: str = Field(description="description of the data in a sentence: observed, modelled or synthetic")
     source: str = Field(description="source for `prepare`")

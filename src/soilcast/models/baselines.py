@@ -44,8 +44,8 @@ def persistence(
 ) -> Forecast:
     """Forecast soil moisture as the newest that is known: SM_{t-lag}, yesterday's by default.
 
-    It knows yesterday's soil moisture, which is not among the paper's inputs: a network beats it only where the
-    weather tells more than that.
+    It uses yesterday's soil moisture, which is not among the paper's inputs: a network beats it only where the
+    weather is more informative.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _damped_anomaly(
 
 
 def _earlier(values: Series, test: slice, lag: int) -> Series:
-    """Values of the days that lie ``lag`` days before the test days; NaN before the first day of all."""
+    """Values of the days ``lag`` days before the test days; NaN before the first day of all."""
     if lag < 1:
         raise ValueError(f"a forecast of {lag} days ahead would know the day that it forecasts")
     first, last, _ = test.indices(values.shape[1])

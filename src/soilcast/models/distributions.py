@@ -293,7 +293,7 @@ def _invert(mixture: Laplacians, level: Tensor) -> Tensor:
         tail = torch.where(lower, below, above)
         ratio = torch.where(lower, level / tail, tail / (1 - level))
         newton = estimate + tail / density * torch.log(ratio)
-        # Halving bounds the number of steps where Newton creeps, and stands in where it leads away or to NaN.
+        # Halving bounds the number of steps where Newton is slow, and replaces it where it diverges or gives NaN.
         trusted = (newton > low) & (newton < high) & (step < _NEWTON_STEPS or step % 2 == 0)
         estimate = torch.where(trusted, newton, 0.5 * (low + high))
         mixture = Laplacians(*(part[unconverged] for part in mixture))

@@ -88,7 +88,7 @@ def bind_backward(
 
 
 def infer(from_inputs: Tensor, from_output: Tensor | None, cell: Tensor, output: Tensor) -> None:
-    """Take one day's step of a forecast, of which nothing is kept.
+    """Take one day's step of a forecast, without keeping anything for back-propagation.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ _ROUNDING = 1e-12
 def pool_quantiles(quantiles: npt.NDArray[np.floating], levels: npt.ArrayLike) -> Quantiles:
     """Pool the members of an ensemble: trained networks, Monte Carlo dropout samples, forecasts with perturbed weather.
 
-    Each member's quantiles are read as a distribution function that is linear between them, and goes on with the
-    outermost slopes to 0 and 1. The mean of these functions is that of the equal mixture (the linear pool); it is
-    inverted exactly. A member of equal quantiles is a point, so point forecasts give the steps of their ranks. The
+    Each member's quantiles are read as a distribution function that is linear between them, and extrapolated with
+    the outermost gradients to 0 and 1. The mean of these functions is that of the equal mixture (the linear pool); it
+    is inverted exactly. A member of equal quantiles is a point, so point forecasts give the steps of their ranks. The
     pool of members that are calibrated each by itself is too wide (Ranjan and Gneiting 2010,
     doi:10.1111/j.1467-9868.2009.00726.x): calibrate after pooling.
 
@@ -58,7 +58,7 @@ def _pool(quantiles: Matrix, level: Matrix) -> Matrix:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         density = np.diff(probability) / (piece * members)
     point = ~np.isfinite(density)
-    # What lies at a single point is a jump at the knot that ends the piece.
+    # The mass of a single point is a jump at the knot that ends the piece.
     jump = np.where(point, np.diff(probability) / members, 0.0)
     none = np.zeros((members, rows, 1))
     jump = np.concatenate([none, jump], axis=-1)

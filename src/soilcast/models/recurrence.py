@@ -171,7 +171,7 @@ class _Buffers:
             last = day == days - 1
             back = bind_backward(gates[:, day], before, bounded[:, day], grad_output, grad_cell, last=last)
             self.backward.insert(0, (gates[:, day], back))
-        self._bound = (cell, bounded, grad_cell)  # the bound steps know only where these lie
+        self._bound = (cell, bounded, grad_cell)  # the bound steps hold only their addresses
 
 
 def last_states(

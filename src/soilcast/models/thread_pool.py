@@ -19,7 +19,7 @@ from soilcast.models.members import Members
 Job = Callable[[], Any]
 
 _CACHE_LINE = 16
-"""Numbers of two threads lie so many apart that they share no line of the cache."""
+"""Distance of the numbers of two threads: they share no line of the cache."""
 
 
 class ThreadPool:

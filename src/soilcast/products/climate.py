@@ -226,7 +226,7 @@ def is_variable(reference: Reference) -> npt.NDArray[np.bool_]:
 
 
 def years_covered(positions: Positions) -> int:
-    """Years of which more than half of the days around the date ``(year, day)`` lie in the record."""
+    """Years of which more than half of the days around the date ``(year, day)`` are in the record."""
     return int(np.count_nonzero(2 * np.count_nonzero(positions >= 0, axis=1) > positions.shape[1]))
 
 

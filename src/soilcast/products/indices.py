@@ -146,8 +146,8 @@ def days_to(values: Values, threshold: Values | float, leads: npt.NDArray[np.int
 def probability_below(quantiles: Values, levels: Values, threshold: Values | float) -> Floats:
     """Probability that a quantile forecast gives to values at or below a threshold.
 
-    Between two quantiles the distribution function is a straight line, and beyond the outermost ones it goes on with
-    the slope that it has beside them, to 0 and 1.
+    Between two quantiles the distribution function is a straight line, and beyond the outermost ones it is
+    extrapolated with the gradient beside them, to 0 and 1.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def probability_below(quantiles: Values, levels: Values, threshold: Values | flo
     below = np.count_nonzero(ascending <= limit[..., np.newaxis], axis=-1)
     upper = np.clip(below, 1, len(levels) - 1)
     low, high = (np.take_along_axis(ascending, index[..., np.newaxis], axis=-1)[..., 0] for index in (upper - 1, upper))
-    # Where two quantiles are one value, all that is below lies to the left of it and all above to the right.
+    # Where two quantiles are equal, the distribution function jumps at their value.
     steps = np.where(limit < low, -np.inf, np.where(limit >= high, np.inf, 0.0))
     share = np.divide(limit - low, high - low, out=steps, where=high > low)
     probability = np.clip(levels[upper - 1] + share * (levels[upper] - levels[upper - 1]), 0.0, 1.0)
