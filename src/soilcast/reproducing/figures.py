@@ -22,7 +22,7 @@ from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.style import IMPROVEMENT, OBSERVED, RAIN, palette, pretty_units
 from soilcast.reporting.tables import head, number, plain, plain_head
-from soilcast.reporting.wording import place_name
+from soilcast.reporting.wording import location_name
 from soilcast.reproducing.claims import make_claim, signed
 from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, nothing
@@ -254,7 +254,7 @@ def _series(
 def _where(scores: StudyScores, pick: int) -> str:
     cell = scores.cells.isel(cell=int(pick))
     climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
-    return (f"{climate.letter} {climate.name}: " if climate else "") + place_name(cell)
+    return (f"{climate.letter} {climate.name}: " if climate else "") + location_name(cell)
 
 
 def _errors(scores: StudyScores, pick: int) -> str:
