@@ -30,7 +30,7 @@ from soilcast.reproducing.reported import reported
 from soilcast.verify.agreement import measure_agreement
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.metrics import METRICS, Metric
-from soilcast.verify.significance import Estimate, judge_field
+from soilcast.verify.significance import Estimate, field_test
 from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
 from tests.helpers.forks import PATIENCE, run_command, start_command, wait_until
@@ -584,7 +584,7 @@ def test_what_the_paper_reports_is_what_it_reports(shared: Path) -> None:
 def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> Claim:
     number = np.asarray
     estimate = Estimate(number(value), number(value - reach), number(value + reach), number(p))
-    field = judge_field(
+    field = field_test(
         Estimate(number([value, -value]), *(number([np.nan] * 2),) * 2, number([1e-9, 0.9])),
         metric,
         np.array([1.0, 3.0]),

@@ -10,7 +10,7 @@ import numpy as np
 from soilcast.reporting.tables import head
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.verify.metrics import BUILT_IN
-from soilcast.verify.significance import FEWEST_BLOCKS, Estimate, FieldTest, gain, judge_field
+from soilcast.verify.significance import FEWEST_BLOCKS, Estimate, FieldTest, gain, field_test
 
 Verdict = Literal["better", "worse", "no difference", "not tested"]
 
@@ -127,8 +127,8 @@ def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Cl
         metric=metric,
         estimate=sample.compare_over_area(row, reference, metric),
         base=scores.median(reference, metric),
-        field=judge_field(sample.compare_in_cells(row, reference, metric), metric, sample.area),
-        field_of_days=judge_field(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
+        field=field_test(sample.compare_in_cells(row, reference, metric), metric, sample.area),
+        field_of_days=field_test(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
         seeds=len(sample.over_area(row, metric)),
         blocks=sample.blocks,
     )

@@ -30,7 +30,7 @@ from soilcast.reproducing.study_scores import StudyScores, own_reading
 from soilcast.verify.climate import CLIMATE_SETS, Climate, cells_in, climate_of
 from soilcast.verify.metrics import skill_over
 from soilcast.verify.series import pick_cells
-from soilcast.verify.significance import judge_field
+from soilcast.verify.significance import field_test
 
 _LOWEST = -1.0
 """Axes of R, R2 and KGE end here: a few cells whose soil moisture hardly moves would rule them."""
@@ -88,7 +88,7 @@ def show_consistency(scores: StudyScores) -> Section:
         return nothing("There is no physics-guided network, or no water balance to evaluate it by.")
     name, reference = scores.name, scores.reference
     shown = [(row, metrics[row] + end) for row in rows for end in ("", "_masked")]
-    fields = {one: judge_field(scores.sample.compare_in_cells(one[0], reference, one[1]), one[1], scores.sample.area)
+    fields = {one: field_test(scores.sample.compare_in_cells(one[0], reference, one[1]), one[1], scores.sample.area)
               for one in shown}  # fmt: skip
     scale = robust_scale(np.stack([field.difference for field in fields.values()]), IMPROVEMENT)
     if scale is None:

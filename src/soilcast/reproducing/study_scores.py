@@ -16,7 +16,7 @@ from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reproducing.plans import Row, StudyPlan
 from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
-from soilcast.verify.scores import ABOUT_CELLS
+from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
 from soilcast.water import Form, WaterConfig, missing_variables
 
@@ -141,7 +141,7 @@ def score_study(
         balance = balance_of(_possible(plan.water, opened), "of the study", (target,), opened)
         own = _own_readings(plan, networks) if plan.study.show == "readings" else {}
         cells = xr.Dataset(coords={name: opened[name].load() for name in opened.coords if name != "time"})
-        for name in ABOUT_CELLS:
+        for name in CELL_VARIABLES:
             if name in opened:
                 cells[name] = ("cell", read(opened, name).astype(np.float64))
     readings = {**balance.readings[target], **{metric: reading for metric, reading in own.values()}}
@@ -161,7 +161,7 @@ def score_study(
             blocks=blocks,
             sample=take_sample(blocks, area, rows, pairs, progress=progress),
             cells=cells,
-            balance=balance.note,
+            balance=balance.description,
             readings={row: metric for row, (metric, _) in own.items()},
         )
         for (_, lead), blocks in sums.items()

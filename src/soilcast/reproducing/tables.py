@@ -44,7 +44,7 @@ def show_table(scores: StudyScores) -> Section:
 
 def metrics_of(scores: StudyScores) -> list[str]:
     """Give the metrics of the table, in its order, as far as the cube allows; those of the user's own at its end."""
-    shown = (*SCORES, *CONSISTENCY_SHOWN, *scores.blocks.whole)
+    shown = (*SCORES, *CONSISTENCY_SHOWN, *scores.blocks.custom)
     return [metric for metric in shown if metric in scores.sample.metrics]
 
 
