@@ -24,7 +24,7 @@ _COMMENT = re.compile(r"\s*(#+|%+|!+|//+)\s*")
 _UNIT_IN_NAME = re.compile(r".*\[([^\[\]]+)\]")
 _MOST_COLUMNS = 10_000
 _HEAD_LINES = 200
-_ROWS_AT_A_TIME = 100_000
+_ROWS_AT_A_TIME = 1_000  # more would be walked again and again by the garbage collector
 
 
 class NoHeaderError(SoilcastError):

@@ -189,8 +189,8 @@ def _read(text: str, columns: int, order: str | None) -> tuple[date, timedelta, 
                 "may have the day or the month first: write dates as 2018-12-31, or say which in the mapping "
                 '(time_format: "%d/%m/%Y")'
             )
-        day_first = order == "day"
-        return _date(match[4], match[3 if day_first else 1], match[1 if day_first else 3]), clock, zone
+        first, second = (3, 1) if order == "day" else (1, 3)
+        return _date(match[4], match[first], match[second], f" if the {order} is first, as in other rows"), clock, zone
     if (match := _DAY_MONTH.fullmatch(written)) is not None:
         return _date(match[3], _month(match[2]), match[1]), clock, zone
     if (match := _MONTH_DAY.fullmatch(written)) is not None:
@@ -198,11 +198,11 @@ def _read(text: str, columns: int, order: str | None) -> tuple[date, timedelta, 
     raise ValueError(_suggestion(text))
 
 
-def _date(year: str, month: str | int, day: str) -> date:
+def _date(year: str, month: str | int, day: str, condition: str = "") -> date:
     try:
         return date(int(year), int(month), int(day))
     except ValueError as error:
-        raise ValueError("is no day of the calendar: correct it") from error
+        raise ValueError(f"is no day of the calendar{condition}: correct it") from error
 
 
 def _month(name: str) -> int:

@@ -36,10 +36,10 @@ class NumberColumns:
         self._path, self._missing = path, frozenset(missing)
         self._parts: dict[str, list[npt.NDArray[np.float64]]] = {}
         self._comma: str | None = None
-        self._is_decided = False
+        self._has_points = False
 
     def add(self, columns: Mapping[str, Sequence[str]], lines: npt.NDArray[np.int64]) -> None:
-        """Add rows; the first ones decide whether the decimals follow a point or a comma.
+        """Add rows; the first number with decimals decides whether they follow a point or a comma.
 
         Parameters
         ----------
@@ -53,24 +53,16 @@ class NumberColumns:
         SoilcastError
             A text is neither a number nor a missing value.
         """
-        if not self._is_decided:
-            self._comma = next(filter(None, map(self._decimal_comma, columns.values())), None)
-            self._is_decided = True
+        if self._comma is None and not self._has_points:
+            whole = {name: "".join(texts) for name, texts in columns.items()}
+            self._comma = next((text for name in columns if (text := _decimal_comma(whole[name], columns[name]))), None)
+            self._has_points = self._comma is None and any("." in text for text in whole.values())
         for name, texts in columns.items():
             self._parts.setdefault(name, []).append(self._values(name, texts, lines))
 
     def columns(self) -> dict[str, npt.NDArray[np.float64]]:
         """Every column, ``(row,)``."""
         return {name: np.concatenate(parts) for name, parts in self._parts.items()}
-
-    def _decimal_comma(self, texts: Sequence[str]) -> str | None:
-        """Give a text whose comma can only be that of decimals: 0,25 or 12,5 but not 1,234."""
-        if "," not in "".join(texts):
-            return None
-        for text in {text.strip() for text in texts if "," in text}:
-            if _WITH_COMMA.fullmatch(text) and not _THOUSANDS.fullmatch(text):
-                return text
-        return None
 
     def _values(self, name: str, texts: Sequence[str], lines: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         plain = texts if self._comma is None else [_with_point(text) for text in texts]
@@ -103,6 +95,16 @@ class NumberColumns:
             f"{where} is not a number: correct it, or if it stands for a missing value say so in the mapping "
             f'(missing: ["{text}"])'
         )
+
+
+def _decimal_comma(whole: str, texts: Sequence[str]) -> str | None:
+    """Give a text whose comma can only be that of decimals: 0,25 or 12,5 but not 1,234."""
+    if "," not in whole:
+        return None
+    for text in dict.fromkeys(text.strip() for text in texts if "," in text):
+        if _WITH_COMMA.fullmatch(text) and not _THOUSANDS.fullmatch(text):
+            return text
+    return None
 
 
 def _with_point(text: str) -> str:
