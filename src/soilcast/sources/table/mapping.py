@@ -245,10 +245,46 @@ def read_mapping(path: Path) -> Mapping:
         The file is missing, too large, not YAML or no mapping; a key or a contract name is unknown (the nearest
         valid one is named), missing, or holds something else than it should.
     """
+    return _parsed(read_yaml(Path(path)), str(path))
+
+
+def stored_mapping(mapping: Mapping, file: Path) -> dict[str, Any]:
+    """Write a mapping and its file as JSON takes them, from which `restored_mapping` makes it again."""
+    return {"file": str(file.absolute()), "content": mapping.model_dump(mode="json", exclude_unset=True)}
+
+
+def restored_mapping(stored: Any, where: str) -> Mapping:
+    """Make a mapping of what `stored_mapping` gave.
+
+    Parameters
+    ----------
+    stored
+        As it was read.
+    where
+        The cube that holds it, for messages.
+
+    Raises
+    ------
+    SoilcastError
+        It is damaged, or its file still exists and says something else by now.
+    """
     try:
-        return Mapping.model_validate(read_yaml(Path(path)))
+        mapping, file = _parsed(stored["content"], where), Path(stored["file"])
+    except (KeyError, TypeError) as error:
+        raise SoilcastError(f"{where}: its mapping is damaged: prepare it again from all files") from error
+    if file.is_file() and read_mapping(file) != mapping:
+        raise SoilcastError(
+            f"{file} has changed since {where} was prepared with it: restore it, or prepare the cube again from all "
+            "files"
+        )
+    return mapping
+
+
+def _parsed(content: Any, where: str) -> Mapping:
+    try:
+        return Mapping.model_validate(content)
     except ValidationError as error:
-        raise SoilcastError(f"{path}: {_first_fault(error)}") from error
+        raise SoilcastError(f"{where}: {_first_fault(error)}") from error
 
 
 def _first_fault(error: ValidationError) -> str:
