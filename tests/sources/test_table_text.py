@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from soilcast.errors import SoilcastError
 from soilcast.sources.table import table
 from soilcast.sources.table.mapping import read_mapping
+from tests.helpers import ROOT
 from tests.helpers.table_text import (
     DATES,
     stations,
@@ -420,6 +421,42 @@ def write_mapping_text(mapping: Path, dropped: str, stays: str) -> Path:
 def test_a_format_that_names_no_day_is_refused(tmp_path: Path, given: str) -> None:
     with pytest.raises(SoilcastError, match=r"mapping.yaml: time_format: "):
         read_mapping(write_mapping(tmp_path, time_format=f'"{given}"'))
+
+
+# ---------------------------------------------------------------- the documentation
+
+PAGE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+LAYOUTS = re.split(
+    r"^### (.+)$", PAGE.partition("## Tables, layout by layout")[2].partition("\n## ")[0], flags=re.MULTILINE
+)
+"""What stands before the first layout, then the name of each and its text."""
+
+
+def write_example(folder: Path, text: str) -> list[Path]:
+    """Write the files that a section shows: their names, and what is in them."""
+    files = re.findall(r"^`([^`\n]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for name, content in files:
+        (folder / name).write_text(content, encoding="utf-8")
+    return [folder / name for name, _ in files if name != "mapping.yaml"]
+
+
+@pytest.mark.parametrize("section", range(1, len(LAYOUTS), 2), ids=lambda section: LAYOUTS[section])
+def test_each_layout_of_the_documentation_gives_the_cube_that_it_shows(tmp_path: Path, section: int) -> None:
+    write_example(tmp_path, LAYOUTS[0])
+    paths = write_example(tmp_path, LAYOUTS[section + 1])
+    assert paths
+    cube = table(paths, mapping=tmp_path / "mapping.yaml").load()
+    assert cube["time"].dt.strftime("%Y-%m-%d").to_numpy().tolist() == ["2020-01-30", "2020-01-31", "2020-02-01"]
+    assert cube["cell_name"].to_numpy().tolist() == ["Elm", "Oak"]
+    assert cube["lat"].to_numpy().tolist() == [52.5, 48.1]
+    nan = np.nan
+    np.testing.assert_array_equal(cube["swvl1"], np.float32([[0.281, 0.279, 0.284], [0.312, nan, nan]]))
+    np.testing.assert_allclose(cube["t2m"], [[277.35, 278.25, 276.95], [272.65, 274.15, nan]], rtol=1e-6)
+    assert "Oak on 1 of 3 days" in cube.attrs["notes"] or "Oak on 2 of 3 days" in cube.attrs["notes"]
+
+
+def test_every_kind_of_layout_is_documented() -> None:
+    assert len(LAYOUTS) > 2 * 6
 
 
 # ---------------------------------------------------------------- the whole kind
