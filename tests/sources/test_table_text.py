@@ -149,6 +149,7 @@ MADE_UP: dict[str, Callable[[list[str]], list[str]]] = {
     "quotes": lambda rows: [",".join(f'"{field}"' for field in row.split(",")) for row in rows],
     "blanks": lambda rows: [", ".join(f" {field} " for field in row.split(",")) for row in rows],
     "line ends of Windows": lambda rows: [f"{row}\r" for row in rows],
+    "line ends of the first Macintosh": lambda rows: ["\r".join(rows)],
     "an unnamed index": lambda rows: [f"{number or ''},{row}" for number, row in enumerate(rows)],
     "columns of no use": lambda rows: ["remark,remark," + rows[0], *(f"ä,1.2.3,{row}" for row in rows[1:])],
 }
@@ -265,11 +266,13 @@ def test_the_order_of_rows_and_columns_changes_nothing(tmp_path: Path, plain: xr
 def test_texts_that_are_no_tables_are_left_out_and_told(tmp_path: Path, plain: xr.Dataset) -> None:
     write_text(tmp_path / "in" / "x.csv", stations())
     (tmp_path / "in" / "README.txt").write_text("Written by hand.\n")
+    (tmp_path / "in" / "logger.dat").write_bytes(bytes(range(256)))
     write_text(tmp_path / "in" / "flow.csv", stations()[["time", "station"]].assign(discharge="1"))
     cube = cube_of(tmp_path)
     assert same(cube, plain)
     notes = cube.attrs["notes"].splitlines()
     assert any("left out" in note and "README.txt: no column 'time' or 'station'" in note for note in notes)
+    assert any("left out" in note and "logger.dat: line 1 holds a NUL byte" in note for note in notes)
     assert any("left out" in note and "flow.csv: no column is one of the mapping (discharge)" in note for note in notes)
 
 
@@ -421,6 +424,40 @@ def write_mapping_text(mapping: Path, dropped: str, stays: str) -> Path:
 def test_a_format_that_names_no_day_is_refused(tmp_path: Path, given: str) -> None:
     with pytest.raises(SoilcastError, match=r"mapping.yaml: time_format: "):
         read_mapping(write_mapping(tmp_path, time_format=f'"{given}"'))
+
+
+MUTATIONS = st.lists(
+    st.tuples(
+        st.integers(0, 400),
+        st.integers(0, 12),
+        st.sampled_from(
+            [b"", b'"', b"\n", b"\r", b"\0", b",", b";", b"\xff", b"1e999", b"+99:99", b"0001-01-01", b"#", b"9" * 30]
+        )
+        | st.binary(max_size=4),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutations=MUTATIONS, encoding=st.sampled_from(["utf-8", "utf-16"]), end=st.integers(50, 500))
+def test_any_bytes_are_either_a_cube_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, mutations: list[tuple[int, int, bytes]], encoding: str, end: int
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any"
+    content = "\n".join(ROWS).encode(encoding)
+    for at, length, piece in mutations:
+        content = content[:at] + piece + content[at + length :]
+    folder.mkdir(exist_ok=True)
+    (folder / "x.csv").write_bytes(content[:end])
+    message = "x.csv"
+    try:
+        table([folder / "x.csv"], mapping=write_mapping(folder))
+    except SoilcastError as error:
+        message = str(error)
+    assert "x.csv" in message
+    assert "\n" not in message
 
 
 # ---------------------------------------------------------------- the documentation

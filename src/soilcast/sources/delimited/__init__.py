@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.delimited.encoding import FALLBACK, encoding_of, open_text
+from soilcast.sources.delimited.encoding import FALLBACK, NotATableError, encoding_of, open_text
 from soilcast.sources.delimited.numbers import MISSING, NumberColumns
+
+__all__ = ["NotATableError", "TextTable", "Texts", "is_table", "read_table", "table_name"]
 
 _SEPARATORS = (",", ";", "\t", "|", " ")
 """In the order in which they are tried; a blank stands for any white space."""
@@ -25,10 +27,6 @@ _UNIT_IN_NAME = re.compile(r".*\[([^\[\]]+)\]")
 _MOST_COLUMNS = 10_000
 _HEAD_LINES = 200
 _ROWS_AT_A_TIME = 1_000  # more would be walked again and again by the garbage collector
-
-
-class NoHeaderError(SoilcastError):
-    """No line of the file names the columns that make it a table."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ def _find_header(path: Path, stream: Iterable[str], time: Sequence[str], name: s
             above += 1
             first = first or text
     expected = " or ".join(repr(one) for one in (", ".join(time), name) if one)
-    raise NoHeaderError(f"{path}: no column {expected} (it begins with {_shortened(first)!r}): {remedy}")
+    raise NotATableError(f"{path}: no column {expected} (it begins with {_shortened(first)!r}): {remedy}")
 
 
 def _split(line: str, separator: str) -> tuple[str, ...]:

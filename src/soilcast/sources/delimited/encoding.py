@@ -45,6 +45,10 @@ _BLOCK = 1 << 20
 _LONGEST_LINE = 1 << 20
 
 
+class NotATableError(SoilcastError):
+    """A file is no table of text, whatever its name says."""
+
+
 @dataclass(frozen=True)
 class Encoding:
     """How the text of a file is to be read: its codec, and whether through gzip."""
@@ -115,19 +119,19 @@ def _named(error: UnicodeError) -> str:
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
     if not head.strip():
-        raise SoilcastError(f"{path}: the file is empty: download or write it again")
+        raise NotATableError(f"{path}: the file is empty: download or write it again")
     for magic, description in _FOREIGN:
         if head.startswith(magic):
-            raise SoilcastError(f"{path}: {description}")
+            raise NotATableError(f"{path}: {description}")
     if head.startswith(b"PK\x03\x04"):
         if b"[Content_Types].xml" in head or b"xl/" in head or b"opendocument.spreadsheet" in head:
-            raise SoilcastError(f"{path}: a workbook (XLSX or ODS): {_NO_TABLE}")
-        raise SoilcastError(f"{path}: a zip archive: unpack it")
+            raise NotATableError(f"{path}: a workbook (XLSX or ODS): {_NO_TABLE}")
+        raise NotATableError(f"{path}: a zip archive: unpack it")
     start = head.lstrip(codecs.BOM_UTF8).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise SoilcastError(f"{path}: a web page or XML, such as that of a log-in, no table: download the file again")
+        raise NotATableError(f"{path}: a web page or XML, such as that of a log-in, no table: download the file again")
     if start.startswith((b"{", b"[")):
-        raise SoilcastError(f"{path}: JSON: {_NO_TABLE}")
+        raise NotATableError(f"{path}: JSON: {_NO_TABLE}")
 
 
 def _checked(path: Path, head: bytes, stream: BinaryIO, codec: str) -> str:
@@ -138,7 +142,7 @@ def _checked(path: Path, head: bytes, stream: BinaryIO, codec: str) -> str:
     while block:
         if not wide and b"\0" in block:
             number = line + block[: block.index(b"\0")].count(b"\n")
-            raise SoilcastError(
+            raise NotATableError(
                 f"{path}: line {number} holds a NUL byte: the file is damaged, or UTF-16 without its mark: save it as "
                 "UTF-8"
             )
@@ -153,7 +157,7 @@ def _checked(path: Path, head: bytes, stream: BinaryIO, codec: str) -> str:
         length = len(block) - 1 - max(ends) if ends else length + len(block)
         line += block.count(b"\n")
         if length > _LONGEST_LINE:
-            raise SoilcastError(
+            raise NotATableError(
                 f"{path}: line {line} is longer than 1 MiB: a table of one row per day and cell is expected"
             )
         block = stream.read(_BLOCK)

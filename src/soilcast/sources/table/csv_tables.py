@@ -12,7 +12,7 @@ import xarray as xr
 
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
-from soilcast.sources.delimited import NoHeaderError, TextTable, read_table
+from soilcast.sources.delimited import NotATableError, TextTable, read_table
 from soilcast.sources.table.csv_rows import Rows, place_rows, refuse_files_of_one_cell, zone_notes
 from soilcast.sources.table.mapping import COLUMNS, Mapping
 
@@ -91,7 +91,7 @@ def _read(files: Sequence[Path], mapping: Mapping, label: str) -> tuple[list[Tex
                 missing=mapping.missing_texts,
                 remedy="name its columns in the mapping (time, cells.name)",
             )
-        except NoHeaderError as error:
+        except NotATableError as error:
             if file.suffix.lower() not in (".txt", ".dat"):
                 raise
             others.append(error)
