@@ -60,7 +60,8 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
         known = {*recipe.variables, *map(thickness_name, recipe.variables.keys() & ERA5_LAND_LAYERS.keys()), "area"}
         if name not in known:
             raise SoilcastError(f"--unit {name}: the mapping has no such variable: {nearest(name, sorted(known))}")
-    files = tuple(open_tables(paths, recipe))
+    opened, notes = open_tables(paths, recipe)
+    files = tuple(opened)
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
     tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)))
@@ -74,7 +75,7 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
-    if notes := [note for file in files for note in file.notes]:
+    if notes:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 

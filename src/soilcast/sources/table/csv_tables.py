@@ -27,7 +27,7 @@ _DENSE, _SPARSEST = 10_000_000, 1e-3
 """More cell-days than the first are made only if at least the second of them, as a share, have rows."""
 
 
-def open_csv(files: Sequence[Path], mapping: Mapping) -> tuple[str, xr.Dataset, tuple[str, ...]]:
+def open_csv(files: Sequence[Path], mapping: Mapping) -> tuple[str, xr.Dataset, list[str]]:
     """Read long tables (a row per cell and day) and static tables (a row per cell), and join them.
 
     A table without a column of cells is one cell, named as its file.
@@ -73,7 +73,7 @@ def open_csv(files: Sequence[Path], mapping: Mapping) -> tuple[str, xr.Dataset, 
     for column in dict.fromkeys(column for table in tables for column in table.columns):
         if column not in data and column not in labels:
             data[column] = ((), np.nan)
-    return label, data, (*notes, *_missing_rows(label, covered, names), *_cells_left_out(static))
+    return label, data, [*notes, *_missing_rows(label, covered, names), *_cells_left_out(static)]
 
 
 def _read(files: Sequence[Path], mapping: Mapping, label: str) -> tuple[list[TextTable], list[str]]:

@@ -34,16 +34,13 @@ class Opened:
         Name of the file, for messages and for the origin of a variable.
     data
         Its variables, with dask arrays where they have a time dimension and come from NetCDF or Zarr.
-    notes
-        What its user may want to know of how it was read.
     """
 
     label: str
     data: xr.Dataset
-    notes: tuple[str, ...] = ()
 
 
-def open_tables(paths: Sequence[Path], mapping: Mapping) -> list[Opened]:
+def open_tables(paths: Sequence[Path], mapping: Mapping) -> tuple[list[Opened], list[str]]:
     """Open files and folders of files.
 
     Parameters
@@ -52,6 +49,10 @@ def open_tables(paths: Sequence[Path], mapping: Mapping) -> list[Opened]:
         NetCDF files, Zarr stores, CSV files, or folders that hold such files.
     mapping
         Names the variables and columns.
+
+    Returns
+    -------
+    The files, all tables of text together, and notes on how these were read.
 
     Raises
     ------
@@ -69,9 +70,11 @@ def open_tables(paths: Sequence[Path], mapping: Mapping) -> list[Opened]:
             tables.append(file)
         else:
             opened.append(Opened(file.name, _lazily(_OPENERS[kind](file), file, mapping.time)))
+    notes: list[str] = []
     if tables:
-        opened.append(Opened(*open_csv(tables, mapping)))
-    return opened
+        label, data, notes = open_csv(tables, mapping)
+        opened.append(Opened(label, data))
+    return opened, notes
 
 
 def _expand(path: Path) -> list[Path]:
