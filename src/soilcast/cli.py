@@ -483,7 +483,9 @@ def export(
 
 @app.command()
 def evaluate(
-    forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST", help="Forecasts made on the same cube.")],
+    forecasts: Annotated[
+        list[Path], typer.Argument(metavar="FORECAST", help="Forecasts of any periods; scored on common days.")
+    ],
     cube: Cube,
     out: Out,
     significance: Annotated[
@@ -494,7 +496,7 @@ def evaluate(
     overwrite: Overwrite = False,
     plugins: Plugins = None,
 ) -> None:
-    """Score forecasts against the cube. Baselines are persistence, damped anomaly and climatology."""
+    """Score forecasts against observations (a cube). Baselines: persistence, damped anomaly, climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
     soilcast.evaluate(forecasts, cube, out, **options, progress=_shown())
     typer.echo(soilcast.inspect(out))
