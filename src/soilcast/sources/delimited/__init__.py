@@ -141,9 +141,10 @@ def read_table(
         first = next(rows, None)
         if first is None:
             raise SoilcastError(f"{path}: a header without any row: add the rows, or leave the file out")
-        units = {name: match[1].strip() for name in columns if (match := _UNIT_IN_NAME.fullmatch(name))}
+        units = {label: match[1].strip() for label in columns if (match := _UNIT_IN_NAME.fullmatch(label))}
         if _holds_units(first[1], columns, time, name):
-            units |= {name: unit for name in columns if (unit := first[1][columns[name]].strip()) not in ("", "-")}
+            written = {label: first[1][position].strip() for label, position in columns.items()}
+            units |= {label: unit for label, unit in written.items() if unit not in ("", "-")}
         else:
             rows = chain([first], rows)
         lines: list[npt.NDArray[np.int64]] = []
@@ -154,7 +155,8 @@ def read_table(
             fields = list(zip(*(row for _, row in batch), strict=True))
             for label, column in texts.items():
                 column.add(fields[columns[label]])
-            values.add({name: fields[columns[name]] for name in columns if name not in texts}, lines[-1])
+            numeric = {label: fields[position] for label, position in columns.items() if label in numbers}
+            values.add(numeric, lines[-1])
     if not lines:
         raise SoilcastError(f"{path}: a header and units without any row: add the rows, or leave the file out")
     notes = []
