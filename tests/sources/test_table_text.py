@@ -108,6 +108,8 @@ def test_dates(tmp_path: Path, plain: xr.Dataset, written: str) -> None:
     [
         ("%d/%m/%Y", '"%d/%m/%Y"'),
         ("%Y%j", '"%Y%j"'),
+        ("%Y%m%d0000", '"%Y%m%d%H%M"'),
+        ("%Y%m%d120000", '"%Y%m%d%H%M%S"'),
         (lambda days: since(days, "1970-01-01", 86_400_000), "milliseconds since 1970-01-01"),
         (lambda days: since(days, "1970-01-01", 86_400), "seconds since 1970-01-01"),
         (lambda days: since(days, "1899-12-30"), "days since 1899-12-30"),
@@ -322,6 +324,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "months": (changed("2020-01-06", "2020-01"), r"row 3, column 'time': '2020-01' is a month"),
     "no date": (changed("2020-01-06", ""), r"row 3, column 'time': '' is"),
     "a far date": (changed("2020-01-06", "9999-12-31"), r"row 3, column 'time': '9999-12-31' is not within 1678"),
+    "a mistyped year": (changed("2020-01-05", "2202-01-05"), "no row between 2020-01-07 and 2202-01-05"),
     "other clocks": (changed("2020-01-05", "2020-01-04T23:00Z"), "stamps days with 00:00 .. 23:00, so that it is not"),
     "a single other clock": (re.sub(r"(2020-01-0.)", r"\1T09:00", "\n".join(ROWS)), "stamps days with 09:00, so that"),
     "repeated": ("\n".join([*ROWS, ROWS[1]]), r"rows 2 and 8: cell A has 2020-01-05 more than once"),

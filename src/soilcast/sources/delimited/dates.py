@@ -241,6 +241,9 @@ def _suggestion(text: str) -> str:
     """Say what a text that is no date looks like."""
     if re.fullmatch(r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{2}(\D.*)?", text, re.ASCII):
         return "has a year of two digits: write it in full"
+    if match := re.fullmatch(r"(19|20)\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])\d{4}(\d{2})?", text, re.ASCII):
+        seconds = "%S" if match[4] else ""
+        return f'looks like a date and a time of day: say so in the mapping (time_format: "%Y%m%d%H%M{seconds}")'
     if re.fullmatch(r"\d{4}[-/.]\d{1,2}", text, re.ASCII):
         return "is a month, but one value a day is expected"
     try:

@@ -23,6 +23,9 @@ CSV_CELL = "cell"
 """Name of the cell dimension that tables of text get, and of the column of cells where the mapping names none."""
 
 _NAMED_CELLS = 5
+_LONGEST_GAP = 3653
+"""Days without a row in any cell, above which a date is taken to be wrong."""
+
 _DENSE, _SPARSEST = 10_000_000, 1e-3
 """More cell-days than the first are made only if at least the second of them, as a share, have rows."""
 
@@ -123,7 +126,15 @@ def _shortened(text: str) -> str:
 
 def _days(long: Sequence[Rows], names: Sequence[str], label: str) -> npt.NDArray[np.datetime64]:
     days = np.concatenate([one.days for one in long if one.days is not None])
-    first, last = days.min(), days.max()
+    present = np.unique(days)
+    first, last = present[0], present[-1]
+    steps = np.diff(present).astype(int)
+    if (steps > _LONGEST_GAP).any():
+        after = int(np.argmax(steps))
+        raise SoilcastError(
+            f"{label}: no row between {present[after]} and {present[after + 1]}: correct the date that is far off, or "
+            "give the tables before and after apart"
+        )
     size = int((last - first).astype(int) + 1) * len(names)
     if size > _DENSE and len(days) < _SPARSEST * size:
         raise SoilcastError(
