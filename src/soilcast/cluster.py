@@ -166,9 +166,7 @@ def _parsed(address: str) -> tuple[str, tuple[str, int]]:
 def _refuse_other_version(client: Client, address: str) -> None:
     versions: Any = client.get_versions(packages=["soilcast"])
     own_version = versions["client"]["packages"]["soilcast"]
-    peers = {"scheduler": versions["scheduler"]} | {
-        f"worker {worker}": info for worker, info in versions["workers"].items()
-    }
+    peers = {"scheduler": versions["scheduler"]} | {f"worker {name}": of for name, of in versions["workers"].items()}
     for peer, peer_versions in peers.items():
         peer_version = peer_versions["packages"].get("soilcast")
         if peer_version != own_version:

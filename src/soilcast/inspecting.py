@@ -170,11 +170,9 @@ def _leads_line(opened: xr.Dataset) -> str:
     """Leads, observation latency, and the weather of the forecast days."""
     leads = opened["lead"].to_numpy()
     latency = opened.attrs.get("latency_days", "?")
-    leads_text = (
-        f"leads {leads.min()} .. {leads.max()} days ({len(leads)})" if len(leads) > 1 else f"lead {leads[0]} day(s)"
-    )
+    text = f"leads {leads.min()} .. {leads.max()} days ({len(leads)})" if len(leads) > 1 else f"lead {leads[0]} day(s)"
     return (
-        f"{leads_text}; observation latency {latency} d; weather of the forecast days: "
+        f"{text}; observation latency {latency} d; weather of the forecast days: "
         f"{opened.attrs.get('weather', 'not stated')}"
     )
 

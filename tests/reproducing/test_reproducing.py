@@ -210,7 +210,7 @@ def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_pa
     words = text_of(out / "dossier" / "report.html")
     assert "B2 is skipped: " in words
     assert "Inputs of the paper that the cube lacks, left out of all runs: u10." in words
-    assert "With one seed, the interval does not include the variability between trainings." in words
+    assert "With one seed, the interval omits the variability between trainings." in words
     for part in ("fig3", "fig4"):
         reproduce(part, tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
     reproduce("table2", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
@@ -609,7 +609,7 @@ def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> 
             claim("kge", 0.01, 0.02, 0.4, seeds=1),
             "No significant difference in KGE between PHYs-LSTM and LSTM: PHYs-LSTM is better by 0.010 "
             "[−0.010, 0.030]; over days alone, significantly better in 25 %, worse in 0 % of the land area. With one "
-            "seed, the interval does not include the variability between trainings.",
+            "seed, the interval omits the variability between trainings.",
         ),
         (
             claim("consistency_w2_masked", -0.01, 0.005, 0.01),

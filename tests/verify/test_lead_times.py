@@ -22,7 +22,7 @@ from soilcast.verify.aligned import extreme_days
 from soilcast.verify.blocks import score_on_worker
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
-from soilcast.verify.plan import plan_evaluation
+from soilcast.verify.plan import make_plan
 from soilcast.verify.probabilistic import crps_of_quantiles
 from soilcast.verify.summary import weighted_mean, weighted_median
 from tests.helpers.forecast_factory import (
@@ -555,7 +555,7 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, cube, single, monkeypatch
 def test_files_that_change_under_way_are_told(cube, single):
     with open_cube(cube) as opened:
         entries = open_entries([single], opened, reserved=())
-        plan = plan_evaluation(entries, opened, cube, choose_balance(entries, opened).readings)
+        plan = make_plan(entries, opened, cube, choose_balance(entries, opened).readings)
     assert score_on_worker(plan, slice(0, 8)).metrics["rmse"].shape == (4, 1, LEADS, 8)
     plan.fingerprints[single.absolute()] = "another"
     with pytest.raises(SoilcastError, match=r"single.zarr: it changed during the evaluation"):

@@ -54,7 +54,7 @@ def test_cells_are_matched_by_place_in_any_order(tmp_path, cube, single, scores)
     other = stations(tmp_path / "stations", cube, cells=order, days=slice(None))
     mine = evaluate([single], other, tmp_path / "scores")
     assert_alike(mine, scores.isel(cell=order))
-    assert mine.attrs["left_out"].startswith("the forecasts were made for another cube than that of the observations")
+    assert mine.attrs["left_out"].startswith("the forecasts were made for another cube than the observations")
     permuted = altered(single, tmp_path / "permuted", lambda one: one.isel(cell=order))
     assert_alike(evaluate([permuted], cube, tmp_path / "again"), scores)
 

@@ -16,7 +16,7 @@ from soilcast.verify import dayblocks, evaluate
 from soilcast.verify.blocks import score_on_worker
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
-from soilcast.verify.plan import plan_evaluation
+from soilcast.verify.plan import make_plan
 from soilcast.water import WaterConfig
 from tests.helpers.forecast_factory import DAYS, TEST, altered, made_forecast, refused
 from tests.helpers.small import small_cube
@@ -135,7 +135,7 @@ def test_a_baseline_that_knows_nothing_is_named_with_the_cube(tmp_path):
 def test_files_that_change_under_way_are_told(wide):
     with open_cube(wide / "cube") as opened:
         entries = open_entries([wide / "forecast"], opened, reserved=())
-        plan = plan_evaluation(entries, opened, wide / "cube", choose_balance(entries, opened).readings)
+        plan = make_plan(entries, opened, wide / "cube", choose_balance(entries, opened).readings)
     changed = replace(plan, fingerprints=plan.fingerprints | {(wide / "forecast").absolute(): "another"})
     score_on_worker(plan, slice(0, 64))
     with pytest.raises(SoilcastError, match="forecast: it changed during the evaluation"):

@@ -134,18 +134,13 @@ class LSTMBackend:
         if self._is_eq7:
             by_sample = grad.flatten(1)
             weight = members.of(members.weights, "head.linear.weight")
-            grad_weight, grad_bias = (
-                members.of(members.gradients, f"head.linear.{part}") for part in ("weight", "bias")
-            )
-            torch.bmm(by_sample.unsqueeze(1), self._output, out=grad_weight)
-            torch.sum(by_sample, dim=1, keepdim=True, out=grad_bias)
+            torch.bmm(by_sample.unsqueeze(1), self._output, out=members.of(members.gradients, "head.linear.weight"))
+            torch.sum(by_sample, dim=1, keepdim=True, out=members.of(members.gradients, "head.linear.bias"))
             grad_output = by_sample.unsqueeze(2) * weight
             grad_output = grad_output if self._mask is None else grad_output.mul_(self._mask)
             self._recurrence.backward(grad_output.unsqueeze(1))
             return
-        parameters = [
-            dict(network.named_parameters())[name] for network in members.networks for name in self._head_names
-        ]
+        parameters = [net.get_parameter(name) for net in members.networks for name in self._head_names]
         gradients = torch.autograd.grad(self._forecasts, [*parameters, *self._states], grad, materialize_grads=True)
         grad_parameters, grad_states = gradients[: len(parameters)], gradients[len(parameters) :]
         for position, grad_parameter in enumerate(grad_parameters):
@@ -156,9 +151,8 @@ class LSTMBackend:
     def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `Backend`."""
         with torch.inference_mode():
-            states = last_states(
-                self._trunk_inputs(windows), self._recurrence.weights, self._product, self._count
-            ).float()
+            inputs = self._trunk_inputs(windows)
+            states = last_states(inputs, self._recurrence.weights, self._product, self._count).float()
             if self._is_eq7:
                 return self._linear(states[:, 0] if mask is None else states[:, 0] * mask[:, :, 0])
             return self._heads([state.transpose(0, 1) for state in states], windows, mask)

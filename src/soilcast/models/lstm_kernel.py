@@ -182,15 +182,11 @@ def _bound(name: str, tensors: Sequence[Tensor | None], *more: int) -> BoundStep
     assert gates is not None
     if gates.dim() == 2:
         # The compiled step walks over memory as it lies.
-        assert all(tensor is None or tensor.is_contiguous() for tensor in tensors), (
-            "the tensors of a member lie together"
-        )
+        assert all(tensor is None or tensor.is_contiguous() for tensor in tensors), "a member's tensors are contiguous"
         addresses = (None if tensor is None else tensor.data_ptr() for tensor in tensors)
         return functools.partial(getattr(library(), name), len(gates), gates.shape[1] // 4, *addresses, *more)
-    steps = [
-        _bound(name, [None if tensor is None else tensor[member] for tensor in tensors], *more)
-        for member in range(len(gates))
-    ]
+    of_members = zip(*([None] * len(gates) if tensor is None else tensor for tensor in tensors), strict=True)
+    steps = [_bound(name, of_member, *more) for of_member in of_members]
     return steps[0] if len(steps) == 1 else functools.partial(_in_turn, steps)
 
 

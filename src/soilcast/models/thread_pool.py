@@ -114,9 +114,8 @@ class SplitBackend:
     def backward(self, grad: Tensor) -> None:
         """See `Backend`."""
         parts = grad.tensor_split(len(self._backends), dim=1)
-        self._pool.run(
-            [functools.partial(backend.backward, part) for backend, part in zip(self._backends, parts, strict=True)]
-        )
+        backwards = (backend.backward for backend in self._backends)
+        self._pool.run([functools.partial(backward, part) for backward, part in zip(backwards, parts, strict=True)])
         first, second, *rest = (backend.gradients for backend in self._parts)
         torch.add(first, second, out=self._members.gradients)
         for gradients in rest:
@@ -133,8 +132,5 @@ class SplitBackend:
     def _together(self, forecast: Sequence[Callable[..., Tensor]], windows: Tensor, mask: Tensor | None) -> Tensor:
         inputs = [part.contiguous() for part in windows.tensor_split(len(forecast), dim=2)]
         masks = [None] * len(inputs) if mask is None else mask.tensor_split(len(inputs), dim=1)
-        jobs = [
-            functools.partial(infer, part, own_mask)
-            for infer, part, own_mask in zip(forecast, inputs, masks, strict=True)
-        ]
+        jobs = [functools.partial(infer, *part) for infer, *part in zip(forecast, inputs, masks, strict=True)]
         return torch.cat(self._pool.run(jobs), dim=1)

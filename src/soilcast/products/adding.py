@@ -14,8 +14,8 @@ from soilcast.errors import SoilcastError
 from soilcast.products.climate import (
     LEAST_YEARS,
     WINDOW,
-    ClimateDays,
     Reference,
+    Sampling,
     count_years,
     gather,
     is_variable,
@@ -112,7 +112,7 @@ def add_products(
     issue = forecasts["time"].to_numpy()[0].astype("datetime64[D]")
     newest = issue - int(forecasts.attrs.get("latency_days", 0))
     valid_days = issue + leads.astype(np.int64)
-    climate_days = select_days(cube["time"].to_numpy(), reference, newest, valid_days, window, least_years)
+    sampling = select_days(cube["time"].to_numpy(), reference, newest, valid_days, window, least_years)
     dryness = Dryness(dry_percentile, dry_threshold)
     products: dict[str, xr.Variable] = {}
     for layer in layers:
@@ -122,12 +122,12 @@ def add_products(
             quantiles = _values(forecasts, f"{layer}_quantile", (*_DIMS, "quantile"))
             levels = forecasts["quantile"].to_numpy()
         parts = []
-        for part, values in read_parts(cube, layer, cells, climate_days):
+        for part, values in read_parts(cube, layer, cells, sampling):
             block = _Block(forecast[part], leads, None if quantiles is None else quantiles[part], levels)
-            parts.append(_compute(block, values, climate_days, dryness))
+            parts.append(_compute(block, values, sampling, dryness))
         for product in parts[0]:
             array = np.concatenate([computed[product] for computed in parts])[:, np.newaxis]
-            attributes = product.attributes(layer, climate_days.climate, dryness)
+            attributes = product.attributes(layer, sampling.climate, dryness)
             products[product.name(layer)] = xr.Variable(_DIMS[: array.ndim], array, attributes)
     return products
 
@@ -142,12 +142,12 @@ class _Block:
     levels: npt.NDArray[np.float64]
 
 
-def _compute(block: _Block, values: Reference, climate_days: ClimateDays, dryness: Dryness) -> Products:
+def _compute(block: _Block, values: Reference, sampling: Sampling, dryness: Dryness) -> Products:
     """Products of some cells, from the days of their record ``(cell, day)``, lead by lead."""
     departures, ranks, thresholds = (np.full(block.forecast.shape, np.nan, dtype=np.float32) for _ in range(3))
-    for lead, positions in enumerate(climate_days.positions):
+    for lead, positions in enumerate(sampling.positions):
         reference = gather(values, positions)
-        has_climate = count_years(reference) >= climate_days.climate.least_years
+        has_climate = count_years(reference) >= sampling.climate.least_years
         has_ranks = has_climate & is_variable(reference)
         samples = reference.reshape(len(reference), positions.size)
         departures[:, lead] = np.where(has_climate, anomaly(block.forecast[:, lead], samples), np.nan)

@@ -73,7 +73,7 @@ class Climate:
 
 
 @dataclass(frozen=True)
-class ClimateDays:
+class Sampling:
     """The days of a cube that make the climatology of the valid days.
 
     Parameters
@@ -93,7 +93,7 @@ class ClimateDays:
 
 def select_days(
     days: Days, reference: slice, newest: np.datetime64, valid_days: Days, window: int, least_years: int
-) -> ClimateDays:
+) -> Sampling:
     """Find the days around the dates of all valid days.
 
     Parameters
@@ -114,21 +114,19 @@ def select_days(
     available = days[first:stop].astype("datetime64[D]")
     if not len(available):
         no_positions = np.empty((0, 2 * window + 1), dtype=np.int64)
-        return ClimateDays((), (no_positions,) * len(valid_days), Climate("", window, 0, least_years))
+        return Sampling((), (no_positions,) * len(valid_days), Climate("", window, 0, least_years))
     positions = [reference_positions(available, day, window) for day in valid_days]
     selected = np.unique(np.concatenate([rows[rows >= 0] for rows in positions]))
     breaks = np.flatnonzero(np.diff(selected) > 1) + 1
     runs = [run for run in np.split(selected + first, breaks) if len(run)]
-    return ClimateDays(
+    return Sampling(
         tuple(slice(int(run[0]), int(run[-1]) + 1) for run in runs),
         tuple(np.where(rows >= 0, np.searchsorted(selected, rows), -1) for rows in positions),
         Climate(f"{available[0]}:{available[-1]}", window, min(years_covered(rows) for rows in positions), least_years),
     )
 
 
-def read_parts(
-    cube: xr.Dataset, layer: str, cells: slice, climate_days: ClimateDays
-) -> Iterator[tuple[slice, Reference]]:
+def read_parts(cube: xr.Dataset, layer: str, cells: slice, sampling: Sampling) -> Iterator[tuple[slice, Reference]]:
     """Read the record of a block of cells part by part.
 
     Parameters
@@ -148,11 +146,11 @@ def read_parts(
     """
     first, stop, _ = cells.indices(cube.sizes["cell"])
     stop = max(first, stop)
-    size = max(1, _VALUES_AT_ONCE // max(1, *(rows.size for rows in climate_days.positions)))
+    size = max(1, _VALUES_AT_ONCE // max(1, *(rows.size for rows in sampling.positions)))
     # Each chunk on the disk is read once.
     edges = [first, *range((first // CELL_CHUNK + 1) * CELL_CHUNK, stop, CELL_CHUNK), stop]
     for start, end in pairwise(edges):
-        runs = [read(cube.isel(time=run), layer, slice(start, end)) for run in climate_days.runs]
+        runs = [read(cube.isel(time=run), layer, slice(start, end)) for run in sampling.runs]
         values = np.concatenate(runs, axis=1) if runs else np.empty((end - start, 0), dtype=np.float32)
         for part in range(start, max(end, start + 1), size):
             last = min(part + size, end)

@@ -48,7 +48,7 @@ class Product:
         On disk.
     depends_on
         Whether it depends on the ``climate``, on what is ``dry``, which may be a percentile of the climate, or both.
-    extra_attributes
+    extra
         Attributes of its own.
     """
 
@@ -57,7 +57,7 @@ class Product:
     units: str
     type: type[np.float32 | np.int8] = np.float32
     depends_on: str = "climate"
-    extra_attributes: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
     def name(self, layer: str) -> str:
         """Name of the variable."""
@@ -65,11 +65,7 @@ class Product:
 
     def attributes(self, layer: str, climate: Climate, dryness: Dryness) -> dict[str, Any]:
         """CF attributes of the variable."""
-        attributes = {
-            "long_name": f"{self.title}: {VARIABLES[layer].long_name}",
-            "units": self.units,
-            **self.extra_attributes,
-        }
+        attributes = {"long_name": f"{self.title}: {VARIABLES[layer].long_name}", "units": self.units, **self.extra}
         if self.depends_on == "dry":
             attributes |= dryness.attributes
         if self.depends_on == "climate" or dryness.threshold is None:
@@ -89,7 +85,7 @@ _NOT_WITHIN: dict[str, Any] = {
 
 ANOMALY = Product("anomaly", "departure from the mean of the date", "m3 m-3")
 PERCENTILE = Product("percentile", "percentile among the days around the date", "%")
-DROUGHT = Product("drought", "drought class of the U.S. Drought Monitor", "1", np.int8, extra_attributes=_CLASSES)
+DROUGHT = Product("drought", "drought class of the U.S. Drought Monitor", "1", np.int8, extra=_CLASSES)
 DAYS_TO_DRY = Product("days_to_dry", "days until it is dry", "d", np.int8, "dry", _NOT_WITHIN)
 PROBABILITY_DRY = Product("probability_dry", "probability that it is dry", "1", depends_on="dry")
 

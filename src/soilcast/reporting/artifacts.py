@@ -58,7 +58,7 @@ def check_dims(
             )
 
 
-def check_coordinates(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
+def check_cells(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
     """Refuse cells that cannot be drawn or weighted."""
     if dataset.sizes["cell"] == 0 or not np.isfinite(dataset["lat"]).all() or not np.isfinite(dataset["lon"]).all():
         raise SoilcastError(f"{file}: no cells, or cells without coordinates: {again}")
@@ -109,9 +109,7 @@ def json_attribute(dataset: xr.Dataset, name: str, again: str = "evaluate again"
             f"{source_file(dataset)}: attribute {name} is not JSON: the file is damaged; {again}"
         ) from error
     if not isinstance(parsed, dict):
-        raise SoilcastError(
-            f"{source_file(dataset)}: attribute {name} is not a JSON object: the file is damaged; {again}"
-        )
+        raise SoilcastError(f"{source_file(dataset)}: attribute {name} is no JSON object: the file is damaged; {again}")
     return parsed
 
 

@@ -27,7 +27,7 @@ from soilcast.reporting.sections import (
     zones,
 )
 from soilcast.reporting.sections.headline import headline
-from soilcast.reporting.tables import CONSISTENCY, EXTREMES, available_metrics
+from soilcast.reporting.tables import CONSISTENCY, EXTREMES, metrics_in
 from soilcast.reporting.verdict import verdict
 
 
@@ -54,14 +54,14 @@ NEEDS: dict[str, Need] = {
     "series": Need(lambda scores: {"pick_cell", "observed", "predicted", "day", "time"} <= set(scores.variables)),
     "climate zone": Need(lambda scores: "climate_zone" in scores),
     "water": Need(
-        lambda scores: bool(available_metrics(scores, CONSISTENCY)),
+        lambda scores: bool(metrics_in(scores, CONSISTENCY)),
         "The data lack the water fluxes that Eq. 19 needs: physical consistency is not computed.",
     ),
     "quantiles": Need(
         lambda scores: any(with_intervals(scores, target) for target in targets(scores)),
         "No network gives quantiles: no intervals are evaluated.",
     ),
-    "extremes": Need(lambda scores: bool(available_metrics(scores, EXTREMES))),
+    "extremes": Need(lambda scores: bool(metrics_in(scores, EXTREMES))),
     "drought": Need(lambda forecast: any(has_product(forecast, name, "drought") for name in layers(forecast))),
     "significance": Need(lambda scores: "difference" in scores),
 }

@@ -32,7 +32,7 @@ _LONGEST_BEFORE, _SHORTEST_BEFORE = 14, 6
 _FEW_DAYS = 45
 """An axis of so many days at most names days; one of more leaves it to matplotlib."""
 
-_PREFERRED_SHARES = (0.9, 0.5)
+_PREFERRED = (0.9, 0.5)
 _SHADES = (0.2, 0.36)
 _Y_LABEL = f"soil moisture\n[{pretty_units('m3 m-3')}]"
 
@@ -58,20 +58,17 @@ def bands(levels: Values) -> list[Band]:
     -------
     At most two, the wider first; none where no two levels are symmetric.
     """
-    symmetric = [
+    pairs = [
         Band(round(1 - 2 * float(level), 6), low, int(high))
         for low, level in enumerate(levels)
         if level < 0.5
         for high in np.flatnonzero(np.isclose(levels, 1 - level))[:1]
     ]
-    if not symmetric:
+    if not pairs:
         return []
-    wide = next(
-        (band for band in symmetric if np.isclose(band.share, _PREFERRED_SHARES[0])),
-        max(symmetric, key=lambda b: b.share),
-    )
-    narrower = [band for band in symmetric if band.share < wide.share]
-    return [wide, *sorted(narrower, key=lambda band: abs(band.share - _PREFERRED_SHARES[1]))[:1]]
+    wide = next((band for band in pairs if np.isclose(band.share, _PREFERRED[0])), max(pairs, key=lambda b: b.share))
+    narrower = [band for band in pairs if band.share < wide.share]
+    return [wide, *sorted(narrower, key=lambda band: abs(band.share - _PREFERRED[1]))[:1]]
 
 
 def band_names(drawn: Sequence[Band]) -> str:

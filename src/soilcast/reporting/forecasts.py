@@ -9,7 +9,7 @@ import xarray as xr
 
 from soilcast.cube import VARIABLES
 from soilcast.errors import SoilcastError
-from soilcast.reporting.artifacts import check_coordinates, check_dims, check_leads, json_attribute, loaded
+from soilcast.reporting.artifacts import check_cells, check_dims, check_leads, json_attribute, loaded
 from soilcast.reporting.wording import target_words
 
 _AGAIN = "forecast again"
@@ -60,7 +60,7 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
         f"{name}_{suffix}": dims for name in names for suffix, dims in _PRODUCTS.items()
     }
     check_dims(forecast, file, required | {name: dims for name, dims in optional.items() if name in forecast}, _AGAIN)
-    check_coordinates(forecast, file, _AGAIN)
+    check_cells(forecast, file, _AGAIN)
     check_leads(forecast, file, _AGAIN)
     if not names:
         raise SoilcastError(f"{file}: attribute targets names no layer: the file is damaged; {_AGAIN}")

@@ -107,10 +107,10 @@ def lead_lines(leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[
         if frame.level is not None:
             axes.axhline(frame.level, color="#9aa1ab", linewidth=0.9, zorder=1)
         for label, values in drawn.items():
-            style = look[label]
-            marker, size = (style.marker, 4) if style.marker else ("_" if len(leads) == 1 else "", 14)
+            line = look[label]
+            dot, size = (line.marker, 4) if line.marker else ("_" if len(leads) == 1 else "", 14)
             axes.plot(
-                leads, values, color=style.colour, linestyle=style.dashes, linewidth=1.5, marker=marker, markersize=size
+                leads, values, color=line.colour, linestyle=line.dashes, linewidth=1.5, marker=dot, markersize=size
             )
         _scale(axes, np.concatenate(list(drawn.values())), frame)
         lead_axis(axes, leads)

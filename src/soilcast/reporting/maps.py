@@ -143,17 +143,15 @@ class Canvas:
         axes.set_autoscale_on(False)
         land = Outline.make_compound_path(*(Outline(self._project(ring), closed=True) for ring in land_rings()))
         axes.add_artist(PathPatch(land, facecolor=_LAND_UNDER_DOTS, linewidth=0, zorder=1))
-        has_value = np.isfinite(values)
+        valid = np.isfinite(values)
         norm = Normalize(scale.low, scale.high, clip=True)
         look: dict[str, Any] = {"cmap": scale.style.colours, "norm": norm, "zorder": 2}
         x, y = self.projection.forward(self._lon, self._lat)
         if self._grid is None:
             size = float(np.clip(6000 / max(len(values), 1), 2, 40))
-            axes.scatter(
-                x[has_value], y[has_value], s=size, c=values[has_value], edgecolors="#374151", linewidths=0.3, **look
-            )
+            axes.scatter(x[valid], y[valid], s=size, c=values[valid], edgecolors="#374151", linewidths=0.3, **look)
         else:
-            cells = PolyCollection(list(self._outlines()[has_value]), array=values[has_value], linewidths=0, **look)
+            cells = PolyCollection(list(self._outlines()[valid]), array=values[valid], linewidths=0, **look)
             cells.set_edgecolor("face")  # else thin seams show between the cells in some viewers
             cells.set_linewidth(0.1)
             axes.add_collection(cells, autolim=False)
@@ -203,14 +201,14 @@ class Canvas:
         axes = self._axes()
         axes.imshow(self._base, extent=self._box, aspect="auto", interpolation="nearest", zorder=0)
         x, y = self.projection.forward(self._lon, self._lat)
-        has_value = np.isfinite(values)
+        valid = np.isfinite(values)
         size = float(np.clip(40000 / max(len(values), 1), 10, 200))
-        axes.scatter(x[~has_value], y[~has_value], s=size * 0.5, c="#9aa1ab", linewidths=0, zorder=3)
+        axes.scatter(x[~valid], y[~valid], s=size * 0.5, c="#9aa1ab", linewidths=0, zorder=3)
         axes.scatter(
-            x[has_value],
-            y[has_value],
+            x[valid],
+            y[valid],
             s=size,
-            c=values[has_value],
+            c=values[valid],
             cmap=colours,
             norm=norm,
             edgecolors="#374151",

@@ -10,14 +10,7 @@ import xarray as xr
 
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
-from soilcast.reporting.artifacts import (
-    artifact_file,
-    check_coordinates,
-    check_dims,
-    check_leads,
-    json_attribute,
-    loaded,
-)
+from soilcast.reporting.artifacts import artifact_file, check_cells, check_dims, check_leads, json_attribute, loaded
 from soilcast.verify.metrics import METRICS
 
 PERSISTENCE = "persistence"
@@ -101,7 +94,7 @@ def load_scores(opened: xr.Dataset, file: Path) -> xr.Dataset:
     optional = _IF_THERE | dict.fromkeys(METRICS, _BY_CELL)
     check_dims(scores, file, _REQUIRED | {name: dims for name, dims in optional.items() if name in scores.variables})
     _check_models(scores, file)
-    check_coordinates(scores, file)
+    check_cells(scores, file)
     check_leads(scores, file)
     if "pick_cell" in scores and not np.isin(scores["pick_cell"], np.arange(scores.sizes["cell"])).all():
         raise SoilcastError(f"{file}: pick_cell names cells that do not exist: the file is damaged; evaluate again")
@@ -112,9 +105,7 @@ def load_scores(opened: xr.Dataset, file: Path) -> xr.Dataset:
     for name in _JSON:
         json_attribute(scores, name)
     texts = [name for name in ("model", "target", "row", "reference", "tested_metric") if name in scores.coords]
-    return scores.sortby("lead").assign_coords(
-        {name: [str(label) for label in scores[name].to_numpy()] for name in texts}
-    )
+    return scores.sortby("lead").assign_coords({name: [*map(str, scores[name].to_numpy())] for name in texts})
 
 
 def networks(scores: xr.Dataset) -> list[str]:

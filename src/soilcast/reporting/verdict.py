@@ -197,12 +197,10 @@ def _standing(scores: xr.Dataset, target: str) -> str:
     first, last = (number(float(value), "ratio") for value in ratio[[0, -1]])
     numbers = f"(median RMSE ratio {first} at lead {lead_days[0]} and {last} at lead {lead_days[-1]})"
     won = {baseline: wins(scores, target, label, baseline) for baseline in baselines(scores)}
-    other_baselines = [
-        f"{_with_article(name)} at {at_leads(lead_days, won[name])}" for name in won if name != PERSISTENCE
-    ]
+    others = [f"{_with_article(name)} at {at_leads(lead_days, won[name])}" for name in won if name != PERSISTENCE]
     observed = knows_observed_weather(scores, label)
     weather, it = (f"{_OBSERVED} ", f"{_OBSERVED.capitalize()} it") if observed else ("", "It")
-    addition = f" {it} beats {enumerated(other_baselines)}." if other_baselines else ""
+    addition = f" {it} beats {enumerated(others)}." if others else ""
     if won[PERSISTENCE].any():
         return f"{weather}{label} beats persistence at {at_leads(lead_days, won[PERSISTENCE])} {numbers}.{addition}"
     statement = f"no network beats persistence at any lead; best is {label}"

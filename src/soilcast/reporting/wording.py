@@ -98,7 +98,7 @@ def content(dataset: xr.Dataset) -> str:
     return str(dataset.attrs.get("content", "")).strip() or "of unknown kind"
 
 
-def describe_cells(dataset: xr.Dataset, reason: str) -> str:
+def cells_text(dataset: xr.Dataset, reason: str) -> str:
     """Explain how maps show the cells, and those without a value: ``reason`` completes "a cell that ..."."""
     if "grid_lat" in dataset.coords:
         return f"Grey: land that {reason}."

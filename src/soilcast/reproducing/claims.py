@@ -115,9 +115,7 @@ class Claim:
         return f"; {significance} of the land area (for these trained networks alone: {of_days})"
 
     def _alone(self) -> str:
-        return (
-            "" if self.seeds > 1 else " With one seed, the interval does not include the variability between trainings."
-        )
+        return "" if self.seeds > 1 else " With one seed, the interval omits the variability between trainings."
 
 
 def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Claim:

@@ -192,10 +192,7 @@ def _training(findings: Findings, name: str) -> dict[str, object]:
 
 def _still_running(plan: StudyPlan) -> Section:
     return _headed(
-        plan.name,
-        plan.study.title,
-        placeholder("Its runs are not all done: run the same command again to continue."),
-        (),
+        plan.name, plan.study.title, placeholder("Its runs are not all done: run the command again to continue."), ()
     )
 
 
@@ -277,7 +274,7 @@ def _summary(findings: Findings) -> _Summary:
 def _page(
     findings: Findings,
     summary: _Summary,
-    provenance: Mapping[str, object],
+    made_from: dict[str, object],
     bodies: Sequence[html.Markup],
     runs: pd.DataFrame,
 ) -> str:
@@ -290,7 +287,7 @@ def _page(
         plans=findings.plans,
         bodies=bodies,
         runs=runs.astype(object).where(runs.notna(), ""),
-        provenance=flat(provenance),
+        provenance=flat(made_from),
     )
 
 

@@ -116,12 +116,10 @@ def show_consistency(scores: StudyScores) -> Section:
         "over days and seeds (false discovery rate 5 %). Grey land was not scored. Coast: Natural Earth."
     )
     sentences = [make_claim(scores, row, reference, metric).sentence() for row, metric in compared]
-    cell_table = _cell_table(scores.cells)
+    table = _cell_table(scores.cells)
     frame = pd.concat(
         [
-            cell_table.assign(
-                model=row, metric=metric, difference=field.difference, better=field.better, worse=field.worse
-            )
+            table.assign(model=row, metric=metric, difference=field.difference, better=field.better, worse=field.worse)
             for (row, metric), field in fields.items()
         ]
     )

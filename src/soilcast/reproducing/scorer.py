@@ -98,13 +98,13 @@ class StudyScorer:
     def _score_early(self, plan: StudyPlan, findings: Findings) -> None:
         try:
             self._sections[plan.name] = self._score(plan, findings)
-            updated = replace(findings, sections=dict(self._sections))
-            page = write_dossier(updated, self._out)
+            partial = replace(findings, sections=dict(self._sections))
+            page = write_dossier(partial, self._out)
         except Exception as error:  # whatever it is, `finish` raises it again; until then the runs continue
             self._log(f"{plan.name} cannot be scored yet: {error}")
         else:
             self._log(
-                f"{page}: {plan.name} is included; to come: {', '.join(plan.name for plan in updated.open_studies)}"
+                f"{page}: {plan.name} is included; to come: {', '.join(plan.name for plan in partial.open_studies)}"
             )
 
     @staticmethod

@@ -15,7 +15,7 @@ from soilcast.verify.deterministic import Cells
 from soilcast.verify.entry import Entry
 from soilcast.verify.loading import GROUP, align, load_target
 from soilcast.verify.metrics import Metric
-from soilcast.verify.plan import REFERENCE, EvaluationPlan, OpenedFiles, open_files
+from soilcast.verify.plan import REFERENCE, Files, Plan, open_files
 from soilcast.verify.probabilistic import is_at_or_below, pit_shares
 
 BINS = 10
@@ -50,13 +50,13 @@ class BlockScores:
     remaining: npt.NDArray[np.int64]
 
 
-def score_on_worker(plan: EvaluationPlan, cells: slice) -> BlockScores:
+def score_on_worker(plan: Plan, cells: slice) -> BlockScores:
     """`score_block` in a process that has opened no files yet."""
     with open_files(plan) as opened:
         return score_block(plan, opened, cells)
 
 
-def score_block(plan: EvaluationPlan, opened: OpenedFiles, cells: slice) -> BlockScores:
+def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
     """Score forecasts and baselines on some cells, which start at a multiple of `GROUP`.
 
     At each lead, every model is scored on the cell-issue-days on which the observation and all models are there.
@@ -110,7 +110,7 @@ def join_blocks(blocks: Sequence[BlockScores]) -> BlockScores:
     )
 
 
-def refuse_unscored(plan: EvaluationPlan, entries: Sequence[Entry], remaining: npt.NDArray[np.int64]) -> None:
+def refuse_unscored(plan: Plan, entries: Sequence[Entry], remaining: npt.NDArray[np.int64]) -> None:
     """Raise `SoilcastError` if a target has no cell-day to score at any lead, and name the model that lacks them.
 
     Parameters
@@ -136,7 +136,7 @@ def refuse_unscored(plan: EvaluationPlan, entries: Sequence[Entry], remaining: n
                 )
 
 
-def count_left_out(plan: EvaluationPlan, remaining: npt.NDArray[np.int64], cells: int) -> list[str]:
+def count_left_out(plan: Plan, remaining: npt.NDArray[np.int64], cells: int) -> list[str]:
     """Count the cell-days on which a target is not scored, at the first and last lead and at those without any score.
 
     Parameters

@@ -14,7 +14,7 @@ from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, iterate_day_blocks, plan_day_blocks
-from soilcast.verify.plan import EvaluationPlan, open_files
+from soilcast.verify.plan import Plan, open_files
 from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, field_test, take_sample
 from soilcast.verify.summary import weighted_median
 
@@ -75,7 +75,7 @@ def compare_forecasts(
 
 
 def compare_sums(
-    plan: EvaluationPlan,
+    plan: Plan,
     sums: Iterable[tuple[tuple[str, int], DayBlocks]],
     area: npt.NDArray[np.floating],
     references: Sequence[str] | None = None,
@@ -119,20 +119,16 @@ def compare_sums(
         A reference or a label that does not exist, rows without a seed in common.
     """
     models = plan.models
-    seeds_of_row = {label: {0: label} for label in plan.forecasts} if rows is None else rows
-    reference_labels = (
-        [*plan.baselines, *(seeds_of_row if len(seeds_of_row) > 1 else ())] if references is None else list(references)
-    )
-    _refuse_unknown([label for seeds in seeds_of_row.values() for label in seeds.values()], models)
-    _refuse_unknown(reference_labels, (*seeds_of_row, *plan.baselines))
-    pairs = [(row, reference) for row in seeds_of_row for reference in reference_labels if row != reference]
+    seeded = {label: {0: label} for label in plan.forecasts} if rows is None else rows
+    chosen = [*plan.baselines, *(seeded if len(seeded) > 1 else ())] if references is None else list(references)
+    _refuse_unknown([label for seeds in seeded.values() for label in seeds.values()], models)
+    _refuse_unknown(chosen, (*seeded, *plan.baselines))
+    pairs = [(row, reference) for row in seeded for reference in chosen if row != reference]
     for row, reference in pairs:
-        if reference in seeds_of_row and not seeds_of_row[row].keys() & seeds_of_row[reference].keys():
+        if reference in seeded and not seeded[row].keys() & seeded[reference].keys():
             raise SoilcastError(f"{row} and {reference} have no seed in common: train both with the same seeds")
     targets, leads = list(plan.targets), list(range(1, plan.leads + 1))
-    coordinates: dict[str, Any] = dict(
-        zip(DIMS, (list(TESTED), list(seeds_of_row), reference_labels, targets, leads), strict=True)
-    )
+    coordinates: dict[str, Any] = dict(zip(DIMS, (list(TESTED), list(seeded), chosen, targets, leads), strict=True))
     differences = xr.Dataset(
         {
             name: (
@@ -144,7 +140,7 @@ def compare_sums(
         },
         coordinates | {"lead": ("lead", leads, {"long_name": "days ahead", "units": "d"})},
     )
-    all_rows = dict(seeds_of_row) | {name: {UNTRAINED: name} for name in plan.baselines}
+    all_rows = dict(seeded) | {name: {UNTRAINED: name} for name in plan.baselines}
     options: dict[str, Any] = {"metrics": TESTED, "resamples": resamples, "seed": seed, "progress": progress}
     for (target, lead), blocks in sums:
         sample = take_sample(blocks, area.astype(np.float64), all_rows, pairs, **options)

@@ -20,7 +20,7 @@ from soilcast.verify.consistency import Readings
 from soilcast.verify.entries import open_entries
 from soilcast.verify.loading import GROUP, align, load_target
 from soilcast.verify.metrics import BUILT_IN, crps_by_day
-from soilcast.verify.plan import EvaluationPlan, OpenedFiles, open_files, plan_evaluation
+from soilcast.verify.plan import Files, Plan, make_plan, open_files
 
 BLOCK_DAYS = 45
 """Days of a block. Blocks much longer than errors last can be taken as independent of one another, and a year should
@@ -144,12 +144,11 @@ def sum_day_blocks(
         Forecasts that do not belong to this cube or to each other, no cell-day that all models have.
     """
     plan = plan_day_blocks(forecasts, cube, readings)
-    return dict(
-        iterate_day_blocks(plan if target is None else replace(plan, targets=(target,)), block_days, progress=progress)
-    )
+    plan = plan if target is None else replace(plan, targets=(target,))
+    return dict(iterate_day_blocks(plan, block_days, progress=progress))
 
 
-def plan_day_blocks(forecasts: Sequence[str | Path], cube: str | Path, readings: Readings) -> EvaluationPlan:
+def plan_day_blocks(forecasts: Sequence[str | Path], cube: str | Path, readings: Readings) -> Plan:
     """Plan the evaluation of `sum_day_blocks`.
 
     Raises
@@ -159,11 +158,11 @@ def plan_day_blocks(forecasts: Sequence[str | Path], cube: str | Path, readings:
     """
     with open_cube(cube) as opened:
         entries = open_entries([Path(path) for path in forecasts], opened, reserved=tuple(BASELINES))
-        return plan_evaluation(entries, opened, Path(cube), dict.fromkeys(entries[0].targets, readings))
+        return make_plan(entries, opened, Path(cube), dict.fromkeys(entries[0].targets, readings))
 
 
 def iterate_day_blocks(
-    plan: EvaluationPlan, block_days: int = BLOCK_DAYS, *, progress: bool = False
+    plan: Plan, block_days: int = BLOCK_DAYS, *, progress: bool = False
 ) -> Iterator[tuple[tuple[str, int], DayBlocks]]:
     """Sums of `sum_day_blocks` of a planned evaluation, target by target, and each lead by lead.
 
@@ -196,12 +195,7 @@ def iterate_day_blocks(
 
 
 def _sum_blocks(
-    plan: EvaluationPlan,
-    files: OpenedFiles,
-    pairs: Sequence[tuple[str, int]],
-    starts: npt.NDArray[np.int64],
-    *,
-    progress: bool,
+    plan: Plan, files: Files, pairs: Sequence[tuple[str, int]], starts: npt.NDArray[np.int64], *, progress: bool
 ) -> list[tuple[tuple[str, int], list[_Part]]]:
     """Give the sums of blocks of cells of some targets and leads, read in one pass."""
     parts: dict[tuple[str, int], list[_Part]] = {name: [] for name in pairs}
@@ -228,7 +222,7 @@ def block_starts(days: int, block_days: int) -> npt.NDArray[np.int64]:
     return np.array([days * block // count for block in range(count)], dtype=np.int64)
 
 
-def _sum(plan: EvaluationPlan, target: str, models: Mapping[str, Aligned], starts: npt.NDArray[np.int64]) -> _Part:
+def _sum(plan: Plan, target: str, models: Mapping[str, Aligned], starts: npt.NDArray[np.int64]) -> _Part:
     """Offset, moments, metric -> its sums and the days counted, and user-defined metric, of one block of cells."""
     observed = next(iter(models.values())).observed
     usable = np.isfinite(observed)
@@ -252,7 +246,7 @@ def _sum(plan: EvaluationPlan, target: str, models: Mapping[str, Aligned], start
     return offset, moments, daily, custom
 
 
-def _joined(plan: EvaluationPlan, parts: Sequence[_Part]) -> DayBlocks:
+def _joined(plan: Plan, parts: Sequence[_Part]) -> DayBlocks:
     return DayBlocks(
         models=tuple(plan.models),
         offset=np.concatenate([part[0] for part in parts]),

@@ -59,9 +59,7 @@ def _with_common_targets(entries: Sequence[Entry]) -> list[Entry]:
             raise _differs_from_first("its set of targets", targets, common_targets, entry.path, entries[0].path)
         common = shared
     levels = [{target: entry.levels[target] for target in common} for entry in entries]
-    return [
-        replace(entry, targets=common, levels=entry_levels) for entry, entry_levels in zip(entries, levels, strict=True)
-    ]
+    return [replace(entry, targets=common, levels=own) for entry, own in zip(entries, levels, strict=True)]
 
 
 def _differs_from_first(name: str, value: object, first_value: object, path: Path, first: Path) -> SoilcastError:
@@ -78,22 +76,17 @@ def _distinguish(entries: Sequence[Entry], reserved: Sequence[str]) -> list[Entr
     labelled: list[Entry] = []
     for entry in entries:
         same_label = [candidate.path for candidate in entries if candidate.label == entry.label]
-        label = (
-            f"{entry.label} ({_distinguishing_name(entry.path, same_label)})" if count[entry.label] > 1 else entry.label
-        )
+        label = f"{entry.label} ({_short_name(entry.path, same_label)})" if count[entry.label] > 1 else entry.label
         labelled.append(replace(entry, label=_unique(label, used)))
         used.add(labelled[-1].label)
     return labelled
 
 
-def _distinguishing_name(path: Path, others: Sequence[Path]) -> str:
+def _short_name(path: Path, others: Sequence[Path]) -> str:
     """What distinguishes a path from others: its name, or that of the nearest folder in which all of them differ."""
     names = [[_stem(other), *(folder.name for folder in other.absolute().parents)] for other in others]
-    own_names = names[list(others).index(path)]
-    return next(
-        (name for name, *all_names in zip(own_names, *names, strict=False) if len(set(all_names)) == len(all_names)),
-        _stem(path),
-    )
+    candidates = zip(names[list(others).index(path)], *names, strict=False)
+    return next((name for name, *level in candidates if len(set(level)) == len(level)), _stem(path))
 
 
 def _stem(path: Path) -> str:

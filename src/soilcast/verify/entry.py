@@ -190,10 +190,8 @@ def _match_cells(forecast: xr.Dataset, path: Path, cube: xr.Dataset) -> npt.NDAr
     for name in ("lat", "lon"):
         if name not in forecast.variables or forecast[name].dims != ("cell",) or forecast[name].dtype.kind != "f":
             raise _damaged(path, f"no {name} (cell) in it")
-    own_coordinates, cube_coordinates = (
-        [dataset[name].to_numpy().astype(np.float64) for name in ("lat", "lon")] for dataset in (forecast, cube)
-    )
-    cells = find_places(*own_coordinates, *cube_coordinates)
+    coordinates = (data[name].to_numpy().astype(np.float64) for data in (forecast, cube) for name in ("lat", "lon"))
+    cells = find_places(*coordinates)
     if (cells < 0).all():
         raise SoilcastError(
             f"{path}: none of its {forecast.sizes['cell']} cells is one of the cube's {len(cells)}: give a cube of the "

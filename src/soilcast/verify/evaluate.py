@@ -23,7 +23,7 @@ from soilcast.verify.dayblocks import iterate_day_blocks
 from soilcast.verify.entries import open_entries
 from soilcast.verify.loading import GROUP
 from soilcast.verify.metrics import METRICS
-from soilcast.verify.plan import EvaluationPlan, OpenedFiles, open_files, plan_evaluation
+from soilcast.verify.plan import Files, Plan, make_plan, open_files
 from soilcast.verify.scores import lay_out, write_scores
 
 _COPIES = 4
@@ -96,7 +96,7 @@ def evaluate(
     with open_cube(cube_path) as opened:
         entries = open_entries([Path(path) for path in path_list(forecasts)], opened, reserved=tuple(BASELINES))
         balance = choose_balance(entries, opened)
-        plan = plan_evaluation(entries, opened, cube_path, balance.readings)
+        plan = make_plan(entries, opened, cube_path, balance.readings)
         sha256 = opened.attrs["content_sha256"]
     with open_files(plan) as files:
         joined = join_blocks(_scored_blocks(plan, files, dask, progress=progress))
@@ -123,7 +123,7 @@ def evaluate(
     return scores
 
 
-def _scored_blocks(plan: EvaluationPlan, files: OpenedFiles, dask: str | None, *, progress: bool) -> list[BlockScores]:
+def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool) -> list[BlockScores]:
     """Score all blocks, here or on the workers of a cluster, and give them in the order of their cells."""
     cells, models = files.cube.sizes["cell"], len(plan.models)
     levels = [len(by_level) for label in plan.forecasts for by_level in plan.levels[label].values()]

@@ -14,7 +14,7 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify.aligned import Aligned, Floats, Signs, extreme_days
 from soilcast.verify.consistency import balance_signs
 from soilcast.verify.entry import quantile_name
-from soilcast.verify.plan import REFERENCE, EvaluationPlan, OpenedFiles
+from soilcast.verify.plan import REFERENCE, Files, Plan
 
 GROUP = 64
 """Cells whose baselines are computed together. Sums of matrix products depend in their last bit on how many rows there
@@ -30,7 +30,7 @@ class ModelSeries:
     target
         Its name.
     history
-        Observations of all days of `EvaluationPlan.time`, ``(cell, time)`` [m3 m-3].
+        Observations of all days of `Plan.time`, ``(cell, time)`` [m3 m-3].
     central
         Label -> ``(cell, issue day, lead)`` [m3 m-3]: the forecasts, then the baselines.
     quantiles
@@ -50,8 +50,7 @@ class TargetData(ModelSeries):
     Parameters
     ----------
     signs
-        Reading of the water balance -> dW_t ``(cell, day)`` of `EvaluationPlan.days`; under ``NAME_masked`` that of
-        Eq. 13.
+        Reading of the water balance -> dW_t ``(cell, day)`` of `Plan.days`; under ``NAME_masked`` that of Eq. 13.
     driest, wettest
         See `Aligned`.
     """
@@ -61,7 +60,7 @@ class TargetData(ModelSeries):
     wettest: Floats
 
 
-def load_models(plan: EvaluationPlan, opened: OpenedFiles, target: str, cells: slice) -> ModelSeries:
+def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSeries:
     """Read one target of some cells, which start at a multiple of `GROUP`, and what each model forecasts of it.
 
     Raises
@@ -82,7 +81,7 @@ def load_models(plan: EvaluationPlan, opened: OpenedFiles, target: str, cells: s
     return ModelSeries(target, history, stored | baselines, quantiles)
 
 
-def load_target(plan: EvaluationPlan, opened: OpenedFiles, target: str, cells: slice) -> TargetData:
+def load_target(plan: Plan, opened: Files, target: str, cells: slice) -> TargetData:
     """`load_models`, and what else the metrics need.
 
     Raises
@@ -96,7 +95,7 @@ def load_target(plan: EvaluationPlan, opened: OpenedFiles, target: str, cells: s
     return TargetData(**vars(models), signs=signs, driest=driest, wettest=wettest)
 
 
-def align(plan: EvaluationPlan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned], npt.NDArray[np.int64]]:
+def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned], npt.NDArray[np.int64]]:
     """Take one lead, and leave out the cell-issue-days that not all models have.
 
     Returns
@@ -136,7 +135,7 @@ def align(plan: EvaluationPlan, loaded: TargetData, lead: int) -> tuple[dict[str
     return models, np.array(remaining, dtype=np.int64)
 
 
-def _baselines(plan: EvaluationPlan, history: npt.NDArray[np.float32]) -> dict[str, Floats]:
+def _baselines(plan: Plan, history: npt.NDArray[np.float32]) -> dict[str, Floats]:
     """Each baseline's forecasts of all leads ``(cell, issue day, lead)``, from the observations that the runs have."""
     leads = range(1, plan.leads + 1)
     lags = [lead + plan.latency for lead in leads]
@@ -151,7 +150,7 @@ def _baselines(plan: EvaluationPlan, history: npt.NDArray[np.float32]) -> dict[s
     return forecasts
 
 
-def _previous(plan: EvaluationPlan, loaded: TargetData, label: str, lead: int) -> Floats:
+def _previous(plan: Plan, loaded: TargetData, label: str, lead: int) -> Floats:
     """Soil moisture of the day before each day: observed before the first lead, else the forecast's own."""
     if lead > 1:
         return loaded.central[label][:, :, lead - 2]

@@ -19,7 +19,7 @@ from soilcast.verify.entry import DEVELOPMENT_PERIODS, Entry
 Positions = slice | npt.NDArray[np.int64]
 """Of cells or days; a slice where they are contiguous, which is read without a copy."""
 
-FEWEST_TRAINING_DAYS = 30
+FEWEST_LEARNT = 30
 """Training days that the climatology needs: with fewer in the cube persistence is the only baseline."""
 
 _DAY = np.timedelta64(1, "D")
@@ -46,7 +46,7 @@ class Overlap:
         Days of the cube in training or validation of any of the forecasts, ``(time,)``.
     test_period
         First and last day that is forecast.
-    left_out
+    omitted
         What was left out, and how much of it.
     """
 
@@ -57,7 +57,7 @@ class Overlap:
     cells_of: Mapping[str, Positions] = field(repr=False)
     learn: npt.NDArray[np.bool_] = field(repr=False)
     test_period: str
-    left_out: tuple[str, ...]
+    omitted: tuple[str, ...]
 
 
 def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Overlap:
@@ -77,20 +77,18 @@ def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) ->
     """
     days = cube["time"].to_numpy()
     leads = min(entry.leads for entry in entries)
-    left_out = [f"{entry.label}: leads beyond {leads} d, which not all forecasts have" for entry in entries
+    omitted = [f"{entry.label}: leads beyond {leads} d, which not all forecasts have" for entry in entries
              if entry.leads > leads]  # fmt: skip
     issued, more = _issue_days(entries, days, leads, cube_path)
-    left_out += more
+    omitted += more
     cells, more = _cells(entries, cube_path)
-    left_out += more
+    omitted += more
     hashes = {entry.attributes["cube_sha256"] for entry in entries}
     if hashes != {cube.attrs["content_sha256"]}:
-        left_out.append(
-            "the forecasts were made for another cube than that of the observations; matched by location and day"
-        )
-    learn = reduce(np.logical_or, (_is_development_day(entry, days) for entry in entries))
-    if learn.sum() < FEWEST_TRAINING_DAYS:
-        left_out.append(
+        omitted.append("the forecasts were made for another cube than the observations; matched by location and day")
+    learn = reduce(np.logical_or, (_is_learnt(entry, days) for entry in entries))
+    if learn.sum() < FEWEST_LEARNT:
+        omitted.append(
             f"all baselines but persistence, which need the training period: the cube has {int(learn.sum())} "
             "day(s) of it"
         )
@@ -102,7 +100,7 @@ def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) ->
         cells_of={entry.label: span(entry.cells[cells]) for entry in entries},
         learn=learn,
         test_period=_test_period(entries, issued[0] + _DAY, issued[-1] + leads * _DAY),
-        left_out=tuple(left_out),
+        omitted=tuple(omitted),
     )
 
 
@@ -115,13 +113,11 @@ def span(positions: npt.NDArray[np.integer]) -> Positions:
 
 def _issue_days(entries: Sequence[Entry], days: Days, leads: int, cube_path: Path) -> tuple[Days, list[str]]:
     """Issue days that all forecasts have, whose first forecast day is in the cube, and none in training."""
-    left_out = []
+    omitted = []
     common: Days = reduce(np.intersect1d, (entry.issue_days for entry in entries))
     for entry in entries:
         if lost := len(entry.issue_days) - len(common):
-            left_out.append(
-                f"{entry.label}: {lost} of {len(entry.issue_days)} issue days, which not all forecasts have"
-            )
+            omitted.append(f"{entry.label}: {lost} of {len(entry.issue_days)} issue days, which not all forecasts have")
     if not len(common):
         spans = "; ".join(f"{entry.path} {_period(entry.issue_days[[0, -1]])}" for entry in entries)
         raise SoilcastError(f"no issue day in common ({spans}): evaluate the forecasts separately")
@@ -132,24 +128,21 @@ def _issue_days(entries: Sequence[Entry], days: Days, leads: int, cube_path: Pat
             f"{_period(common[[0, -1]])}: give a cube that has observations of them"
         )
     if lost := int((~inside).sum()):
-        left_out.append(f"{lost} of {len(common)} issue days, whose forecast days are outside the cube")
+        omitted.append(f"{lost} of {len(common)} issue days, whose forecast days are outside the cube")
     common = common[inside]
     forecast_days = common[:, np.newaxis] + np.arange(1, leads + 1) * _DAY
-    in_development = np.zeros(len(common), dtype=np.bool_)
+    learnt = np.zeros(len(common), dtype=np.bool_)
     for entry in entries:
-        in_development |= _is_development_day(entry, forecast_days).any(axis=1)
-        if in_development.all():
-            first_day = forecast_days[_is_development_day(entry, forecast_days)].min().astype("datetime64[D]")
+        learnt |= _is_learnt(entry, forecast_days).any(axis=1)
+        if learnt.all():
+            first_day = forecast_days[_is_learnt(entry, forecast_days)].min().astype("datetime64[D]")
             raise SoilcastError(
                 f"{entry.path}: its forecast days overlap training or validation (first day {first_day}): forecast a "
                 "separate period"
             )
-    if in_development.any():
-        left_out.append(
-            f"{int(in_development.sum())} of {len(common)} issue days, whose forecast days are in training or "
-            "validation"
-        )
-    return common[~in_development], left_out
+    if learnt.any():
+        omitted.append(f"{learnt.sum()} of {len(common)} issue days, whose forecast days are in training or validation")
+    return common[~learnt], omitted
 
 
 def _cells(entries: Sequence[Entry], cube_path: Path) -> tuple[npt.NDArray[np.int64], list[str]]:
@@ -157,19 +150,19 @@ def _cells(entries: Sequence[Entry], cube_path: Path) -> tuple[npt.NDArray[np.in
     shared = np.all([entry.cells >= 0 for entry in entries], axis=0)
     if not shared.any():
         raise SoilcastError(f"{cube_path}: no cell that all forecasts have: evaluate them separately")
-    left_out = []
+    omitted = []
     if lost := int((~shared).sum()):
-        left_out.append(f"{lost} of {len(shared)} cells of the cube, of which not all forecasts have a forecast")
-    return np.flatnonzero(shared), left_out
+        omitted.append(f"{lost} of {len(shared)} cells of the cube, of which not all forecasts have a forecast")
+    return np.flatnonzero(shared), omitted
 
 
-def _is_development_day(entry: Entry, days: Days) -> npt.NDArray[np.bool_]:
+def _is_learnt(entry: Entry, days: Days) -> npt.NDArray[np.bool_]:
     """Whether days are in training or validation of a forecast's run."""
-    in_development = np.zeros(days.shape, dtype=np.bool_)
+    learnt = np.zeros(days.shape, dtype=np.bool_)
     for name in DEVELOPMENT_PERIODS:
         first, last = days_of(entry.attributes[name])
-        in_development |= (days >= first) & (days <= last)
-    return in_development
+        learnt |= (days >= first) & (days <= last)
+    return learnt
 
 
 def _test_period(entries: Sequence[Entry], first: np.datetime64, last: np.datetime64) -> str:

@@ -17,14 +17,14 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify.consistency import Readings
 from soilcast.verify.entry import Entry, fingerprint_of
 from soilcast.verify.metrics import METRICS, Metric
-from soilcast.verify.overlap import FEWEST_TRAINING_DAYS, Overlap, Positions, find_overlap, span
+from soilcast.verify.overlap import FEWEST_LEARNT, Overlap, Positions, find_overlap, span
 
 REFERENCE = "persistence"
 """The baseline that skill and ratios are against."""
 
 
 @dataclass(frozen=True)
-class EvaluationPlan:
+class Plan:
     """Plan of an evaluation.
 
     Parameters
@@ -71,7 +71,7 @@ class EvaluationPlan:
     @property
     def baselines(self) -> tuple[str, ...]:
         """Names of the baselines: persistence alone where the cube has too few training days."""
-        return tuple(BASELINES) if self.overlap.learn.sum() >= FEWEST_TRAINING_DAYS else (REFERENCE,)
+        return tuple(BASELINES) if self.overlap.learn.sum() >= FEWEST_LEARNT else (REFERENCE,)
 
     @property
     def leads(self) -> int:
@@ -86,9 +86,7 @@ class EvaluationPlan:
     @property
     def all_levels(self) -> tuple[float, ...]:
         """Levels that any of the forecasts has, ascending."""
-        return tuple(
-            sorted({level for by_target in self.levels.values() for levels in by_target.values() for level in levels})
-        )
+        return tuple(sorted({level for label in self.levels.values() for levels in label.values() for level in levels}))
 
     @property
     def days(self) -> slice:
@@ -119,9 +117,7 @@ class EvaluationPlan:
         """Metrics whose needs are met by some model of some target, by name."""
         models = [(label, target) for label in self.models for target in self.targets]
         return {
-            name: metric
-            for name, metric in self.metrics.items()
-            if any(self.is_measured(metric, *model) for model in models)
+            name: row for name, row in self.metrics.items() if any(self.is_measured(row, *model) for model in models)
         }
 
     def is_measured(self, metric: Metric, label: str, target: str) -> bool:
@@ -133,16 +129,14 @@ class EvaluationPlan:
 
 
 @dataclass(frozen=True)
-class OpenedFiles:
+class Files:
     """The opened files: the cube, and label -> forecast, of the cells and issue days that they have in common."""
 
     cube: xr.Dataset
     forecasts: Mapping[str, xr.Dataset]
 
 
-def plan_evaluation(
-    entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readings: Mapping[str, Readings]
-) -> EvaluationPlan:
+def make_plan(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readings: Mapping[str, Readings]) -> Plan:
     """Plan an evaluation of forecasts that `open_entries` gave, on the days and cells that they and the cube share.
 
     Parameters
@@ -163,7 +157,7 @@ def plan_evaluation(
     overlap = find_overlap(entries, cube, cube_path)
     time: Days = cube["time"].to_numpy()
     unobserved = max(0, int(overlap.issued[-1]) + overlap.leads + 1 - len(time))
-    return EvaluationPlan(
+    return Plan(
         # Workers have a working folder of their own.
         cube=cube_path.absolute(),
         forecasts={entry.label: entry.path.absolute() for entry in entries},
@@ -181,7 +175,7 @@ def plan_evaluation(
 
 
 @contextmanager
-def open_files(plan: EvaluationPlan) -> Iterator[OpenedFiles]:
+def open_files(plan: Plan) -> Iterator[Files]:
     """Open the cube and the forecasts of an evaluation.
 
     Raises
@@ -198,7 +192,7 @@ def open_files(plan: EvaluationPlan) -> Iterator[OpenedFiles]:
             if fingerprint_of(opened) != plan.fingerprints[path]:
                 raise SoilcastError(f"{path}: it changed during the evaluation: evaluate again")
         overlap, leads = plan.overlap, slice(0, plan.leads)
-        yield OpenedFiles(
+        yield Files(
             _select(cube, cell=overlap.cells),
             {
                 label: _select(forecast, cell=overlap.cells_of[label], time=overlap.issues_of[label], lead=leads)
@@ -207,11 +201,7 @@ def open_files(plan: EvaluationPlan) -> Iterator[OpenedFiles]:
         )
 
 
-def _select(opened: xr.Dataset, **selection: Positions) -> xr.Dataset:
+def _select(opened: xr.Dataset, **positions: Positions) -> xr.Dataset:
     """Select positions along dimensions of a dataset, lazily."""
-    complete = {
-        dim
-        for dim, positions in selection.items()
-        if isinstance(positions, slice) and positions == slice(0, opened.sizes[dim])
-    }
-    return opened.isel({dim: positions for dim, positions in selection.items() if dim not in complete})
+    every = {dim: slice(0, size) for dim, size in opened.sizes.items()}
+    return opened.isel({dim: of for dim, of in positions.items() if not (isinstance(of, slice) and of == every[dim])})

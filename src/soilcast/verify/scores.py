@@ -21,7 +21,7 @@ from soilcast.verify.blocks import BINS, BlockScores, count_left_out
 from soilcast.verify.comparison import DIMS as COMPARED
 from soilcast.verify.entry import Entry
 from soilcast.verify.metrics import ROWS, metrics_of
-from soilcast.verify.plan import EvaluationPlan
+from soilcast.verify.plan import Plan
 from soilcast.verify.series import pick_cells, series_of
 from soilcast.verify.summary import summarise
 
@@ -30,9 +30,7 @@ _CARRIED = ("content", "train_period", "validation_period")
 _SCORED_ON = "number of cell-issue-days with observation, all forecasts and all baselines, by target and lead"
 
 
-def lay_out(
-    plan: EvaluationPlan, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str
-) -> xr.Dataset:
+def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str) -> xr.Dataset:
     """Make the scores dataset: see `soilcast.evaluate`.
 
     Parameters
@@ -78,9 +76,7 @@ def lay_out(
             "weather": _weather(entries),
             "water": water,
             "scored_on": _SCORED_ON,
-            "left_out": "\n".join(
-                [*plan.overlap.left_out, *count_left_out(plan, joined.remaining, cube.sizes["cell"])]
-            ),
+            "left_out": "\n".join([*plan.overlap.omitted, *count_left_out(plan, joined.remaining, cube.sizes["cell"])]),
             "cells_scored": scored,
             "cells_total": len(entries[0].cells),
         },
@@ -121,7 +117,7 @@ def write_scores(scores: xr.Dataset, out: Path, *, overwrite: bool, **inputs: An
             table[table["row"] != table["reference"]].to_csv(partial / "significance.csv", index=False)
 
 
-def _coordinates(plan: EvaluationPlan, cube: xr.Dataset) -> dict[str, Any]:
+def _coordinates(plan: Plan, cube: xr.Dataset) -> dict[str, Any]:
     """Coordinates of the cells and of the other dimensions of scores."""
     issued = plan.time[0] + plan.overlap.issued * np.timedelta64(1, "D")
     levels = {"long_name": "level of the quantile", "units": "1"}
@@ -137,7 +133,7 @@ def _coordinates(plan: EvaluationPlan, cube: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _calibration(plan: EvaluationPlan, joined: BlockScores) -> dict[str, Any]:
+def _calibration(plan: Plan, joined: BlockScores) -> dict[str, Any]:
     """Reliability and rank histograms: shares of all cell-days, which weigh by area."""
     weight = joined.weight.sum(axis=-1)[..., np.newaxis]
     weight = np.where(weight > 0, weight, np.nan)

@@ -9,7 +9,7 @@ import xarray as xr
 from soilcast.cube import read
 from soilcast.verify.climate import CLIMATES, cells_in
 from soilcast.verify.loading import GROUP, load_models
-from soilcast.verify.plan import EvaluationPlan, open_files
+from soilcast.verify.plan import Plan, open_files
 
 _QUANTILES = (0.1, 0.5, 0.9)
 _MOISTURE = {"units": "m3 m-3"}
@@ -48,7 +48,7 @@ def pick_cells(scores: xr.Dataset) -> Positions:
     return np.array(list(dict.fromkeys(picked)), dtype=np.int64)
 
 
-def series_of(plan: EvaluationPlan, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Variable]:
+def series_of(plan: Plan, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Variable]:
     """Series of the example cells.
 
     Parameters

@@ -96,8 +96,8 @@ def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
         freedom = (of_days + of_seeds) ** 2 / (of_days**2 / (blocks - 1) + of_seeds**2 / max(seeds - 1, 1))
         error = np.sqrt(of_days + of_seeds)
         p = 2 * special.stdtr(freedom, -np.abs(value) / error)
-        half_width = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
-    return Estimate(value, value - half_width, value + half_width, np.asarray(p))
+        margin = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
+    return Estimate(value, value - margin, value + margin, np.asarray(p))
 
 
 def interval_over_seeds(values: Array) -> tuple[float, float, float]:
@@ -105,10 +105,8 @@ def interval_over_seeds(values: Array) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, np.nan, np.nan
-    half_width = float(
-        special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) / np.sqrt(len(values))
-    )
-    return mean, mean - half_width, mean + half_width
+    margin = float(special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - margin, mean + margin
 
 
 @dataclass(frozen=True)
@@ -211,26 +209,19 @@ class Sample:
 
     def compare_over_area(self, row: str, reference: str, metric: str, statistic: Statistic = "median") -> Estimate:
         """Difference of the area-weighted medians or means."""
-        scores, reference_scores = (
-            self._of_seeds(self.field[label][metric, statistic], label, row, reference) for label in (row, reference)
+        difference = _difference(
+            self.rows, row, reference, {name: of[metric, statistic] for name, of in self.field.items()}
         )
-        difference = scores - reference_scores
         return combine(difference[:, 0], difference[:, 1:].mean(axis=0).var(), self.blocks)
 
     def compare_in_cells(self, row: str, reference: str, metric: str, *, of_seeds: bool = True) -> Estimate:
         """Difference in every cell; the pair is one of those that the sample was taken for.
 
-        Without the variance ``of_seeds`` it tests whether these trained networks differ, not
-        whether retrained ones would.
+        Without the variance ``of_seeds`` it tests these trained networks, not whether retrained ones would differ.
         """
-        scores, reference_scores = (
-            self._of_seeds(self.cells[label][metric], label, row, reference) for label in (row, reference)
-        )
-        difference = scores - reference_scores if of_seeds else (scores - reference_scores).mean(axis=0, keepdims=True)
+        difference = _difference(self.rows, row, reference, {name: of[metric] for name, of in self.cells.items()})
+        difference = difference if of_seeds else difference.mean(axis=0, keepdims=True)
         return combine(difference, self.variance[row, reference][metric], self.blocks)
-
-    def _of_seeds(self, values: Array, label: str, row: str, reference: str) -> Array:
-        return values[_positions(self.rows[label], _common(self.rows[row], self.rows[reference]))]
 
 
 def take_sample(
@@ -282,19 +273,16 @@ def take_sample(
                 for key, values in _over_area(measured, area).items():
                     field[row][key] = np.concatenate([field[row][key], values], axis=1)
             for (row, reference), variances in spread.items():
-                common = _common(rows[row], rows[reference])
                 for metric, variance in variances.items():
-                    scores, reference_scores = (
-                        scored[label][metric][_positions(rows[label], common)] for label in (row, reference)
-                    )
-                    variance.add((scores - reference_scores).mean(axis=0))
+                    by_row = {name: of[metric] for name, of in scored.items()}
+                    variance.add(_difference(rows, row, reference, by_row).mean(axis=0))
             advance("")
     return Sample(
         rows=rows,
         metrics=names,
         cells={row: {metric: values[:, 0] for metric, values in scored.items()} for row, scored in as_is.items()},
         field=field,
-        variance={pair: {metric: label.value() for metric, label in of.items()} for pair, of in spread.items()},
+        variance={pair: {metric: name.value() for metric, name in of.items()} for pair, of in spread.items()},
         blocks=count,
         area=area,
     )
@@ -336,6 +324,13 @@ class _Variance:
     def value(self) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self._squares / self._count - (self._total / self._count) ** 2)
+
+
+def _difference(rows: Mapping[str, Seeds], row: str, reference: str, values: Mapping[str, Array]) -> Array:
+    """Row less reference ``(seed, ...)`` over the seeds that both have."""
+    common = _common(rows[row], rows[reference])
+    minuend, subtrahend = (values[name][_positions(rows[name], common)] for name in (row, reference))
+    return minuend - subtrahend
 
 
 def _common(left: Seeds, right: Seeds) -> list[int]:

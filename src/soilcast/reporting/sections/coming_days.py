@@ -131,22 +131,20 @@ def _from_to(values: list[str], leads: list[int]) -> str:
 
 
 def _fan_of(forecast: xr.Dataset, target: str, cell: int, colour: str) -> html.Markup:
-    forecast_of_cell = forecast.isel(cell=cell)
-    centre = forecast_of_cell[target].to_numpy()
+    values = forecast.isel(cell=cell)
+    centre = values[target].to_numpy()
     if not np.isfinite(centre).any():
         return html.NOTHING
     quantiles = np.empty((len(centre), 0))
     drawn = []
-    if f"{target}_quantile" in forecast and np.isfinite(forecast_of_cell[f"{target}_quantile"]).any():
-        quantiles, drawn = forecast_of_cell[f"{target}_quantile"].to_numpy(), bands(forecast["quantile"].to_numpy())
+    if f"{target}_quantile" in forecast and np.isfinite(values[f"{target}_quantile"]).any():
+        quantiles, drawn = values[f"{target}_quantile"].to_numpy(), bands(forecast["quantile"].to_numpy())
     normal = np.full(len(centre), np.nan)
     if has_product(forecast, target, "anomaly"):
-        normal = centre - forecast_of_cell[f"{target}_anomaly"].to_numpy()
-    detail = _detail(forecast_of_cell, target)
+        normal = centre - values[f"{target}_anomaly"].to_numpy()
+    detail = _detail(values, target)
     return html.picture(
-        fan(forecast["valid_time"].to_numpy(), centre, quantiles, drawn, colour, normal),
-        location_name(forecast_of_cell),
-        detail,
+        fan(forecast["valid_time"].to_numpy(), centre, quantiles, drawn, colour, normal), location_name(values), detail
     )
 
 

@@ -18,7 +18,7 @@ from soilcast.reporting.drought import swatch_colours
 from soilcast.reporting.forecasts import has_product, layer_words, layers
 from soilcast.reporting.maps import Canvas, Scale, robust_scale
 from soilcast.reporting.style import MapStyle, pretty_units
-from soilcast.reporting.wording import ahead, days, describe_cells
+from soilcast.reporting.wording import ahead, cells_text, days
 
 _MOISTURE = pretty_units("m3 m-3")
 _DRY_TO_WET = MapStyle("YlGnBu", False, "dry", "wet")
@@ -61,7 +61,7 @@ def maps(forecast: xr.Dataset) -> html.Markup:
     """Map forecast and products at the first, the middle and the last lead."""
     canvas = Canvas(forecast)
     references = dict.fromkeys(_reference_text(forecast, target) for target in layers(forecast))
-    text = f"{describe_cells(forecast, 'has no forecast')} {' '.join(filter(None, references))}"
+    text = f"{cells_text(forecast, 'has no forecast')} {' '.join(filter(None, references))}"
     parts = [html.paragraph(text.strip(), note=True)]
     for target in layers(forecast):
         parts += [_map_row(forecast, canvas, target, row) for row in _MAPPED]

@@ -11,7 +11,7 @@ from soilcast.reporting.lead_lines import Curve, Frame, draw_curves, median_of
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import networks, plain_network, targets
 from soilcast.reporting.style import DIFFERENCE
-from soilcast.reporting.tables import CONSISTENCY, PERSISTENCE_NOTE, available_metrics, head, scoreboard
+from soilcast.reporting.tables import CONSISTENCY, PERSISTENCE_NOTE, head, metrics_in, scoreboard
 from soilcast.reporting.wording import ahead, target_words
 
 _BALANCES = ("consistency_w1", "consistency_w2")
@@ -32,7 +32,7 @@ def physics(scores: xr.Dataset) -> html.Markup:
     first = leads(scores)[0]
     several = scores.sizes["lead"] > 1
     parts = [html.paragraph(_WHAT + (_FURTHER if several else "")), _small_print(str(scores.attrs.get("water", "")))]
-    has_value = scores[available_metrics(scores, CONSISTENCY)].to_dataarray().notnull()
+    has_value = scores[metrics_in(scores, CONSISTENCY)].to_dataarray().notnull()
     scored_targets = [target for target in targets(scores) if has_value.sel(target=target).any()]
     for target in scored_targets:
         if several or scores.sizes["target"] > 1:
@@ -45,7 +45,7 @@ def physics(scores: xr.Dataset) -> html.Markup:
         )
     )
     if several and scored_targets:
-        curves = [Curve(head(name), _SHARE, median_of(name)) for name in available_metrics(scores, _BALANCES)]
+        curves = [Curve(head(name), _SHARE, median_of(name)) for name in metrics_in(scores, _BALANCES)]
         parts.append(draw_curves(scores.sel(target=scored_targets), curves))
     plain = plain_network(scores)
     rivals = [label for label in networks(scores) if label != plain]
@@ -54,7 +54,7 @@ def physics(scores: xr.Dataset) -> html.Markup:
         parts += [
             _change_maps(scores.sel(target=target, lead=first), canvas, name, plain, rivals)
             for target in scored_targets
-            for name in available_metrics(scores, _BALANCES)
+            for name in metrics_in(scores, _BALANCES)
         ]
     return html.joined(parts)
 

@@ -11,8 +11,8 @@ from soilcast.reporting.maps import Canvas, Scale, robust_scale
 from soilcast.reporting.over_cells import best_network, ratios, summarised, summary_at
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.style import MAPS, MapStyle, pretty_units, style_of
-from soilcast.reporting.tables import available_metrics, custom_metrics, head, number
-from soilcast.reporting.wording import ahead, describe_cells, target_words
+from soilcast.reporting.tables import custom_metrics, head, metrics_in, number
+from soilcast.reporting.wording import ahead, cells_text, target_words
 from soilcast.verify.metrics import metrics_of
 
 SKILL_NOTE = "persistence is 0 by definition"
@@ -23,16 +23,14 @@ _RATIO = MapStyle("RdBu_r", True, "better than persistence", "worse than persist
 
 def of_one_lead(scores: xr.Dataset) -> html.Markup:
     """One block of maps per metric, the networks and persistence on one colour scale."""
-    text = f"{_COLOURS} {describe_cells(scores, 'was not scored')}"
+    text = f"{_COLOURS} {cells_text(scores, 'was not scored')}"
     return html.paragraph(text, note=True) + _all_metrics(scores, Canvas(scores), leads(scores)[0])
 
 
 def by_lead(scores: xr.Dataset) -> html.Markup:
     """Map the ratio of the best network at the first, middle and last lead; folded, every metric at the first lead."""
     canvas = Canvas(scores)
-    parts = [
-        html.paragraph(f"Of the best network of each target. {describe_cells(scores, 'was not scored')}", note=True)
-    ]
+    parts = [html.paragraph(f"Of the best network of each target. {cells_text(scores, 'was not scored')}", note=True)]
     parts += [_ratio_maps(scores, canvas, target) for target in targets(scores)]
     first = leads(scores)[0]
     inner = html.paragraph(_COLOURS, note=True) + _all_metrics(scores, canvas, first)
@@ -67,7 +65,7 @@ def _ratio_maps(scores: xr.Dataset, canvas: Canvas, target: str) -> html.Markup:
 
 
 def _all_metrics(scores: xr.Dataset, canvas: Canvas, lead: int) -> html.Markup:
-    metrics = [*available_metrics(scores, list(MAPS)), *custom_metrics(scores)]
+    metrics = [*metrics_in(scores, list(MAPS)), *custom_metrics(scores)]
     return html.joined(
         _metric_maps(scores, canvas, metric, target, lead) for target in targets(scores) for metric in metrics
     )
@@ -75,16 +73,15 @@ def _all_metrics(scores: xr.Dataset, canvas: Canvas, lead: int) -> html.Markup:
 
 def _metric_maps(scores: xr.Dataset, canvas: Canvas, metric: str, target: str, lead: int) -> html.Markup:
     labels = mapped_models(scores, metric)
-    definitions = metrics_of(scores)
-    units, words = pretty_units(definitions[metric].units), definitions[metric].long_name
-    heading = head(metric, definitions)
+    specs = metrics_of(scores)
+    units, words, heading = pretty_units(specs[metric].units), specs[metric].long_name, head(metric, specs)
     title = f"{heading}: {words}"
     if metric == "skill":
         title = f"{words[:1].upper()}{words[1:]} ({SKILL_NOTE})"
     if scores.sizes["target"] > 1:
         title = f"{target_words(target)}: {title}"
     values = scores[metric].sel(target=target, lead=lead)
-    scale = robust_scale(values.sel(model=labels).to_numpy().astype(np.float64), style_of(metric, definitions))
+    scale = robust_scale(values.sel(model=labels).to_numpy().astype(np.float64), style_of(metric, specs))
     if scale is None:
         return html.heading(title) + html.paragraph(f"No cell has a value of {heading}.", note=True)
     summary = summary_at(scores, target, lead)
@@ -92,7 +89,7 @@ def _metric_maps(scores: xr.Dataset, canvas: Canvas, metric: str, target: str, l
         html.picture(
             canvas.panel(values.sel(model=label), scale),
             label,
-            f"median {number(summarised(summary, label, metric, 'median'), metric, definitions)}",
+            f"median {number(summarised(summary, label, metric, 'median'), metric, specs)}",
         )
         for label in labels
     ]

@@ -51,10 +51,7 @@ def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> h
     for row, reference in pairs:
         of_pair = tested.sel(row=row, reference=reference)
         by_lead = [of_pair.isel(lead=index) for index in range(tested.sizes["lead"])]
-        cells = [
-            _difference(tested_at_lead, metric, _probability(float(tested_at_lead["difference_p"])))
-            for tested_at_lead in by_lead
-        ]
+        cells = [_difference(test, metric, _probability(float(test["difference_p"]))) for test in by_lead]
         rows.append(("network", f"{row} − {reference}", cells))
     return html.table(_CORNER, [str(lead) for lead in leads(tested)], rows)
 
@@ -64,15 +61,15 @@ def _full(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html
     rows = []
     for row, reference in pairs:
         for lead in leads(tested):
-            tested_at_lead = tested.sel(row=row, reference=reference, lead=lead)
-            low, high = float(tested_at_lead["difference_low"]), float(tested_at_lead["difference_high"])
+            test = tested.sel(row=row, reference=reference, lead=lead)
+            low, high = float(test["difference_low"]), float(test["difference_high"])
             cells = (
                 days(lead),
-                _difference(tested_at_lead, metric),
+                _difference(test, metric),
                 f"{number(low, metric)} to {number(high, metric)}" if np.isfinite(low + high) else "–",
-                _probability(float(tested_at_lead["difference_p"])),
-                number(float(tested_at_lead["difference_ratio"]), "ratio"),
-                *(_share(float(tested_at_lead[name])) for name in ("area_better", "area_worse")),
+                _probability(float(test["difference_p"])),
+                number(float(test["difference_ratio"]), "ratio"),
+                *(_share(float(test[name])) for name in ("area_better", "area_worse")),
             )
             rows.append(("network", f"{row} − {reference}", cells))
     difference = column_head(metric)._replace(upper="Difference")

@@ -14,7 +14,7 @@ from soilcast.reporting.figures import DEEP, LOOK, canvas, draw_boxes, svg
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.sections.score_maps import SKILL_NOTE, mapped_models
 from soilcast.reporting.style import colours
-from soilcast.reporting.tables import available_metrics, head, plain_head
+from soilcast.reporting.tables import head, metrics_in, plain_head
 from soilcast.reporting.wording import ahead, target_words
 from soilcast.verify.climate import CLIMATES, cells_in
 from soilcast.verify.metrics import METRICS
@@ -84,10 +84,7 @@ def zone_boxes(scores: xr.Dataset, metric: str, labels: list[str]) -> str | None
 
 def _blocks(scores: xr.Dataset) -> list[str]:
     """Give the figures of one target and lead."""
-    drawn = {
-        metric: zone_boxes(scores, metric, mapped_models(scores, metric))
-        for metric in available_metrics(scores, _BOXED)
-    }
+    drawn = {metric: zone_boxes(scores, metric, mapped_models(scores, metric)) for metric in metrics_in(scores, _BOXED)}
     return [
         html.picture(uri, head(metric), SKILL_NOTE if metric == "skill" else "") for metric, uri in drawn.items() if uri
     ]
