@@ -452,7 +452,7 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
         "4 steps along time are on one day, 2020-03-01, but one value per day is expected: aggregate to daily values .*"
         "resample.* soilcast prepare",
     ),
-    "six-hourly by its bounds": (_short_bounds, "time_bnds spans 6 hours, but daily values"),
+    "six-hourly by its bounds": (_short_bounds, "time_bnds: the interval .* spans 6 hours, but daily values"),
     "no time": (lambda data: data.isel(time=0), "t2m has the dimensions .lat, lon., without time: .*valid_time"),
     "no dates": (
         lambda data: data.assign_coords(time=np.arange(11)),

@@ -16,6 +16,7 @@ from soilcast.cube import daily_axis
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.sources.files import naming_damage, open_netcdf, unit_of
+from soilcast.sources.stamps import covered_days
 
 _TIMES = ("time", "date")
 _BASINS = ("basin_id", "gauge_id", "basin", "station")
@@ -150,11 +151,11 @@ def _basins_in_netcdf(path: Path, columns: Mapping[str, str]) -> list[Basin]:
             raise SoilcastError(f"{path}: no dimension {' or '.join(_TIMES)}, so not a Caravan time series: remove it")
         basin_name = next((name for name in _BASINS if name in opened.dims), None)
         wanted = [name for name, one in opened.data_vars.items() if name in columns or time_name not in one.dims]
+        time = daily_axis(covered_days(opened, time_name, str(path)), str(path))
         with naming_damage(path):
             loaded = opened[wanted].load()
     if time_name not in loaded.dims:
         raise SoilcastError(f"{path}: no variable of Caravan along {time_name}: remove it, or name other files")
-    time = daily_axis(loaded[time_name].to_numpy(), str(path))
     found = {ours: name for name, ours in columns.items() if name in loaded and time_name in loaded[name].dims}
     units = {ours: unit for ours, name in found.items() if (unit := _said(loaded[name].attrs))}
     if basin_name is None:

@@ -44,6 +44,7 @@ from soilcast.sources.landbench.layout import (
     resolution_folder,
     years_of,
 )
+from soilcast.sources.stamps import covered_days
 
 _SOUTHERN_LIMIT = -60.0  # degrees north: the paper leaves Antarctica out
 
@@ -150,7 +151,7 @@ class _Scan:
             dims = dims_of(variable, where, timed=row.folder != "constants")
             lat, lon = axes_of(opened, dims, where)
             if len(dims) == 3:
-                self._check_days(daily_axis(opened[dims[0]].to_numpy(), where), path, year)
+                self._check_days(daily_axis(covered_days(opened, dims[0], where), where), path, year)
             attributes = dict(variable.attrs)
         if self._grid is None:
             self._grid = Grid(lat, np.sort(lon), np.arange(len(lat) * len(lon), dtype=np.int64))
