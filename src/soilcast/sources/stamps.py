@@ -57,13 +57,27 @@ def covered_days(dataset: xr.Dataset, time: str, where: str) -> npt.NDArray[Any]
         )
     if stamps.dtype.kind != "M":
         return stamps
-    bounds = dataset.variables.get(str(described.get("bounds", "")))
-    if bounds is not None and bounds.dtype.kind == "M" and bounds.shape == (len(stamps), 2):
-        return _enclosed(stamps, bounds.to_numpy(), f"{where}: {described['bounds']}")
+    if (bounds := _bounds(dataset, time)) is not None:
+        return _enclosed(stamps, bounds, f"{where}: {described['bounds']}")
     text = " ".join(str(described.get(key, "")) for key in ("long_name", "description", "comment"))
     if _AT_END.search(text):
         return np.asarray((stamps - np.timedelta64(1, "s")).astype("datetime64[D]"))
     return stamps
+
+
+def has_long_bounds(dataset: xr.Dataset, time: str) -> bool:
+    """Whether bounds of the time axis enclose days or more, and not the hours of hourly values."""
+    bounds = _bounds(dataset, time)
+    return bounds is not None and bool(np.median(np.ptp(bounds, axis=1)) >= _MOST_OF_A_DAY)
+
+
+def _bounds(dataset: xr.Dataset, time: str) -> npt.NDArray[Any] | None:
+    """Begin and end of each interval ``(time, 2)``; None where there are none, or their variable is lost."""
+    times = dataset[time].variable
+    bounds = dataset.variables.get(str({**times.encoding, **times.attrs}.get("bounds", "")))
+    if bounds is None or bounds.dtype.kind != "M" or bounds.shape != (times.size, 2):
+        return None
+    return np.asarray(bounds.to_numpy())
 
 
 def _enclosed(stamps: npt.NDArray[Any], bounds: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:

@@ -121,6 +121,11 @@ def _daily_values(
 def conversion_of(record: Record, units: Mapping[str, str], flip_sign: Collection[str]) -> Conversion:
     """Find the conversion of a parameter to the cube's unit and sign."""
     name = record.parameter.name
+    if name in units and len({field.unit for field in record.fields if field.unit is not None}) > 1:
+        raise SoilcastError(
+            f"{record.where}: {name} is in several units, so none can be specified for all (--unit {name}): leave it "
+            "out, or correct the units attributes"
+        )
     found = conversion(name, units.get(name, record.fields[0].unit), record.where)
     sign = record.parameter.sign * (-1.0 if name in flip_sign else 1.0)
     return Conversion(found.scale * sign, found.offset * sign)
