@@ -265,6 +265,10 @@ def prepare(
     content: Annotated[
         str | None, typer.Option(help="era5land: description of the data, if not the reanalysis itself.")
     ] = None,
+    genuine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A value of this variable that repeats and stands apart is real."),
+    ] = None,
     memory: Memory = None,
     dask: Dask = None,
     resume: Resume = False,
@@ -288,6 +292,7 @@ def prepare(
         source,
         paths or (),
         out=out,
+        genuine=genuine or (),
         overwrite=overwrite,
         resume=resume,
         memory=parse_bytes(memory) if memory else None,

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from soilcast.cube.check import check_bounds
 from soilcast.cube.joining import Joined
 from soilcast.cube.store import complete_metadata, zarr_settings, zarr_to_netcdf
 from soilcast.cube.stream import PROGRESS, CubeStream, same_layout
-from soilcast.cube.writing import scheduler_of, write_missing
+from soilcast.cube.writing import check_constants, scheduler_of, write_missing
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_swap, atomic_write, disk_faults_told, flush_to_disk
 from soilcast.workplace import locked_workplace, workplace_of
@@ -87,8 +86,7 @@ def append(
     """
     cube = joined.cube
     skeleton = cube.drop_vars(list(joined.changed)).load()
-    for name in skeleton.data_vars:
-        check_bounds(str(name), skeleton[name].to_numpy(), str(skeleton[name].attrs.get("origin", out)))
+    check_constants(skeleton)
     with zarr_settings(), disk_faults_told(out), scheduler_of(memory):
         stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in joined.changed}, {})
         stream.take(_unchanged(joined, stream, out), out)

@@ -15,6 +15,9 @@ import xarray as xr
 from soilcast.cube.check import check_bounds
 from soilcast.cube.store import DAY_CHUNK
 
+PACKING = "packing"
+"""Key of a variable's encoding: the step in which its file has rounded it, in the contract's unit."""
+
 Floats = npt.NDArray[np.float32]
 
 # Chunks of a lazy array hold no more than this, where something is computed from them [bytes].
@@ -37,6 +40,8 @@ class Piece:
         ``(cell, time)``: whatever gives values when it is sliced.
     within
         Position of the days in ``array``.
+    packing
+        Step in which its file has rounded it, in the contract's unit.
     """
 
     variable: str
@@ -44,11 +49,12 @@ class Piece:
     where: str
     array: Any
     within: slice
+    packing: float = 0.0
 
     def read(self) -> Floats:
         """Read ``(cell, time)`` in the order of memory, its bounds checked."""
         values = np.ascontiguousarray(self.array[:, self.within], dtype=np.float32)
-        check_bounds(self.variable, values, self.where)
+        check_bounds(self.variable, values, self.where, slack=self.packing)
         return values
 
     def for_worker(self) -> Piece:
@@ -64,7 +70,8 @@ def piece_of(cube: xr.Dataset, name: str, days: slice) -> Piece:
     variable = cube[name].variable
     where = str(variable.attrs.get("origin", cube.attrs["source"]))
     source = source_of(variable)
-    return Piece(name, days, where, variable if source is None else source, days)
+    packing = float(variable.encoding.get(PACKING, 0.0))
+    return Piece(name, days, where, variable if source is None else source, days, packing)
 
 
 def is_lazy(cube: xr.Dataset, name: str) -> bool:

@@ -15,9 +15,9 @@ import numpy as np
 import xarray as xr
 
 from soilcast.cluster import work_on_cluster
-from soilcast.cube.check import BoundsError, check_bounds
-from soilcast.cube.contract import CONTRACT_VERSION
-from soilcast.cube.pieces import Floats, Parts, Piece, is_lazy, piece_of, pieces_of
+from soilcast.cube.check import BoundsError, check_bounds, clip_to_bounds, refuse_fills
+from soilcast.cube.contract import CONTRACT_VERSION, GENUINE, VARIABLES
+from soilcast.cube.pieces import PACKING, Floats, Parts, Piece, is_lazy, piece_of, pieces_of
 from soilcast.cube.planning import plan
 from soilcast.cube.store import open_cube, put_store_in_place, zarr_settings
 from soilcast.cube.stream import PROGRESS, CubeStream
@@ -90,9 +90,7 @@ def save_cube(
     # Sorted, so that the hash depends on the content and not on the order in which a source gave it.
     dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
     skeleton = cube.drop_vars(dynamic).load()
-    for name in skeleton.data_vars:
-        where = str(skeleton[name].attrs.get("origin", cube.attrs["source"]))
-        check_bounds(str(name), skeleton[name].to_numpy(), where)
+    check_constants(skeleton)
     identity = _identity(cube, skeleton, dynamic, depends_on or {})
     made_from = _hash(identity)
     if resume and not overwrite and out.exists():
@@ -195,6 +193,7 @@ def write_missing(
         writing: Future[None] | None = None
         for number, days, values in coming:
             name, block = stream.units[number]
+            values = _checked(cube, stream, name, days, values)
             if number not in open_parts:
                 open_parts[number] = stream.parts(number, pieces_of(block, planned.days[name]))
             open_parts[number].put(days, values)
@@ -220,12 +219,60 @@ def _values(
     """Read pieces, here or on workers: the number of the unit, the days, and ``(cell, time)``."""
     for number, days in wanted:
         if stream.units[number][0] not in remote:
-            yield number, days, piece_of(cube, stream.units[number][0], days).read()
+            with _naming_place(cube, days):
+                values = piece_of(cube, stream.units[number][0], days).read()
+            yield number, days, values
     sent = [(number, days) for number, days in wanted if stream.units[number][0] in remote]
     if dask is not None and sent:
         pieces = _Pieces(cube, [(stream.units[number][0], days) for number, days in sent])
         for piece, values in work_on_cluster(dask, _read_on_worker, pieces, most=most):
             yield *sent[piece], values
+
+
+def check_constants(skeleton: xr.Dataset) -> None:
+    """Check the bounds of everything that has no time.
+
+    Raises
+    ------
+    BoundsError
+        Names cell and value.
+    """
+    for name in skeleton.data_vars:
+        where = str(skeleton[name].attrs.get("origin", skeleton.attrs["source"]))
+        with _naming_place(skeleton):
+            check_bounds(str(name), skeleton[name].to_numpy(), where)
+
+
+def _checked(cube: xr.Dataset, stream: CubeStream, name: str, days: slice, values: Floats) -> Floats:
+    """Look through values ``(cell, time)`` before they are written; what is a rounding out of bounds is put on them."""
+    row, where = VARIABLES[name], str(cube[name].attrs.get("origin", cube.attrs["source"]))
+    with _naming_place(cube, days):
+        lowest, highest = check_bounds(name, values, where, slack=float(cube[name].encoding.get(PACKING, 0.0)))
+        if name not in str(cube.attrs.get(GENUINE, "")).split():
+            refuse_fills(name, values, (lowest, highest), where)
+    if lowest < row.valid_min or highest > row.valid_max:
+        values, count = clip_to_bounds(name, values)
+        if count:
+            stream.clipped[name] = stream.clipped.get(name, 0) + count
+    return values
+
+
+@contextmanager
+def _naming_place(cube: xr.Dataset, days: slice = slice(0, 0)) -> Iterator[None]:
+    """Say in which cell and on which day a value is."""
+
+    def place(index: tuple[int, ...]) -> str:
+        cell = cube.isel(cell=index[0])
+        named = f"in cell {cell['cell_name'].item()}" if "cell_name" in cube else "in the cell"
+        text = f"{named} at lat {cell['lat'].item():g}, lon {cell['lon'].item():g}"
+        if len(index) > 1:
+            text += f" on {np.datetime_as_string(cube['time'].to_numpy()[days.start + index[1]], 'D')}"
+        return text
+
+    try:
+        yield
+    except BoundsError as error:
+        raise (error.located(place) if error.index else error) from None
 
 
 class _Pieces(Mapping[int, Piece]):
