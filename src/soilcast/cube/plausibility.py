@@ -148,9 +148,8 @@ def plausibility(cube: xr.Dataset) -> tuple[Doubt, ...]:
 
 
 def doubts_of(records: Mapping[str, Record]) -> list[Doubt]:
-    """What is not plausible in some records, each on its own and the water of a year together."""
-    doubts = [_doubt(name, rule, value) for name, one in records.items() for rule, value in _broken(name, one)]
-    return [*doubts, *_imbalance(records)]
+    """What is not plausible in some records, each on its own."""
+    return [_doubt(name, rule, value) for name, one in records.items() for rule, value in _broken(name, one)]
 
 
 def refuse_certain(name: str, record: Record, where: str) -> None:
@@ -183,7 +182,7 @@ def _read(cube: xr.Dataset, name: str) -> Record:
     return tally.record()
 
 
-def _imbalance(records: Mapping[str, Record]) -> Iterable[Doubt]:
+def imbalance(records: Mapping[str, Record]) -> Iterable[Doubt]:
     """Over a year what falls runs off or evaporates, but for what the stores take: they cannot take a half of it."""
     runoff = ["ro"] if "ro" in records else ["sro", "ssro"]
     if not {"tp", "e", *runoff} <= records.keys() or records["tp"].days < _NEARLY_A_YEAR:

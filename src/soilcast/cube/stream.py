@@ -17,7 +17,7 @@ import zarr
 
 from soilcast.cube.contract import VARIABLES
 from soilcast.cube.pieces import Parts, blocks_of
-from soilcast.cube.plausibility import UNUSUAL, Tally, doubts_of, refuse_certain
+from soilcast.cube.plausibility import UNUSUAL, Tally, doubts_of, imbalance, refuse_certain
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
 from soilcast.errors import SoilcastError
 from soilcast.files import flush_to_disk, link_or_copy, replace_file
@@ -170,8 +170,8 @@ class CubeStream(UnfinishedStore):
         """Add what is known at the end: the hash of the content, the notes that follow from the values."""
         self._hash_what_is_there()
         assert self._hashed == len(self.units), "units are missing"
-        doubts = doubts_of({name: tally.record() for name, tally in self._tallies.items()})
-        notes = [f"{UNUSUAL}{doubt.sentence}" for doubt in doubts]
+        records = {name: tally.record() for name, tally in self._tallies.items()}
+        notes = [f"{UNUSUAL}{doubt.sentence}" for doubt in (*doubts_of(records), *imbalance(records))]
         for name, count in sorted(self.clipped.items()):
             row = VARIABLES[name]
             bounds = f"{row.valid_min:g} .. {row.valid_max:g} {row.units}"

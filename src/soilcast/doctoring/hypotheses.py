@@ -121,8 +121,8 @@ What falls evenly over a day counts 12.5 times in a sum of the values of its hou
 """
 
 _ANEW = (
-    "aggregate them again: of amounts since midnight the value at 00 UTC of the next day is the total of the day, and "
-    "so is the sum of the differences from hour to hour"
+    "aggregate the hours again: of values accumulated since midnight that at 00 UTC of the next day is the total of "
+    "the day, and so is the sum of the differences from hour to hour"
 )
 
 _LEVELS: Mapping[float, str] = {
@@ -151,7 +151,9 @@ def is_known(term: str, factor: float) -> bool:
         known = [*_LEVELS, *(1 / one for one, _, _ in _SINCE_MIDNIGHT.values())]
     else:
         known = [slip.factor(SNOW if term == SNOW else "tp") for slip in (SNOW_SLIPS if term == SNOW else FLUX_SLIPS)]
-        known += [] if term == SNOW else [one for one, _, _ in _SINCE_MIDNIGHT.values()]
+        known += [
+            one for how, (one, _, _) in _SINCE_MIDNIGHT.items() if term == "all" or (term != SNOW and how == "summed")
+        ]
     return any(1 / _NEAR < factor / one < _NEAR for one in known)
 
 
@@ -184,9 +186,9 @@ def _fitted_remedy(kind: str, factor: float) -> str:
     if kind == "snow" and 1 / 12 < factor < 0.8:
         return "this may be snow depth: use snow water equivalent"
     if kind == "flux" and 1 / 20 <= factor <= 1 / 8:
-        return f"values accumulated since midnight may have been summed as if hourly: {_ANEW}"
-    if kind == "flux" and 1.5 <= factor <= 2.5:
-        return f"values accumulated since midnight may have been averaged: {_ANEW}"
+        return f"they may have been summed as if hourly: {_ANEW}"
+    if kind == "flux" and 1.8 <= factor <= 2.1:
+        return f"they may have been averaged: {_ANEW}"
     if kind == "flux" and factor > 1:
         return "no unit error has this factor; a part of the flux may be missing: check its components"
     if kind == "layer":
@@ -224,7 +226,8 @@ def _flux_units(terms: Terms) -> Iterator[Hypothesis]:
 
 def _resampled(terms: Terms) -> Iterator[Hypothesis]:
     for how, (factor, closed, words) in _SINCE_MIDNIGHT.items():
-        for names in (terms.fluxes, *((name,) for name in terms.fluxes)):
+        # The half of a single flux may as well be a part of it that is missing.
+        for names in (terms.fluxes, *((name,) for name in terms.fluxes if how == "summed")):
             is_all = len(names) > 1
             yield Hypothesis(
                 f"{'all fluxes' if is_all else names[0]}: {how} since midnight",
