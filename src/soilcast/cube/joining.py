@@ -17,6 +17,7 @@ from soilcast.cube.contract import GENUINE, VARIABLES
 from soilcast.cube.fitting import Fit, fit
 from soilcast.cube.pieces import PACKING, Floats, lazily
 from soilcast.cube.planning import beside, plan
+from soilcast.cube.plausibility import UNUSUAL
 from soilcast.errors import SoilcastError
 
 OVERLAPS = ("refuse", "keep", "replace")
@@ -279,7 +280,8 @@ def _attributes(cube: xr.Dataset, part: xr.Dataset, fit: Fit, *, is_replaced: bo
     attributes |= {name: cube.attrs[name] for name in (GENUINE,) if name in cube.attrs}
     attributes["title"] = _title(str(cube.attrs["title"]), str(part.attrs["title"]))
     begin, end = (str(one.astype("datetime64[D]")) for one in part["time"].to_numpy()[[0, -1]])
-    notes = str(cube.attrs.get("notes", "")).splitlines()
+    # What follows from the values follows anew from all of them.
+    notes = [note for note in str(cube.attrs.get("notes", "")).splitlines() if not note.startswith(UNUSUAL)]
     if is_replaced:  # what was said of an earlier part, such as that it is preliminary, goes with its days
         notes = [note for note in notes if not _is_within(note, begin, end)]
     notes += [f"{begin} .. {end}: {note}" for note in str(part.attrs.get("notes", "")).splitlines()]

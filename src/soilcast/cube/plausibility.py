@@ -20,6 +20,9 @@ DAYS_A_YEAR = 365.25
 _NEARLY_A_YEAR = 300
 """Days from which on a mean is that of a year: of less a storm or a dry season says little."""
 
+FEWEST_DAYS = 30
+"""With fewer days nothing is called unusual: they are those of a season."""
+
 _TURNED = -1e-4 * DAYS_A_YEAR
 """Mean evaporation below which its sign must be wrong: no land takes up so much dew [m a-1]."""
 

@@ -17,7 +17,7 @@ import zarr
 
 from soilcast.cube.contract import VARIABLES
 from soilcast.cube.pieces import Parts, blocks_of
-from soilcast.cube.plausibility import UNUSUAL, Tally, doubts_of, imbalance, refuse_certain
+from soilcast.cube.plausibility import FEWEST_DAYS, UNUSUAL, Tally, doubts_of, imbalance, refuse_certain
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
 from soilcast.errors import SoilcastError
 from soilcast.files import flush_to_disk, link_or_copy, replace_file
@@ -171,14 +171,14 @@ class CubeStream(UnfinishedStore):
         self._hash_what_is_there()
         assert self._hashed == len(self.units), "units are missing"
         records = {name: tally.record() for name, tally in self._tallies.items()}
+        records = {name: one for name, one in records.items() if one.days >= FEWEST_DAYS}
         notes = [f"{UNUSUAL}{doubt.sentence}" for doubt in (*doubts_of(records), *imbalance(records))]
         for name, count in sorted(self.clipped.items()):
             row = VARIABLES[name]
             bounds = f"{row.valid_min:g} .. {row.valid_max:g} {row.units}"
             notes.append(f"{name}: {count} value(s) a rounding beyond {bounds} set to the bound")
-        lines = str(self._skeleton.attrs.get("notes", "")).splitlines()
-        lines = [line for line in lines if UNUSUAL not in line] + notes
-        added = {"notes": "\n".join(dict.fromkeys(lines))} if lines or "notes" in self._skeleton.attrs else {}
+        lines = [*str(self._skeleton.attrs.get("notes", "")).splitlines(), *notes]
+        added = {"notes": "\n".join(dict.fromkeys(lines))} if lines else {}
         self.note_attributes({"content_sha256": self._digest.hexdigest(), "provenance": provenance, **added})
 
     def _take_in(self, name: str, cells: slice, values: npt.NDArray[np.float32]) -> None:
