@@ -25,7 +25,7 @@ _UNCAPPED, _APART_UNCAPPED = ("t2m", "mx2t", "mn2t", "d2m", "u10", "v10", "sp"),
 _FAR = 0.05
 """The same as a share of the valid range."""
 
-_FEWEST_OTHERS = 20
+_FEWEST_OTHERS, _CELLS_LOOKED_AT = 20, 64
 
 
 class BoundsError(SoilcastError):
@@ -143,10 +143,10 @@ def refuse_fills(variable: str, values: npt.NDArray[np.floating], extremes: tupl
         if len(inner) < 0.5 * np.isfinite(sample).sum():
             continue
         repeated = values == np.float32(value)
-        count = int(repeated.sum())
+        count = int(np.count_nonzero(repeated))
         if count < 2:
             continue
-        others = values[repeated.any(axis=1)]
+        others = values[np.flatnonzero(repeated.any(axis=1))[:_CELLS_LOOKED_AT]]
         others = others[np.isfinite(others) & (others != np.float32(value))]
         if len(others) < _FEWEST_OTHERS:
             continue

@@ -23,6 +23,7 @@ from soilcast.sources.files import is_address
 from soilcast.sources.landbench import landbench
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
+from soilcast.sources.table.mapping import read_mapping, stored_mapping
 from soilcast.workplace import workplace_of
 
 __all__ = ["SOURCES", "prepare"]
@@ -109,7 +110,10 @@ def prepare(
     if not (resume and out.exists()):
         refuse_existing(out, overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
-    cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **options)
+    recipe: dict[str, Any] = {}
+    if SOURCES[source] is table:
+        recipe["mapping"] = read_mapping(Path(options["mapping"]))
+    cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
     if unknown := [name for name in genuine if name not in cube]:
         raise SoilcastError(f"--genuine {unknown[0]}: {nearest(unknown[0], sorted(map(str, cube.data_vars)))}")
     if genuine:
@@ -127,6 +131,8 @@ def prepare(
         source=source,
         paths=[str(path) for path in paths],
         options=options,
+        # An update reads new files by the same mapping, from whatever folder and after whatever time.
+        **{name: stored_mapping(one, Path(options[name])) for name, one in recipe.items()},
         **({"plugins": plugins} if plugins else {}),
     )
     return open_cube(out)
