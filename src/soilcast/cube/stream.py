@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Mapping
@@ -15,9 +14,10 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
+from soilcast.cube.identity import ContentHash
 from soilcast.cube.pieces import Parts, blocks_of
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.files import flush_to_disk, link_or_copy, replace_file
 from soilcast.workplace import first_difference
 
@@ -72,6 +72,7 @@ class UnfinishedStore:
             content = json.loads(self._progress.read_text(encoding="utf-8"))
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise_system_fault(error)
             raise damaged from error
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(
@@ -114,9 +115,7 @@ class CubeStream(UnfinishedStore):
             self._remove_halves()
         else:
             self._create(skeleton, dynamic)
-        self._digest = hashlib.sha256()
-        for name in sorted(map(str, skeleton.variables)):
-            self._digest.update(name.encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
+        self._hash, self._attributes = ContentHash(skeleton), dynamic
         self._hashed = 0
         group = zarr.open_group(self.store, mode="r+")
         self._arrays: dict[str, Any] = {name: group[name] for name in dynamic}
@@ -135,7 +134,7 @@ class CubeStream(UnfinishedStore):
         for cells in self._cell_blocks():
             values = parts.read(cells)
             if hashed:
-                self._digest.update(values.data.cast("B"))
+                self._hash.add(values)
             self._arrays[name][cells, days] = values
         self._flush(number)
         parts.discard()
@@ -159,7 +158,7 @@ class CubeStream(UnfinishedStore):
         """Add what is known at the end, the hash of the content among it."""
         self._hash_what_is_there()
         assert self._hashed == len(self.units), "units are missing"
-        self.note_attributes({"content_sha256": self._digest.hexdigest(), "provenance": provenance})
+        self.note_attributes({"content_sha256": self._hash.hexdigest(), "provenance": provenance})
 
     def _hash_what_is_there(self) -> None:
         """Go on with the hash, whose order is that of the units, as far as they are there."""
@@ -167,12 +166,13 @@ class CubeStream(UnfinishedStore):
             name, days = self.units[self._hashed]
             self._begin(self._hashed)
             for cells in self._cell_blocks():
-                self._digest.update(self._stored(self._hashed, name, cells, days).data.cast("B"))
+                self._hash.add(self._stored(self._hashed, name, cells, days))
             self._hashed += 1
 
     def _begin(self, number: int) -> None:
         if number % self._blocks == 0:
-            self._digest.update(self.units[number][0].encode())
+            name = self.units[number][0]
+            self._hash.begin(name, ("cell", "time"), np.dtype(np.float32), self._attributes[name])
 
     def _stored(self, number: int, name: str, cells: slice, days: slice) -> npt.NDArray[np.float32]:
         try:
@@ -180,6 +180,7 @@ class CubeStream(UnfinishedStore):
                 chunk.stat()  # zarr reads one that is not there as zeros
             values: npt.NDArray[np.float32] = np.ascontiguousarray(self._arrays[name][cells, days])
         except (OSError, ValueError, RuntimeError) as error:
+            raise_system_fault(error)
             if (taken := self._taken.get(number)) is not None:
                 raise SoilcastError(
                     f"{taken}: {name} cannot be read ({error}): the store is damaged; create it again"

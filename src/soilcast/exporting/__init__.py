@@ -12,7 +12,7 @@ import pandas as pd
 from soilcast.errors import SoilcastError
 from soilcast.exporting.geotiff import write_geotiff
 from soilcast.exporting.selecting import Field, select
-from soilcast.files import atomic_write, refuse_existing
+from soilcast.files import atomic_write, harmless_table, refuse_existing
 
 __all__ = ["export"]
 
@@ -61,12 +61,12 @@ def export(
         without a regular grid (GeoTIFF), nothing to draw (PNG), an extra that is not installed, or a full disk.
     """
     path, out = Path(source), Path(out)
-    write = _WRITERS.get(out.suffix.lower())
+    kind, write = _WRITERS.get(out.suffix.lower(), ("", None))
     if write is None:
         raise SoilcastError(f"{out}: unknown file type: end the name in {', '.join(_WRITERS)}")
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, kind=kind, overwrite=overwrite)
     field = select(path, variable, lead=lead, issue=issue, day=day, quantile=quantile)
-    with atomic_write(out, overwrite=overwrite) as partial:
+    with atomic_write(out, kind=kind, overwrite=overwrite) as partial:
         write(field, partial, out)
     return out
 
@@ -107,15 +107,15 @@ def write_table(field: Field, partial: Path, out: Path) -> None:
                 columns["quantile"] = np.full(cells, field.quantile)
             columns[field.name] = pd.array(values).astype("Int16") if field.is_whole else values
             # Seven digits are what float32 holds, and a hand's breadth of the place of a cell is enough.
-            pd.DataFrame(columns).to_csv(
+            harmless_table(pd.DataFrame(columns)).to_csv(
                 stream, index=False, header=number == 0, float_format="%.7g", lineterminator="\n"
             )
 
 
-_WRITERS: dict[str, Callable[[Field, Path, Path], None]] = {
-    ".tif": write_geotiff,
-    ".tiff": write_geotiff,
-    ".png": _write_picture,
-    ".csv": write_table,
+_WRITERS: dict[str, tuple[str, Callable[[Field, Path, Path], None]]] = {
+    ".tif": ("GeoTIFF", write_geotiff),
+    ".tiff": ("GeoTIFF", write_geotiff),
+    ".png": ("picture", _write_picture),
+    ".csv": ("table", write_table),
 }
-"""How a field is written, by the end of the file's name: ``(field, where to write, file that it will be)``."""
+"""End of the file's name -> what it is, and how a field is written: ``(field, where to write, file it will be)``."""

@@ -12,6 +12,7 @@ import xarray as xr
 
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube
+from soilcast.cube.identity import refuse_changed
 from soilcast.files import path_list, refuse_existing
 from soilcast.models.baselines import BASELINES
 from soilcast.plugins import plugin_record
@@ -87,7 +88,7 @@ def evaluate(
         cell-day to score, damaged files, an ``out`` that exists, a cluster that does not answer.
     """
     out, cube_path = Path(out), Path(cube)
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, kind="scores", overwrite=overwrite)
     with open_cube(cube_path) as opened:
         entries = open_entries(
             [Path(path) for path in path_list(forecasts)], opened, cube_path, reserved=tuple(BASELINES)
@@ -97,6 +98,7 @@ def evaluate(
         joined = join_blocks(_scored_blocks(case, opened, dask, progress=progress))
         refuse_unscored(entries, cube_path, joined.left)
         scores = lay_out(case, entries, opened, joined, balance.note)
+        refuse_changed(opened)
     if significance:
         tested = replace(case, readings={target: {} for target in case.targets})  # which way water moves is not tested
         sums = sum_case(tested, progress=progress)
