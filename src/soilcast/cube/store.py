@@ -279,6 +279,8 @@ def complete_metadata(store: Path) -> None:
 
     Consolidated metadata are what other software looks for first; a store that grew has them written anew.
     """
+    for half in store.rglob("*.partial"):  # zarr's own, of a process that was killed while it wrote
+        half.unlink()
     with zarr_settings():
         group = zarr.open_group(store, mode="r+", use_consolidated=False)
         group.attrs.update(history_of(group.attrs.get("provenance")))
