@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _FOLDERS: dict[str, tuple[str, frozenset[str]]] = {
 
 _LARGEST = 1 << 26
 _START = 1 << 12
-_HDF5, _PNG, _PDF, _TIFF = b"\x89HDF", b"\x89PNG", b"%PDF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HDF5, _PNG, _PDF, _PARQUET, _TIFF = b"\x89HDF", b"\x89PNG", b"%PDF", b"PAR1", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def kind_of(path: Path) -> str | None:
@@ -115,10 +116,21 @@ def _kind_of_file(file: Path) -> str | None:
         return "picture" if mark in start + end else None
     if start[:4] in _TIFF:
         return "GeoTIFF" if mark in start + end else None
+    if start.startswith(_PARQUET) and end.endswith(_PARQUET):
+        return "table" if mark in _footer(file) else None
     if start.startswith(b"<!doctype html>"):
         return "page" if b'<meta name="generator" content="' + mark in start else None
     header = start.partition(b"\n")[0].strip().decode("utf-8", "replace").split(",")
     return "table" if header[0] == "cell" and {"lat", "lon"} <= set(header) else None
+
+
+def _footer(parquet: Path) -> bytes:
+    """The metadata at the end of a Parquet file, whose size stands before the last four bytes."""
+    with parquet.open("rb") as stream:
+        stream.seek(-8, os.SEEK_END)
+        size = int.from_bytes(stream.read(4), "little")
+        stream.seek(-8 - min(size, _LARGEST, stream.tell() - 4), os.SEEK_END)
+        return stream.read(min(size, _LARGEST))
 
 
 def _kind_of_netcdf(file: Path) -> str | None:

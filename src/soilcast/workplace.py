@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from soilcast.errors import SoilcastError
-from soilcast.files import locked, make_folder, refuse_existing, remove, take_back
+from soilcast.files import clear_leftovers, locked, make_folder, refuse_existing, remove, take_back
 
 _LOCK = ".soilcast-lock"
 """By which the folder is known as ours; whoever holds it works there alone."""
@@ -85,6 +85,7 @@ def clear_workplace(out: Path) -> None:
         Another process is making it anew.
     """
     folder = workplace_of(out)
+    clear_leftovers(out)
     if (folder / _LOCK).is_file():
         with _alone(folder, out):
             _remove(folder)
