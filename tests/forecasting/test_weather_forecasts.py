@@ -683,5 +683,5 @@ def test_a_damaged_cube_is_told(tmp_path: Path) -> None:
     whole = small_cube(9, 80, grid=False, start="2020-01-01")
     save_cube(whole, tmp_path / "later")
     shutil.rmtree(tmp_path / "later" / "lat")
-    with pytest.raises(SoilcastError, match=r"later: lat is missing or not as in a cube"):
+    with pytest.raises(SoilcastError, match=r"later: lat changed after it was written"):
         opened(tmp_path / "later", whole)

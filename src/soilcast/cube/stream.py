@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Mapping
@@ -16,10 +15,11 @@ import xarray as xr
 import zarr
 
 from soilcast.cube.contract import VARIABLES
+from soilcast.cube.identity import ContentHash
 from soilcast.cube.pieces import Parts, blocks_of
 from soilcast.cube.plausibility import FEWEST_DAYS, UNUSUAL, Tally, doubts_of, imbalance, refuse_certain
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.files import flush_to_disk, link_or_copy, replace_file
 from soilcast.workplace import first_difference
 
@@ -76,6 +76,7 @@ class UnfinishedStore:
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
             self.clipped = {str(name): int(count) for name, count in content.get("clipped", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise_system_fault(error)
             raise damaged from error
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(
@@ -118,9 +119,7 @@ class CubeStream(UnfinishedStore):
             self._remove_halves()
         else:
             self._create(skeleton, dynamic)
-        self._digest = hashlib.sha256()
-        for name in sorted(map(str, skeleton.variables)):
-            self._digest.update(name.encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
+        self._hash, self._attributes = ContentHash(skeleton), dynamic
         self._hashed = 0
         self._skeleton = skeleton
         self._origins = {
@@ -179,11 +178,11 @@ class CubeStream(UnfinishedStore):
             notes.append(f"{name}: {count} value(s) a rounding beyond {bounds} set to the bound")
         lines = [*str(self._skeleton.attrs.get("notes", "")).splitlines(), *notes]
         added = {"notes": "\n".join(dict.fromkeys(lines))} if lines else {}
-        self.note_attributes({"content_sha256": self._digest.hexdigest(), "provenance": provenance, **added})
+        self.note_attributes({"content_sha256": self._hash.hexdigest(), "provenance": provenance, **added})
 
     def _take_in(self, name: str, cells: slice, values: npt.NDArray[np.float32]) -> None:
         """Each value once, in the order of the units: into the hash, and into what is known of its variable."""
-        self._digest.update(values.data.cast("B"))
+        self._hash.add(values)
         self._tallies[name].add(cells, values)
 
     def _hash_what_is_there(self) -> None:
@@ -198,7 +197,8 @@ class CubeStream(UnfinishedStore):
 
     def _begin(self, number: int) -> None:
         if number % self._blocks == 0:
-            self._digest.update(self.units[number][0].encode())
+            name = self.units[number][0]
+            self._hash.begin(name, ("cell", "time"), np.dtype(np.float32), self._attributes[name])
 
     def _stored(self, number: int, name: str, cells: slice, days: slice) -> npt.NDArray[np.float32]:
         try:
@@ -206,6 +206,7 @@ class CubeStream(UnfinishedStore):
                 chunk.stat()  # zarr reads one that is not there as zeros
             values: npt.NDArray[np.float32] = np.ascontiguousarray(self._arrays[name][cells, days])
         except (OSError, ValueError, RuntimeError) as error:
+            raise_system_fault(error)
             if (taken := self._taken.get(number)) is not None:
                 raise SoilcastError(
                     f"{taken}: {name} cannot be read ({error}): the store is damaged; create it again"

@@ -19,14 +19,14 @@ from soilcast.cube.check import BoundsError, check_bounds, clip_to_bounds, refus
 from soilcast.cube.contract import CONTRACT_VERSION, GENUINE, VARIABLES
 from soilcast.cube.pieces import PACKING, Floats, Parts, Piece, is_lazy, piece_of, pieces_of
 from soilcast.cube.planning import plan
-from soilcast.cube.store import open_cube, put_store_in_place, zarr_settings
+from soilcast.cube.store import open_cube, put_store_in_place, with_printable_texts, zarr_settings
 from soilcast.cube.stream import PROGRESS, CubeStream
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, disk_faults_told, refuse_existing
 from soilcast.memory import peak_memory
 from soilcast.progress import progress_bar
-from soilcast.provenance import stamp, versions
-from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
+from soilcast.provenance import input_of, stamp, versions
+from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
 
 MIB = 2**20
 
@@ -85,7 +85,7 @@ def save_cube(
         A value outside the bounds, an ``out`` that exists, unfinished work that is not said what to do with, too
         little memory, unfinished work on another cube, a fault of the cluster, a full disk (what is written stands).
     """
-    out = Path(out)
+    out, cube = Path(out), with_printable_texts(cube)
     log = log or (lambda line: None)
     # Sorted, so that the hash depends on the content and not on the order in which a source gave it.
     dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
@@ -94,17 +94,23 @@ def save_cube(
     identity = _identity(cube, skeleton, dynamic, depends_on or {})
     made_from = _hash(identity)
     if resume and not overwrite and out.exists():
-        _refuse_another(out, made_from)
-        clear_workplace(out)
-        return
-    refuse_existing(out, overwrite=overwrite)
+        if _is_made_from(out, made_from):
+            clear_workplace(out)
+            return
+        if not is_to_replace(out):
+            raise SoilcastError(
+                f"{out} is a cube of other files, options, cells or days: give another --out, or --overwrite to "
+                "replace it"
+            )
+        overwrite = True
+    refuse_existing(out, kind="cube", overwrite=overwrite)
     with _workplace(out, overwrite=overwrite, resume=resume) as place, zarr_settings():
         with disk_faults_told(out), scheduler_of(memory):
             stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in dynamic}, identity)
             with _saying_what_stands(stream, out, log):
                 write_missing(cube, stream, memory=memory, dask=dask, progress=progress, log=log)
                 stream.finish(stamp("soilcast prepare", **inputs, made_from_sha256=made_from))
-                put_store_in_place(stream.store, out, overwrite=overwrite)
+                put_store_in_place(stream.store, out, kind="cube", overwrite=overwrite)
         stream.discard()
     log(f"peak memory {peak_memory() / MIB:,.0f} MiB")
 
@@ -333,13 +339,7 @@ def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_another(out: Path, made_from: str) -> None:
-    """Refuse a cube that stands at ``out`` but is not the one that is asked for."""
-    try:
-        found = json.loads(open_cube(out).attrs["provenance"]).get("made_from_sha256")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        found = None
-    if found != made_from:
-        raise SoilcastError(
-            f"{out} is a cube of other files, options, cells or days: give another --out, or --overwrite to replace it"
-        )
+def _is_made_from(out: Path, made_from: str) -> bool:
+    """Whether a cube stands at ``out`` that is the one that is asked for."""
+    with open_cube(out) as found:
+        return bool(input_of(found.attrs.get("provenance"), "made_from_sha256") == made_from)

@@ -107,7 +107,7 @@ def _draw(cube: xr.Dataset, diagnosis: Diagnosis, out: Path, *, overwrite: bool)
     drawn = closure_maps(cube, diagnosis, out.stem)
     if not drawn:
         raise SoilcastError(f"{out}: the water balance cannot be tested: there is no map to draw")
-    with atomic_write(out, overwrite=overwrite) as partial:
+    with atomic_write(out, kind="picture", overwrite=overwrite) as partial:
         partial.write_bytes(drawn[f"{out.stem}{out.suffix}"])
 
 

@@ -108,7 +108,7 @@ def prepare(
             raise SoilcastError(f"source {source} needs {_as_typed(name, own)}; its options are {takes}")
     out = Path(out)
     if not (resume and out.exists()):
-        refuse_existing(out, overwrite=overwrite)
+        refuse_existing(out, kind="cube", overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
     recipe: dict[str, Any] = {}
     if SOURCES[source] is table:

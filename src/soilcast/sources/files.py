@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, raise_system_fault
 
 # First bytes of a file -> the engine of xarray that reads it.
 _ENGINES = {b"\x89HDF": "h5netcdf", b"CDF\x01": "scipy", b"CDF\x02": "scipy"}
@@ -62,6 +62,7 @@ def is_address(path: str | Path) -> bool:
 
 
 def _damaged(path: Path, error: Exception) -> SoilcastError:
+    raise_system_fault(error)
     reason = str(error).partition("\n")[0] or type(error).__name__
     return SoilcastError(f"{path}: cannot be read as NetCDF ({reason}): {_REMEDY}")
 

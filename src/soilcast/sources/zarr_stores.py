@@ -12,7 +12,8 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from soilcast.errors import SoilcastError
+from soilcast.cube.identity import check_store, refuse_foreign_codecs
+from soilcast.errors import SoilcastError, raise_system_fault
 
 
 def open_zarr(path: Path) -> xr.Dataset:
@@ -21,9 +22,10 @@ def open_zarr(path: Path) -> xr.Dataset:
     Raises
     ------
     SoilcastError
-        Its metadata is damaged, chunks are missing, or it holds pickled objects.
+        Its metadata is damaged, chunks are missing, it reaches out of the folder, or asks for a codec that is not known
+        to compute numbers alone.
     """
-    _refuse_pickled_codecs(path)
+    check_store(path)
     try:
         # Consolidated metadata is a copy that may say something else than the arrays themselves.
         data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
@@ -34,6 +36,7 @@ def open_zarr(path: Path) -> xr.Dataset:
     except SoilcastError:
         raise
     except Exception as error:  # whatever the libraries raise on the bytes of others
+        raise_system_fault(error)
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise SoilcastError(
             f"{path}: cannot be read as Zarr ({reason}): it is damaged; download or write it again"
@@ -49,13 +52,14 @@ def open_remote_zarr(address: str) -> xr.Dataset:
     Raises
     ------
     SoilcastError
-        There is none, its metadata is damaged, it holds pickled objects, or a package for such addresses is missing.
+        There is none, its metadata is damaged, it asks for a codec that is not known to compute numbers
+        alone, or a package for such addresses is missing.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for _, array in zarr.open_group(address, mode="r").arrays():
-                _refuse_pickle(json.dumps(array.metadata.to_dict(), default=str), address)
+                refuse_foreign_codecs(json.loads(json.dumps(array.metadata.to_dict(), default=str)), address)
             opened: xr.Dataset = xr.open_zarr(address, chunks=None)
             return opened
     except SoilcastError:
@@ -66,23 +70,9 @@ def open_remote_zarr(address: str) -> xr.Dataset:
             f"{error}"
         ) from error
     except Exception as error:  # whatever the libraries raise on the answers of others
+        raise_system_fault(error)
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise SoilcastError(f"{address}: cannot be read as Zarr ({reason}): check the address") from error
-
-
-def _refuse_pickled_codecs(path: Path) -> None:
-    """An array may ask for the pickle codec, which runs whatever code the store holds."""
-    for metadata in [*path.rglob(".zarray"), *path.rglob("zarr.json")]:
-        try:
-            described = json.dumps(json.loads(metadata.read_text()))
-        except (OSError, ValueError, RecursionError) as error:
-            raise SoilcastError(f"{metadata}: damaged ({error}): download or write the Zarr store again") from error
-        _refuse_pickle(described, path)
-
-
-def _refuse_pickle(described: str, where: Path | str) -> None:
-    if any(mark in described for mark in ('"pickle"', '"numcodecs.pickle"')):
-        raise SoilcastError(f"{where}: contains pickled objects, which may run code: write it again with numbers only")
 
 
 def _check_chunks(path: Path, name: str, array: zarr.Array[Any], time_axis: int | None) -> None:
