@@ -66,7 +66,7 @@ def set_margins(figure: Figure, *, left: float, bottom: float, right: float = 0.
 
 
 def log_ticks(axes: Axes) -> None:
-    """Make the vertical axis logarithmic, with numbers as people write them."""
+    """Make the vertical axis logarithmic, with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=8))
     axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
@@ -115,7 +115,7 @@ def svg(figure: Figure) -> str:
     # The font once for all texts, places to a hundredth of a point, no turns by nothing, no indents: a quarter less.
     drawing = drawing.replace(f"font-family: '{_LAYOUT_FONT}'; ", "")
     drawing = drawing.replace("<svg ", f'<svg font-family="{_READER_FONTS}" ', 1)
-    drawing = re.sub(r' (?:d|x|y)="[^"]*"', lambda place: re.sub(r"(\.\d\d)\d+", r"\1", place[0]), drawing)
+    drawing = re.sub(r' (?:d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), drawing)
     drawing = re.sub(r' transform="rotate\(-?0 [^"]*"', "", drawing)
     drawing = re.sub(r">\s+<", "><", drawing)
     return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode("ascii")
