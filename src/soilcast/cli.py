@@ -403,7 +403,15 @@ def train(
     chosen = soilcast.load_config(config, [*(settings or ()), *named], model=model, base=base)
     limit = parse_bytes(memory) if memory else None
     run = soilcast.train(
-        cube, out, chosen, init=init, overwrite=overwrite, resume=resume, memory=limit, progress=_shown()
+        cube,
+        out,
+        chosen,
+        init=init,
+        overwrite=overwrite,
+        resume=resume,
+        memory=limit,
+        progress=_shown(),
+        log=typer.echo,
     )
     if os.environ.get("RANK", "0") == "0":
         typer.echo(run_summary(run.record))

@@ -281,12 +281,17 @@ def test_ctrl_c_ends_with_the_best_weights_so_far(cube: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "settings", "expected"),
     [
-        ({"drop": ("q",)}, (), "task.dynamic=[t2m,u10,v10,tp,sp,ssrd,strd]"),
-        ({"drop": ("clay",)}, (), "task.static=[landcover,soil_water_capacity,elevation,sand,silt]"),
+        ({"drop": ("q",)}, ("task.dynamic=paper",), "task.dynamic=[t2m,u10,v10,tp,sp,ssrd,strd]"),
+        (
+            {"drop": ("clay",)},
+            ("task.static=paper",),
+            "task.static=[landcover,soil_water_capacity,elevation,sand,silt]",
+        ),
         ({"drop": ("e",)}, ("model=phy-lstm",), "no e, which W1 of PHY-LSTM"),
         ({"swvl1": np.full((10, 800), np.nan)}, (), "missing or constant in every cell"),
         ({"swvl1": np.full((10, 800), 0.3)}, (), "missing or constant in every cell"),
-        ({"q": np.full((10, 800), np.nan)}, (), "no usable cell-day in the training period"),
+        ({"q": np.full((10, 800), np.nan)}, (), "q is missing in every cell, and is in task.dynamic: use --set"),
+        ({"clay": np.nan}, (), "clay is missing in every cell, and is in task.static: use --set task.static=[land"),
         ({}, ("split.test=2031",), "is outside the cube"),
     ],
 )

@@ -63,14 +63,28 @@ class UnfinishedStore:
         self._progress.unlink(missing_ok=True)
 
     def _note(self) -> None:
-        content = json.dumps({"identity": self._identity, "done": sorted(self.done)})
+        content = json.dumps({"identity": self._identity, "done": sorted(self.done), **self._noted()})
         replace_file(self._progress, content.encode())
+
+    def _noted(self) -> dict[str, Any]:
+        """What else is noted of the parts that are there."""
+        return {}
+
+    def _take_noted(self, content: Mapping[str, Any]) -> None:
+        """Take back what `_noted` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is not that.
+        """
 
     def _read(self) -> set[int]:
         damaged = SoilcastError(f"{self._progress}: damaged: start over with --overwrite")
         try:
             content = json.loads(self._progress.read_text(encoding="utf-8"))
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
+            self._take_noted(content)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise damaged from error
         if (name := first_difference(self._identity, found)) is not None:

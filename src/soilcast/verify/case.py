@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import days_of, open_artifact, open_cube
+from soilcast.cube import open_artifact, open_cube, periods_of
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.training.split import period_slice
@@ -172,8 +172,8 @@ def _split(entry: Entry, cube: xr.Dataset) -> tuple[npt.NDArray[np.bool_], slice
     test = period_slice(days, period, str(entry.path), "its test period")
     learn = np.zeros(len(days), dtype=np.bool_)
     for name in LEARNT:
-        first, last = days_of(entry.attributes[name])
-        learn |= (days >= first) & (days <= last)
+        for first, last in periods_of(entry.attributes[name]):
+            learn |= (days >= first) & (days <= last)
     if learn[test].any():
         seen = days[test][learn[test]][0].astype("datetime64[D]")
         raise SoilcastError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from soilcast.cube import VARIABLES, days_of
+from soilcast.cube import VARIABLES, periods_of
 from soilcast.errors import SoilcastError
 from soilcast.provenance import input_of
 from soilcast.training.split import period_slice
@@ -104,7 +104,7 @@ def attributes_of(forecast: xr.Dataset, path: Path) -> dict[str, str]:
     texts = {name: " ".join(forecast.attrs[name].split()) for name in _TEXTS}
     for name in PERIODS:
         try:
-            days_of(texts[name])
+            periods_of(texts[name])
         except SoilcastError as error:
             raise SoilcastError(f"{path}: {name}: {error}; forecast again") from error
     return texts
