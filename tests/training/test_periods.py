@@ -123,8 +123,7 @@ def test_no_sample_reaches_into_days_of_another_use(lags: tuple[str, ...], found
     )
     try:
         dataset = make_dataset(cube, config, found, None)
-    except SoilcastError as error:
-        assert "period" in str(error)
+    except SoilcastError:  # so short a period that it has no sample
         return
     whole = slice(0, 300)
     later = days_in((*found.validation, *found.test), whole), days_in(found.test, whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from soilcast.sources.table.places import Floats, holders_of, open_places
 from soilcast.sources.table.tabular import open_tables
 from soilcast.sources.table.terms import Tables, keep_selected
 
+_NAMED = 3
+"""Cells that a note names; the others are counted."""
+
 
 def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | None = None) -> xr.Dataset:
     """Read your own files with a mapping file.
@@ -45,7 +48,8 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
     Returns
     -------
     The cube; a regular grid stays one, other places become cells with names. Kept are the cells that ``cells.select``
-    lets pass and that have soil moisture on some day. What comes from NetCDF and Zarr stays lazy.
+    lets pass; of a grid those that have soil moisture on some day. ``notes`` counts the others. What comes from NetCDF
+    and Zarr stays lazy.
 
     Raises
     ------
@@ -62,9 +66,10 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
     files = tuple(open_tables(paths, time=recipe.time, cells=recipe.cells))
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
-    tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)))
+    selected = everywhere.at(keep_selected(everywhere))
+    tables, grid, bare = _cells_with_target(selected)
     variables, time = _variables(tables, stated)
-    return assemble(
+    cube = assemble(
         variables,
         cells=_cells(tables, grid, stated),
         time=time,
@@ -73,30 +78,56 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
+    if notes := list(_left_out(cube, _decides(tables), len(selected.kept), bare)):
+        cube.attrs["notes"] = "\n".join(notes)
+    return cube
 
 
-def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
-    """Drop the positions without any soil moisture, and put those of a grid in the order of their cells."""
-    target = tables.recipe.variables["swvl1"]
+def _left_out(cube: xr.Dataset, decides: str, selected: int, bare: npt.NDArray[np.bool_]) -> Iterator[str]:
+    """Count the cells that are left out for want of soil moisture, and those that are kept all the same."""
+    if decides != "swvl1":
+        yield "no swvl1: the cube serves forecasts by runs that take no soil moisture of layer 1"
+    if selected > len(bare):
+        yield f"{selected - len(bare):,} of {selected:,} places have no {decides} on any day and are left out"
+    if bare.any():
+        named = ", ".join(cube["cell_name"].to_numpy()[bare][:_NAMED])
+        more = f" and {bare.sum() - _NAMED:,} more" if bare.sum() > _NAMED else ""
+        yield (
+            f"{bare.sum():,} of {len(bare):,} cells have no {decides} on any day ({named}{more}): they are kept for "
+            "forecasts"
+        )
+
+
+def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None, npt.NDArray[np.bool_]]:
+    """Drop the points of a grid without any soil moisture, and put the others in the order of their cells.
+
+    Returns
+    -------
+    What is kept, its grid, and which of the cells have no soil moisture ``(cell,)``. In files of weather alone its
+    first variable decides.
+    """
+    name = _decides(tables)
+    target = tables.recipe.variables[name]
+    where = f"{tables.label(target)}: {name} ({target.text()})"
     values, _ = tables.evaluate(target)
     if not isinstance(values, xr.Variable) or "time" not in values.dims:
-        raise SoilcastError(
-            f"{tables.label(target)}: swvl1 ({target.text()}) has no time dimension {tables.recipe.time!r}"
-        )
+        raise SoilcastError(f"{where} has no time dimension {tables.recipe.time!r}")
     found = np.asarray(np.isfinite(values.data).any(axis=0))
     if not found.any():
         raise SoilcastError(
-            f"{tables.label(target)}: swvl1 ({target.text()}) is missing on every day in all {len(found)} cells: "
-            "check the file, cells.select and missing"
+            f"{where} is missing on every day in all {len(found)} cells: check the file, cells.select and missing"
         )
-    tables = tables.at(tables.kept[found])
+    # Stations and basins without soil moisture can be forecast; a point of a grid is sea, or outside the region.
     places = tables.places
+    is_list = len(places.dims) == 1
+    kept = found | (is_list & np.isfinite(places.lat[tables.kept]) & np.isfinite(places.lon[tables.kept]))
+    tables, bare = tables.at(tables.kept[kept]), ~found[kept]
     if not np.isfinite([places.lat[tables.kept], places.lon[tables.kept]]).all():
         raise SoilcastError(
-            f"{tables.label(target)}: some cells have soil moisture but no lat or lon: add these, or select other cells"
+            f"{tables.label(target)}: some cells have {name} but no lat or lon: add these, or select other cells"
         )
     if places.axes is None:
-        return tables, None
+        return tables, None, bare
     lat, lon = places.axes
     order = np.argsort(wrap_longitude(lon), kind="stable")
     axis = wrap_longitude(lon)[order]
@@ -107,7 +138,12 @@ def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
     rows, columns = np.divmod(tables.kept, len(lon))
     index = rows * len(lon) + np.argsort(order)[columns]
     ascending = np.argsort(index)
-    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64))
+    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64)), bare
+
+
+def _decides(tables: Tables) -> str:
+    """Name the variable without which a point of a grid is no cell."""
+    return "swvl1" if "swvl1" in tables.recipe.variables else next(iter(tables.recipe.variables))
 
 
 def _cells(tables: Tables, grid: Grid | None, stated: Mapping[str, str]) -> dict[str, xr.Variable]:
