@@ -143,6 +143,9 @@ def compare(
         Path, typer.Option("--data", help="Folder to which the paths in the experiment are relative.")
     ] = Path(),
     settings: Settings = None,
+    hold_out: Annotated[
+        str | None, typer.Option("--hold-out", metavar="YEARS", help="Test each of these years in turn: 2001:2010.")
+    ] = None,
     jobs: Jobs = 1,
     memory: Memory = None,
     resume: Resume = False,
@@ -157,6 +160,7 @@ def compare(
         out,
         data=data,
         settings=settings or (),
+        hold_out=hold_out,
         jobs=jobs,
         overwrite=overwrite,
         resume=resume,

@@ -39,7 +39,7 @@ class Split:
     def periods(self, days: Days) -> dict[str, str]:
         """Write the three as ``first:last``, several joined by commas, by the names that artifacts carry."""
         named = {"train_period": self.train, "validation_period": self.validation, "test_period": self.test}
-        return {name: ",".join(_written(days, part) for part in parts) for name, parts in named.items()}
+        return {name: write_periods(days, parts) for name, parts in named.items()}
 
 
 def span(periods: Periods) -> slice:
@@ -123,12 +123,14 @@ def period_slices(days: Days, periods: str, where: str, key: str) -> Periods:
     return tuple(parts)
 
 
+def write_periods(days: Days, periods: Sequence[slice]) -> str:
+    """Write periods as ``first:last``, joined by commas: undo `period_slices`."""
+    ends = ((days[part.start], days[part.stop - 1]) for part in periods)
+    return ",".join(":".join(np.datetime_as_string(day, "D") for day in pair) for pair in ends)
+
+
 def _parts(days: Days, periods: Sequence[str] | None, where: str, key: str) -> Periods:
     return period_slices(days, ",".join(periods), where, key) if periods else ()
-
-
-def _written(days: Days, part: slice) -> str:
-    return ":".join(np.datetime_as_string(days[at], "D") for at in (part.start, part.stop - 1))
 
 
 def _cut(development: Periods, share: float, where: str) -> tuple[Periods, Periods]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from soilcast.cube import days_of, open_artifact
+from soilcast.cube import open_artifact, periods_of
 from soilcast.errors import SoilcastError
 from soilcast.verify.entry import PERIODS, Entry, attributes_of, read_entry
 
@@ -49,7 +49,7 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
             _check_cube(attributes["cube_sha256"], path, cube, cube_path)
             for name in PERIODS if entries else ():
                 mine, theirs = attributes[name], entries[0].attributes[name]
-                if days_of(mine) != days_of(theirs):
+                if periods_of(mine) != periods_of(theirs):
                     raise _other_than_first(name, mine, theirs, path, entries[0].path)
             entries.append(read_entry(forecast, path, attributes["label"], attributes, cube))
             _check_alike(entries[-1], entries[0], cube)
