@@ -132,7 +132,7 @@ def demo(
     plugins: Plugins = None,
 ) -> None:
     """Run the whole pipeline on built-in data. The planet has real geography and climate, but synthetic weather."""
-    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), log=typer.echo)
+    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=True, log=typer.echo)
 
 
 @app.command()
@@ -165,7 +165,7 @@ def compare(
         overwrite=overwrite,
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
-        progress=_shown(),
+        progress=True,
         log=typer.echo,
     )
 
@@ -209,7 +209,7 @@ def download(
         verify=verify,
         wait=wait,
         timeout=timeout,
-        progress=_shown(),
+        progress=True,
         log=typer.echo,
     )
     typer.echo(f"{out}: {len(files)} file(s)")
@@ -296,7 +296,7 @@ def prepare(
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
         dask=dask,
-        progress=_shown(),
+        progress=True,
         log=typer.echo,
         **given,
     )
@@ -330,7 +330,7 @@ def update(
         tolerance=tolerance,
         allow_gap=allow_gap,
         memory=parse_bytes(memory) if memory else None,
-        progress=_shown(),
+        progress=True,
         log=typer.echo,
     )
 
@@ -414,7 +414,7 @@ def train(
         overwrite=overwrite,
         resume=resume,
         memory=limit,
-        progress=_shown(),
+        progress=True,
         log=typer.echo,
     )
     if os.environ.get("RANK", "0") == "0":
@@ -463,7 +463,7 @@ def forecast(
     chosen: dict[str, Any] = {"period": period, "precision": precision.value, "memory": limit, "dask": dask}
     ahead: dict[str, Any] = {"issue": issue, "leads": lead, "weather": weather, "gaps": gaps.value, "append": append}
     ahead["units"] = _pairs(unit, "--unit") if unit else None
-    soilcast.forecast(run, cube, out, **chosen, **ahead, overwrite=overwrite, resume=resume, progress=_shown())
+    soilcast.forecast(run, cube, out, **chosen, **ahead, overwrite=overwrite, resume=resume, progress=True)
     typer.echo(soilcast.inspect(out))
 
 
@@ -508,7 +508,7 @@ def evaluate(
 ) -> None:
     """Score forecasts against the cube. Baselines are persistence, damped anomaly and climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
-    soilcast.evaluate(forecasts, cube, out, **options, progress=_shown())
+    soilcast.evaluate(forecasts, cube, out, **options, progress=True)
     typer.echo(soilcast.inspect(out))
 
 
@@ -560,7 +560,7 @@ def reproduce(
         quick=quick,
         zones=zones.value,
         memory=parse_bytes(memory) if memory else None,
-        progress=_shown(),
+        progress=True,
         log=typer.echo,
     )
 
@@ -595,10 +595,6 @@ def main() -> None:
 def _refuse(line: str) -> NoReturn:
     print(f"soilcast: {line}", file=sys.stderr)
     sys.exit(2)
-
-
-def _shown() -> bool:
-    return sys.stderr.isatty()
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

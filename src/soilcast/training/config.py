@@ -215,11 +215,19 @@ class TrainConfig(_Section):
     batch_size: int = Field(64, ge=1, description="samples (cell-days) per batch")
     batches_per_epoch: int = Field(300, ge=1, description="batches per epoch")
     learning_rate: float = Field(0.001, gt=0.0, allow_inf_nan=False, description="learning rate of Adam")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="learning rate over the epochs: constant, or cosine decay to 0"
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "constant",
+        description="learning rate over the epochs: constant; cosine decay to 0; plateau: halved whenever half of "
+        "train.patience validations in a row brought no gain",
     )
     validate_every: int = Field(20, ge=1, description="epochs between validations")
     patience: int = Field(10, ge=1, description="early stopping: validations without a lower loss before training ends")
+    smallest_gain: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="early stopping: smallest decrease of the validation loss that counts, as a fraction of it",
+    )
     validation_samples: int = Field(
         100_000, ge=0, description="size of the validation sample (cell-days), drawn once with the seed; 0: all"
     )
