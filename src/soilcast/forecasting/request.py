@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import open_cube
+from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
 from soilcast.forecasting.weather import Weather, open_weather
 from soilcast.training.inputs import missing_inputs, refuse_lacking
@@ -22,9 +23,6 @@ OBSERVED = "observed"
 """Stands for the weather of the cube itself in place of a forecast, which nobody knew on the issue day."""
 
 Gaps = Literal["refuse", "missing"]
-
-_SAME_PLACE = 1e-4
-"""Cells of a run and of a cube closer than this are the same [degrees]: ten metres."""
 
 
 @dataclass(frozen=True)
@@ -182,22 +180,13 @@ def match_cells(run: Run, cube: xr.Dataset) -> tuple[npt.NDArray[np.int64], npt.
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
     if run.config.normalise.scope == "global":
         return np.zeros(len(lat), dtype=np.int64), np.ones(len(lat), dtype=np.bool_)
-    rows = np.arange(len(lat), dtype=np.int64)
-    same = len(lat) == len(run.lat)
-    if not same or not (np.allclose(lat, run.lat, atol=_SAME_PLACE) and np.allclose(lon, run.lon, atol=_SAME_PLACE)):
-        places = {place: row for row, place in enumerate(zip(*_rounded(run.lat, run.lon), strict=True))}
-        found = [places.get(place, -1) for place in zip(*_rounded(lat, lon), strict=True)]
-        rows = np.asarray(found, dtype=np.int64)
+    rows = find_places(run.lat, run.lon, lat.astype(np.float64), lon.astype(np.float64))
     if (rows < 0).all():
         raise SoilcastError(
             f"{cube.encoding.get('source', 'the cube')}: none of its {len(rows)} cells is a cell of the run, whose "
             "normalisation is per cell: train with --set normalise.scope=global to forecast elsewhere"
         )
     return rows, np.asarray(run.usable[rows] & (rows >= 0))
-
-
-def _rounded(*degrees: npt.NDArray[np.float64]) -> list[list[int]]:
-    return [np.rint(values / _SAME_PLACE).astype(int).tolist() for values in degrees]
 
 
 def _issues_of(period: str, cube: xr.Dataset, leads: int) -> npt.NDArray[np.int64]:

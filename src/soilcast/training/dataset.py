@@ -15,6 +15,7 @@ import xarray as xr
 from soilcast.cube import read, thickness_name, usable_target
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
+from soilcast.task import newest_values
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.config import Config
@@ -26,7 +27,6 @@ from soilcast.training.inputs import (
     cell_blocks,
     fit_scalings,
     load_inputs,
-    newest_values,
     spread_over_cells,
     window_source,
 )
