@@ -16,6 +16,7 @@ from soilcast.training import load_config, open_run
 from soilcast.training.config import SplitConfig
 from soilcast.training.dataset import make_dataset
 from soilcast.training.split import Periods, Split, days_in, period_slices, split_days
+from soilcast.verify import evaluate
 from tests.helpers.multiday import AHEAD, changed_cube, quick
 from tests.helpers.small import small_cube
 
@@ -177,6 +178,8 @@ def test_a_forecast_of_several_test_periods_has_their_days_alone(tmp_path: Path)
     assert [str(day)[:10] for day in (valid[0], valid[-1])] == ["2018-10-01", "2019-12-31"]
     assert len(valid) == 51
     assert found.sizes["time"] == 51 - 2 * (LEADS - 1)
+    scores = evaluate([tmp_path / "both"], tmp_path / "cube", tmp_path / "scores")
+    assert np.isfinite(scores["rmse"]).all()
     for number, period in enumerate(periods.split(",")):
         one = forecast(tmp_path / "run", tmp_path / "cube", tmp_path / f"one-{number}", period=period)
         same = found.sel(time=one["time"])

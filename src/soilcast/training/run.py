@@ -29,7 +29,7 @@ from soilcast.training.config import Config
 from soilcast.training.conformal import Calibration
 from soilcast.training.statistics import Statistics
 
-RUN_FORMAT = 3
+RUN_FORMAT = 4
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
 
 
