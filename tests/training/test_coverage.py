@@ -89,6 +89,11 @@ def test_gaps_in_the_weather_are_counted_with_what_they_cost(tmp_path: Path) -> 
     assert kept != next(line for line in whole if line.startswith("training: 4 of 4 cells"))
 
 
+def test_days_without_soil_moisture_are_counted(tmp_path: Path) -> None:
+    _, lines = learn(world(tmp_path / "cube", missing("swvl1", 1, slice(20, 50))), "split.development=2018")
+    assert f"swvl1 missing on 30 of {CELLS * 274:,} cell-days of training (place-001)" in lines
+
+
 def test_cells_without_days_of_their_own_in_the_test_period_are_named(tmp_path: Path) -> None:
     _, lines = learn(world(tmp_path / "cube", missing("swvl1", 2, slice(400, None))))
     (line,) = (line for line in lines if "test period" in line)

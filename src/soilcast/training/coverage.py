@@ -73,6 +73,7 @@ def training_notes(cube: xr.Dataset, config: Config, split: Split, dataset: Data
         ("validation", split.validation, dataset.validation),
     ):
         yield _period_line(name, parts, index, task)
+    yield from _unobserved(cube, task, split, dataset)
     yield from _gaps(cube, task, dataset)
     tested = _observed_cells(cube, task, split.test)
     if not tested.all():
@@ -140,6 +141,19 @@ def _period_line(name: str, parts: Periods, index: SampleIndex, task: Task) -> s
         f"{name}: {np.count_nonzero(index.by_cell):,} of {cells:,} cells, {len(index):,} of {cells * possible:,} "
         "cell-days"
     )
+
+
+def _unobserved(cube: xr.Dataset, task: Task, split: Split, dataset: Dataset) -> Iterator[str]:
+    """Count the training days without soil moisture, in the cells that are learnt from."""
+    cells = dataset.training.by_cell > 0
+    days = sum(part.stop - part.start for part in split.train)
+    for number, layer in enumerate(task.layers):
+        gaps = np.where(cells, dataset.unobserved[:, number], 0)
+        if gaps.any():
+            yield (
+                f"{layer} missing on {gaps.sum():,} of {cells.sum() * days:,} cell-days of training "
+                f"({name_cells(cube, gaps > 0)})"
+            )
 
 
 def _gaps(cube: xr.Dataset, task: Task, dataset: Dataset) -> Iterator[str]:

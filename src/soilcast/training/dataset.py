@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from soilcast.training.inputs import (
     spread_over_cells,
     window_source,
 )
+from soilcast.training.sample_days import refuse_unlearnable, sample_days
 from soilcast.training.samples import SampleIndex, Samples
-from soilcast.training.split import Periods, Split, days_in, learning_cells, span
+from soilcast.training.split import Split, days_in, learning_cells, span
 from soilcast.training.statistics import (
     Scaling,
     Statistics,
@@ -47,9 +48,6 @@ from soilcast.water import mask_observed, water_sign
 _FORMAT = 4
 _WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
-
-_BALANCE_BACK = 2
-"""Eq. 12 and 14 take soil moisture of the two days before a forecast day."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,8 @@ class Dataset:
         ``(cell,)``, whether all layers that are forecast are there and vary.
     missing, clipped
         Of each dynamic input the days of `samples` on which it is missing or clipped ``(cell, feature)`` int64.
+    unobserved
+        Of each layer that is forecast the training days without soil moisture ``(cell, layer)`` int64.
     """
 
     samples: Samples
@@ -80,6 +80,7 @@ class Dataset:
     learnable: npt.NDArray[np.bool_]
     missing: Counts
     clipped: Counts
+    unobserved: Counts
 
     @property
     def water_sign_share(self) -> float:
@@ -133,9 +134,9 @@ def make_dataset(
     )
     signs = _water_signs(folder, identity, cube, config, days, low_memory=low_memory)
     learnable = np.array(arrays["learnable"])
-    _refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
+    refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
     train, validation = (
-        _first_days(name, parts, hidden, arrays["usable"], days, cube, config)
+        sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
         for name, parts, hidden in (
             ("training", split.train, (split.validation, split.test)),
             ("validation", split.validation, (split.test,)),
@@ -165,7 +166,7 @@ def make_dataset(
         bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
         mapped=large,
     )
-    counts = np.array(arrays["missing"]), np.array(arrays["clipped"])
+    counts = [np.array(arrays[name]) for name in ("missing", "clipped", "unobserved")]
     return Dataset(samples, days.start, statistics, train, validation, learnable, *counts)
 
 
@@ -238,6 +239,7 @@ def _fill(
     usable = allocate("usable", (cells, count), np.bool_)
     learnable = allocate("learnable", (cells,), np.bool_)
     counts = {name: allocate(name, (cells, len(task.dynamic)), np.int64) for name in ("missing", "clipped")}
+    unobserved = allocate("unobserved", (cells, layers), np.int64)
     train = [slice(part.start - days.start, part.stop - days.start) for part in split.train]
     is_held_back = days_in((*split.validation, *split.test), days)
     latency = tuple(task.latency_of(layer) for layer in task.layers)
@@ -262,6 +264,7 @@ def _fill(
         errors[:, block] = sum(
             persistence_errors(inputs.observed[:, part], newest[:, part], task.lead_days, latency) for part in train
         )
+        unobserved[block] = observed.shape[1] - np.isfinite(observed).sum(axis=1)
         most = np.max(observed, axis=1, where=np.isfinite(observed), initial=-np.inf)
         most = np.where(np.isfinite(most), most, np.float32(np.nan))
         for number, layer in enumerate(task.layers):
@@ -321,78 +324,8 @@ def _thickness(cube: xr.Dataset, layer: str, cells: slice = slice(None)) -> Arra
     return np.ones(len(range(*cells.indices(cube.sizes["cell"]))), dtype=np.float32)
 
 
-def _first_days(
-    name: str,
-    parts: Periods,
-    hidden: Sequence[Periods],
-    usable: npt.NDArray[np.bool_],
-    days: slice,
-    cube: xr.Dataset,
-    config: Config,
-) -> SampleIndex:
-    """The cell-days of periods from which all forecast days lie in one of them, and that see nothing hidden."""
-    task = config.task
-    length = max(part.stop - part.start for part in parts)
-    if length < task.lead_days:
-        raise SoilcastError(
-            f"{_source(cube)}: the {name} period of {length} day(s) is shorter than task.lead_days {task.lead_days}: "
-            "set fewer, or a longer split.development"
-        )
-    firsts = tuple(slice(part.start, max(part.start, part.stop - task.lead_days + 1)) for part in parts)
-    whole = span(firsts)
-    inside = days_in(firsts, whole)
-    for part in (part for periods in hidden for part in periods):
-        # A window that begins soon after a hidden day would see its soil moisture.
-        inside[max(0, part.start - whole.start) : max(0, part.stop - whole.start + _days_back(config))] = False
-    period = slice(whole.start - days.start, whole.stop - days.start)
-    found = SampleIndex(usable, period, None if inside.all() else inside)
-    if not len(found):
-        if task.window >= days.stop - days.start - 1:
-            raise SoilcastError(
-                f"{_source(cube)}: the {name} period is shorter than task.window {task.window}: shorten the window, "
-                "or set a longer split.development"
-            )
-        raise SoilcastError(
-            f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing; see "
-            "soilcast inspect, or choose other inputs or periods"
-        )
-    return found
-
-
-def _days_back(config: Config) -> int:
-    """How many days before its first forecast day a sample sees soil moisture, as an input or in its loss."""
-    task = config.task
-    back = _BALANCE_BACK if config.balance else 0
-    if task.lags:
-        newest = 1 + task.fill_days + max(task.latency_of(layer) for layer in task.soil_layers)
-        back = max(back, task.window, newest)
-    return back
-
-
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:
     return None if values is None else torch.from_numpy(spread_over_cells(values, cells))
-
-
-def _refuse_unlearnable(
-    learnable: npt.NDArray[np.bool_], missing: Counts, days: int, cube: xr.Dataset, config: Config
-) -> None:
-    task = config.task
-    if not learnable.any():
-        raise SoilcastError(
-            f"{_source(cube)}: {', '.join(task.layers)} is missing or constant in every cell over the training "
-            "period: check the source files, or set split.development"
-        )
-    absent = {
-        "dynamic": [name for name, count in zip(task.dynamic, missing.T, strict=True) if (count == days).all()],
-        "static": [name for name in task.static if not np.isfinite(read(cube, name)[learnable]).any()],
-    }
-    for key, names in absent.items():
-        if names:
-            left = ",".join(name for name in getattr(task, key) if name not in names)
-            raise SoilcastError(
-                f"{_source(cube)}: {', '.join(names)} is missing in every cell, and is in task.{key}: use --set "
-                f"task.{key}=[{left}], or check the source files"
-            )
 
 
 def _source(cube: xr.Dataset) -> str:
