@@ -10,19 +10,18 @@ from typing import Any
 import dask.array
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
+from soilcast.sources.delimited import is_table
 from soilcast.sources.files import open_netcdf
-from soilcast.sources.table.mapping import Cells
+from soilcast.sources.table.csv_tables import open_csv
+from soilcast.sources.table.mapping import Mapping
 from soilcast.sources.zarr_stores import open_zarr
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
-_SUFFIXES = (".nc", ".nc4", ".cdf", ".csv")
-CSV_CELL = "cell"
-"""Name of the cell dimension that a CSV gets."""
+_SUFFIXES = (".nc", ".nc4", ".cdf")
 
 
 @dataclass(frozen=True)
@@ -41,17 +40,19 @@ class Opened:
     data: xr.Dataset
 
 
-def open_tables(paths: Sequence[Path], *, time: str, cells: Cells) -> list[Opened]:
+def open_tables(paths: Sequence[Path], mapping: Mapping) -> tuple[list[Opened], list[str]]:
     """Open files and folders of files.
 
     Parameters
     ----------
     paths
         NetCDF files, Zarr stores, CSV files, or folders that hold such files.
-    time
-        Name of the time variable or column.
-    cells
-        How the mapping names the cells.
+    mapping
+        Names the variables and columns.
+
+    Returns
+    -------
+    The files, all tables of text together, and notes on how these were read.
 
     Raises
     ------
@@ -68,10 +69,12 @@ def open_tables(paths: Sequence[Path], *, time: str, cells: Cells) -> list[Opene
         if kind == "csv":
             tables.append(file)
         else:
-            opened.append(Opened(file.name, _lazily(_OPENERS[kind](file), file, time)))
+            opened.append(Opened(file.name, _lazily(_OPENERS[kind](file), file, mapping.time)))
+    notes: list[str] = []
     if tables:
-        opened.append(_open_csv(tables, time, cells))
-    return opened
+        label, data, notes = open_csv(tables, mapping)
+        opened.append(Opened(label, data))
+    return opened, notes
 
 
 def _expand(path: Path) -> list[Path]:
@@ -79,7 +82,7 @@ def _expand(path: Path) -> list[Path]:
         raise SoilcastError(f"{path}: no such file: check the path")
     if not path.is_dir() or _kind(path) == "zarr":
         return [path]
-    inside = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES or _kind(file) == "zarr")
+    inside = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES or _kind(file) in ("csv", "zarr"))
     if not inside:
         raise SoilcastError(f"{path}: no NetCDF, Zarr or CSV file in this folder: check the path")
     return inside
@@ -88,7 +91,7 @@ def _expand(path: Path) -> list[Path]:
 def _kind(path: Path) -> str:
     if path.is_dir():
         return "zarr" if any((path / mark).exists() for mark in _ZARR_MARKS) else "folder"
-    return "csv" if path.suffix == ".csv" else "netcdf"
+    return "csv" if is_table(path) else "netcdf"
 
 
 class _Guarded:
@@ -123,91 +126,3 @@ def _lazily(data: xr.Dataset, path: Path, time: str) -> xr.Dataset:
 
 
 _OPENERS: dict[str, Callable[[Path], xr.Dataset]] = {"netcdf": open_netcdf, "zarr": open_zarr}
-
-
-def _open_csv(files: list[Path], time: str, cells: Cells) -> Opened:
-    """Long tables (one row per cell and day), and static tables (one row per cell), as one dataset."""
-    key = cells.name or CSV_CELL
-    long: list[pd.DataFrame] = []
-    static: list[pd.DataFrame] = []
-    for file in files:
-        frame = _read_csv(file, key)
-        if time not in frame.columns and key not in frame.columns:
-            raise SoilcastError(
-                f"{file}: has neither a column {time!r} nor {key!r}: name them in the mapping (time, cells.name)"
-            )
-        if key not in frame.columns:
-            frame[key] = file.stem
-        frame[key] = frame[key].str.strip()
-        if frame[key].isna().any():
-            raise SoilcastError(f"{file}: {int(frame[key].isna().sum())} row(s) have no {key!r}: add the cell of each")
-        (long if time in frame.columns else static).append(frame)
-    label = files[0].name if len(files) == 1 else f"{files[0].name} .. {files[-1].name}"
-    if not long:
-        raise SoilcastError(f"{label}: no CSV has the time column {time!r}: name it in the mapping (time)")
-    data = _pivot(pd.concat(long, ignore_index=True), time, key, label)
-    for name in {cells.lat, cells.lon} & set(data.data_vars):
-        values = data[name].to_numpy()
-        if not (values == values[0]).all():
-            raise SoilcastError(f"{label}: column {name!r} varies in time or has gaps: give each cell one value")
-        data[name] = (CSV_CELL, values[0])
-    for frame in static:
-        _add_static(data, frame, key, label)
-    return Opened(label, data)
-
-
-def _read_csv(file: Path, key: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(file, dtype={key: str}, skipinitialspace=True)
-    except (ValueError, OSError) as error:
-        raise SoilcastError(
-            f"{file}: cannot be read as CSV ({str(error).partition(chr(10))[0]}): correct the file"
-        ) from error
-
-
-def _pivot(frame: pd.DataFrame, time: str, key: str, label: str) -> xr.Dataset:
-    try:
-        frame[time] = pd.to_datetime(frame[time], format="ISO8601")
-    except (ValueError, TypeError) as error:
-        raise SoilcastError(
-            f"{label}: column {time!r} has values that are not dates ({error}): write them as 2020-12-31"
-        ) from error
-    if frame[time].isna().any():
-        raise SoilcastError(f"{label}: {int(frame[time].isna().sum())} row(s) have no {time!r}: add the date of each")
-    repeated = frame.duplicated([key, time])
-    if repeated.any():
-        row = frame[repeated].iloc[0]
-        raise SoilcastError(
-            f"{label}: {row[time]:%Y-%m-%d} occurs more than once in cell {row[key]}: one row per day and cell is "
-            "expected; remove the duplicates"
-        )
-    frame = frame.set_index([time, key])
-    names = pd.unique(frame.index.get_level_values(key))
-    days = frame.index.get_level_values(time).unique().sort_values()
-    rows = frame.reindex(pd.MultiIndex.from_product([days, names], names=[time, key]))
-    if len(rows) > len(frame):
-        absent = rows.index.difference(frame.index)[0]
-        raise SoilcastError(
-            f"{label}: {len(rows) - len(frame)} missing row(s), the first: {absent[0]:%Y-%m-%d} of cell {absent[1]}; "
-            "every cell needs every day: add them (with empty values)"
-        )
-    shape = (len(days), len(names))
-    return xr.Dataset(
-        {name: ((time, CSV_CELL), rows[name].to_numpy().reshape(shape)) for name in rows.columns},
-        coords={time: days.to_numpy(), CSV_CELL: names.astype(str)},
-    )
-
-
-def _add_static(data: xr.Dataset, frame: pd.DataFrame, key: str, label: str) -> None:
-    if frame[key].duplicated().any():
-        raise SoilcastError(
-            f"{label}: cell {frame[key][frame[key].duplicated()].iloc[0]} has two rows in a static table: remove one"
-        )
-    rows = frame.set_index(key)
-    absent = [name for name in data[CSV_CELL].to_numpy() if name not in rows.index]
-    if absent:
-        raise SoilcastError(
-            f"{label}: {len(absent)} cell(s) have no row in the static table, such as {absent[0]}: add them"
-        )
-    for name in rows.columns:
-        data[name] = (CSV_CELL, rows[name].loc[data[CSV_CELL].to_numpy()].to_numpy())
