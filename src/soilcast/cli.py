@@ -132,7 +132,7 @@ def demo(
     plugins: Plugins = None,
 ) -> None:
     """Run the whole pipeline on built-in data. The planet has real geography and climate, but synthetic weather."""
-    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=_shown(), log=_say)
+    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=True, log=_say)
 
 
 @app.command()
@@ -143,6 +143,9 @@ def compare(
         Path, typer.Option("--data", help="Folder to which the paths in the experiment are relative.")
     ] = Path(),
     settings: Settings = None,
+    hold_out: Annotated[
+        str | None, typer.Option("--hold-out", metavar="YEARS", help="Test each of these years in turn: 2001:2010.")
+    ] = None,
     jobs: Jobs = 1,
     memory: Memory = None,
     resume: Resume = False,
@@ -157,11 +160,12 @@ def compare(
         out,
         data=data,
         settings=settings or (),
+        hold_out=hold_out,
         jobs=jobs,
         overwrite=overwrite,
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
-        progress=_shown(),
+        progress=True,
         log=_say,
     )
 
@@ -205,7 +209,7 @@ def download(
         verify=verify,
         wait=wait,
         timeout=timeout,
-        progress=_shown(),
+        progress=True,
         log=_say,
     )
     _say(f"{out}: {len(files)} file(s)")
@@ -297,7 +301,7 @@ def prepare(
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
         dask=dask,
-        progress=_shown(),
+        progress=True,
         log=_say,
         **given,
     )
@@ -331,7 +335,7 @@ def update(
         tolerance=tolerance,
         allow_gap=allow_gap,
         memory=parse_bytes(memory) if memory else None,
-        progress=_shown(),
+        progress=True,
         log=_say,
     )
 
@@ -410,7 +414,15 @@ def train(
     chosen = soilcast.load_config(config, [*(settings or ()), *named], model=model, base=base)
     limit = parse_bytes(memory) if memory else None
     run = soilcast.train(
-        cube, out, chosen, init=init, overwrite=overwrite, resume=resume, memory=limit, progress=_shown()
+        cube,
+        out,
+        chosen,
+        init=init,
+        overwrite=overwrite,
+        resume=resume,
+        memory=limit,
+        progress=True,
+        log=_say,
     )
     if os.environ.get("RANK", "0") == "0":
         _say(run_summary(run.record))
@@ -458,7 +470,7 @@ def forecast(
     chosen: dict[str, Any] = {"period": period, "precision": precision.value, "memory": limit, "dask": dask}
     ahead: dict[str, Any] = {"issue": issue, "leads": lead, "weather": weather, "gaps": gaps.value, "append": append}
     ahead["units"] = _pairs(unit, "--unit") if unit else None
-    soilcast.forecast(run, cube, out, **chosen, **ahead, overwrite=overwrite, resume=resume, progress=_shown())
+    soilcast.forecast(run, cube, out, **chosen, **ahead, overwrite=overwrite, resume=resume, progress=True)
     _say(soilcast.inspect(out))
 
 
@@ -509,7 +521,7 @@ def evaluate(
 ) -> None:
     """Score forecasts against observations (a cube). Baselines: persistence, damped anomaly, climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
-    soilcast.evaluate(forecasts, cube, out, **options, progress=_shown())
+    soilcast.evaluate(forecasts, cube, out, **options, progress=True)
     _say(soilcast.inspect(out))
 
 
@@ -561,7 +573,7 @@ def reproduce(
         quick=quick,
         zones=zones.value,
         memory=parse_bytes(memory) if memory else None,
-        progress=_shown(),
+        progress=True,
         log=_say,
     )
 
@@ -618,10 +630,6 @@ def _refuse(line: str) -> NoReturn:
 
 def _say(text: object) -> None:
     typer.echo(printable(str(text)))
-
-
-def _shown() -> bool:
-    return sys.stderr.isatty()
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

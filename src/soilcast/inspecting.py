@@ -143,6 +143,7 @@ def _forecast_lines(forecast: xr.Dataset, path: Path) -> Iterator[str]:
         products = sorted(str(name) for name in forecast.data_vars if str(name).startswith(f"{target}_"))
         yield f"{target}: {present:,} of {forecast[target].size:,} cell-days forecast (each issue day and lead)"
         yield from (f"with {name}" for name in products)
+    yield from (f"note: {note}" for note in str(forecast.attrs.get("notes", "")).splitlines())
     if "quantile" in forecast.variables:
         yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"
 
@@ -201,9 +202,11 @@ def _run_lines(path: Path) -> Iterator[str]:
     for name in ("cube_title", "content", "train_period", "validation_period", "test_period"):
         yield f"{name.replace('_', ' ')}: {run.record[name]}"
     count = sum(parameter.numel() for parameter in run.networks[0].parameters())
-    yield f"inputs: {', '.join((*run.config.task.dynamic, *run.config.task.static))}"
+    task = run.config.task
+    yield f"inputs: {', '.join((*task.dynamic, *task.static, *(f'lags of {layer}' for layer in task.lags)))}"
     members = f"{len(run.networks)} members of " if len(run.networks) > 1 else ""
     yield f"network: {members}{count:,} parameters; config in {path / 'config.yaml'}"
+    yield from (f"note: {note}" for note in run.record.get("notes", ()))
 
 
 def _refuse_missing(opened: xr.Dataset, path: Path, attributes: Sequence[str], variables: Sequence[str]) -> None:

@@ -305,3 +305,45 @@ def test_what_attributes_say_against_the_mapping_is_refused(tmp_path):
     data["rain"].attrs |= {"GRIB_stepType": "accum", "units": "mm"}
     with pytest.raises(SoilcastError, match=r"b.nc: rain: tp is accumulated up to its time stamp .*one stamp a day"):
         table([saved(data, tmp_path / "b.nc")], mapping=write_recipe(tmp_path))
+
+
+def stations(folder: Path, *, without: tuple[str, ...] = (), variables: tuple[str, ...] = ("sm", "t")) -> xr.Dataset:
+    """Read four stations of forty days, some without soil moisture."""
+    rows = ["time,station,lat,lon," + ",".join(variables)]
+    for number, name in enumerate("abcd"):
+        for day in range(40):
+            values = {"sm": "" if name in without else f"{0.2 + 0.001 * day}", "t": f"{280 + day}"}
+            date = np.datetime64("2001-01-01") + day
+            rows.append(",".join([str(date), name, str(40 + number), "10", *(values[one] for one in variables)]))
+    (folder / "days.csv").write_text("\n".join(rows) + "\n")
+    soil = "\n  swvl1: {name: sm, unit: m3 m-3, thickness: {value: 70, unit: mm}}" if "sm" in variables else ""
+    (folder / "stations.yaml").write_text(
+        f"title: t\ncontent: c\ncells: {{name: station, lat: lat, lon: lon, area: equal}}\nvariables:{soil}\n"
+        "  t2m: {name: t, unit: K}\n"
+    )
+    return table([folder / "days.csv"], mapping=folder / "stations.yaml")
+
+
+@pytest.mark.parametrize("without", [(), ("b",), ("a", "c", "d")])
+def test_stations_without_soil_moisture_are_kept_and_counted(tmp_path, without):
+    cube = stations(tmp_path, without=without)
+    assert list(cube["cell_name"].to_numpy()) == ["a", "b", "c", "d"]
+    known = np.isfinite(cube["swvl1"].to_numpy()).any(axis=1)
+    np.testing.assert_array_equal(known, [name not in without for name in "abcd"])
+    assert np.isfinite(cube["t2m"]).all()
+    notes = cube.attrs.get("notes", "")
+    assert (f"{len(without)} of 4 cells have no swvl1 on any day ({', '.join(without)})" in notes) == bool(without)
+
+
+def test_weather_alone_is_a_cube(tmp_path):
+    cube = stations(tmp_path, variables=("t",))
+    assert "swvl1" not in cube
+    assert "no swvl1: the cube serves forecasts" in cube.attrs["notes"]
+    save_cube(cube, tmp_path / "cube")
+    assert "no swvl1" in soilcast.inspect(tmp_path / "cube")
+
+
+def test_points_of_a_grid_without_soil_moisture_are_left_out_and_counted(gridded, recipe, tmp_path):
+    cube = table([saved(gridded, tmp_path / "grid.nc")], mapping=recipe())
+    assert cube.sizes["cell"] == 11
+    assert cube.attrs["notes"] == "1 of 12 places have no swvl1 on any day and are left out"

@@ -47,10 +47,7 @@ FAULTS = {
         {"variables__slthick1": "sm"},
         "'slthick1' does not belong here: write .* thickness beside its soil layer",
     ),
-    "no target": (
-        {"variables__swvl1": None, "variables__swvl2": {"name": "sm", "thickness": 1}},
-        "swvl1.* is missing",
-    ),
+    "no variable": ({"variables": {}}, "variables: none is named: add swvl1"),
     "no thickness": (
         {"variables__swvl1": "sm"},
         "mapping.yaml: variables.swvl1: the thickness .* is missing: add thickness",

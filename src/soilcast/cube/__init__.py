@@ -1,7 +1,7 @@
 """The cube: the variable contract, units on entry, the calendar, cells and grids, opening and saving."""
 
 from soilcast.cube.assemble import assemble, cells_of_grid, cells_of_places, era5_land_thickness
-from soilcast.cube.calendar import daily_axis, days_of
+from soilcast.cube.calendar import daily_axis, days_of, periods_of
 from soilcast.cube.check import check_bounds, usable_target
 from soilcast.cube.contract import (
     ERA5_LAND_LAYERS,
@@ -40,6 +40,7 @@ __all__ = [
     "open_artifact",
     "open_cube",
     "open_forecast",
+    "periods_of",
     "read",
     "save_cube",
     "spacing",

@@ -154,6 +154,11 @@ def days_of(period: str) -> tuple[Days, Days]:
     return first.astype("datetime64[ns]"), last.astype("datetime64[ns]")
 
 
+def periods_of(periods: str) -> list[tuple[Days, Days]]:
+    """First and last day of each of several periods, joined by commas as artifacts write them (see `days_of`)."""
+    return [days_of(period) for period in periods.split(",")]
+
+
 def _named(days: Days) -> str:
     shown = ", ".join(str(day) for day in days[:5])
     return shown if len(days) <= 5 else f"{shown}, ..."

@@ -49,7 +49,6 @@ class UnfinishedStore:
         self._parts, self._identity = parts, json.loads(json.dumps(identity, default=str))
         # Without its store, what is noted has been put into its place and was taken from there since.
         self.is_begun = self._progress.exists() and self.store.exists()
-        self.clipped: dict[str, int] = {}
         self.done = self._read() if self.is_begun else set[int]()
 
     @property
@@ -66,15 +65,28 @@ class UnfinishedStore:
         self._progress.unlink(missing_ok=True)
 
     def _note(self) -> None:
-        content = json.dumps({"identity": self._identity, "done": sorted(self.done), "clipped": self.clipped})
+        content = json.dumps({"identity": self._identity, "done": sorted(self.done), **self._noted()})
         replace_file(self._progress, content.encode())
+
+    def _noted(self) -> dict[str, Any]:
+        """What else is noted of the parts that are there."""
+        return {}
+
+    def _take_noted(self, content: Mapping[str, Any]) -> None:
+        """Take back what `_noted` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is not that.
+        """
 
     def _read(self) -> set[int]:
         damaged = SoilcastError(f"{self._progress}: damaged: start over with --overwrite")
         try:
             content = json.loads(self._progress.read_text(encoding="utf-8"))
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
-            self.clipped = {str(name): int(count) for name, count in content.get("clipped", {}).items()}
+            self._take_noted(content)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise_system_fault(error)
             raise damaged from error
@@ -112,6 +124,7 @@ class CubeStream(UnfinishedStore):
     ) -> None:
         blocks = blocks_of(skeleton.sizes["time"])
         self.units = [(name, days) for name in dynamic for days in blocks]
+        self.clipped: dict[str, int] = {}
         super().__init__(place, "cube", len(self.units), identity)
         self._place, self._cells, self._blocks = place, skeleton.sizes["cell"], len(blocks)
         self._taken: dict[int, Path] = {}
@@ -164,6 +177,12 @@ class CubeStream(UnfinishedStore):
                 link_or_copy(store / chunk.relative_to(self.store), chunk)
             self._taken[number] = store
         self.done.update(numbers)
+
+    def _noted(self) -> dict[str, Any]:
+        return {"clipped": self.clipped}
+
+    def _take_noted(self, content: Mapping[str, Any]) -> None:
+        self.clipped = {str(name): int(count) for name, count in content["clipped"].items()}
 
     def finish(self, provenance: str) -> None:
         """Add what is known at the end: the hash of the content, the notes that follow from the values."""

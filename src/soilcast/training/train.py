@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +25,11 @@ from soilcast.schema import flatten
 from soilcast.training.build import build_loss, build_networks, plugins_of
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints, identity_of
 from soilcast.training.config import Config
+from soilcast.training.coverage import auto_note, training_notes
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
 from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
-from soilcast.training.inputs import refuse_missing_inputs
+from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training, train_networks
 from soilcast.training.predictor import calibrated
@@ -36,7 +37,7 @@ from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_
 from soilcast.training.run_record import describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import climate_groups, split_days
-from soilcast.water import refuse_missing
+from soilcast.water import missing_terms
 from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
 
 _SAMPLES = "samples"
@@ -58,6 +59,7 @@ def train(
     samples: str | Path | None = None,
     init: str | Path | None = None,
     progress: bool = False,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train a model on a cube and write the run.
 
@@ -86,6 +88,9 @@ def train(
         are kept if they are of all cells (``normalise.scope=global``), since its weights depend on them.
     progress
         Show a progress bar.
+    log
+        Called, before training begins, with each line that says what is left out of the cube, and why. The run has
+        them too (``record["notes"]``).
 
     Returns
     -------
@@ -99,8 +104,7 @@ def train(
         weights until then are written); a full disk (the last checkpoint is kept).
     """
     out, config = Path(out), config or Config()
-    init_run = open_init_run(init, config) if init is not None else None
-    if config.train.freeze and init_run is None:
+    if config.train.freeze and init is None:
         raise SoilcastError("train.freeze is for fine-tuning: give the run to start from with --init RUN")
     device = choose_device(config.train.device)
     with (
@@ -109,6 +113,10 @@ def train(
         full_gpu_told("take a smaller train.ensemble or train.batch_size, or train.device=cpu"),
     ):
         opened = open_cube(cube)
+        variables = list(map(str, opened.data_vars))
+        notes = [*auto_note(config.task, variables)]
+        config = config.model_copy(update={"task": config.task.for_cube(variables)})
+        init_run = open_init_run(init, config) if init is not None else None
         finished = _finished(out, opened, config, ranks, init_run, overwrite=overwrite) if resume else None
         if finished is not None:
             return finished
@@ -122,15 +130,22 @@ def train(
                 folder = folder or place / _SAMPLES
             scalings = init_run.statistics.scalings if init_run and config.normalise.scope == "global" else None
             dataset = make_dataset(opened, config, split, folder, scalings, low_memory=memory is not None)
+            notes += training_notes(opened, config, split, dataset)
             climate = climate_groups(opened)
             refuse_changed(opened)  # from here on nothing is read of it
+            for line in notes if ranks.is_main else ():
+                log(line)
             checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training) -> Run:
-                run = make_run(opened, config, split, dataset, training)
+                run = make_run(opened, config, split, dataset, training, notes)
                 if config.task.quantiles:
                     run = calibrated(run, climate, dataset)
+                    uncalibrated = [*run.calibration.notes()] if run.calibration else []
+                    run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
+                    for line in uncalibrated if ranks.is_main else ():
+                        log(line)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
                 begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
@@ -223,17 +238,15 @@ def _train(
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
-    refuse_missing_inputs(cube, config.task)
-    if config.balance:
-        refuse_missing(cube, config.balance, config.water)
+    lacking = missing_inputs(cube, config.task)
+    if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
+        lacking.append(shortfall)
     several = config.balance == "single" and len(config.task.layers) > 1
     needed = config.task.layers if several or config.head.name == "bucket" else ()
-    missing = [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]
-    if missing:
-        raise SoilcastError(
-            f"{cube.encoding.get('source', 'the cube')}: no {', '.join(missing)}, which loss.balance needs to sum the "
-            "water of several layers: forecast one layer, or prepare a cube that has them"
-        )
+    if missing := [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]:
+        what = f"{', '.join(missing)}, which loss.balance needs to sum the water of several layers: forecast one layer"
+        lacking.append((what, []))
+    refuse_lacking(cube, lacking)
 
 
 def _finished(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,9 @@ from soilcast.sources.table.terms import Tables, keep_selected
 
 Q = TypeVar("Q", bound=Quantity)
 
+_NAMED = 3
+"""Cells that a note names; the others are counted."""
+
 
 def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[str, str] | None = None) -> xr.Dataset:
     """Read your own files with a mapping file.
@@ -48,7 +51,8 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     Returns
     -------
     The cube; a regular grid stays one, other places become cells with names. Kept are the cells that ``cells.select``
-    lets pass and that have soil moisture on some day. What comes from NetCDF and Zarr stays lazy.
+    lets pass; of a grid those that have soil moisture on some day. ``notes`` counts the others. What comes from NetCDF
+    and Zarr stays lazy.
 
     Raises
     ------
@@ -66,7 +70,8 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     files = tuple(opened)
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
-    tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)), stated)
+    selected = everywhere.at(keep_selected(everywhere))
+    tables, grid, bare = _cells_with_target(selected, stated)
     variables, time = _variables(tables, stated)
     cube = assemble(
         variables,
@@ -77,33 +82,57 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
+    notes = [*notes, *_left_out(cube, _decides(tables), len(selected.kept), bare)]
     if notes:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 
 
-def _cells_with_target(tables: Tables, stated: Mapping[str, str]) -> tuple[Tables, Grid | None]:
-    """Drop the positions without any soil moisture, and put those of a grid in the order of their cells."""
-    target = _with_unit(tables.recipe.variables["swvl1"], stated.get("swvl1"))
-    values, _ = tables.evaluate(target, _targets("swvl1", target))
-    if not isinstance(values, xr.Variable) or "time" not in values.dims:
-        raise SoilcastError(
-            f"{tables.label(target)}: swvl1 ({target.text()}) has no time dimension {tables.recipe.time!r}"
+def _left_out(cube: xr.Dataset, decides: str, selected: int, bare: npt.NDArray[np.bool_]) -> Iterator[str]:
+    """Count the cells that are left out for want of soil moisture, and those that are kept all the same."""
+    if decides != "swvl1":
+        yield "no swvl1: the cube serves forecasts by runs that take no soil moisture of layer 1"
+    if selected > len(bare):
+        yield f"{selected - len(bare):,} of {selected:,} places have no {decides} on any day and are left out"
+    if bare.any():
+        named = ", ".join(cube["cell_name"].to_numpy()[bare][:_NAMED])
+        more = f" and {bare.sum() - _NAMED:,} more" if bare.sum() > _NAMED else ""
+        yield (
+            f"{bare.sum():,} of {len(bare):,} cells have no {decides} on any day ({named}{more}): they are kept for "
+            "forecasts"
         )
+
+
+def _cells_with_target(tables: Tables, stated: Mapping[str, str]) -> tuple[Tables, Grid | None, npt.NDArray[np.bool_]]:
+    """Drop the points of a grid without any soil moisture, and put the others in the order of their cells.
+
+    Returns
+    -------
+    What is kept, its grid, and which of the cells have no soil moisture ``(cell,)``. In files of weather alone its
+    first variable decides.
+    """
+    name = _decides(tables)
+    target = _with_unit(tables.recipe.variables[name], stated.get(name))
+    where = f"{tables.label(target)}: {name} ({target.text()})"
+    values, _ = tables.evaluate(target, _targets(name, target))
+    if not isinstance(values, xr.Variable) or "time" not in values.dims:
+        raise SoilcastError(f"{where} has no time dimension {tables.recipe.time!r}")
     found = np.asarray(np.isfinite(values.data).any(axis=0))
     if not found.any():
         raise SoilcastError(
-            f"{tables.label(target)}: swvl1 ({target.text()}) is missing on every day in all {len(found)} cells: "
-            "check the file, cells.select and missing"
+            f"{where} is missing on every day in all {len(found)} cells: check the file, cells.select and missing"
         )
-    tables = tables.at(tables.kept[found])
+    # Stations and basins without soil moisture can be forecast; a point of a grid is sea, or outside the region.
     places = tables.places
+    is_list = len(places.dims) == 1
+    kept = found | (is_list & np.isfinite(places.lat[tables.kept]) & np.isfinite(places.lon[tables.kept]))
+    tables, bare = tables.at(tables.kept[kept]), ~found[kept]
     if not np.isfinite([places.lat[tables.kept], places.lon[tables.kept]]).all():
         raise SoilcastError(
-            f"{tables.label(target)}: some cells have soil moisture but no lat or lon: add these, or select other cells"
+            f"{tables.label(target)}: some cells have {name} but no lat or lon: add these, or select other cells"
         )
     if places.axes is None:
-        return tables, None
+        return tables, None, bare
     lat, lon = places.axes
     order = np.argsort(wrap_longitude(lon), kind="stable")
     axis = wrap_longitude(lon)[order]
@@ -114,7 +143,12 @@ def _cells_with_target(tables: Tables, stated: Mapping[str, str]) -> tuple[Table
     rows, columns = np.divmod(tables.kept, len(lon))
     index = rows * len(lon) + np.argsort(order)[columns]
     ascending = np.argsort(index)
-    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64))
+    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64)), bare
+
+
+def _decides(tables: Tables) -> str:
+    """Name the variable without which a point of a grid is no cell."""
+    return "swvl1" if "swvl1" in tables.recipe.variables else next(iter(tables.recipe.variables))
 
 
 def _cells(tables: Tables, grid: Grid | None, stated: Mapping[str, str]) -> dict[str, xr.Variable]:
