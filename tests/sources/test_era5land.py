@@ -17,7 +17,7 @@ from soilcast.cube import grid_of, to_grid
 from soilcast.errors import SoilcastError
 from soilcast.sources.derived import specific_humidity
 from soilcast.sources.era5land import era5land
-from soilcast.sources.era5land.grib import open_grib
+from soilcast.sources.grib import open_grib
 from tests.helpers.era5_files import (
     AMOUNTS,
     HourlyWeather,

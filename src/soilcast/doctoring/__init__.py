@@ -18,7 +18,7 @@ from soilcast.doctoring.others import describe
 from soilcast.doctoring.plausibility import Doubt, plausibility
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write, path_list
-from soilcast.sources.files import is_address
+from soilcast.sources.netcdf import is_address
 
 __all__ = [
     "Closure",

@@ -13,9 +13,9 @@ import xarray as xr
 from soilcast.doctoring.era5 import describe_era5
 from soilcast.doctoring.findings import FileFound, VariableFound, grid_name, period_name, step_name
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import format_of, opened, places_of
-from soilcast.sources.files import is_address, unit_of
 from soilcast.sources.gridded import axes_of
+from soilcast.sources.netcdf import is_address, unit_of
+from soilcast.sources.opening import format_of, list_files, open_datasets
 
 TABLE_READER = "soilcast prepare table, with a mapping (docs/own-data.md)"
 STATIC_READER = "soilcast prepare ... --static NAME=FILE, as a static variable"
@@ -98,10 +98,10 @@ def describe_table(path: str) -> FileFound | None:
 
 def describe_array_file(path: str) -> FileFound | None:
     """Describe any other NetCDF, GRIB or Zarr by what it says of itself."""
-    places = places_of([path])
+    files = list_files([path])
     datasets: list[xr.Dataset] = []
-    for place in places:
-        with opened(place) as found:
+    for file in files:
+        with open_datasets(file) as found:
             datasets += found
     first = datasets[0]
     variables = list(

@@ -18,8 +18,8 @@ from soilcast.schema import nearest
 from soilcast.sources.caravan import caravan
 from soilcast.sources.delaware import delaware
 from soilcast.sources.era5land import era5land
-from soilcast.sources.files import is_address
 from soilcast.sources.landbench import landbench
+from soilcast.sources.netcdf import is_address
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
 from soilcast.workplace import workplace_of

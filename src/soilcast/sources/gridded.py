@@ -15,7 +15,7 @@ import xarray as xr
 from soilcast.cube import Conversion, Grid, check_bounds, spacing, wrap_longitude
 from soilcast.cube.pieces import lazily
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import naming_damage, open_netcdf
+from soilcast.sources.netcdf import naming_damage, open_netcdf
 
 _LATITUDES = ("latitude", "lat", "y")
 _LONGITUDES = ("longitude", "lon", "x")

@@ -17,8 +17,8 @@ from soilcast.forecasting.weather.days import positions_of_leads
 from soilcast.forecasting.weather.fields import Field, Floats, fields_of, gather
 from soilcast.forecasting.weather.places import Places, places_of
 from soilcast.schema import nearest
-from soilcast.sources.era5land.opening import format_of
-from soilcast.sources.files import open_netcdf
+from soilcast.sources.netcdf import open_netcdf
+from soilcast.sources.opening import format_of
 from soilcast.sources.zarr_stores import open_zarr
 
 __all__ = ["Weather", "open_weather"]

@@ -11,7 +11,7 @@ import xarray as xr
 from soilcast.cube import daily_axis
 from soilcast.cube.calendar import Days, period_of
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import unit_of
+from soilcast.sources.netcdf import unit_of
 
 STEPS = ("step", "lead", "lead_time", "leadtime", "forecast_period", "prediction_timedelta")
 """Names of a dimension that counts from the reference time of a forecast."""

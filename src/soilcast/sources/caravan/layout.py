@@ -15,7 +15,7 @@ import xarray as xr
 from soilcast.cube import daily_axis
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import naming_damage, open_netcdf, unit_of
+from soilcast.sources.netcdf import naming_damage, open_netcdf, unit_of
 
 _TIMES = ("time", "date")
 _BASINS = ("basin_id", "gauge_id", "basin", "station")

@@ -113,7 +113,7 @@ def era5land(
     records = make_records(fields)
     if TARGET not in records:
         raise SoilcastError(
-            f"{fields[0].place}: no swvl1 (volumetric soil water, layer 1) in {count(len(fields), 'variable')}: "
+            f"{fields[0].file}: no swvl1 (volumetric soil water, layer 1) in {count(len(fields), 'variable')}: "
             "add the files that hold it"
         )
     is_local = day == "local"

@@ -1,4 +1,4 @@
-"""What lies in a place: which parameters, on which axes, at which hours, in which unit; before any value is read."""
+"""What lies in a file: which parameters, on which axes, at which hours, in which unit; before any value is read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import Place, opened
 from soilcast.sources.era5land.parameters import Parameter, is_layered, parameter_of
-from soilcast.sources.files import unit_of
 from soilcast.sources.gridded import axes_of
+from soilcast.sources.netcdf import unit_of
+from soilcast.sources.opening import DataFile, open_datasets
 
 Hours = npt.NDArray[np.int64]
 
@@ -33,14 +33,14 @@ _KEPT = ("units", "unit", "long_name", "standard_name", "cell_methods", "GRIB_st
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One parameter in one place.
+    """One parameter in one file.
 
     Parameters
     ----------
     parameter
         What it is.
-    place, dataset, stored
-        Where it lies: the place, which set of fields in it, and its name there.
+    file, dataset, stored
+        Where it lies: the file, which set of fields in it, and its name there.
     dims
         Names of its (time,) latitude and longitude dimensions.
     level
@@ -62,7 +62,7 @@ class Field:
     """
 
     parameter: Parameter
-    place: Place
+    file: DataFile
     dataset: int
     stored: str
     dims: tuple[str, ...]
@@ -91,42 +91,42 @@ class Field:
 class Unread:
     """A variable that is not read, and why."""
 
-    place: Place
+    file: DataFile
     stored: str
     why: str
 
 
-def scan(place: Place) -> tuple[list[Field], list[Unread]]:
-    """Recognise every variable of a place.
+def scan(file: DataFile) -> tuple[list[Field], list[Unread]]:
+    """Recognise every variable of a file.
 
     Raises
     ------
     SoilcastError
-        The place cannot be read.
+        The file cannot be read.
     """
     fields: list[Field] = []
     unread: list[Unread] = []
-    with opened(place) as datasets:
+    with open_datasets(file) as datasets:
         for number, dataset in enumerate(datasets):
             for name, variable in dataset.data_vars.items():
                 found = _parameters(dataset, variable)
                 if not found:
-                    unread.append(Unread(place, str(name), "no parameter of ERA5-Land that soilcast uses"))
+                    unread.append(Unread(file, str(name), "no parameter of ERA5-Land that soilcast uses"))
                 try:
-                    fields += [_field(place, number, dataset, variable, *one) for one in found]
+                    fields += [_field(file, number, dataset, variable, *one) for one in found]
                 except SoilcastError as error:
-                    unread.append(Unread(place, str(name), str(error).removeprefix(f"{place}: ")))
+                    unread.append(Unread(file, str(name), str(error).removeprefix(f"{file}: ")))
     return fields, unread
 
 
-def scan_all(places: Iterable[Place]) -> tuple[list[Field], list[Unread]]:
-    """Recognise every variable of several places; raises what `scan` raises."""
-    scanned = [scan(place) for place in places]
+def scan_all(files: Iterable[DataFile]) -> tuple[list[Field], list[Unread]]:
+    """Recognise every variable of several files; raises what `scan` raises."""
+    scanned = [scan(file) for file in files]
     return [field for fields, _ in scanned for field in fields], [one for _, unread in scanned for one in unread]
 
 
 def read_stamps(field: Field, dataset: xr.Dataset, positions: slice) -> npt.NDArray[np.float32]:
-    """Read some successive stamps of a field in an opened place, ``(time, lat * lon)`` in the file's unit.
+    """Read some successive stamps of a field in an opened file, ``(time, lat * lon)`` in the file's unit.
 
     Where final and preliminary data lie side by side, the final data win.
     """
@@ -165,14 +165,14 @@ def _parameters(dataset: xr.Dataset, variable: xr.DataArray) -> list[tuple[Param
 
 
 def _field(
-    place: Place,
+    file: DataFile,
     number: int,
     dataset: xr.Dataset,
     variable: xr.DataArray,
     parameter: Parameter,
     level: Mapping[str, int],
 ) -> Field:
-    where = str(place)
+    where = str(file)
     lat, lon = (next((name for name in names if name in variable.dims), None) for names in (_LATITUDES, _LONGITUDES))
     if lat is None or lon is None:
         raise SoilcastError(f"{where}: no latitude and longitude axes: not a regular grid")
@@ -197,7 +197,7 @@ def _field(
     attributes["packing"] = str(variable.encoding.get("scale_factor", 0.0))
     return Field(
         parameter=parameter,
-        place=place,
+        file=file,
         dataset=number,
         stored=str(variable.name),
         dims=dims,

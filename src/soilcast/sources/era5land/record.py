@@ -12,10 +12,10 @@ import xarray as xr
 
 from soilcast.cube import Grid
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import Place, opened
 from soilcast.sources.era5land.parameters import Parameter
 from soilcast.sources.era5land.recognising import Field, Hours, read_stamps
 from soilcast.sources.gridded import order_on
+from soilcast.sources.opening import DataFile, open_datasets
 
 DAY = 24
 """Hours of a day."""
@@ -54,9 +54,9 @@ class Record:
 
     @property
     def where(self) -> str:
-        """The places, for messages."""
+        """The files, for messages."""
         first, *others = self.fields
-        return f"{first.place}{f' and {len(others)} more' if others else ''}"
+        return f"{first.file}{f' and {len(others)} more' if others else ''}"
 
     def runs(self, chosen: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, slice, slice]]:
         """Cut chosen stamps into runs that lie side by side in one field.
@@ -92,11 +92,11 @@ class Record:
         """
         values = np.empty((len(hours), len(points)), dtype=np.float32)
         with ExitStack() as stack:
-            at_hand: tuple[Place, list[xr.Dataset]] | None = None
+            at_hand: tuple[DataFile, list[xr.Dataset]] | None = None
             for number, positions, places in self.runs(np.searchsorted(self.hours, hours), len(hours)):
                 field = self.fields[number]
-                if at_hand is None or at_hand[0] != field.place:
-                    at_hand = field.place, stack.enter_context(opened(field.place))
+                if at_hand is None or at_hand[0] != field.file:
+                    at_hand = field.file, stack.enter_context(open_datasets(field.file))
                 stamps = read_stamps(field, at_hand[1][field.dataset], positions)
                 values[places] = stamps[:, self.columns[number][points]]
         return values
@@ -157,7 +157,7 @@ def columns_on(field: Field, grid: Grid, reference: str) -> npt.NDArray[np.int64
     SoilcastError
         The field lies on other latitudes or longitudes than the grid.
     """
-    rows, columns = order_on(field.lat, field.lon, grid, str(field.place), reference)
+    rows, columns = order_on(field.lat, field.lon, grid, str(field.file), reference)
     return np.asarray((rows[:, np.newaxis] * len(field.lon) + columns).ravel())
 
 
@@ -166,7 +166,7 @@ def _refuse_other_units(fields: Sequence[Field]) -> None:
     for field in fields[1:]:
         if field.unit != first.unit:
             raise SoilcastError(
-                f"{field.place}: {first.parameter.name} is in {field.unit or 'no unit'}, but in {first.place} in "
+                f"{field.file}: {first.parameter.name} is in {field.unit or 'no unit'}, but in {first.file} in "
                 f"{first.unit or 'no unit'}: give files with the same unit"
             )
 
@@ -181,21 +181,21 @@ def _refuse_contradiction(
     hour: int,
 ) -> None:
     """A stamp may occur twice at the seam of two files, if both say the same."""
-    places = [fields[owner[one]].place for one in (number - 1, number)]
+    files = [fields[owner[one]].file for one in (number - 1, number)]
     name, stamp = fields[0].parameter.name, np.datetime64(hour, "h")
-    if places[0] == places[1]:
-        raise SoilcastError(f"{places[0]}: {name} holds {stamp} twice: remove the duplicate")
+    if files[0] == files[1]:
+        raise SoilcastError(f"{files[0]}: {name} holds {stamp} twice: remove the duplicate")
     if repeated > _MOST_TWICE:
         raise SoilcastError(
-            f"{places[0]} and {places[1]} both hold {name} at {repeated} time(s), such as {stamp}: remove one of the "
+            f"{files[0]} and {files[1]} both hold {name} at {repeated} time(s), such as {stamp}: remove one of the "
             "files"
         )
     values = []
     for one in (number - 1, number):
         field, at = fields[owner[one]], int(position[one])
-        with opened(field.place) as datasets:
+        with open_datasets(field.file) as datasets:
             values.append(read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]])
     if not np.array_equal(values[0], values[1], equal_nan=True):
         raise SoilcastError(
-            f"{places[0]} and {places[1]} disagree: {name} has different values at {stamp}: remove one of the files"
+            f"{files[0]} and {files[1]} disagree: {name} has different values at {stamp}: remove one of the files"
         )

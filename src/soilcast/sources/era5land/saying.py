@@ -38,7 +38,7 @@ def origin_of(values: DailyValues, units: Mapping[str, str], flip_sign: Collecti
             notes.append(
                 "upward positive in the file, as stated" if name in flip_sign else "downward positive in the file"
             )
-    names = [Path(field.place.path).name for field in values.records[0].fields]
+    names = [Path(field.file.path).name for field in values.records[0].fields]
     files = names[0] if len(set(names)) == 1 else f"{names[0]} .. {names[-1]} ({len(names)} files)"
     return f"{files}: {'; '.join(notes)}"
 
@@ -61,7 +61,7 @@ def notes_on(made: Mapping[str, DailyValues], records: Mapping[str, Record], unr
     others = sorted({one.stored for one in unread if not one.why.startswith("no parameter")})
     if others:
         why = next(one for one in unread if one.stored == others[0])
-        notes.append(f"not read: {', '.join(others)} ({why.place}: {why.why})")
+        notes.append(f"not read: {', '.join(others)} ({why.file}: {why.why})")
     return notes
 
 

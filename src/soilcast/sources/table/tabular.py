@@ -15,7 +15,7 @@ import xarray as xr
 
 from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import open_netcdf
+from soilcast.sources.netcdf import open_netcdf
 from soilcast.sources.table.mapping import Cells
 from soilcast.sources.zarr_stores import open_zarr
 

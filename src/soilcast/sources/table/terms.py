@@ -14,7 +14,7 @@ import xarray as xr
 from soilcast.cube import daily_axis, days_of
 from soilcast.cube.calendar import Days, period_of, refuse_other_days
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import unit_of
+from soilcast.sources.netcdf import unit_of
 from soilcast.sources.table.mapping import Mapping, Quantity, Term
 from soilcast.sources.table.places import Floats, Places, holders_of
 from soilcast.sources.table.tabular import Opened

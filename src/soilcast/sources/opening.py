@@ -1,4 +1,4 @@
-"""Where ERA5 data lie, and how each kind of place is opened: NetCDF, GRIB, zip archives, Zarr stores."""
+"""Listing and opening files of others: NetCDF, GRIB, zip archives, Zarr stores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Literal
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.grib import open_grib
-from soilcast.sources.files import is_address, naming_damage, open_netcdf
+from soilcast.sources.grib import open_grib
+from soilcast.sources.netcdf import is_address, naming_damage, open_netcdf
 from soilcast.sources.zarr_stores import open_remote_zarr, open_zarr
 
 Format = Literal["netcdf", "grib", "zip", "zarr"]
@@ -34,7 +34,7 @@ _REMEDY = "it is damaged, truncated or of another format; download or write it a
 
 
 @dataclass(frozen=True)
-class Place:
+class DataFile:
     """A file, a member of an archive, or a store; it travels between processes.
 
     Parameters
@@ -55,27 +55,27 @@ class Place:
         return f"{self.path}::{self.member}" if self.member else self.path
 
 
-def places_of(paths: Sequence[str | Path]) -> list[Place]:
-    """List all places of some paths: files, folders of files, archives, stores and URLs of stores.
+def list_files(paths: Sequence[str | Path]) -> list[DataFile]:
+    """List all data files of some paths: files, folders of files, archives, stores and URLs of stores.
 
     Raises
     ------
     SoilcastError
         There is nothing, or something that is none of these.
     """
-    found: list[Place] = []
+    found: list[DataFile] = []
     for path in paths:
         if is_address(path):
-            found.append(Place(str(path), "zarr"))
+            found.append(DataFile(str(path), "zarr"))
             continue
         path = Path(path)
         if path.is_dir() and not _is_store(path):
             inside = sorted(one for one in path.iterdir() if one.suffix.lower() in _SUFFIXES or _is_store(one))
             if not inside:
                 raise SoilcastError(f"{path}: no NetCDF, GRIB, zip or Zarr in this folder: name the files")
-            found += [place for one in inside for place in _places_at(one)]
+            found += [file for one in inside for file in _files_at(one)]
         else:
-            found += _places_at(path)
+            found += _files_at(path)
     if not found:
         raise SoilcastError("era5land: no file is given: name files, folders or stores")
     return found
@@ -104,25 +104,25 @@ def format_of(path: Path) -> Format:
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[list[xr.Dataset]]:
-    """Give the datasets of a place, lazily; a GRIB file holds several, which do not share their axes.
+def open_datasets(file: DataFile) -> Iterator[list[xr.Dataset]]:
+    """Give the datasets of a file, lazily; a GRIB file holds several, which do not share their axes.
 
-    Places stay open, since files of many variables take longer to open than to read; those that have not been asked for
-    longest are closed. Damage that is met while values are read is told with the name of the place.
+    They stay open, since files of many variables take longer to open than to read; those that have not been asked for
+    longest are closed. Damage that is met while values are read is told with the name of the file.
 
     Raises
     ------
     SoilcastError
         It cannot be read, or an extra is missing.
     """
-    key = place, _changed(place)
+    key = file, _changed(file)
     with _LOCK:
-        held = _HELD.pop(key, None) or _Held(_OPEN[place.format](place))
+        held = _HELD.pop(key, None) or _Held(_OPEN[file.format](file))
         held.users += 1
         _HELD[key] = held
         _let_go()
     try:
-        with naming_damage(Path(str(place))):
+        with naming_damage(Path(str(file))):
             yield held.datasets
     finally:
         with _LOCK:
@@ -135,7 +135,7 @@ class _Held:
     users: int = 0
 
 
-_HELD: dict[tuple[Place, int], _Held] = {}
+_HELD: dict[tuple[DataFile, int], _Held] = {}
 _LOCK = threading.RLock()
 
 
@@ -147,32 +147,32 @@ def _let_go() -> None:
 
 @atexit.register
 def close_all() -> None:
-    """Close every place that no one is reading."""
+    """Close every file that no one is reading."""
     with _LOCK:
         for key in [key for key, held in _HELD.items() if not held.users]:
             for dataset in _HELD.pop(key).datasets:
                 dataset.close()
 
 
-def _changed(place: Place) -> int:
-    return 0 if is_address(place.path) else Path(place.path).stat().st_mtime_ns
+def _changed(file: DataFile) -> int:
+    return 0 if is_address(file.path) else Path(file.path).stat().st_mtime_ns
 
 
 def _is_store(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in _ZARR)
 
 
-def _places_at(path: Path) -> list[Place]:
+def _files_at(path: Path) -> list[DataFile]:
     form = format_of(path)
     if form != "zip":
-        return [Place(str(path), form)]
+        return [DataFile(str(path), form)]
     with _archive(path) as archive:
         members = sorted(name for name in archive.namelist() if name.lower().endswith(_MEMBERS))
     if not members:
         raise SoilcastError(
             f"{path}: no NetCDF or GRIB file in this archive: give the archive that the data store sent"
         )
-    return [Place(str(path), "zip", member) for member in members]
+    return [DataFile(str(path), "zip", member) for member in members]
 
 
 @contextmanager
@@ -184,33 +184,33 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         raise SoilcastError(f"{path}: cannot be read as a zip archive ({error}): {_REMEDY}") from error
 
 
-def _open_netcdf(place: Place) -> list[xr.Dataset]:
-    return [open_netcdf(Path(place.path))]
+def _open_netcdf(file: DataFile) -> list[xr.Dataset]:
+    return [open_netcdf(Path(file.path))]
 
 
-def _open_member(place: Place) -> list[xr.Dataset]:
-    with _archive(Path(place.path)) as archive:
-        if archive.getinfo(place.member).file_size > _LARGEST_MEMBER:
-            raise SoilcastError(f"{place}: too large to be read from its archive: unzip it and name the file")
-        content = archive.read(place.member)
+def _open_member(file: DataFile) -> list[xr.Dataset]:
+    with _archive(Path(file.path)) as archive:
+        if archive.getinfo(file.member).file_size > _LARGEST_MEMBER:
+            raise SoilcastError(f"{file}: too large to be read from its archive: unzip it and name the file")
+        content = archive.read(file.member)
     if not content.startswith(b"\x89HDF"):
-        raise SoilcastError(f"{place}: only NetCDF-4 can be read from an archive: unzip it and name the file")
+        raise SoilcastError(f"{file}: only NetCDF-4 can be read from an archive: unzip it and name the file")
     try:
         return [xr.open_dataset(io.BytesIO(content), engine="h5netcdf")]
     except Exception as error:  # whatever the libraries raise on the bytes of others
-        raise SoilcastError(f"{place}: cannot be read as NetCDF ({_reason(error)}): {_REMEDY}") from error
+        raise SoilcastError(f"{file}: cannot be read as NetCDF ({_reason(error)}): {_REMEDY}") from error
 
 
-def _open_grib(place: Place) -> list[xr.Dataset]:
-    return open_grib(Path(place.path))
+def _open_grib(file: DataFile) -> list[xr.Dataset]:
+    return open_grib(Path(file.path))
 
 
-def _open_zarr(place: Place) -> list[xr.Dataset]:
-    if is_address(place.path):
-        return [open_remote_zarr(place.path)]
-    if not _is_store(Path(place.path)):
-        raise SoilcastError(f"{place}: this folder is not a Zarr store: {_REMEDY}")
-    return [open_zarr(Path(place.path))]
+def _open_zarr(file: DataFile) -> list[xr.Dataset]:
+    if is_address(file.path):
+        return [open_remote_zarr(file.path)]
+    if not _is_store(Path(file.path)):
+        raise SoilcastError(f"{file}: this folder is not a Zarr store: {_REMEDY}")
+    return [open_zarr(Path(file.path))]
 
 
 def _reason(error: Exception) -> str:
