@@ -176,7 +176,7 @@ def test_missing_files(recipe, tmp_path):
     with pytest.raises(SoilcastError, match=r"absent.yaml: no such"):
         table([tmp_path], mapping=tmp_path / "absent.yaml")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SoilcastError, match=r"empty: no NetCDF, Zarr or CSV file in this folder"):
+    with pytest.raises(SoilcastError, match=r"empty: no NetCDF, Zarr or CSV in this folder; it is empty"):
         table([tmp_path / "empty"], mapping=recipe())
 
 
@@ -247,7 +247,7 @@ def test_damage_met_late_leaves_nothing(gridded, recipe, tmp_path):
     stored[place + 40 : place + 90] = bytes(50)
     path.write_bytes(stored)
     cube = table([path], mapping=recipe())
-    with pytest.raises(SoilcastError, match=r"a.nc: temp cannot be read .*damaged"):
+    with pytest.raises(SoilcastError, match=r"a.nc: temp: cannot be read as NetCDF .*damaged"):
         save_cube(cube, tmp_path / "cube")
     assert not (tmp_path / "cube").exists()
 

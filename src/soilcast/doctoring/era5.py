@@ -11,8 +11,9 @@ import numpy as np
 from soilcast.cube import VARIABLES
 from soilcast.doctoring.findings import FileFound, VariableFound, grid_name, period_name
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.recognising import Field, Unread, scan_all
+from soilcast.sources.era5land.recognising import FORMATS, Field, Unread, scan_all
 from soilcast.sources.era5land.saying import product_of
+from soilcast.sources.formats import named_format
 from soilcast.sources.netcdf import is_address
 from soilcast.sources.opening import DataFile, list_files, open_datasets
 
@@ -26,7 +27,7 @@ def describe_era5(path: str) -> FileFound | None:
     """Describe a file if it holds a parameter of ERA5-Land on a grid; None if it does not."""
     if not is_address(path) and Path(path).is_file() and Path(path).suffix.lower() in (".csv", ".txt", ".stm"):
         return None
-    files = list_files([path])
+    files = list_files([path], FORMATS).files
     fields, unread = scan_all(files)
     if not fields:
         return None
@@ -87,13 +88,15 @@ def _named(hours: Any) -> str:
 
 
 def _format(file: DataFile) -> str:
+    if file.member:
+        return "zip archive of NetCDF"
     if file.format == "netcdf":
         with Path(file.path).open("rb") as stream:
             return "NetCDF-4" if stream.read(4) == b"\x89HDF" else "NetCDF-3"
     if file.format == "grib":
         with open_datasets(file) as datasets:
             return f"GRIB edition {datasets[0].attrs.get('GRIB_edition', '?')}"
-    return {"zip": "zip archive of NetCDF", "zarr": "Zarr store"}[file.format]
+    return named_format(file.format)
 
 
 def _layout(file: DataFile, fields: Sequence[Field]) -> str:
@@ -119,7 +122,7 @@ def scan_readable(paths: Sequence[str]) -> tuple[list[Field], list[Unread], list
     faults: list[str] = []
     for path in paths:
         try:
-            found, others = scan_all(list_files([path]))
+            found, others = scan_all(list_files([path], FORMATS).files)
         except SoilcastError as error:
             faults.append(str(error))
             continue

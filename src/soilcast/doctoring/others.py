@@ -13,9 +13,11 @@ import xarray as xr
 from soilcast.doctoring.era5 import describe_era5
 from soilcast.doctoring.findings import FileFound, VariableFound, grid_name, period_name, step_name
 from soilcast.errors import SoilcastError
+from soilcast.sources.era5land.recognising import FORMATS
+from soilcast.sources.formats import named_format
 from soilcast.sources.gridded import axes_of
 from soilcast.sources.netcdf import is_address, unit_of
-from soilcast.sources.opening import format_of, list_files, open_datasets
+from soilcast.sources.opening import DataFile, list_files, open_datasets
 
 TABLE_READER = "soilcast prepare table, with a mapping (docs/own-data.md)"
 STATIC_READER = "soilcast prepare ... --static NAME=FILE, as a static variable"
@@ -26,7 +28,6 @@ _ISMN_FIRST = re.compile(rf"^(\S+)\s+(\S+)\s+(\S.*?){_NUMBER * 5}")
 _ISMN_STAMP = re.compile(r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}")
 _CARAVAN = ("volumetric_soil_water_layer_1", "total_precipitation_sum", "temperature_2m_mean")
 _ALOFT = "isobaricInhPa"
-_FORMATS = {"netcdf": "NetCDF", "zip": "zip archive", "zarr": "Zarr store"}
 
 
 def describe_artifact(path: str) -> FileFound | None:
@@ -98,7 +99,7 @@ def describe_table(path: str) -> FileFound | None:
 
 def describe_array_file(path: str) -> FileFound | None:
     """Describe any other NetCDF, GRIB or Zarr by what it says of itself."""
-    files = list_files([path])
+    files = list_files([path], FORMATS).files
     datasets: list[xr.Dataset] = []
     for file in files:
         with open_datasets(file) as found:
@@ -131,10 +132,9 @@ def describe_array_file(path: str) -> FileFound | None:
         reader = STATIC_READER
     elif not levels:
         remarks.append(_why_not(step))
-    form = format_of(Path(path)) if not is_address(path) else "zarr"
     return FileFound(
         path=path,
-        format=f"GRIB edition {first.attrs.get('GRIB_edition')}" if form == "grib" else _FORMATS[form],
+        format=_format(files[0], first),
         product="Caravan (ERA5-Land means of basins and streamflow)" if is_caravan else _product(first, path),
         layout=layout,
         period=period,
@@ -143,6 +143,12 @@ def describe_array_file(path: str) -> FileFound | None:
         reader=reader,
         remarks=tuple(remarks),
     )
+
+
+def _format(file: DataFile, dataset: xr.Dataset) -> str:
+    if file.format == "grib":
+        return f"GRIB edition {dataset.attrs.get('GRIB_edition')}"
+    return "zip archive" if file.member else named_format(file.format)
 
 
 def _members(dataset: xr.Dataset) -> int:

@@ -20,6 +20,7 @@ from soilcast.sources.delaware import delaware
 from soilcast.sources.era5land import era5land
 from soilcast.sources.landbench import landbench
 from soilcast.sources.netcdf import is_address
+from soilcast.sources.opening import close_all
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
 from soilcast.workplace import workplace_of
@@ -105,22 +106,25 @@ def prepare(
     if not (resume and out.exists()):
         refuse_existing(out, overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
-    cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **options)
-    save_cube(
-        cube,
-        out,
-        overwrite=overwrite,
-        resume=resume,
-        memory=memory,
-        dask=dask,
-        progress=progress,
-        log=log,
-        depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
-        source=source,
-        paths=[str(path) for path in paths],
-        options=options,
-        **({"plugins": plugins} if plugins else {}),
-    )
+    try:
+        cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **options)
+        save_cube(
+            cube,
+            out,
+            overwrite=overwrite,
+            resume=resume,
+            memory=memory,
+            dask=dask,
+            progress=progress,
+            log=log,
+            depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
+            source=source,
+            paths=[str(path) for path in paths],
+            options=options,
+            **({"plugins": plugins} if plugins else {}),
+        )
+    finally:
+        close_all()
     return open_cube(out)
 
 

@@ -1,25 +1,27 @@
-"""Opening files of others: NetCDF of either kind, lazily, with damage told in one line."""
+"""Opening NetCDF of either kind, lazily, with damage told in one line: from a file or from a stream."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import xarray as xr
 
 from soilcast.errors import SoilcastError
+from soilcast.sources.formats import AGAIN, NETCDF, format_of, refuse_format
+from soilcast.sources.hdf5 import examine_hdf5
 
-# First bytes of a file -> the engine of xarray that reads it.
-_ENGINES = {b"\x89HDF": "h5netcdf", b"CDF\x01": "scipy", b"CDF\x02": "scipy"}
-_REMEDY = "it is damaged, truncated or of another format; download or write it again"
+_HDF5 = b"\x89HDF"
 
 
 def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
-    """Open a NetCDF file lazily: NetCDF-4 by h5netcdf, NetCDF-3 by scipy, told apart by their first bytes.
+    """Open a NetCDF file lazily: NetCDF-4 and other HDF5 by h5netcdf, NetCDF-3 by scipy.
 
-    Values that are read later can still meet damage: read them inside `naming_damage`.
+    Variables in groups are named ``GROUP/VARIABLE``; a dimension of a group keeps its name unless another group has
+    one of that name and of another length, and is then named ``GROUP/DIMENSION``. Values that are read later can still
+    meet damage: read them inside `naming_damage`.
 
     Parameters
     ----------
@@ -31,23 +33,30 @@ def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
     Raises
     ------
     SoilcastError
-        The file is missing, may not be read, is no NetCDF, is truncated or corrupt, or its times cannot be decoded.
+        The file is missing, no regular file, may not be read, is no NetCDF, is truncated or corrupt, refers to other
+        files, needs a filter that is not installed, or its times cannot be decoded.
     """
     path = Path(path)
-    engine = _engine(path)
-    try:
-        return xr.open_dataset(path, engine=engine, **options)
-    except Exception as error:  # whatever the libraries raise on the bytes of others
-        raise _damaged(path, error) from error
+    refuse_format(path, format_of(path), (NETCDF,))
+    with path.open("rb") as stream:
+        is_hdf5 = not stream.read(4).startswith(b"CDF")
+    return _open(path, str(path), is_hdf5, options)
+
+
+def open_netcdf_stream(stream: BinaryIO, where: str) -> xr.Dataset:
+    """Open NetCDF out of a stream that can be sought; raises what `open_netcdf` raises."""
+    is_hdf5 = stream.read(4) == _HDF5
+    stream.seek(0)
+    return _open(stream, where, is_hdf5, {})
 
 
 @contextmanager
-def naming_damage(path: Path) -> Iterator[None]:
-    """Turn what the NetCDF libraries raise while values are read into a `SoilcastError` that names the file."""
+def naming_damage(where: str | Path, name: str = "NetCDF") -> Iterator[None]:
+    """Turn what the libraries of a format raise while values are read into a `SoilcastError` that names the file."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, EOFError) as error:
-        raise _damaged(path, error) from error
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError) as error:
+        raise _damaged(where, error, name) from error
 
 
 def unit_of(attributes: Mapping[str, Any]) -> str | None:
@@ -61,25 +70,50 @@ def is_address(path: str | Path) -> bool:
     return "://" in str(path)
 
 
-def _damaged(path: Path, error: Exception) -> SoilcastError:
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    return SoilcastError(f"{path}: cannot be read as NetCDF ({reason}): {_REMEDY}")
-
-
-def _engine(path: Path) -> str:
-    if not path.exists():
-        raise SoilcastError(f"{path}: no such file: check the path, or download the file")
-    if path.is_dir():
-        raise SoilcastError(f"{path}: a NetCDF file is expected, but this is a folder: name the file")
+def _open(content: Path | BinaryIO, where: str, is_hdf5: bool, options: Mapping[str, Any]) -> xr.Dataset:
     try:
-        with path.open("rb") as stream:
-            magic = stream.read(4)
-    except OSError as error:
-        raise SoilcastError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
-    if not magic:
-        raise SoilcastError(f"{path}: the file is empty: download or write it again")
-    if magic == b"CDF\x05":
-        raise SoilcastError(f"{path}: NetCDF in CDF-5 format cannot be read: convert it (nccopy -k nc4 IN OUT)")
-    if magic not in _ENGINES:
-        raise SoilcastError(f"{path}: not a NetCDF file: {_REMEDY}")
-    return _ENGINES[magic]
+        if not is_hdf5:
+            return xr.open_dataset(content, engine="scipy", create_default_indexes=False, **options)
+        in_groups = examine_hdf5(content, where)
+        options = {"engine": "h5netcdf", "phony_dims": "sort", "create_default_indexes": False, **options}
+        if in_groups:
+            return join_groups(xr.open_groups(content, **options))
+        return xr.open_dataset(content, **options)
+    except SoilcastError:
+        raise
+    except Exception as error:  # whatever the libraries raise on the bytes of others
+        raise _damaged(where, error) from error
+
+
+def join_groups(groups: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """All groups of a file or store as one dataset, with names such as ``GROUP/VARIABLE``; closing it closes them."""
+    joined: dict[str, xr.Variable] = {}
+    sizes: dict[str, int] = {}
+    for path, group in groups.items():
+        prefix = f"{path.strip('/')}/" if path.strip("/") else ""
+        names = {
+            str(dim): str(dim) if sizes.get(str(dim), size) == size else f"{prefix}{dim}"
+            for dim, size in group.sizes.items()
+        }
+        sizes |= {names[str(dim)]: size for dim, size in group.sizes.items()}
+        for name, variable in group.variables.items():
+            dims = tuple(names[str(dim)] for dim in variable.dims)
+            renamed = variable.copy(deep=False)
+            renamed.dims = dims
+            joined[f"{prefix}{name}"] = renamed
+    root = groups.get("/")
+    dataset = xr.Dataset(coords=xr.Coordinates(joined, indexes={}), attrs=root.attrs if root is not None else {})
+    timeless = [name for name in joined if name not in sizes]
+    dataset = dataset.reset_coords(timeless)
+
+    def close() -> None:
+        for group in groups.values():
+            group.close()
+
+    dataset.set_close(close)
+    return dataset
+
+
+def _damaged(where: str | Path, error: Exception, name: str = "NetCDF") -> SoilcastError:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return SoilcastError(f"{where}: cannot be read as {name} ({reason}): {AGAIN}")

@@ -1,36 +1,51 @@
-"""Listing and opening files of others: NetCDF, GRIB, zip archives, Zarr stores."""
+"""Listing and opening the files of others: every file of a folder is opened, or left out with the reason."""
 
 from __future__ import annotations
 
 import atexit
-import io
 import threading
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import xarray as xr
 
 from soilcast.errors import SoilcastError
+from soilcast.sources.archives import list_members, member_size, open_member
+from soilcast.sources.formats import (
+    AGAIN,
+    FOLDER,
+    Format,
+    Key,
+    format_of,
+    is_data_name,
+    is_store,
+    listed_formats,
+    named_format,
+    refuse_format,
+)
 from soilcast.sources.grib import open_grib
 from soilcast.sources.netcdf import is_address, naming_damage, open_netcdf
 from soilcast.sources.zarr_stores import open_remote_zarr, open_zarr
 
-Format = Literal["netcdf", "grib", "zip", "zarr"]
+_MOST_OPEN = 4096
+"""Files whose variables are kept in mind; of these xarray itself keeps the 128 open that were read last."""
 
-_GRIB, _ZIP = b"GRIB", (b"PK\x03\x04", b"PK\x05\x06")
-_ZARR = (".zgroup", ".zmetadata", "zarr.json")
-_SUFFIXES = (".nc", ".nc4", ".netcdf", ".grib", ".grb", ".grib2", ".grb2", ".zip")
-_MEMBERS = (".nc", ".nc4", ".grib", ".grb")
-_LARGEST_MEMBER = 4 << 30
-"""An archive may claim to unfold to anything; members beyond this are unpacked by hand [bytes]."""
+_MOST_BYTES = 512 << 20
+"""Members of archives that are held in memory, together [bytes]."""
 
-_MOST_OPEN = 32
+_NAMED = 3
+"""Files that a note names of each reason."""
 
-_REMEDY = "it is damaged, truncated or of another format; download or write it again"
+# What a name says before any byte is read: such a file is no data, or not yet.
+_UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".filepart", ".aria2", ".tmp", ".unfinished")
+_REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (_UNFINISHED, "an unfinished download or write"),
+    ((".idx",), "an index of GRIB messages"),
+    ((".md5", ".sha1", ".sha256", ".sha512", ".sums"), "a checksum"),
+    ((".txt", ".md", ".rst", ".log", ".yaml", ".yml", ".json", ".xml", ".html", ".py", ".sh", ".ini"), "text"),
+)
 
 
 @dataclass(frozen=True)
@@ -48,64 +63,114 @@ class DataFile:
     """
 
     path: str
-    format: Format
+    format: Key
     member: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}::{self.member}" if self.member else self.path
 
 
-def list_files(paths: Sequence[str | Path]) -> list[DataFile]:
-    """List all data files of some paths: files, folders of files, archives, stores and URLs of stores.
+@dataclass(frozen=True)
+class LeftOut:
+    """A file of a folder that is not opened, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All files of some paths.
+
+    Parameters
+    ----------
+    files
+        Those that are opened, in the order of the paths and, in each folder, of the names.
+    left_out
+        The others.
+    """
+
+    files: tuple[DataFile, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    def notes(self) -> list[str]:
+        """Say in one line how many files are left out, and why; nothing where there is none."""
+        if not self.left_out:
+            return []
+        count = len(self.left_out)
+        return [f"{count} file{'' if count == 1 else 's'} left out: {_by_reason(self.left_out)}"]
+
+
+def list_files(
+    paths: Sequence[str | Path], formats: Collection[Format], *, recursive: bool = False, apart: Collection[str] = ()
+) -> Listing:
+    """List all files of some paths: files, folders of files, archives, stores and URLs of stores.
+
+    A file that is named must be of one of the formats. Of a folder's files the others are left out, unless their name
+    promises data (``.nc``) that cannot be recognised.
+
+    Parameters
+    ----------
+    paths
+        What the user named.
+    formats
+        Formats that are opened.
+    recursive
+        Look into subfolders too.
+    apart
+        Names of subfolders that are read otherwise.
 
     Raises
     ------
     SoilcastError
-        There is nothing, or something that is none of these.
+        There is nothing, something of another format is named, or a file of data is damaged.
     """
-    found: list[DataFile] = []
+    if not paths:
+        raise SoilcastError(f"no file is given: name {listed_formats(formats)} files, or folders of them")
+    files: list[DataFile] = []
+    left_out: list[LeftOut] = []
     for path in paths:
         if is_address(path):
-            found.append(DataFile(str(path), "zarr"))
+            files.append(DataFile(str(path), "zarr"))
             continue
         path = Path(path)
-        if path.is_dir() and not _is_store(path):
-            inside = sorted(one for one in path.iterdir() if one.suffix.lower() in _SUFFIXES or _is_store(one))
-            if not inside:
-                raise SoilcastError(f"{path}: no NetCDF, GRIB, zip or Zarr in this folder: name the files")
-            found += [file for one in inside for file in _files_at(one)]
-        else:
-            found += _files_at(path)
-    if not found:
-        raise SoilcastError("era5land: no file is given: name files, folders or stores")
-    return found
+        if format_of(path) != FOLDER:
+            files += _files_at(path, formats)
+            continue
+        inside = _list_folder(path, formats, recursive=recursive, apart=apart)
+        if not inside.files:
+            contents = f"it holds {_by_reason(inside.left_out)}" if inside.left_out else "it is empty"
+            raise SoilcastError(f"{path}: no {listed_formats(formats)} in this folder; {contents}: check the path")
+        files += inside.files
+        left_out += inside.left_out
+    return Listing(tuple(files), tuple(left_out))
 
 
-def format_of(path: Path) -> Format:
-    """Tell a format by its first bytes, or what lies in the folder.
+def open_file(file: DataFile) -> list[xr.Dataset]:
+    """Open a file lazily; GRIB gives several datasets, which do not share their axes. The caller keeps them.
 
     Raises
     ------
     SoilcastError
-        There is no such file, it is empty or may not be read.
+        It cannot be read, or an extra is missing.
     """
-    if path.is_dir():
-        return "zarr"
-    if not path.exists():
-        raise SoilcastError(f"{path}: no such file: check the path, or download the file")
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(4)
-    except OSError as error:
-        raise SoilcastError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
-    if start == _GRIB:
-        return "grib"
-    return "zip" if start in _ZIP else "netcdf"
+    path = Path(file.path)
+    if is_address(file.path):
+        return [open_remote_zarr(file.path)]
+    if file.member:
+        return [open_member(path, file.member)]
+    if file.format == "grib":
+        return open_grib(path)
+    if file.format == "zarr":
+        if not is_store(path):
+            raise SoilcastError(f"{file}: this folder is not a Zarr store: {AGAIN}")
+        return [open_zarr(path)]
+    return [open_netcdf(path)]
 
 
 @contextmanager
 def open_datasets(file: DataFile) -> Iterator[list[xr.Dataset]]:
-    """Give the datasets of a file, lazily; a GRIB file holds several, which do not share their axes.
+    """Give the datasets of a file while they are read.
 
     They stay open, since files of many variables take longer to open than to read; those that have not been asked for
     longest are closed. Damage that is met while values are read is told with the name of the file.
@@ -113,108 +178,113 @@ def open_datasets(file: DataFile) -> Iterator[list[xr.Dataset]]:
     Raises
     ------
     SoilcastError
-        It cannot be read, or an extra is missing.
+        As `open_file`.
     """
     key = file, _changed(file)
     with _LOCK:
-        held = _HELD.pop(key, None) or _Held(_OPEN[file.format](file))
-        held.users += 1
-        _HELD[key] = held
-        _let_go()
+        if (entry := _OPEN.pop(key, None)) is None:
+            size = member_size(Path(file.path), file.member) if file.member else 0
+            _make_room(size)
+            entry = _OpenFile(open_file(file), size)
+        entry.users += 1
+        _OPEN[key] = entry
     try:
-        with naming_damage(Path(str(file))):
-            yield held.datasets
+        with naming_damage(str(file), named_format(file.format)):
+            yield entry.datasets
     finally:
         with _LOCK:
-            held.users -= 1
+            entry.users -= 1
 
 
 @dataclass
-class _Held:
+class _OpenFile:
     datasets: list[xr.Dataset]
+    size: int
     users: int = 0
 
 
-_HELD: dict[tuple[DataFile, int], _Held] = {}
+_OPEN: dict[tuple[DataFile, int], _OpenFile] = {}
 _LOCK = threading.RLock()
 
 
-def _let_go() -> None:
-    for key in [key for key, held in _HELD.items() if not held.users][: max(0, len(_HELD) - _MOST_OPEN)]:
-        for dataset in _HELD.pop(key).datasets:
-            dataset.close()
+def _make_room(size: int) -> None:
+    for key in [key for key, entry in _OPEN.items() if not entry.users]:
+        held = sum(entry.size for entry in _OPEN.values())
+        if len(_OPEN) >= _MOST_OPEN or (_OPEN[key].size and held + size > _MOST_BYTES):
+            _close(key)
+
+
+def _close(key: tuple[DataFile, int]) -> None:
+    for dataset in _OPEN.pop(key).datasets:
+        dataset.close()
 
 
 @atexit.register
 def close_all() -> None:
     """Close every file that no one is reading."""
     with _LOCK:
-        for key in [key for key, held in _HELD.items() if not held.users]:
-            for dataset in _HELD.pop(key).datasets:
-                dataset.close()
+        for key in [key for key, entry in _OPEN.items() if not entry.users]:
+            _close(key)
 
 
 def _changed(file: DataFile) -> int:
     return 0 if is_address(file.path) else Path(file.path).stat().st_mtime_ns
 
 
-def _is_store(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in _ZARR)
-
-
-def _files_at(path: Path) -> list[DataFile]:
+def _files_at(path: Path, formats: Collection[Format]) -> list[DataFile]:
+    """The file at a path that is named, or the members of an archive."""
     form = format_of(path)
-    if form != "zip":
-        return [DataFile(str(path), form)]
-    with _archive(path) as archive:
-        members = sorted(name for name in archive.namelist() if name.lower().endswith(_MEMBERS))
-    if not members:
-        raise SoilcastError(
-            f"{path}: no NetCDF or GRIB file in this archive: give the archive that the data store sent"
-        )
-    return [DataFile(str(path), "zip", member) for member in members]
+    refuse_format(path, form, formats)
+    if form.key != "zip":
+        return [DataFile(str(path), form.key)]
+    return [DataFile(str(path), "netcdf", member) for member in list_members(path)]
 
 
-@contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+def _list_folder(folder: Path, formats: Collection[Format], *, recursive: bool, apart: Collection[str]) -> Listing:
+    files: list[DataFile] = []
+    left_out: list[LeftOut] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name in apart:
+            continue
+        if recursive and path.is_dir() and not (path.is_symlink() or path.name.startswith(".") or is_store(path)):
+            inside = _list_folder(path, formats, recursive=True, apart=apart)
+            files += inside.files
+            left_out += [LeftOut(f"{path.name}/{one.name}", one.reason) for one in inside.left_out]
+            continue
+        reason = _reason(path, formats)
+        if reason is None:
+            files += _files_at(path, formats)
+        else:
+            left_out.append(LeftOut(path.name, reason))
+    return Listing(tuple(files), tuple(left_out))
+
+
+def _reason(path: Path, formats: Collection[Format]) -> str | None:
+    """Why a file of a folder is left out; None where it is opened, or refused."""
+    name = path.name.lower()
+    if name.startswith("."):
+        return "AppleDouble of macOS, no data" if name.startswith("._") else "hidden"
+    reason = next((reason for suffixes, reason in _REASONS if name.endswith(suffixes)), None)
+    if reason is not None:
+        return reason
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise SoilcastError(f"{path}: cannot be read as a zip archive ({error}): {_REMEDY}") from error
+        form = format_of(path)
+    except SoilcastError as error:
+        if is_data_name(name, formats):
+            raise
+        return str(error).removeprefix(f"{path}: ").partition(":")[0]
+    if form.key in {one.key for one in formats} or (
+        is_data_name(name, formats) and form.key in ("unknown", "unreadable")
+    ):
+        return None
+    return form.name if form.key == "unknown" else f"{form.name}: {form.remedy}"
 
 
-def _open_netcdf(file: DataFile) -> list[xr.Dataset]:
-    return [open_netcdf(Path(file.path))]
-
-
-def _open_member(file: DataFile) -> list[xr.Dataset]:
-    with _archive(Path(file.path)) as archive:
-        if archive.getinfo(file.member).file_size > _LARGEST_MEMBER:
-            raise SoilcastError(f"{file}: too large to be read from its archive: unzip it and name the file")
-        content = archive.read(file.member)
-    if not content.startswith(b"\x89HDF"):
-        raise SoilcastError(f"{file}: only NetCDF-4 can be read from an archive: unzip it and name the file")
-    try:
-        return [xr.open_dataset(io.BytesIO(content), engine="h5netcdf")]
-    except Exception as error:  # whatever the libraries raise on the bytes of others
-        raise SoilcastError(f"{file}: cannot be read as NetCDF ({_reason(error)}): {_REMEDY}") from error
-
-
-def _open_grib(file: DataFile) -> list[xr.Dataset]:
-    return open_grib(Path(file.path))
-
-
-def _open_zarr(file: DataFile) -> list[xr.Dataset]:
-    if is_address(file.path):
-        return [open_remote_zarr(file.path)]
-    if not _is_store(Path(file.path)):
-        raise SoilcastError(f"{file}: this folder is not a Zarr store: {_REMEDY}")
-    return [open_zarr(Path(file.path))]
-
-
-def _reason(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-_OPEN = {"netcdf": _open_netcdf, "grib": _open_grib, "zip": _open_member, "zarr": _open_zarr}
+def _by_reason(left_out: Sequence[LeftOut]) -> str:
+    names: dict[str, list[str]] = {}
+    for one in left_out:
+        names.setdefault(one.reason, []).append(one.name)
+    return "; ".join(
+        f"{', '.join(some[:_NAMED])}{f' and {len(some) - _NAMED} more' if len(some) > _NAMED else ''} ({reason})"
+        for reason, some in names.items()
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import xarray as xr
 from soilcast.cube import daily_axis
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
+from soilcast.sources.formats import CSV, NETCDF
 from soilcast.sources.netcdf import naming_damage, open_netcdf, unit_of
+from soilcast.sources.opening import DataFile, Listing, list_files
 
 _TIMES = ("time", "date")
 _BASINS = ("basin_id", "gauge_id", "basin", "station")
@@ -56,7 +58,7 @@ class Basin:
     attributes: Mapping[str, float] = field(default_factory=dict)
 
 
-def series_files(paths: Sequence[Path]) -> list[Path]:
+def series_files(paths: Sequence[Path]) -> Listing:
     """Files of series among the paths and in the folders among them, sorted within each folder.
 
     Raises
@@ -64,28 +66,15 @@ def series_files(paths: Sequence[Path]) -> list[Path]:
     SoilcastError
         A path is not there, or is or holds no such file.
     """
-    if not paths:
-        raise SoilcastError("caravan reads files or folders, but no path is given: name them")
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise SoilcastError(f"{path}: no such file or folder: check the path")
-        found = sorted(_search(path)) if path.is_dir() else [path]
-        if not found:
-            raise SoilcastError(f"{path}: no CSV or NetCDF series in this folder: give the folder of the time series")
-        for file in found:
-            if file.suffix not in _READERS:
-                raise SoilcastError(f"{file}: a series in a .csv or .nc file is expected: name such a file")
-        files += found
-    return files
+    return list_files(paths, (CSV, NETCDF), recursive=True, apart=("attributes",))
 
 
-def basins_in(path: Path, columns: Mapping[str, str]) -> list[Basin]:
+def basins_in(file: DataFile, columns: Mapping[str, str]) -> list[Basin]:
     """Read the basins of one file.
 
     Parameters
     ----------
-    path
+    file
         A CSV file or a NetCDF file.
     columns
         Name in the file -> contract name.
@@ -95,7 +84,7 @@ def basins_in(path: Path, columns: Mapping[str, str]) -> list[Basin]:
     SoilcastError
         The file is damaged or no series of Caravan, or its days are missing or repeat.
     """
-    return _READERS[path.suffix](path, columns)
+    return _READERS[file.format](Path(file.path), columns)
 
 
 def attributes_of(basins: Sequence[Basin], columns: Mapping[str, str]) -> list[dict[str, float]]:
@@ -121,12 +110,6 @@ def attributes_of(basins: Sequence[Basin], columns: Mapping[str, str]) -> list[d
         beside = [tables[path].get(basin.name, {}) for path in found]
         attributes.append({name: value for source in (*beside, inside) for name, value in source.items()})
     return attributes
-
-
-def _search(folder: Path) -> Iterator[Path]:
-    for file in folder.rglob("*"):
-        if file.suffix in _READERS and file.is_file() and "attributes" not in file.relative_to(folder).parts:
-            yield file
 
 
 def _basins_in_csv(path: Path, columns: Mapping[str, str]) -> list[Basin]:
@@ -163,7 +146,7 @@ def _basins_in_netcdf(path: Path, columns: Mapping[str, str]) -> list[Basin]:
     return [_basin_of(loaded.isel({basin_name: i}), name, path, time, found, units) for i, name in enumerate(names)]
 
 
-_READERS = {".csv": _basins_in_csv, ".nc": _basins_in_netcdf}
+_READERS = {"csv": _basins_in_csv, "netcdf": _basins_in_netcdf}
 
 
 def _basin_of(

@@ -19,7 +19,7 @@ from soilcast.sources.era5land.assembling import (
     days_axis,
     make_records,
     refuse_flipped_sign,
-    scan_places,
+    scan_paths,
 )
 from soilcast.sources.era5land.counting import Accumulation, Stamp, States, count_days
 from soilcast.sources.era5land.laying import lay_out
@@ -109,7 +109,7 @@ def era5land(
     stated = dict(units or {})
     _refuse_unknown(stated, "--unit")
     _refuse_unknown(flip_sign, "--flip-sign")
-    fields, unread = scan_places(paths)
+    fields, unread, left_out = scan_paths(paths)
     records = make_records(fields)
     if TARGET not in records:
         raise SoilcastError(
@@ -137,7 +137,7 @@ def era5land(
         content=content or f"reanalysis ({product_of(fields)})",
         origins=origins | {name: origin_of(one, stated, flip_sign) for name, one in made.items()},
     )
-    notes = [*layout.notes, *notes_on(made, records, unread)]
+    notes = [*left_out, *layout.notes, *notes_on(made, records, unread)]
     if climate_zone and "climate_zone" not in cube:
         notes += add_climate_zone(cube)
     if absent := [name for name in (*RECIPES, *PAPER_STATIC, "climate_zone") if name in VARIABLES and name not in cube]:

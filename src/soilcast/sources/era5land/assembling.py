@@ -26,7 +26,7 @@ from soilcast.sources.era5land.counting import Counting
 from soilcast.sources.era5land.daily import DailyValues, complete_days
 from soilcast.sources.era5land.laying import Layout
 from soilcast.sources.era5land.parameters import GRAVITY, RECIPES, Recipe
-from soilcast.sources.era5land.recognising import Field, Unread, read_stamps, scan_all
+from soilcast.sources.era5land.recognising import FORMATS, Field, Unread, read_stamps, scan_all
 from soilcast.sources.era5land.record import Record, columns_on, make_record, whole_grid
 from soilcast.sources.opening import list_files, open_datasets
 from soilcast.sources.regridding import majority
@@ -38,23 +38,27 @@ _TURNED = -1e-4
 _TRIED_DAYS = 3
 
 
-def scan_places(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread]]:
+def scan_paths(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread], list[str]]:
     """Recognise all variables of all files.
+
+    Returns
+    -------
+    What is read, what is not, and what is to be said of files that are left out.
 
     Raises
     ------
     SoilcastError
         A file cannot be read, or none holds a parameter of ERA5-Land.
     """
-    files = list_files(paths)
-    fields, unread = scan_all(files)
+    listing = list_files(paths, FORMATS)
+    fields, unread = scan_all(listing.files)
     if not fields:
         listed = "; ".join(f"{one.stored} ({one.why})" for one in unread[:8]) or "none"
         raise SoilcastError(
-            f"{files[0]}: no gridded variable of ERA5-Land, only {listed}: check the file (soilcast doctor), or use "
-            "prepare table"
+            f"{listing.files[0]}: no gridded variable of ERA5-Land, only {listed}: check the file (soilcast doctor), "
+            "or use prepare table"
         )
-    return fields, unread
+    return fields, unread, listing.notes()
 
 
 def make_records(fields: Sequence[Field]) -> dict[str, Record]:

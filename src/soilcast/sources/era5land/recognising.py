@@ -12,11 +12,15 @@ import xarray as xr
 
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.parameters import Parameter, is_layered, parameter_of
+from soilcast.sources.formats import GRIB, NETCDF, ZARR, ZIP
 from soilcast.sources.gridded import axes_of
 from soilcast.sources.netcdf import unit_of
 from soilcast.sources.opening import DataFile, open_datasets
 
 Hours = npt.NDArray[np.int64]
+
+FORMATS = (NETCDF, GRIB, ZIP, ZARR)
+"""What ERA5 comes in."""
 
 PRELIMINARY = "0005"
 """Experiment version of ERA5T, which is replaced by the final data two to three months later."""

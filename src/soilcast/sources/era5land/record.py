@@ -96,6 +96,7 @@ class Record:
             for number, positions, places in self.runs(np.searchsorted(self.hours, hours), len(hours)):
                 field = self.fields[number]
                 if at_hand is None or at_hand[0] != field.file:
+                    stack.close()  # a member of an archive is held in memory while it is read
                     at_hand = field.file, stack.enter_context(open_datasets(field.file))
                 stamps = read_stamps(field, at_hand[1][field.dataset], positions)
                 values[places] = stamps[:, self.columns[number][points]]

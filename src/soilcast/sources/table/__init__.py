@@ -59,12 +59,13 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
         known = {*recipe.variables, *map(thickness_name, recipe.variables.keys() & ERA5_LAND_LAYERS.keys()), "area"}
         if name not in known:
             raise SoilcastError(f"--unit {name}: {mapping} has no such variable: {nearest(name, sorted(known))}")
-    files = tuple(open_tables(paths, time=recipe.time, cells=recipe.cells))
+    opened, notes = open_tables(paths, time=recipe.time, cells=recipe.cells)
+    files = tuple(opened)
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
     tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)))
     variables, time = _variables(tables, stated)
-    return assemble(
+    cube = assemble(
         variables,
         cells=_cells(tables, grid, stated),
         time=time,
@@ -73,6 +74,9 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
+    if notes:
+        cube.attrs["notes"] = "\n".join(notes)
+    return cube
 
 
 def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
