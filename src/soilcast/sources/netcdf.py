@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +14,8 @@ from soilcast.sources.formats import AGAIN, NETCDF, format_of, refuse_format
 from soilcast.sources.hdf5 import examine_hdf5
 
 _HDF5 = b"\x89HDF"
+_NAMED = 12
+"""Variables that a note names."""
 
 
 def open_netcdf(path: Path, **options: Any) -> xr.Dataset:
@@ -63,6 +65,26 @@ def unit_of(attributes: Mapping[str, Any]) -> str | None:
     """Unit that a variable's attributes name (``units``, or ``unit`` as some write it); None where they are silent."""
     written = attributes.get("units", attributes.get("unit"))
     return str(written).strip() or None if written is not None else None
+
+
+def data_variables(opened: xr.Dataset) -> list[str]:
+    """Names of the variables that hold data: not of coordinates, their bounds, grid mappings and single numbers."""
+    described = [{**one.attrs, **one.encoding} for one in opened.variables.values()]
+    auxiliary = {
+        name for one in described for key in ("bounds", "grid_mapping") for name in str(one.get(key, "")).split()
+    }
+    return [
+        str(name)
+        for name, one in opened.data_vars.items()
+        if one.dims and name not in opened.dims and name not in auxiliary and one.dtype.kind in "fiu"
+    ]
+
+
+def unread_notes(names: Iterable[str]) -> list[str]:
+    """Say in one line what files hold and is not read; nothing where there is none."""
+    listed = sorted(set(names))
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return [f"not read: {', '.join(listed[:_NAMED])}{more}"] if listed else []
 
 
 def is_address(path: str | Path) -> bool:

@@ -27,6 +27,7 @@ from soilcast.sources.formats import (
 )
 from soilcast.sources.grib import open_grib
 from soilcast.sources.netcdf import is_address, naming_damage, open_netcdf
+from soilcast.sources.steps import join_steps
 from soilcast.sources.zarr_stores import open_remote_zarr, open_zarr
 
 _MOST_OPEN = 4096
@@ -164,8 +165,8 @@ def open_file(file: DataFile) -> list[xr.Dataset]:
     if file.format == "zarr":
         if not is_store(path):
             raise SoilcastError(f"{file}: this folder is not a Zarr store: {AGAIN}")
-        return [open_zarr(path)]
-    return [open_netcdf(path)]
+        return [join_steps(open_zarr(path))]
+    return [join_steps(open_netcdf(path))]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from soilcast.cube import (
 from soilcast.errors import SoilcastError
 from soilcast.sources.caravan.layout import Basin, attributes_of, basins_in, series_files
 from soilcast.sources.derived import specific_humidity
+from soilcast.sources.netcdf import unread_notes
 
 _TARGET = "swvl1"
 
@@ -145,7 +146,7 @@ def caravan(paths: Sequence[Path], *, units: Mapping[str, str] | None = None) ->
         content="ERA5-Land reanalysis, basin means (Caravan)",
         origins=origins,
     )
-    if notes := listing.notes():
+    if notes := [*listing.notes(), *unread_notes(name for basin in basins for name in basin.unread)]:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 

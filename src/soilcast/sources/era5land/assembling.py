@@ -25,7 +25,7 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.counting import Counting
 from soilcast.sources.era5land.daily import DailyValues, complete_days
 from soilcast.sources.era5land.laying import Layout
-from soilcast.sources.era5land.parameters import GRAVITY, RECIPES, Recipe
+from soilcast.sources.era5land.parameters import GRAVITY, RECIPES, Recipe, product_of_names
 from soilcast.sources.era5land.recognising import FORMATS, Field, Unread, read_stamps, scan_all
 from soilcast.sources.era5land.record import Record, columns_on, make_record, whole_grid
 from soilcast.sources.opening import list_files, open_datasets
@@ -53,6 +53,9 @@ def scan_paths(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread], 
     listing = list_files(paths, FORMATS)
     fields, unread = scan_all(listing.files)
     if not fields:
+        if product := product_of_names({one.stored for one in unread}):
+            reader = "caravan" if product == "Caravan" else "table, with a mapping of its daily means"
+            raise SoilcastError(f"{listing.files[0]}: this is {product}, not ERA5-Land: use soilcast prepare {reader}")
         listed = "; ".join(f"{one.stored} ({one.why})" for one in unread[:8]) or "none"
         raise SoilcastError(
             f"{listing.files[0]}: no gridded variable of ERA5-Land, only {listed}: check the file (soilcast doctor), "

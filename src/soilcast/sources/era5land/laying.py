@@ -78,6 +78,7 @@ def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None
     here = Grid(grid.lat, grid.lon, np.flatnonzero(land).astype(np.int64))
     if resolution is None:
         size = f"{fields[0].spacing:g} degree" if np.isfinite(fields[0].spacing) else "one row"
+        size = "one point" if len(grid.index) == 1 else size
         return Layout(here, Laying(here.index, offsets[land], _as_is), land, size, notes)
     whole = target_grid(resolution, grid.lat, grid.lon)
     there = np.isfinite(conservative(_spread(np.ones((1, len(here.index)), np.float32), here), *_axes(here), whole)[0])

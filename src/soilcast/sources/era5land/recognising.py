@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,19 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.parameters import Parameter, is_layered, parameter_of
+from soilcast.sources.era5land.parameters import Parameter, is_layered, parameter_of, why_not
 from soilcast.sources.formats import GRIB, NETCDF, ZARR, ZIP
 from soilcast.sources.gridded import axes_of
-from soilcast.sources.netcdf import unit_of
+from soilcast.sources.netcdf import data_variables, unit_of
 from soilcast.sources.opening import DataFile, open_datasets
 
 Hours = npt.NDArray[np.int64]
 
 FORMATS = (NETCDF, GRIB, ZIP, ZARR)
 """What ERA5 comes in."""
+
+NOT_USED = "no parameter of ERA5-Land that soilcast uses"
+"""Why most variables are not read."""
 
 PRELIMINARY = "0005"
 """Experiment version of ERA5T, which is replaced by the final data two to three months later."""
@@ -112,15 +115,26 @@ def scan(file: DataFile) -> tuple[list[Field], list[Unread]]:
     unread: list[Unread] = []
     with open_datasets(file) as datasets:
         for number, dataset in enumerate(datasets):
-            for name, variable in dataset.data_vars.items():
+            for name in data_variables(dataset):
+                variable = dataset[name]
                 found = _parameters(dataset, variable)
                 if not found:
-                    unread.append(Unread(file, str(name), "no parameter of ERA5-Land that soilcast uses"))
+                    unread.append(Unread(file, str(name), why_not(str(name), variable.attrs) or NOT_USED))
                 try:
                     fields += [_field(file, number, dataset, variable, *one) for one in found]
                 except SoilcastError as error:
                     unread.append(Unread(file, str(name), str(error).removeprefix(f"{file}: ")))
-    return fields, unread
+    return _once(fields, unread), unread
+
+
+def _once(fields: Sequence[Field], unread: list[Unread]) -> list[Field]:
+    """Leave out what a file holds under two names, such as Earth Engine's amounts of the hour beside running totals."""
+    chosen: dict[tuple[int, str], Field] = {}
+    for field in sorted(fields, key=lambda one: one.stored.endswith("_hourly")):
+        first = chosen.setdefault((field.dataset, field.parameter.name), field)
+        if first is not field:
+            unread.append(Unread(field.file, field.stored, f"{first.stored} is taken for {field.parameter.name}"))
+    return [field for field in fields if field in chosen.values()]
 
 
 def scan_all(files: Iterable[DataFile]) -> tuple[list[Field], list[Unread]]:
@@ -148,7 +162,7 @@ def read_stamps(field: Field, dataset: xr.Dataset, positions: slice) -> npt.NDAr
 
 def _flat(field: Field, variable: xr.DataArray) -> npt.NDArray[np.float32]:
     spare = [dim for dim in variable.dims if dim not in field.dims]
-    values = variable.isel(dict.fromkeys(spare, 0)).transpose(*field.dims).to_numpy()
+    values = variable.isel(dict.fromkeys(spare, 0)).transpose(*field.dims, missing_dims="ignore").to_numpy()
     return values.reshape(-1, len(field.lat) * len(field.lon)).astype(np.float32, copy=False)
 
 
@@ -177,9 +191,9 @@ def _field(
     level: Mapping[str, int],
 ) -> Field:
     where = str(file)
-    lat, lon = (next((name for name in names if name in variable.dims), None) for names in (_LATITUDES, _LONGITUDES))
+    lat, lon = (_axis(dataset, variable, names) for names in (_LATITUDES, _LONGITUDES))
     if lat is None or lon is None:
-        raise SoilcastError(f"{where}: no latitude and longitude axes: not a regular grid")
+        raise SoilcastError(f"{where}: {_other_layout(dataset, variable)}")
     time = next((name for name in _TIMES if name in variable.dims), None)
     dims = (*((time,) if time and parameter.kind != "static" else ()), lat, lon)
     aloft = variable.attrs.get("GRIB_typeOfLevel", "")
@@ -215,6 +229,23 @@ def _field(
         preliminary=_preliminary(dataset, time),
         chunk=_chunk(variable, time),
     )
+
+
+def _axis(dataset: xr.Dataset, variable: xr.DataArray, names: Sequence[str]) -> str | None:
+    """Name of an axis of a variable; of a single point, of its latitude or longitude."""
+    on_axis = next((name for name in names if name in variable.dims), None)
+    return on_axis or next((name for name in names if name in dataset.variables and dataset[name].ndim == 0), None)
+
+
+def _other_layout(dataset: xr.Dataset, variable: xr.DataArray) -> str:
+    """Say how a variable without axes of latitude and longitude is laid out, and what reads it."""
+    placed = [dataset[name] for name in (*_LATITUDES, *_LONGITUDES) if name in dataset.variables]
+    dims = ", ".join(str(dim) for dim in variable.dims if dim not in _TIMES)
+    mapping = "a mapping (cells.lat, cells.lon) that names them, once it is daily"
+    if placed and set(placed[0].dims) <= set(variable.dims):
+        what = f"places along {dims}" if placed[0].ndim == 1 else f"a grid along {dims}"
+        return f"{what} with latitude and longitude of each, not a regular grid: prepare table reads it with {mapping}"
+    return f"no latitude and longitude axes, but ({dims}): not a regular grid"
 
 
 def _too_many(dim: str, size: int) -> str:

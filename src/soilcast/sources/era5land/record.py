@@ -14,7 +14,7 @@ from soilcast.cube import Grid
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.parameters import Parameter
 from soilcast.sources.era5land.recognising import Field, Hours, read_stamps
-from soilcast.sources.gridded import order_on
+from soilcast.sources.gridded import is_monotonic, order_on
 from soilcast.sources.opening import DataFile, open_datasets
 
 DAY = 24
@@ -112,7 +112,8 @@ def whole_grid(fields: Sequence[Field]) -> Grid:
         There is no field on a grid.
     """
     first = fields[0]
-    return Grid(first.lat, np.sort(first.lon), np.arange(len(first.lat) * len(first.lon), dtype=np.int64))
+    lat = first.lat if is_monotonic(first.lat) else np.sort(first.lat)
+    return Grid(lat, np.sort(first.lon), np.arange(len(first.lat) * len(first.lon), dtype=np.int64))
 
 
 def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:

@@ -24,7 +24,9 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
-from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
+from soilcast.sources.gridded import is_monotonic
+from soilcast.sources.netcdf import data_variables, unread_notes
+from soilcast.sources.table.mapping import Mapped, Quantity, names_of, read_mapping
 from soilcast.sources.table.places import Floats, holders_of, open_places
 from soilcast.sources.table.tabular import open_tables
 from soilcast.sources.table.terms import Tables, keep_selected
@@ -74,7 +76,9 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
-    if notes:
+    used = {recipe.time, recipe.cells.lat, recipe.cells.lon, recipe.cells.name, *names_of(recipe)}
+    held = {name for file in files for name in data_variables(file.data)}
+    if notes := [*notes, *unread_notes(held - used)]:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 
@@ -108,10 +112,11 @@ def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
         raise SoilcastError(
             f"{tables.label(target)}: {tables.recipe.cells.lon} contains both 0 and 360: drop one of the two columns"
         )
+    north = np.arange(len(lat)) if is_monotonic(lat) else np.argsort(lat)
     rows, columns = np.divmod(tables.kept, len(lon))
-    index = rows * len(lon) + np.argsort(order)[columns]
+    index = np.argsort(north)[rows] * len(lon) + np.argsort(order)[columns]
     ascending = np.argsort(index)
-    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64))
+    return tables.at(tables.kept[ascending]), Grid(lat[north], axis, index[ascending].astype(np.int64))
 
 
 def _cells(tables: Tables, grid: Grid | None, stated: Mapping[str, str]) -> dict[str, xr.Variable]:

@@ -186,6 +186,19 @@ class Mapping(_Section):
         return self
 
 
+def names_of(recipe: Mapping) -> set[str]:
+    """Names of all variables of the files that a mapping speaks of, but for places and times."""
+    terms: list[Term] = [*recipe.variables.values()]
+    terms += [mapped.thickness for mapped in recipe.variables.values() if mapped.thickness]
+    terms += [recipe.cells.area] if recipe.cells.area else []
+    names = set(recipe.cells.select)
+    while terms:
+        term = terms.pop()
+        names |= {term.name} if term.name else set()
+        terms += [*term.add, *term.subtract, *term.multiply_by, *term.divide_by]
+    return names
+
+
 def read_mapping(path: Path) -> Mapping:
     """Read a mapping file.
 
