@@ -12,7 +12,7 @@ from soilcast.doctoring.diagnosis import Diagnosis, diagnose
 from soilcast.doctoring.era5 import READER
 from soilcast.doctoring.evidence import Finding
 from soilcast.doctoring.examining import examine_together
-from soilcast.doctoring.findings import Examination
+from soilcast.doctoring.findings import Examination, FileFound
 from soilcast.doctoring.maps import closure_maps
 from soilcast.doctoring.others import describe
 from soilcast.doctoring.plausibility import Doubt, plausibility
@@ -66,8 +66,7 @@ def doctor(
     """
     if not paths:
         raise SoilcastError("doctor: no file is given: name files, folders or stores")
-    listed = [one for path in path_list(paths) for one in _unfolded(path)]
-    files = tuple(describe(path) for path in listed)
+    files = tuple(one for path in path_list(paths) for one in _described(path))
     readable = [one.path for one in files if one.reader == READER]
     made = examine_together(readable, dict(units or {}), tuple(flip_sign)) if readable else None
     if made is None or made.cube is None:
@@ -104,13 +103,17 @@ def _draw(cube: xr.Dataset, diagnosis: Diagnosis, out: Path, *, overwrite: bool)
         partial.write_bytes(drawn[f"{out.stem}{out.suffix}"])
 
 
-def _unfolded(path: str | Path) -> list[str]:
+def _described(path: str | Path) -> Iterator[FileFound]:
     """A folder that is no store stands for what lies in it, whatever that is."""
-    place = Path(path)
-    if is_address(path) or not place.is_dir() or any((place / mark).exists() for mark in _MARKS):
-        return [str(path)]
-    inside = sorted(one for one in place.iterdir() if not one.name.startswith(".") and one.name != _RECORD)
-    return [str(one) for one in inside] or [str(path)]
+    folder = Path(path)
+    if is_address(path) or not folder.is_dir() or any((folder / mark).exists() for mark in _MARKS):
+        yield describe(str(path))
+        return
+    inside = sorted(one for one in folder.iterdir() if not one.name.startswith(".") and one.name != _RECORD)
+    for one in inside:
+        yield describe(str(one), in_folder=True)
+    if not inside:
+        yield describe(str(path))
 
 
 _RECORD = "download.json"

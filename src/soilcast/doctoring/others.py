@@ -17,7 +17,7 @@ from soilcast.sources.era5land.recognising import FORMATS
 from soilcast.sources.formats import named_format
 from soilcast.sources.gridded import axes_of
 from soilcast.sources.netcdf import is_address, unit_of
-from soilcast.sources.opening import DataFile, list_files, open_datasets
+from soilcast.sources.opening import DataFile, list_files, open_datasets, why_left_out
 
 TABLE_READER = "soilcast prepare table, with a mapping (docs/own-data.md)"
 STATIC_READER = "soilcast prepare ... --static NAME=FILE, as a static variable"
@@ -215,6 +215,13 @@ def _text_lines(path: Path) -> list[str] | None:
     return [line for line in lines if line.strip()] or None
 
 
+def _why_left_out(path: Path) -> str | None:
+    try:
+        return why_left_out(path, FORMATS)
+    except SoilcastError:
+        return None
+
+
 RECOGNISERS: tuple[Callable[[str], FileFound | None], ...] = (
     describe_artifact,
     describe_ismn,
@@ -225,14 +232,16 @@ RECOGNISERS: tuple[Callable[[str], FileFound | None], ...] = (
 """Each gives what a file is, or None where it is not of its family; the first that knows it is heard."""
 
 
-def describe(path: str) -> FileFound:
-    """Say what a file, archive or store is, whatever it is."""
+def describe(path: str, *, in_folder: bool = False) -> FileFound:
+    """Say what a file, archive or store is, whatever it is; beside data in a folder, what is no data is no fault."""
     if not is_address(path) and not Path(path).exists():
         return FileFound(path, "nothing", "no such file", faults=("no such file: check the path",))
     for recognise in RECOGNISERS:
         try:
             found = recognise(path)
         except SoilcastError as error:
+            if in_folder and (reason := _why_left_out(Path(path))):
+                return FileFound(path, "left out", reason)
             said = str(error).removeprefix(f"{path}: ")
             return FileFound(path, "unknown", "cannot be read", faults=(said,))
         if found is not None:

@@ -252,7 +252,7 @@ def _list_folder(folder: Path, formats: Collection[Format], *, recursive: bool, 
             files += inside.files
             left_out += [LeftOut(f"{path.name}/{one.name}", one.reason) for one in inside.left_out]
             continue
-        reason = _reason(path, formats)
+        reason = why_left_out(path, formats)
         if reason is None:
             files += _files_at(path, formats)
         else:
@@ -260,8 +260,8 @@ def _list_folder(folder: Path, formats: Collection[Format], *, recursive: bool, 
     return Listing(tuple(files), tuple(left_out))
 
 
-def _reason(path: Path, formats: Collection[Format]) -> str | None:
-    """Why a file of a folder is left out; None where it is opened, or refused."""
+def why_left_out(path: Path, formats: Collection[Format]) -> str | None:
+    """Say why a file of a folder is left out; None where it is opened, or refused."""
     name = path.name.lower()
     if name.startswith("."):
         return "AppleDouble of macOS, no data" if name.startswith("._") else "hidden"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from soilcast.cube import wrap_longitude
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
 from soilcast.sources.gridded import refuse_projected
@@ -127,7 +128,7 @@ def _check_degrees(values: xr.Variable, limit: float, where: str) -> None:
 
 def _regular(axis: xr.Variable, where: str) -> Floats:
     values = np.atleast_1d(np.asarray(axis.to_numpy(), dtype=np.float64))
-    if np.isnan(values).any() or not (_is_even(values) or _is_even(np.sort(values))):
+    if np.isnan(values).any() or not any(map(_is_even, (values, np.sort(values), np.sort(wrap_longitude(values))))):
         raise SoilcastError(
             f"{where}: not evenly spaced: a regular grid is expected; regrid it, or give lat and lon of each cell"
         )

@@ -75,18 +75,19 @@ class _Lazy:
 
     def __init__(self, file: DataFile, name: str, variable: xr.Variable) -> None:
         self.shape, self.dtype, self.ndim = variable.shape, variable.dtype, variable.ndim
-        self._file, self._name, self._variable = file, name, variable
+        self._file, self._name = file, name
+        self._variable: xr.Variable | None = variable
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         with naming_damage(f"{self._file}: {self._name}", named_format(self._file.format)):
+            if self._variable is None:
+                (data,) = open_file(self._file)
+                self._variable = data.variables[self._name]
             return np.asarray(self._variable[key].to_numpy())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_variable"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        (data,) = open_file(state["_file"])
-        self.__dict__ |= state | {"_variable": data.variables[state["_name"]]}
+        # Whoever it is sent to opens the file, and with it loads the filters that its values are compressed with.
+        return self.__dict__ | {"_variable": None}
 
 
 def _lazily(file: DataFile, time: str) -> xr.Dataset:
@@ -99,7 +100,8 @@ def _lazily(file: DataFile, time: str) -> xr.Dataset:
     for name, variable in data.variables.items():
         if dims[0] in variable.dims and variable.ndim > 1 and variable.dtype.kind in "fiu":
             chunks = tuple(DAY_CHUNK if dim == dims[0] else size for dim, size in variable.sizes.items())
-            lazy = dask.array.from_array(_Lazy(file, str(name), variable), chunks=chunks)  # type: ignore[no-untyped-call]
+            values = _Lazy(file, str(name), variable)
+            lazy = dask.array.from_array(values, chunks=chunks, name=False)  # type: ignore[no-untyped-call]
             data[name] = (variable.dims, lazy, variable.attrs)
     return data
 
