@@ -458,19 +458,23 @@ def forecast(
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(help="Forecast or cube.")],
-    out: Annotated[Path, typer.Option("--out", help="Output file: .tif (GeoTIFF) or .png map, or .csv table.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Output file: .tif (GeoTIFF) or .png map, .csv or .parquet table.")
+    ],
     variable: Annotated[str, typer.Option(metavar="NAME", help="Variable, e.g. swvl1_percentile.")],
     lead: Annotated[
         list[int] | None, typer.Option("--lead", metavar="DAYS", help="Lead time [d] (repeatable); default: all.")
     ] = None,
     issue: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Issue day; needed if the forecast has several.")
+        str | None, typer.Option(metavar="DATE", help="Issue day; for tables also a period. Default for tables: all.")
     ] = None,
-    day: Annotated[str | None, typer.Option(metavar="DATE", help="Day of a cube, or valid day of a forecast.")] = None,
+    day: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Day of a cube, or valid day of a forecast; as --issue.")
+    ] = None,
     quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, e.g. 0.05.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Export a variable as a map or table. Maps of a forecast or cube are GeoTIFF or PNG, tables are CSV."""
+    """Export a variable as a map or table. Maps are GeoTIFF or PNG; tables are CSV or Parquet, of one day or all."""
     chosen: dict[str, Any] = {
         "variable": variable,
         "lead": lead or None,
@@ -483,7 +487,9 @@ def export(
 
 @app.command()
 def evaluate(
-    forecasts: Annotated[list[Path], typer.Argument(metavar="FORECAST", help="Forecasts made on the same cube.")],
+    forecasts: Annotated[
+        list[Path], typer.Argument(metavar="FORECAST", help="Forecasts of any periods; scored on common days.")
+    ],
     cube: Cube,
     out: Out,
     significance: Annotated[
@@ -494,7 +500,7 @@ def evaluate(
     overwrite: Overwrite = False,
     plugins: Plugins = None,
 ) -> None:
-    """Score forecasts against the cube. Baselines are persistence, damped anomaly and climatology."""
+    """Score forecasts against observations (a cube). Baselines: persistence, damped anomaly, climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
     soilcast.evaluate(forecasts, cube, out, **options, progress=_shown())
     typer.echo(soilcast.inspect(out))

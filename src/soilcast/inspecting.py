@@ -137,8 +137,9 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
     yield f"content: {scores.attrs['content']}"
     yield (
         f"test period: {scores.attrs['test_period']}; {scores.sizes.get('time', 0)} issue days; "
-        f"{scores.attrs.get('cells_scored', 0)} cells scored"
+        f"{scores.attrs.get('cells_scored', 0)} of {scores.attrs.get('cells_total', 0)} cells scored"
     )
+    yield from (f"left out: {line}" for line in str(scores.attrs.get("left_out", "")).splitlines())
     yield _known_line(scores)
     table = summarise(scores)
     own = {name: metric for name, metric in metrics_of(scores).items() if name not in BUILT_IN}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
 from soilcast.schema import nearest
 
 Layer = Literal["swvl1", "swvl2", "swvl3", "swvl4"]
+Float = TypeVar("Float", bound=np.floating)
 
 _LONGEST_LATENCY = 60
 _GROUPS = ("all", "dynamic", "lags")
@@ -139,6 +142,32 @@ def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise ValueError("a variable is named twice")
     return names
+
+
+def newest_age(observed: npt.NDArray[np.float32], fill_days: int) -> npt.NDArray[np.float32]:
+    """How old the values that `newest_values` gives are ``(cell, time, layer)`` [d]; NaN where there is none."""
+    age = np.where(np.isfinite(observed), np.float32(0), np.float32(np.nan))
+    for _ in range(fill_days):
+        before = age[:, :-1] + 1
+        age[:, 1:] = np.where(np.isnan(age[:, 1:]), before, age[:, 1:])
+    return np.asarray(age)
+
+
+def newest_values(observed: npt.NDArray[Float], fill_days: int) -> npt.NDArray[Float]:
+    """Give the value of each day, or where it is missing the last one that is at most ``fill_days`` older.
+
+    Parameters
+    ----------
+    observed
+        ``(cell, time)`` or ``(cell, time, layer)``; NaN where missing.
+    """
+    if not fill_days:
+        return observed
+    newest = observed.copy()
+    for _ in range(fill_days):
+        before = newest[:, :-1].copy()
+        newest[:, 1:] = np.where(np.isfinite(observed[:, 1:]), observed[:, 1:], before)
+    return newest
 
 
 _CALENDAR = 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import xarray as xr
@@ -263,7 +264,7 @@ def test_a_table_has_a_line_for_each_lead_and_cell(tmp_path: Path) -> None:
     assert list(rows[0]) == ["cell", "cell_name", "lat", "lon", "issue_date", "lead", "valid_date", "swvl1"]
     assert len(rows) == 15
     for number, row in enumerate(rows):
-        lead, cell = divmod(number, 5)
+        cell, lead = divmod(number, 3)
         assert row["cell_name"] == f"basin {cell}"
         assert float(row["lat"]) == made["lat"][cell]
         assert float(row["lon"]) == made["lon"][cell]
@@ -274,6 +275,48 @@ def test_a_table_has_a_line_for_each_lead_and_cell(tmp_path: Path) -> None:
             assert row["swvl1"] == ""
         else:
             assert float(row["swvl1"]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_has_all_days(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one command, block by block of cells, each value once and beside its cell, day and lead."""
+    monkeypatch.setattr("soilcast.exporting.table._ROWS", 14)  # two cells
+    made = made_forecast(tmp_path / "forecast", None, issues=["2020-02-27", "2020-02-28", "2020-03-01"])
+    out = soilcast.export(tmp_path / "forecast", tmp_path / f"table.{suffix}", variable="swvl1_drought")
+    table = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
+    assert len(table) == 5 * 3 * 3
+    expected = made["swvl1_drought"].to_series().rename("expected")
+    days, leads = pd.to_datetime(table["issue_date"]), table["lead"]
+    index = pd.MultiIndex.from_arrays([table["cell"], days, leads])
+    values = expected.where(expected != -128).loc[index].to_numpy()
+    np.testing.assert_array_equal(table["swvl1_drought"].to_numpy(dtype=float, na_value=np.nan), values)
+    assert (pd.to_datetime(table["valid_date"]) == days + pd.to_timedelta(leads, "D")).all()
+    assert not index.duplicated().any()
+
+
+def test_a_table_of_a_period(tmp_path: Path) -> None:
+    made_forecast(tmp_path / "forecast.nc", issues=["2020-02-27", "2020-02-28", "2020-03-01"])
+    given: dict[str, Any] = {"source": tmp_path / "forecast.nc", "variable": "swvl1"}
+    rows = rows_of(soilcast.export(**given, out=tmp_path / "february.csv", issue="2020-02"))
+    assert {row["issue_date"] for row in rows} == {"2020-02-27", "2020-02-28"}
+    rows = rows_of(soilcast.export(**given, out=tmp_path / "march.csv", day="2020-03", lead=2))
+    assert {(row["issue_date"], row["valid_date"]) for row in rows} == {
+        ("2020-02-28", "2020-03-01"),
+        ("2020-03-01", "2020-03-03"),
+    }
+    save_cube(few(cells=3, days=10), tmp_path / "cube")
+    rows = rows_of(soilcast.export(tmp_path / "cube", tmp_path / "c.csv", variable="tp"))
+    assert len(rows) == 30
+    assert list(rows[0]) == ["cell", "lat", "lon", "date", "tp"]
+    assert rows[1]["date"] == "2018-01-02"
+
+
+def test_parquet_without_the_extra_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_forecast(tmp_path / "forecast.nc")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SoilcastError, match="Parquet needs an extra"):
+        soilcast.export(tmp_path / "forecast.nc", tmp_path / "table.parquet", variable="swvl1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["forecast.nc"]
 
 
 def test_a_table_of_classes_has_whole_numbers(tmp_path: Path) -> None:
@@ -371,7 +414,8 @@ def test_what_is_not_there_is_named(forecast: Path, tmp_path: Path) -> None:
     refused("holds several quantiles; there are: 0.05, 0.5, 0.95", **given, variable="swvl1_quantile")
     refused("swvl1_percentile has no quantiles", **given, variable="swvl1_percentile", quantile=0.5)
     refused("no issue day 2021-01-01 among 2020-02-27 .. 2020-02-27", **given, issue="2021-01-01")
-    refused("--issue 2020-02: is more than one day: write it as 2020-02-27", **given, issue="2020-02")
+    of_one_day = "is more than one day, and a map is of one: write it as"
+    refused(f"--issue 2020-02: {of_one_day} 2020-02-27", **given, issue="2020-02")
     refused("'soon' is not a period", **given, issue="soon")
     refused("several leads are wanted, so --day is ambiguous: use --issue", **given, lead=[1, 2], day="2020-02-28")
     refused(
@@ -382,7 +426,7 @@ def test_what_is_not_there_is_named(forecast: Path, tmp_path: Path) -> None:
     )
     refused("no day 2020-02-27 among 2020-02-28 .. 2020-02-28", **given, day="2020-02-27")
     refused("no day 2020-02-28 among 2020-02-29 .. 2020-02-29", **given, lead=2, day="2020-02-28")
-    refused("--day 2020-02: is more than one day: write it as 2020-02-28", **given, day="2020-02")
+    refused("--day 2020-02: is more than one day, and a map is of one: write it as 2020-02-28", **given, day="2020-02")
     refused("--issue and --day exclude each other", **given, issue="2020-02-27", day="2020-02-28")
     refused("area has no days: leave --issue out", **given, variable="area", issue="2020-02-27")
 

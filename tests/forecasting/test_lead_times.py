@@ -486,14 +486,18 @@ def test_bytes_that_are_damaged_are_named(tmp_path, cube):
     refused([made], cube, tmp_path / "scores", "f.zarr: swvl1_quantile is incomplete")
 
 
-def test_an_forecast_without_a_value_at_a_lead_is_named(tmp_path, cube, single):
+def test_a_lead_without_a_value_is_not_scored_and_counted(tmp_path, cube, single):
     def nothing(forecast):
         forecast["swvl1"][{"lead": 1}] = np.nan
         return forecast
 
     empty = altered(single, tmp_path / "empty.zarr", nothing)
-    words = ("empty.zarr: no cell-day to score: LSTM (empty) has no value 2 d ahead where the observation",)
-    refused([single, empty], cube, tmp_path / "scores", *words)
+    scores = evaluate([single, empty], cube, tmp_path / "scores")
+    assert scores["rmse"].isel(lead=1).isnull().all()
+    assert scores["rmse"].isel(lead=[0, 2]).sel(model="persistence").notnull().any("cell").all()
+    cell_days = 8 * scores.sizes["time"]
+    assert f"swvl1, lead 2 d: {cell_days} of {cell_days} cell-days, for want of: observation on " in scores.left_out
+    assert "LSTM (empty) on " in scores.left_out
 
 
 def test_a_cube_without_observations_is_named(tmp_path):
@@ -501,7 +505,13 @@ def test_a_cube_without_observations_is_named(tmp_path):
     moisture[:, TEST] = np.nan
     save_cube(small_cube(cells=4, days=len(DAYS), start="2019-01-01", swvl1=moisture), tmp_path / "cube")
     made = made_forecast(tmp_path / "f.zarr", tmp_path / "cube")
-    refused([made], tmp_path / "cube", tmp_path / "scores", "cube: the cube has no observation of swvl1", "f.zarr")
+    refused(
+        [made],
+        tmp_path / "cube",
+        tmp_path / "scores",
+        "cube: it has no observation of swvl1 on the days that",
+        "f.zarr forecasts",
+    )
 
 
 def test_a_single_issue_day_is_too_few(tmp_path, cube):
@@ -513,12 +523,12 @@ def test_an_forecast_may_begin_with_the_first_day_of_the_test(tmp_path, cube):
     made = made_forecast(tmp_path / "f.nc", cube, issues=slice(TEST.start, TEST.stop - LEADS))
     scores = evaluate([made], cube, tmp_path / "scores")
     assert scores.sizes["time"] == TEST.stop - LEADS - TEST.start
-    np.testing.assert_array_equal(scores["day"], DAYS[TEST])
+    np.testing.assert_array_equal(scores["day"], DAYS[TEST][1:])
 
 
 def test_a_latency_beyond_the_observations_leaves_nothing(tmp_path, cube):
     made = made_forecast(tmp_path / "f.zarr", cube, latency_days=len(DAYS))
-    refused([made], cube, tmp_path / "scores", "cube.zarr: no cell-day to score: persistence has no value 1 d")
+    refused([made], cube, tmp_path / "scores", "cube.zarr: no cell-day of swvl1 to score: persistence has no value")
 
 
 def test_what_weather_is_known_is_said_of_each_where_it_differs(tmp_path, cube, single, scores):
@@ -556,7 +566,7 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, cube, single, monkeypatch
 
 def test_files_that_change_under_way_are_told(cube, single):
     with open_cube(cube) as opened:
-        entries = open_entries([single], opened, cube, reserved=())
+        entries = open_entries([single], opened, reserved=())
         case = make_case(entries, opened, cube, choose_balance(entries, opened).readings)
     assert score_on_worker(case, slice(0, 8)).metrics["rmse"].shape == (4, 1, LEADS, 8)
     case.marks[single.absolute()] = "another"

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from soilcast.cube import open_cube, save_cube
+from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import weather as forecasts
 from soilcast.forecasting.weather import Weather, open_weather
-from soilcast.forecasting.weather.places import find_places
 from tests.helpers.small import small_cube
 
 ISSUE = np.datetime64("2020-03-01")

@@ -137,7 +137,8 @@ def with_coverage(scores: xr.Dataset, *by_lead: float) -> xr.Dataset:
 
 
 def test_verdict_when_the_network_beats_all_baselines() -> None:
-    first, _, last = sentences(made(LSTM=0.7))
+    first, cells, _, last = sentences(made(LSTM=0.7))
+    assert cells == "Only 3 of 4 cells are scored."
     assert first == (
         "swvl1: LSTM beats persistence at all 4 leads (median RMSE ratio 0.700 at lead 1 and 0.700 at lead 4). "
         "It beats the damped anomaly at all 4 leads and climatology at all 4 leads."
@@ -187,12 +188,12 @@ def test_verdict_by_lead_never_contradicts_the_numbers(network: float, climatolo
     ],
 )
 def test_coverage_is_stated_as_it_is(by_lead: tuple[float, ...], text: str) -> None:
-    assert text in sentences(with_coverage(made(LSTM=0.7), *by_lead))[1]
+    assert text in sentences(with_coverage(made(LSTM=0.7), *by_lead))[2]
 
 
 def test_coverage_is_of_the_best_network_that_has_intervals() -> None:
     scores = make_scores(networks=("GRU", "LSTM"), with_quantiles=("LSTM",), leads=4, cells=4, picks=1, days=30)
-    first, second, _ = sentences(with_coverage(scores, 0.9, 0.9, 0.9, 0.9))
+    first, _, second, _ = sentences(with_coverage(scores, 0.9, 0.9, 0.9, 0.9))
     assert first.startswith("swvl1: GRU beats persistence")
     assert second.startswith("swvl1: the 90 % interval of LSTM covers 90.0 %")
 

@@ -263,7 +263,7 @@ def test_a_forecast_without_any_value_is_named(tmp_path, cube, forecasts):
     empty = made_forecast(
         tmp_path / "g.zarr", cube, label="empty", change=lambda one: one.assign(swvl1=one["swvl1"] * np.float32(np.nan))
     )
-    refused([forecasts[0], empty], cube, tmp_path / "scores", "g.zarr: no cell-day to score: empty")
+    refused([forecasts[0], empty], cube, tmp_path / "scores", "g.zarr: no cell-day of swvl1 to score: empty")
 
 
 @pytest.mark.slow

@@ -1,17 +1,14 @@
-"""From a forecast or a cube to files that maps and spreadsheets open: GeoTIFF, PNG, CSV."""
+"""From a forecast or a cube to files that maps, spreadsheets and data frames open: GeoTIFF, PNG, CSV, Parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from soilcast.errors import SoilcastError
 from soilcast.exporting.geotiff import write_geotiff
 from soilcast.exporting.selecting import Field, select
+from soilcast.exporting.table import write_table
 from soilcast.files import atomic_write, refuse_existing
 
 __all__ = ["export"]
@@ -28,7 +25,7 @@ def export(
     quantile: float | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write one variable of one issue day, or of one day, as a map or a table.
+    """Write one variable as a map of one day, or as a table of one day or many.
 
     Parameters
     ----------
@@ -36,15 +33,17 @@ def export(
         A forecast or a cube.
     out
         File to write, by its name: ``.tif`` is a GeoTIFF of the cells' grid with a band for each lead, ``.png`` a
-        drawn map for each lead, ``.csv`` a line for each lead and cell.
+        drawn map for each lead, ``.csv`` and ``.parquet`` a row for each cell, day and lead.
     variable
         Its name, such as ``swvl1_percentile``.
     lead
         Leads to write [d]; by default all.
     issue
-        Issue day of a forecast, such as ``2020-03-01``; where it has several, this or ``day`` is needed.
+        Issue day of a forecast, such as ``2020-03-01``; a map of a forecast that has several needs this or ``day``.
+        For tables also a period, such as ``2020-03``; by default all days.
     day
-        Day of a cube, needed where it has several; or valid day of a forecast, at one lead (default 1).
+        Day of a cube, which a map needs where it has several; or valid day of a forecast, at one lead (default 1). For
+        tables also a period.
     quantile
         Level, where the variable has quantiles. Of ``swvl1`` it stands for ``swvl1_quantile``.
     overwrite
@@ -65,7 +64,8 @@ def export(
     if write is None:
         raise SoilcastError(f"{out}: unknown file type: end the name in {', '.join(_WRITERS)}")
     refuse_existing(out, overwrite=overwrite)
-    field = select(path, variable, lead=lead, issue=issue, day=day, quantile=quantile)
+    is_table = write is write_table
+    field = select(path, variable, lead=lead, issue=issue, day=day, quantile=quantile, several=is_table)
     with atomic_write(out, overwrite=overwrite) as partial:
         write(field, partial, out)
     return out
@@ -78,44 +78,11 @@ def _write_picture(field: Field, partial: Path, out: Path) -> None:
     write_picture(field, partial, out)
 
 
-def write_table(field: Field, partial: Path, out: Path) -> None:
-    """Write a field: cell, its name if it has one, latitude, longitude, days and lead, and the value.
-
-    Parameters
-    ----------
-    field
-        What to write; missing values are left empty.
-    partial
-        Where to write.
-    out
-        What it will be called.
-    """
-    cells = field.opened.sizes["cell"]
-    places = {
-        name: field.opened[name].to_numpy() for name in ("cell", "cell_name", "lat", "lon") if name in field.opened
-    }
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        for number, (band, values) in enumerate(zip(field.bands, field.values, strict=True)):
-            columns: dict[str, Any] = dict(places)
-            if field.issue is not None:
-                columns["issue_date"] = np.full(cells, str(field.issue))
-            if band.lead is not None:
-                columns["lead"] = np.full(cells, band.lead)
-            if band.day is not None:
-                columns["date" if field.kind == "cube" else "valid_date"] = np.full(cells, str(band.day))
-            if field.quantile is not None:
-                columns["quantile"] = np.full(cells, field.quantile)
-            columns[field.name] = pd.array(values).astype("Int16") if field.is_whole else values
-            # Seven digits are what float32 holds, and a hand's breadth of the place of a cell is enough.
-            pd.DataFrame(columns).to_csv(
-                stream, index=False, header=number == 0, float_format="%.7g", lineterminator="\n"
-            )
-
-
 _WRITERS: dict[str, Callable[[Field, Path, Path], None]] = {
     ".tif": write_geotiff,
     ".tiff": write_geotiff,
     ".png": _write_picture,
     ".csv": write_table,
+    ".parquet": write_table,
 }
 """How a field is written, by the end of the file's name: ``(field, where to write, file that it will be)``."""

@@ -1,9 +1,10 @@
-"""Which values of an artifact are exported: one variable, one issue day or day, some leads, at most one quantile."""
+"""Which values of an artifact are exported: one variable, one day or for tables many, some leads, one quantile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +48,50 @@ class Field:
         ``forecast`` or ``cube``.
     name
         Of the variable.
-    values
-        ``(band, cell)`` float32, NaN where missing.
-    bands
-        What each band is.
-    issue
-        Day at whose end a forecast was made.
-    quantile
-        Level of the values; None where they are no quantile.
-    is_whole
-        Whether the values are small whole numbers, such as classes.
+    chosen
+        The days, leads and quantile of it, lazily.
+    has_days
+        Whether the variable is of days.
     """
 
     opened: xr.Dataset
     kind: str
     name: str
-    values: npt.NDArray[np.float32]
-    bands: tuple[Band, ...]
-    issue: np.datetime64 | None
-    quantile: float | None
-    is_whole: bool
+    chosen: xr.Dataset
+    has_days: bool
+
+    @cached_property
+    def values(self) -> npt.NDArray[np.float32]:
+        """Values of one day, ``(band, cell)``, NaN where missing."""
+        order = [dim for dim in ("lead", "cell") if dim in self.chosen[self.name].dims]
+        values = read(self.chosen.assign({self.name: self.chosen[self.name].transpose(*order)}), self.name)
+        return values.reshape(-1, self.opened.sizes["cell"]).astype(np.float32, copy=False)
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """What each band of `values` is."""
+        return _bands(self.chosen, self.name, self.kind)
+
+    @property
+    def issue(self) -> np.datetime64 | None:
+        """Day at whose end a forecast was made."""
+        return _day(self.chosen) if self.kind == "forecast" and self.has_days else None
+
+    @property
+    def quantile(self) -> float | None:
+        """Level of the values; None where they are no quantile."""
+        return float(self.chosen["quantile"]) if "quantile" in self.opened[self.name].dims else None
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the values are classes or are stored as int8, and fit it; of many days by how they are stored."""
+        variable = self.opened[self.name]
+        stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
+        if "time" in self.chosen[self.name].dims:
+            return bool(stored == np.int8)
+        finite = self.values[np.isfinite(self.values)]
+        fit = bool((np.abs(finite) < np.iinfo(np.int8).max).all() and (finite == np.rint(finite)).all())
+        return fit and (stored == np.int8 or "flag_values" in variable.attrs)
 
     @property
     def attributes(self) -> dict[Any, Any]:
@@ -101,8 +126,9 @@ def select(
     issue: str | None = None,
     day: str | None = None,
     quantile: float | None = None,
+    several: bool = False,
 ) -> Field:
-    """Read what is to be exported; see `soilcast.export`.
+    """Choose what is to be exported, of one day or, for tables, of ``several``; see `soilcast.export`.
 
     Raises
     ------
@@ -120,22 +146,10 @@ def select(
         raise SoilcastError(f"{path}: {name} has no leads: remove --lead")
     if "time" in opened[name].dims:
         ahead = [int(opened["lead"][place]) for place in places.get("lead", ())]
-        places["time"] = _moment(opened, kind, issue, day, ahead, path)
+        places["time"] = _days(opened, kind, issue, day, ahead, path, several=several)
     elif issue is not None or day is not None:
         raise SoilcastError(f"{path}: {name} has no days: leave --{'day' if day is not None else 'issue'} out")
-    chosen = opened.isel(places)
-    order = [dim for dim in ("lead", "cell") if dim in chosen[name].dims]
-    values = read(chosen.assign({name: chosen[name].transpose(*order)}), name)
-    return Field(
-        opened,
-        kind,
-        name,
-        values.reshape(-1, opened.sizes["cell"]).astype(np.float32, copy=False),
-        _bands(chosen, name, kind),
-        _day(chosen) if kind == "forecast" and "time" in places else None,
-        float(chosen["quantile"]) if "quantile" in places else None,
-        _are_whole(opened[name], values),
-    )
+    return Field(opened, kind, name, opened.isel(places), has_days="time" in places)
 
 
 def _opened(path: Path) -> tuple[xr.Dataset, str]:
@@ -207,8 +221,17 @@ def _leads(opened: xr.Dataset, lead: int | Sequence[int] | None, path: Path) -> 
     return [there.index(one) for one in dict.fromkeys(wanted)]
 
 
-def _moment(opened: xr.Dataset, kind: str, issue: str | None, day: str | None, leads: Sequence[int], path: Path) -> int:
-    """Position of the issue day of a forecast, by itself or by the day that it is of; or of the day of a cube."""
+def _days(
+    opened: xr.Dataset,
+    kind: str,
+    issue: str | None,
+    day: str | None,
+    leads: Sequence[int],
+    path: Path,
+    *,
+    several: bool,
+) -> int | slice:
+    """Positions of issue days, by themselves or by the days that they forecast; or of the days of a cube."""
     if issue is not None and kind == "cube":
         raise SoilcastError(f"{path}: this cube has no issue days: use --day instead of --issue")
     if issue is not None and day is not None:
@@ -221,27 +244,20 @@ def _moment(opened: xr.Dataset, kind: str, issue: str | None, day: str | None, l
     options = ["--day"] if kind == "cube" else ["--issue", "--day"][: 2 if len(leads) == 1 else 1]
     text = issue if day is None else day
     if text is None:
+        if several and len(days) > 1:
+            return slice(None)
         if len(days) > 1:
             raise SoilcastError(f"{path}: has the days {period_of(days)}: choose one with {' or '.join(options)}")
         return 0
     first, last = days_of(text)
     option = "--issue" if day is None else "--day"
-    if first != last:
-        raise SoilcastError(f"{option} {text}: is more than one day: write it as {days[0]}")
-    wanted = first.astype("datetime64[D]")
-    found = np.flatnonzero(days == wanted)
-    if not len(found):
+    if first != last and not several:
+        raise SoilcastError(f"{option} {text}: is more than one day, and a map is of one: write it as {days[0]}")
+    matches = np.flatnonzero((days >= first) & (days <= last))
+    if not len(matches):
         what = "issue day" if day is None else "day"
-        raise SoilcastError(f"{path}: no {what} {wanted} among {period_of(days)}: name one of them")
-    return int(found[0])
-
-
-def _are_whole(variable: xr.DataArray, values: npt.NDArray[Any]) -> bool:
-    """Whether the values are classes or are stored as int8, and fit it."""
-    stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
-    finite = values[np.isfinite(values)]
-    fit = bool((np.abs(finite) < np.iinfo(np.int8).max).all() and (finite == np.rint(finite)).all())
-    return fit and (stored == np.int8 or "flag_values" in variable.attrs)
+        raise SoilcastError(f"{path}: no {what} {text} among {period_of(days)}: name one of them")
+    return int(matches[0]) if len(matches) == 1 else slice(int(matches[0]), int(matches[-1]) + 1)
 
 
 def _bands(chosen: xr.Dataset, name: str, kind: str) -> tuple[Band, ...]:

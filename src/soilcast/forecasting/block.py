@@ -12,8 +12,9 @@ import torch
 
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.forecasting.weather import Weather
+from soilcast.task import newest_age
 from soilcast.training.build import layout_of
-from soilcast.training.inputs import Inputs, load_inputs, newest_age, spread_over_cells, window_source
+from soilcast.training.inputs import Inputs, load_inputs, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
 from soilcast.training.statistics import Scaling, error_scale

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from soilcast.cube.calendar import Days
 from soilcast.plugins import Registry
+from soilcast.task import newest_values
 
 Series = npt.NDArray[np.floating]
 Forecast = npt.NDArray[np.float32]
@@ -29,14 +30,18 @@ _CELLS_AT_ONCE = 2048
 
 
 class Baseline(Protocol):
-    """``(observed, days, learn, test, lag=1) -> forecast``; see `persistence`."""
+    """``(observed, days, learn, test, lag=1, fill_days=0) -> forecast``; see `persistence`."""
 
-    def __call__(self, observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
+    def __call__(
+        self, observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1, fill_days: int = 0
+    ) -> Forecast:
         """Forecast the test days, each from the observations up to ``lag`` days before it."""
         ...
 
 
-def persistence(observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
+def persistence(
+    observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1, fill_days: int = 0
+) -> Forecast:
     """Forecast soil moisture as the newest that is known: SM_{t-lag}, yesterday's by default.
 
     It knows yesterday's soil moisture, which is not among the paper's inputs: a network beats it only where the
@@ -57,17 +62,23 @@ def persistence(observed: Series, days: Days, learn: Learn, test: slice, *, lag:
     lag
         How many days before the day that is forecast the newest observation is, at least 1 [d]: k + l for lead k and
         observations that come l days late. Several are learnt for at once.
+    fill_days
+        By how many days more the newest observation may be older where it is missing, as `soilcast.task.Task.fill_days`
+        allows it to the networks [d].
 
     Returns
     -------
     ``(cell, test day)``, of several lags ``(lag, cell, test day)`` [m3 m-3]; NaN where the newest observation is
     missing.
     """
-    forecasts = np.stack([_earlier(observed, test, one) for one in _several(lag)])
+    known = newest_values(observed, fill_days)
+    forecasts = np.stack([_earlier(known, test, one) for one in _several(lag)])
     return _as_asked(forecasts.astype(np.float32), lag)
 
 
-def climatology(observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
+def climatology(
+    observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1, fill_days: int = 0
+) -> Forecast:
     """Forecast the smoothed mean of the day of the year, learnt cell by cell.
 
     The least-squares fit of a mean and three annual harmonics to the learning days: the mean alone where these
@@ -78,17 +89,19 @@ def climatology(observed: Series, days: Days, learn: Learn, test: slice, *, lag:
     ----------
     observed, days, learn, test
         See `persistence`.
-    lag
+    lag, fill_days
         As there, but every one gives the same.
 
     Returns
     -------
     As `persistence`; NaN for a cell without an observation among the learning days.
     """
-    return _in_blocks(_climatology, observed, days, learn, test, lag)
+    return _in_blocks(_climatology, observed, days, learn, test, lag, fill_days)
 
 
-def damped_anomaly(observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1) -> Forecast:
+def damped_anomaly(
+    observed: Series, days: Days, learn: Learn, test: slice, *, lag: Lag = 1, fill_days: int = 0
+) -> Forecast:
     """Forecast the newest known departure from the climatology, damped: C_t + rho (SM_{t-lag} - C_{t-lag}).
 
     C is the smoothed climatology of `climatology`, rho each cell's autocorrelation at this lag of the departures from
@@ -96,7 +109,7 @@ def damped_anomaly(observed: Series, days: Days, learn: Learn, test: slice, *, l
 
     Parameters
     ----------
-    observed, days, learn, test, lag
+    observed, days, learn, test, lag, fill_days
         See `persistence`.
 
     Returns
@@ -104,7 +117,7 @@ def damped_anomaly(observed: Series, days: Days, learn: Learn, test: slice, *, l
     As `persistence`; NaN where the newest observation or the climatology is missing, or where no two learning days so
     far apart are observed.
     """
-    return _in_blocks(_damped_anomaly, observed, days, learn, test, lag)
+    return _in_blocks(_damped_anomaly, observed, days, learn, test, lag, fill_days)
 
 
 BASELINES: Registry[Baseline] = Registry(
@@ -123,12 +136,13 @@ def _as_asked(forecasts: Forecast, lag: Lag) -> Forecast:
 
 
 def _in_blocks(
-    forecast: Callable[[Series, Matrix, Learn, slice, Sequence[int]], Matrix],
+    forecast: Callable[[Series, Matrix, Learn, slice, Sequence[int], int], Matrix],
     observed: Series,
     days: Days,
     learn: Learn,
     test: slice,
     lag: Lag,
+    fill_days: int,
 ) -> Forecast:
     """Forecast block by block of cells, so that the float64 copies stay small."""
     waves = _waves(days, HARMONICS if _spans_a_year(days, learn) else 0)
@@ -137,24 +151,29 @@ def _in_blocks(
     out = np.empty((len(lags), len(observed), last - first), dtype=np.float32)
     for start in range(0, len(observed), _CELLS_AT_ONCE):
         block = slice(start, start + _CELLS_AT_ONCE)
-        out[:, block] = forecast(observed[block], waves, learn, test, lags)
+        out[:, block] = forecast(observed[block], waves, learn, test, lags, fill_days)
     return _as_asked(out, lag)
 
 
-def _climatology(observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int]) -> Matrix:
+def _climatology(
+    observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int], fill_days: int
+) -> Matrix:
     """``(1, cell, test day)``: the same for every lag."""
     return _product(_fit(observed[:, learn], waves[learn]), waves[test].T)[np.newaxis]
 
 
-def _damped_anomaly(observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int]) -> Matrix:
+def _damped_anomaly(
+    observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int], fill_days: int
+) -> Matrix:
     """``(lag, cell, test day)``."""
     cycle = _product(_fit(observed[:, learn], waves[learn]), waves.T)
     departure = observed - cycle
+    newest, learnt = (newest_values(known, fill_days) for known in (departure, np.where(learn, departure, np.nan)))
     damped = []
     for lag in lags:
-        earlier = _earlier(departure, test, lag)
+        earlier = _earlier(newest, test, lag)
         pairs = learn[lag:] & learn[:-lag]
-        rho = _correlation(departure[:, :-lag][:, pairs], departure[:, lag:][:, pairs])
+        rho = _correlation(learnt[:, :-lag][:, pairs], departure[:, lag:][:, pairs])
         damped.append(cycle[:, test] + rho[:, np.newaxis] * earlier)
     return np.stack(damped)
 

@@ -47,8 +47,8 @@ def verdict(scores: xr.Dataset) -> list[str]:
 
     Returns
     -------
-    Sentences, plain text (not escaped): of several targets the first is on all of them; the last ones say what is
-    tested for significance, or that nothing is.
+    Sentences, plain text (not escaped): of several targets the first is on all of them; then, if not all cells are
+    scored, on how many it rests; the last ones say what is tested for significance, or that nothing is.
     """
     if not networks(scores):
         return ["Only baselines were scored: there is no network to evaluate."]
@@ -60,7 +60,14 @@ def verdict(scores: xr.Dataset) -> list[str]:
         for sentence in (*of_target(scores, target), *_significance(scores, target))
     ]
     tested = "difference_p" in scores and bool(np.isfinite(scores["difference_p"]).any())
-    return [*([] if len(names) == 1 else [_over_all(scores)]), *each, *([] if tested else [UNTESTED])]
+    first, *others = [*([] if len(names) == 1 else [_over_all(scores)]), *each, *([] if tested else [UNTESTED])]
+    return [first, *_of_some_cells(scores), *others]
+
+
+def scored_cells(scores: xr.Dataset) -> tuple[int, int]:
+    """Count the cells that have a score at any lead, and all cells of the cube."""
+    scored = int(scores["rmse"].sel(model=PERSISTENCE).notnull().any(("target", "lead")).sum())
+    return scored, int(scores.attrs.get("cells_total", scores.sizes["cell"]))
 
 
 def wins(scores: xr.Dataset, target: str, label: str, baseline: str) -> npt.NDArray[np.bool_]:
@@ -70,6 +77,11 @@ def wins(scores: xr.Dataset, target: str, label: str, baseline: str) -> npt.NDAr
     else:
         ratio = medians(scores, against(scores, target, baseline).sel(model=label))
     return np.asarray(as_shown(ratio.to_numpy()) < 1)
+
+
+def _of_some_cells(scores: xr.Dataset) -> list[str]:
+    scored, total = scored_cells(scores)
+    return [] if scored == total else [f"Only {scored} of {total} cells are scored."]
 
 
 # One lead

@@ -14,7 +14,7 @@ from soilcast.cube import read, thickness_name
 from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
-from soilcast.task import Layout, Task
+from soilcast.task import Layout, Task, newest_values
 from soilcast.training.config import NormaliseConfig
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
 from soilcast.training.windows import WindowSource
@@ -178,32 +178,6 @@ def load_inputs(
     observed = np.stack([soil[layer] for layer in task.layers], axis=-1)
     lags = np.stack([soil[layer] for layer in task.lags], axis=-1) if task.lags else observed[..., :0]
     return Inputs(dynamic, static, observed, lags, newest_values(observed, task.fill_days), ready, ahead)
-
-
-def newest_age(observed: Floats, fill_days: int) -> Floats:
-    """How old the values that `newest_values` gives are ``(cell, time, layer)`` [d]; NaN where there is none."""
-    age = np.where(np.isfinite(observed), np.float32(0), np.float32(np.nan))
-    for _ in range(fill_days):
-        before = age[:, :-1] + 1
-        age[:, 1:] = np.where(np.isnan(age[:, 1:]), before, age[:, 1:])
-    return np.asarray(age)
-
-
-def newest_values(observed: Floats, fill_days: int) -> Floats:
-    """Give the value of each day, or where it is missing the last one that is at most ``fill_days`` older.
-
-    Parameters
-    ----------
-    observed
-        ``(cell, time, layer)``; NaN where missing.
-    """
-    if not fill_days:
-        return observed
-    newest = observed.copy()
-    for _ in range(fill_days):
-        before = newest[:, :-1].copy()
-        newest[:, 1:] = np.where(np.isfinite(observed[:, 1:]), observed[:, 1:], before)
-    return newest
 
 
 def window_source(

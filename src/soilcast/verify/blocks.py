@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from soilcast.cube import read
 from soilcast.errors import SoilcastError
-from soilcast.models.baselines import BASELINES
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.case import REFERENCE, Case, Opened, open_files
 from soilcast.verify.deterministic import Cells
@@ -112,31 +110,57 @@ def join_blocks(blocks: Sequence[BlockScores]) -> BlockScores:
     )
 
 
-def refuse_unscored(entries: Sequence[Entry], cube_path: Path, left: npt.NDArray[np.int64]) -> None:
-    """Raise `SoilcastError` if no cell-day is left to score at some lead, and say after which model.
+def refuse_unscored(case: Case, entries: Sequence[Entry], left: npt.NDArray[np.int64]) -> None:
+    """Raise `SoilcastError` if no cell-day is left to score of a target at any lead, and say after which model.
 
     Parameters
     ----------
-    entries, cube_path
-        What is evaluated, on which cube.
+    case, entries
+        What is evaluated.
     left
         ``(target, lead, 1 + model)``: see `BlockScores`.
     """
-    models = [*((entry.label, entry.path) for entry in entries), *((name, cube_path) for name in BASELINES)]
-    for (t, k), observed in np.ndenumerate(left[..., 0]):
-        ahead = f" {k + 1} d ahead"
-        if not observed:
+    models = [*((entry.label, entry.path) for entry in entries), *((name, case.cube) for name in case.baselines)]
+    for target, over_leads in zip(case.targets, left.sum(axis=1), strict=True):
+        if not over_leads[0]:
             raise SoilcastError(
-                f"{cube_path}: the cube has no observation of {entries[0].targets[t]} in the test period of "
-                f"{entries[0].path}{ahead}: choose another with split.test"
+                f"{case.cube}: it has no observation of {target} on the days that {entries[0].path} forecasts: give a "
+                "cube that has, or forecast another period"
             )
-        for (label, path), days in zip(models, left[t, k, 1:], strict=True):
+        for (label, path), days in zip(models, over_leads[1:], strict=True):
             if not days:
                 raise SoilcastError(
-                    f"{path}: no cell-day to score: {label} has no value{ahead} where the observations and the other "
-                    "models have one; check that the cube has the inputs and the target of the test period and of the "
-                    "day before"
+                    f"{path}: no cell-day of {target} to score: {label} has no value where the observations and the "
+                    "other models have one; check that the cube has the inputs and the target of the test period and "
+                    "of the day before"
                 )
+
+
+def count_left_out(case: Case, left: npt.NDArray[np.int64], cells: int) -> list[str]:
+    """Say on how many cell-days a target is not scored, at the first and last lead and at those without any score.
+
+    Parameters
+    ----------
+    case
+        What is evaluated.
+    left
+        ``(target, lead, 1 + model)``: see `BlockScores`.
+    cells
+        How many cells there are.
+    """
+    lines = []
+    for t, target in enumerate(case.targets):
+        unscored = {int(k) + 1 for k in np.flatnonzero(left[t, :, -1] == 0)}
+        for lead in sorted({1, case.leads} | unscored):
+            counts = [cells * case.issues, *left[t, lead - 1].tolist()]
+            if counts[-1] == counts[0]:
+                continue
+            missing = zip(("observation", *case.models), -np.diff(counts), strict=True)
+            listed = ", ".join(f"{name} on {lost:,}" for name, lost in missing if lost)
+            lines.append(
+                f"{target}, lead {lead} d: {counts[0] - counts[-1]:,} of {counts[0]:,} cell-days, for want of: {listed}"
+            )
+    return lines
 
 
 def measure(metric: Metric, aligned: Aligned) -> Cells:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import days_of, open_artifact, open_cube
+from soilcast.cube import open_artifact, open_cube
+from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
-from soilcast.training.split import period_slice
+from soilcast.verify.common import FEWEST_LEARNT, Common, Positions, find_common, span
 from soilcast.verify.consistency import Readings
-from soilcast.verify.entry import LEARNT, Entry, mark_of
+from soilcast.verify.entry import Entry, mark_of
 from soilcast.verify.metrics import METRICS, Metric
 
 REFERENCE = "persistence"
@@ -35,14 +35,16 @@ class Case:
         Label -> path.
     marks
         Path -> `soilcast.verify.entry.mark_of` what is meant to be there.
-    targets, leads, latency, first, issues
+    targets, latency
         See `soilcast.verify.entry.Entry`.
+    fill_days
+        The largest of the forecasts: the baselines start from soil moisture that is as old.
+    common
+        The cells, issue days and leads.
+    time
+        Days of the cube ``(time,)``, and behind them those that are forecast and not yet observed.
     levels
         Label -> target -> levels of its quantiles.
-    learn
-        ``(time,)``, the days of training and validation, from which the baselines learn too.
-    test
-        The test days, as positions along time.
     readings
         Target -> readings of the water balance.
     metrics
@@ -53,20 +55,33 @@ class Case:
     forecasts: Mapping[str, Path]
     marks: Mapping[Path, str]
     targets: tuple[str, ...]
-    leads: int
     latency: int
-    first: int
-    issues: int
+    fill_days: int
+    common: Common
+    time: Days = field(repr=False)
     levels: Mapping[str, Mapping[str, tuple[float, ...]]]
-    learn: npt.NDArray[np.bool_]
-    test: slice
     readings: Mapping[str, Readings]
     metrics: Mapping[str, Metric]
 
     @property
     def models(self) -> list[str]:
         """Labels: the forecasts, then the baselines."""
-        return [*self.forecasts, *BASELINES]
+        return [*self.forecasts, *self.baselines]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Names of the baselines: persistence alone where the cube has too few days for the others to learn from."""
+        return tuple(BASELINES) if self.common.learn.sum() >= FEWEST_LEARNT else (REFERENCE,)
+
+    @property
+    def leads(self) -> int:
+        """The longest lead [d]."""
+        return self.common.leads
+
+    @property
+    def issues(self) -> int:
+        """How many issue days there are."""
+        return len(self.common.issued)
 
     @property
     def all_levels(self) -> tuple[float, ...]:
@@ -75,12 +90,23 @@ class Case:
 
     @property
     def days(self) -> slice:
-        """Days that are forecast at any lead, as positions along time."""
-        return slice(self.valid_days(1).start, self.valid_days(self.leads).stop)
+        """From the first day that is forecast to the last, as positions along time."""
+        issued = self.common.issued
+        return slice(int(issued[0]) + 1, int(issued[-1]) + self.leads + 1)
 
-    def valid_days(self, lead: int) -> slice:
+    @property
+    def test(self) -> Positions:
+        """Days of the cube that are forecast at any lead, as positions along time."""
+        ahead = np.unique(self.common.issued[:, np.newaxis] + np.arange(1, self.leads + 1))
+        return span(ahead[ahead < len(self.common.learn)])
+
+    def valid_days(self, lead: int) -> Positions:
         """Days that are forecast at a lead, one an issue day, as positions along time."""
-        return slice(self.first + lead, self.first + lead + self.issues)
+        return span(self.common.issued + lead)
+
+    def within_days(self, lead: int) -> Positions:
+        """Do what `valid_days` does, as positions along `days`."""
+        return span(self.common.issued - self.common.issued[0] + lead - 1)
 
     def levels_of(self, label: str, target: str) -> tuple[float, ...]:
         """Levels of a model's quantiles; none of a baseline."""
@@ -102,14 +128,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Opened:
-    """The files of a case: the cube, and label -> forecast."""
+    """The files of a case: the cube, and label -> forecast, of the cells and issue days that they have in common."""
 
     cube: xr.Dataset
     forecasts: Mapping[str, xr.Dataset]
 
 
 def make_case(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readings: Mapping[str, Readings]) -> Case:
-    """Lay down what is evaluated: forecasts that `open_entries` gave, on the days of their split.
+    """Lay down what is evaluated: forecasts that `open_entries` gave, where they and the cube have days and cells.
 
     Parameters
     ----------
@@ -123,23 +149,23 @@ def make_case(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readi
     Raises
     ------
     SoilcastError
-        Days of the test were learnt from, or none was.
+        There is nothing that all of them have and that may be evaluated.
     """
     first = entries[0]
-    learn, test = _split(first, cube)
+    common = find_common(entries, cube, cube_path)
+    time: Days = cube["time"].to_numpy()
+    ahead = max(0, int(common.issued[-1]) + common.leads + 1 - len(time))
     return Case(
         # Workers have a working folder of their own.
         cube=cube_path.absolute(),
         forecasts={entry.label: entry.path.absolute() for entry in entries},
         marks={entry.path.absolute(): entry.mark for entry in entries} | {cube_path.absolute(): mark_of(cube)},
         targets=first.targets,
-        leads=first.leads,
         latency=first.latency,
-        first=first.first,
-        issues=first.issues,
+        fill_days=max(entry.fill_days for entry in entries),
+        common=common,
+        time=np.concatenate([time, time[-1] + np.arange(1, ahead + 1) * np.timedelta64(1, "D")]),
         levels={entry.label: entry.levels for entry in entries},
-        learn=learn,
-        test=test,
         readings=readings,
         metrics=dict(METRICS),
     )
@@ -162,27 +188,17 @@ def open_files(case: Case) -> Iterator[Opened]:
         for path, found in ((case.cube, cube), *zip(case.forecasts.values(), forecasts.values(), strict=True)):
             if mark_of(found) != case.marks[path]:
                 raise SoilcastError(f"{path}: it changed during the evaluation: evaluate again")
-        yield Opened(cube, forecasts)
+        common, leads = case.common, slice(0, case.leads)
+        yield Opened(
+            _select(cube, cell=common.cells),
+            {
+                label: _select(forecast, cell=common.cells_of[label], time=common.issues_of[label], lead=leads)
+                for label, forecast in forecasts.items()
+            },
+        )
 
 
-def _split(entry: Entry, cube: xr.Dataset) -> tuple[npt.NDArray[np.bool_], slice]:
-    """Find a forecast's split among the days of its cube: the learning days, and the test days."""
-    days = cube["time"].to_numpy()
-    period = entry.attributes["test_period"]
-    test = period_slice(days, period, str(entry.path), "its test period")
-    learn = np.zeros(len(days), dtype=np.bool_)
-    for name in LEARNT:
-        first, last = days_of(entry.attributes[name])
-        learn |= (days >= first) & (days <= last)
-    if learn[test].any():
-        seen = days[test][learn[test]][0].astype("datetime64[D]")
-        raise SoilcastError(
-            f"{entry.path}: its test period {period} overlaps training or validation (first day {seen}): forecast a "
-            "separate period"
-        )
-    if not learn.any():
-        raise SoilcastError(
-            f"{entry.path}: the cube lacks its training period {entry.attributes['train_period']}, which the "
-            "baselines need: forecast on a cube that has it"
-        )
-    return learn, test
+def _select(opened: xr.Dataset, **chosen: Positions) -> xr.Dataset:
+    """Some positions along dimensions of a dataset, lazily; what is whole stays as it is."""
+    whole = {dim for dim, one in chosen.items() if isinstance(one, slice) and one == slice(0, opened.sizes[dim])}
+    return opened.isel({dim: one for dim, one in chosen.items() if dim not in whole})

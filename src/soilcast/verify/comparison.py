@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import open_cube, read
+from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
-from soilcast.verify.case import Case
+from soilcast.verify.case import Case, open_files
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, case_of, sum_case
 from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, judge_field, take_sample
 from soilcast.verify.summary import weighted_median
@@ -68,8 +68,8 @@ def compare_forecasts(
         Those of `soilcast.verify.dayblocks.sum_day_blocks` and of `compare_sums`.
     """
     case = case_of(forecasts, cube, {})
-    with open_cube(cube) as opened:
-        area = read(opened, "area")
+    with open_files(case) as files:
+        area = read(files.cube, "area")
     sums = sum_case(case, block_days, progress=progress)
     return compare_sums(case, sums, area, references, rows=rows, resamples=resamples, seed=seed, progress=progress)
 
@@ -119,10 +119,10 @@ def compare_sums(
         A reference or a label that is not there, rows without a seed in common.
     """
     models = case.models
-    own = {label: {0: label} for label in models if label not in BASELINES} if rows is None else rows
-    chosen = [*BASELINES, *(own if len(own) > 1 else ())] if references is None else list(references)
+    own = {label: {0: label} for label in case.forecasts} if rows is None else rows
+    chosen = [*case.baselines, *(own if len(own) > 1 else ())] if references is None else list(references)
     _refuse_unknown([label for seeds in own.values() for label in seeds.values()], models)
-    _refuse_unknown(chosen, (*own, *BASELINES))
+    _refuse_unknown(chosen, (*own, *case.baselines))
     pairs = [(row, reference) for row in own for reference in chosen if row != reference]
     for row, reference in pairs:
         if reference in own and not own[row].keys() & own[reference].keys():
@@ -140,7 +140,7 @@ def compare_sums(
         },
         coordinates | {"lead": ("lead", leads, {"long_name": "days ahead", "units": "d"})},
     )
-    every = dict(own) | {name: {UNTRAINED: name} for name in BASELINES}
+    every = dict(own) | {name: {UNTRAINED: name} for name in case.baselines}
     options: dict[str, Any] = {"metrics": TESTED, "resamples": resamples, "seed": seed, "progress": progress}
     for (target, lead), blocks in sums:
         sample = take_sample(blocks, area.astype(np.float64), every, pairs, **options)

@@ -110,15 +110,17 @@ def balance_signs(
 
     Returns
     -------
-    Name of a reading -> dW_t ``(cell, day)``; under ``NAME_masked`` without the days that Eq. 13 drops.
+    Name of a reading -> dW_t ``(cell, day)``, 0 after the cube's last day; under ``NAME_masked`` without the days that
+    Eq. 13 drops.
     """
     # The mask of the first day needs the day before it, whose dW needs the two before that.
     ahead = min(days.start, 1)
     first = max(days.start - 3, 0)
     part = cube.isel(cell=cells, time=slice(first, days.stop))
     signs: dict[str, Signs] = {}
+    unknown = days.stop - first - part.sizes["time"]
     for name, moves in water_signs(part, readings).items():
-        wanted = moves[:, days.start - ahead - first :]
+        wanted = np.pad(moves[:, days.start - ahead - first :], ((0, 0), (0, unknown)))
         masked = mask_observed(wanted, observed[:, days.start - ahead : days.stop])
         signs[name], signs[f"{name}_masked"] = wanted[:, ahead:], masked[:, ahead:]
     return signs

@@ -157,7 +157,7 @@ def case_of(forecasts: Sequence[str | Path], cube: str | Path, readings: Reading
         Forecasts that do not belong to this cube or to each other.
     """
     with open_cube(cube) as opened:
-        entries = open_entries([Path(path) for path in forecasts], opened, Path(cube), reserved=tuple(BASELINES))
+        entries = open_entries([Path(path) for path in forecasts], opened, reserved=tuple(BASELINES))
         return make_case(entries, opened, Path(cube), dict.fromkeys(entries[0].targets, readings))
 
 
@@ -167,19 +167,31 @@ def sum_case(
     """Do what `sum_day_blocks` does, of what is evaluated: target by target, and each lead by lead.
 
     The files are read once for as many leads as there is room for the sums of: who takes one after the other holds no
-    more than that, however many leads there are.
+    more than that, however many leads there are. A lead without a cell-day that all models have is passed over.
+
+    Raises
+    ------
+    SoilcastError
+        No lead has any.
     """
     starts = block_starts(case.issues, block_days)
     wanted = [(target, lead) for target in case.targets for lead in range(1, case.leads + 1)]
     followed = 1 + 2 * max(len(of) for of in case.readings.values())
+    is_empty = True
     with open_files(case) as files:
         sums = len(case.models) * files.cube.sizes["cell"] * len(starts) * (len(_MOMENTS) + 2 * followed)
         together = max(1, _HELD // (8 * sums))
         for first in range(0, len(wanted), together):
             parts = _sum_blocks(case, files, wanted[first : first + together], starts, progress=progress)
-            for (target, lead), of in parts:
-                yield (target, lead), _joined(case, of, target, lead)
+            for one, of in parts:
+                if any(part[1][0].any() for part in of):
+                    is_empty = False
+                    yield one, _joined(case, of)
                 of.clear()
+    if is_empty:
+        raise SoilcastError(
+            f"{case.cube}: no cell-day is common to observations and all models: forecast a period with observations"
+        )
 
 
 def _sum_blocks(
@@ -234,17 +246,11 @@ def _sum(case: Case, target: str, models: Mapping[str, Aligned], starts: npt.NDA
     return offset, moments, followed, whole
 
 
-def _joined(case: Case, parts: Sequence[_Part], target: str, lead: int) -> DayBlocks:
-    moments = np.concatenate([part[1] for part in parts], axis=2)
-    if not moments[0].any():
-        raise SoilcastError(
-            f"{case.cube}: no cell-day of {target} at lead {lead} d is common to observations and all models: "
-            "forecast a period with observations"
-        )
+def _joined(case: Case, parts: Sequence[_Part]) -> DayBlocks:
     return DayBlocks(
         models=tuple(case.models),
         offset=np.concatenate([part[0] for part in parts]),
-        moments=moments,
+        moments=np.concatenate([part[1] for part in parts], axis=2),
         followed={name: np.concatenate([part[2][name] for part in parts], axis=2) for name in parts[0][2]},
         whole={name: np.concatenate([part[3][name] for part in parts], axis=1) for name in parts[0][3]},
     )

@@ -1,4 +1,4 @@
-"""Which forecasts are evaluated together, and whether they may be: one cube, one split, the same leads and days."""
+"""Which forecasts are evaluated together, and under which labels."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
-from soilcast.cube import days_of, open_artifact
+from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
-from soilcast.verify.entry import PERIODS, Entry, attributes_of, read_entry
-
-_DAY = np.timedelta64(1, "D")
+from soilcast.verify.entry import Entry, attributes_of, read_entry
 
 
-def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reserved: Sequence[str]) -> list[Entry]:
+def open_entries(paths: Sequence[Path], cube: xr.Dataset, reserved: Sequence[str]) -> list[Entry]:
     """Look at forecasts and check that they can be evaluated together on this cube; their values are not read.
 
     Parameters
     ----------
     paths
         The forecasts, at least one.
-    cube, cube_path
-        The opened cube and its place, for messages.
+    cube
+        The opened cube.
     reserved
         Labels that are taken. Forecasts of such a label, or of one label, are told apart by where they are:
         ``LSTM (a)`` and ``LSTM (b)`` of ``a.nc`` and ``b.nc``, or of ``a/forecast`` and ``b/forecast``.
@@ -37,8 +34,8 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
     Raises
     ------
     SoilcastError
-        No forecast, one that is not of soilcast, lacks or contradicts something, was made for another cube, or has
-        other leads, latency, issue days or another split than the first, or no target that all of them have.
+        No forecast, one that is not of soilcast, lacks or contradicts something, has another latency than the first, or
+        no target that all of them have.
     """
     if not paths:
         raise SoilcastError("no forecast is given: name at least one output of soilcast forecast")
@@ -46,41 +43,11 @@ def open_entries(paths: Sequence[Path], cube: xr.Dataset, cube_path: Path, reser
     for path in paths:
         with open_artifact(path, "forecast") as forecast:
             attributes = attributes_of(forecast, path)
-            _check_cube(attributes["cube_sha256"], path, cube, cube_path)
-            for name in PERIODS if entries else ():
-                mine, theirs = attributes[name], entries[0].attributes[name]
-                if days_of(mine) != days_of(theirs):
-                    raise _other_than_first(name, mine, theirs, path, entries[0].path)
             entries.append(read_entry(forecast, path, attributes["label"], attributes, cube))
-            _check_alike(entries[-1], entries[0], cube)
+        mine, theirs = entries[-1].latency, entries[0].latency
+        if mine != theirs:
+            raise _other_than_first("latency_days", mine, theirs, path, entries[0].path)
     return _with_common_targets(_told_apart(entries, reserved))
-
-
-def _check_cube(made_for: str, path: Path, cube: xr.Dataset, cube_path: Path) -> None:
-    given = cube.attrs.get("content_sha256")
-    if made_for != given:
-        raise SoilcastError(
-            f"{path} was made for another cube (sha256 {made_for:.12}) than {cube_path} (sha256 {given!s:.12}): give "
-            "the cube that it was made for, or forecast again on this one"
-        )
-
-
-def _check_alike(entry: Entry, first: Entry, cube: xr.Dataset) -> None:
-    theirs = _alike(first, cube)
-    for name, value in _alike(entry, cube).items():
-        if value != theirs[name]:
-            raise _other_than_first(name, value, theirs[name], entry.path, first.path)
-
-
-def _alike(entry: Entry, cube: xr.Dataset) -> dict[str, object]:
-    """What forecasts need to have alike beside their split, in words."""
-    start = cube["time"].to_numpy()[0] + entry.first * _DAY
-    days = [(start + shift * _DAY).astype("datetime64[D]") for shift in (0, entry.issues - 1)]
-    return {
-        "its longest lead": f"{entry.leads} d",
-        "latency_days": entry.latency,
-        "its span of issue days": f"{days[0]}:{days[1]}",
-    }
 
 
 def _with_common_targets(entries: Sequence[Entry]) -> list[Entry]:

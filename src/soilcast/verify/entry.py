@@ -1,4 +1,4 @@
-"""One forecast that is evaluated: its targets, leads, issue days and levels, once it is seen to be whole."""
+"""One forecast that is evaluated: its targets, leads, issue days, cells and levels, once it is seen to be whole."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import VARIABLES, days_of
+from soilcast.cube.calendar import Days
+from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
 from soilcast.provenance import input_of
-from soilcast.training.split import period_slice
 
 LEARNT = ("train_period", "validation_period")
 PERIODS = (*LEARNT, "test_period")
@@ -24,7 +26,7 @@ PERIODS = (*LEARNT, "test_period")
 _TEXTS = ("label", "model", "content", "cube_sha256", "config", "training_log", "targets", "weather", *PERIODS)
 _CENTRAL = ("cell", "time", "lead")
 _QUANTILE = (*_CENTRAL, "quantile")
-_DAY = np.timedelta64(1, "D")
+_LONGEST_FILL = 60
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,17 @@ class Entry:
     mark
         What `mark_of` gives for it.
     targets
-        The variables that it forecasts.
+        The variables that it forecasts and that the cube has.
     leads
         Its longest lead; it has every one from 1 on [d].
     latency
         By how many days the newest soil moisture that it knows is older than the issue day [d].
-    first, issues
-        Its first issue day as a position along the cube's time, -1 for the day before the cube's first; and how many
-        days it was issued on, one after the other.
+    fill_days
+        By how many days more that newest soil moisture may be older where it is missing [d].
+    issue_days
+        ``(time,)``, ascending; days may be missing between them.
+    cells
+        Position in it of each cell of the cube, ``(cell,)``; -1 where it has no forecast of that place.
     levels
         Target -> levels of its quantiles; none where it has but a central forecast.
     plugins
@@ -67,8 +72,9 @@ class Entry:
     targets: tuple[str, ...]
     leads: int
     latency: int
-    first: int
-    issues: int
+    fill_days: int
+    issue_days: Days = field(repr=False)
+    cells: npt.NDArray[np.int64] = field(repr=False)
     levels: Mapping[str, tuple[float, ...]]
     plugins: Any
 
@@ -111,7 +117,7 @@ def attributes_of(forecast: xr.Dataset, path: Path) -> dict[str, str]:
 
 
 def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping[str, str], cube: xr.Dataset) -> Entry:
-    """Look at a forecast and check that it is whole, and of days that may be evaluated; its values are not read.
+    """Look at a forecast and check that it is whole; its values are not read.
 
     Parameters
     ----------
@@ -122,39 +128,40 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
     attributes
         What `attributes_of` gives.
     cube
-        The opened cube that it was made for.
+        The opened cube, by whose cells and days it is evaluated: the one that it was made for, or another.
 
     Raises
     ------
     SoilcastError
-        It is damaged, contradicts itself, or forecasts other days than those of its test period.
+        It is damaged, contradicts itself, or has no target or no cell in common with the cube.
     """
     targets = tuple(name.strip() for name in attributes["targets"].split(","))
     if len(set(targets)) < len(targets) or not set(targets) <= VARIABLES.keys():
         raise _damaged(path, f"its targets {attributes['targets']} are not distinct variables")
     for target in targets:
-        if target not in cube or cube[target].dims != ("cell", "time"):
-            raise _damaged(path, f"its target {target} (cell, time) is not in its cube")
         _check_floats(forecast, path, target, _CENTRAL)
-    if not np.array_equal(forecast["cell"].to_numpy(), cube["cell"].to_numpy()):
-        raise _damaged(path, "its cells are not those of its cube")
+    common = tuple(target for target in targets if target in cube)
+    if not common:
+        raise SoilcastError(f"{path}: the cube has no {' or '.join(targets)}: give a cube that has observations of it")
     leads = forecast.sizes["lead"]
     stored = forecast["lead"].to_numpy() if "lead" in forecast.coords else np.empty(0)
     if not leads or not np.array_equal(stored, np.arange(1, leads + 1)):
         raise _damaged(path, "its leads are not 1, 2, .. days")
+    config = _parsed(attributes, "config", dict, path)
     return Entry(
         label=label,
         path=path,
         attributes=attributes,
-        config=_parsed(attributes, "config", dict, path),
+        config=config,
         training_log=_parsed(attributes, "training_log", list, path),
         mark=mark_of(forecast),
-        targets=targets,
+        targets=common,
         leads=leads,
         latency=_latency(forecast, path),
-        first=_first_issue_day(forecast, path, attributes["test_period"], cube),
-        issues=forecast.sizes["time"],
-        levels={target: _levels(forecast, path, target) for target in targets},
+        fill_days=_fill_days(config, path),
+        issue_days=_issue_days(forecast, path),
+        cells=_match_cells(forecast, path, cube),
+        levels={target: _levels(forecast, path, target) for target in common},
         plugins=input_of(forecast.attrs.get("provenance"), "plugins"),
     )
 
@@ -169,22 +176,36 @@ def _parsed(attributes: Mapping[str, str], name: str, kind: type, path: Path) ->
     return parsed
 
 
-def _first_issue_day(forecast: xr.Dataset, path: Path, period: str, cube: xr.Dataset) -> int:
-    """Position of the first issue day, once all days are seen to be ones that may be evaluated."""
-    days = cube["time"].to_numpy()
-    test = period_slice(days, period, str(path), "its test period")
+def _issue_days(forecast: xr.Dataset, path: Path) -> Days:
     issued = forecast["time"].to_numpy()
-    if issued.dtype.kind != "M" or not issued.size or np.isnat(issued).any() or (np.diff(issued) != _DAY).any():
-        raise SoilcastError(f"{path}: its issue days are not consecutive: forecast every day of the test period")
-    position = (issued[0] - days[0]) / _DAY
-    last = position + issued.size - 1 + forecast.sizes["lead"]
-    if position != int(position) or position + 1 < test.start or last >= test.stop:
-        ends = (issued[0] + _DAY, issued[-1] + forecast.sizes["lead"] * _DAY)
+    if issued.dtype.kind != "M" or not issued.size or np.isnat(issued).any():
+        raise _damaged(path, "its issue days are not dates")
+    days: Days = issued.astype("datetime64[D]").astype("datetime64[ns]")
+    if (days != issued).any() or (np.diff(days) <= np.timedelta64(0, "D")).any():
+        raise _damaged(path, "its issue days are not ascending days")
+    return days
+
+
+def _match_cells(forecast: xr.Dataset, path: Path, cube: xr.Dataset) -> npt.NDArray[np.int64]:
+    for name in ("lat", "lon"):
+        if name not in forecast.variables or forecast[name].dims != ("cell",) or forecast[name].dtype.kind != "f":
+            raise _damaged(path, f"no {name} (cell) in it")
+    here, there = ([one[name].to_numpy().astype(np.float64) for name in ("lat", "lon")] for one in (forecast, cube))
+    cells = find_places(*here, *there)
+    if (cells < 0).all():
         raise SoilcastError(
-            f"{path}: it covers {':'.join(str(day.astype('datetime64[D]')) for day in ends)}, which are not all days "
-            f"of its test period {period}: forecast that period"
+            f"{path}: none of its {forecast.sizes['cell']} cells is one of the cube's {len(cells)}: give a cube of the "
+            "same places"
         )
-    return int(position)
+    return cells
+
+
+def _fill_days(config: Mapping[str, Any], path: Path) -> int:
+    task = config.get("task", {})
+    days = task.get("fill_days", 0) if isinstance(task, dict) else None
+    if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= _LONGEST_FILL:
+        raise _damaged(path, "config, task.fill_days is not a number of days")
+    return days
 
 
 def _latency(forecast: xr.Dataset, path: Path) -> int:

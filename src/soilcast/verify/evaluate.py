@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from soilcast.plugins import plugin_record
 from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
 from soilcast.verify.blocks import BlockScores, join_blocks, refuse_unscored, score_block, score_on_worker
-from soilcast.verify.case import Case, make_case, open_files
+from soilcast.verify.case import Case, Opened, make_case, open_files
 from soilcast.verify.comparison import compare_sums
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.dayblocks import sum_case
@@ -46,19 +45,24 @@ def evaluate(
     overwrite: bool = False,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Score forecasts and baselines against the cube, at every lead.
+    """Score forecasts and baselines against the observations of a cube, at every lead.
+
+    Forecasts and cube are matched by place and day: what not all of them have is left out, counted and named in the
+    attribute ``left_out`` of the scores. Days that a forecast's run learnt from are never scored.
 
     Baselines use the same observations as the forecasts: at lead k with a latency of l days they forecast from the
-    day k + l days before. Blocks of cells are scored one after the other, or side by side on a cluster; the scores do
-    not depend on the blocks.
+    day k + l days before, or from an older one where the networks may (``task.fill_days``). Blocks of cells are scored
+    one after the other, or side by side on a cluster; the scores do not depend on the blocks.
 
     Parameters
     ----------
     forecasts
-        Output of `forecast`: of one cube and split, the same leads, latency and issue days; those of the same label are
-        told apart by where they are. Targets that not all of them have are excluded.
+        Output of `forecast`, of any periods, cells and leads, of the same latency; also archives of forecasts that were
+        issued day by day. Those of the same label are told apart by where they are. Targets that not all of them have
+        are excluded.
     cube
-        The cube that they were made for.
+        The cube that they were made for, or another with observations of its places and days. Without the days of
+        training, from which they learn, there are no baselines but persistence.
     out
         Folder to write: ``scores.nc``, ``table.csv`` (one row a model, target and lead) and ``cells.csv`` (and cell).
     significance
@@ -83,32 +87,35 @@ def evaluate(
     Raises
     ------
     SoilcastError
-        Forecasts that do not belong to this cube or to each other, or that forecast days that were learnt from; no
-        cell-day to score, damaged files, an ``out`` that exists, a cluster that does not answer.
+        No cell, issue day or target that forecasts and cube have in common; forecasts of another latency, or only of
+        days that were learnt from; no cell-day to score, damaged files, an ``out`` that exists, a cluster that does not
+        answer.
     """
     out, cube_path = Path(out), Path(cube)
     refuse_existing(out, overwrite=overwrite)
     with open_cube(cube_path) as opened:
-        entries = open_entries(
-            [Path(path) for path in path_list(forecasts)], opened, cube_path, reserved=tuple(BASELINES)
-        )
+        entries = open_entries([Path(path) for path in path_list(forecasts)], opened, reserved=tuple(BASELINES))
         balance = choose_balance(entries, opened)
         case = make_case(entries, opened, cube_path, balance.readings)
-        joined = join_blocks(_scored_blocks(case, opened, dask, progress=progress))
-        refuse_unscored(entries, cube_path, joined.left)
-        scores = lay_out(case, entries, opened, joined, balance.note)
+        sha256 = opened.attrs["content_sha256"]
+    with open_files(case) as files:
+        joined = join_blocks(_scored_blocks(case, files, dask, progress=progress))
+        refuse_unscored(case, entries, joined.left)
+        scores = lay_out(case, entries, files.cube, joined, balance.note)
     if significance:
         tested = replace(case, readings={target: {} for target in case.targets})  # which way water moves is not tested
         sums = sum_case(tested, progress=progress)
         scores = scores.merge(compare_sums(tested, sums, scores["area"].to_numpy(), progress=progress))
-    plugins = plugin_record([*((METRICS, name) for name in case.measured), *((BASELINES, name) for name in BASELINES)])
+    plugins = plugin_record(
+        [*((METRICS, name) for name in case.measured), *((BASELINES, name) for name in case.baselines)]
+    )
     theirs = {entry.label: entry.plugins for entry in entries if entry.plugins}
     write_scores(
         scores,
         out,
         overwrite=overwrite,
         cube=str(cube_path),
-        cube_sha256=entries[0].attributes["cube_sha256"],
+        cube_sha256=sha256,
         forecasts={entry.label: str(entry.path) for entry in entries},
         **({"plugins": plugins} if plugins else {}),
         **({"plugins_of_forecasts": theirs} if theirs else {}),
@@ -116,19 +123,18 @@ def evaluate(
     return scores
 
 
-def _scored_blocks(case: Case, cube: xr.Dataset, dask: str | None, *, progress: bool) -> list[BlockScores]:
+def _scored_blocks(case: Case, files: Opened, dask: str | None, *, progress: bool) -> list[BlockScores]:
     """Score all blocks, here or on the workers of a cluster, and give them in the order of their cells."""
-    cells, models = cube.sizes["cell"], len(case.models)
+    cells, models = files.cube.sizes["cell"], len(case.models)
     levels = [len(of) for label in case.forecasts for of in case.levels[label].values()]
     held = case.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
-    size = max(GROUP, block_size(cube.sizes["time"] + case.issues * held, 1, _BLOCK_BYTES))
+    size = max(GROUP, block_size(len(case.time) + case.issues * held, 1, _BLOCK_BYTES))
     blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
     scored: dict[int, BlockScores] = {}
-    with ExitStack() as stack, progress_bar("scores", len(blocks), shown=progress) as advance:
+    with progress_bar("scores", len(blocks), shown=progress) as advance:
         if dask is None:
-            opened = stack.enter_context(open_files(case))
             results: Iterator[tuple[int, BlockScores]] = (
-                (start, score_block(case, opened, block)) for start, block in blocks.items()
+                (start, score_block(case, files, block)) for start, block in blocks.items()
             )
         else:
             results = work_on_cluster(dask, functools.partial(score_on_worker, case), blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ class Models:
     target
         Its name.
     history
-        Observations of all days ``(cell, time)`` [m3 m-3].
+        Observations of all days of `Case.time`, ``(cell, time)`` [m3 m-3].
     central
         Label -> ``(cell, issue day, lead)`` [m3 m-3]: the forecasts, then the baselines.
     quantiles
@@ -68,13 +69,15 @@ def load_models(case: Case, opened: Opened, target: str, cells: slice) -> Models
         Stored bytes are damaged.
     """
     history = read(opened.cube, target, cells)
+    if unknown := len(case.time) - history.shape[1]:
+        history = np.pad(history, ((0, 0), (0, unknown)), constant_values=np.nan)
     stored = {label: read(forecast, target, cells) for label, forecast in opened.forecasts.items()}
     quantiles = {
         label: read(forecast, quantile_name(target), cells)
         for label, forecast in opened.forecasts.items()
         if case.levels_of(label, target)
     }
-    made = _baselines(case, history, opened.cube["time"].to_numpy())
+    made = _baselines(case, history)
     return Models(target, history, stored | made, quantiles)
 
 
@@ -112,14 +115,13 @@ def align(case: Case, loaded: Loaded, lead: int) -> tuple[dict[str, Aligned], np
             usable &= np.isfinite(quantiles[label]).all(axis=-1)
         left.append(np.count_nonzero(usable))
     observed = np.where(usable, observed, np.float32(np.nan))
-    within = slice(lead - 1, lead - 1 + case.issues)
-    signs = {name: moves[:, within] for name, moves in loaded.signs.items()}
+    signs = {name: moves[:, case.within_days(lead)] for name, moves in loaded.signs.items()}
 
     def of_model(label: str, reference: Aligned | None) -> Aligned:
         return Aligned(
             observed=observed,
             central=np.where(usable, central[label], np.float32(np.nan)),
-            previous=_previous(loaded, label, lead, days),
+            previous=_previous(case, loaded, label, lead),
             driest=loaded.driest,
             wettest=loaded.wettest,
             quantiles=quantiles.get(label),
@@ -133,23 +135,26 @@ def align(case: Case, loaded: Loaded, lead: int) -> tuple[dict[str, Aligned], np
     return models, np.array(left, dtype=np.int64)
 
 
-def _baselines(case: Case, history: npt.NDArray[np.float32], days: npt.NDArray[np.datetime64]) -> dict[str, Floats]:
+def _baselines(case: Case, history: npt.NDArray[np.float32]) -> dict[str, Floats]:
     """Each baseline's forecasts of all leads ``(cell, issue day, lead)``, from what the forecasts know, in groups."""
     leads = range(1, case.leads + 1)
     lags = [lead + case.latency for lead in leads]
     groups = [slice(start, start + GROUP) for start in range(0, len(history), GROUP)]
+    learn = np.pad(case.common.learn, (0, len(case.time) - len(case.common.learn)))
+    known: dict[str, Any] = {"lag": lags, "fill_days": case.fill_days}
     made: dict[str, Floats] = {}
-    for name, baseline in BASELINES.items():
-        parts = [baseline(history[group], days, case.learn, case.days, lag=lags) for group in groups]
+    for name in case.baselines:
+        parts = [BASELINES[name](history[group], case.time, learn, case.days, **known) for group in groups]
         values = np.concatenate(parts, axis=1)  # (lead, cell, day)
-        made[name] = np.stack([values[lead - 1, :, lead - 1 : lead - 1 + case.issues] for lead in leads], axis=-1)
+        made[name] = np.stack([values[lead - 1][:, case.within_days(lead)] for lead in leads], axis=-1)
     return made
 
 
-def _previous(loaded: Loaded, label: str, lead: int, days: slice) -> Floats:
+def _previous(case: Case, loaded: Loaded, label: str, lead: int) -> Floats:
     """Soil moisture of the day before each day: observed before the first lead, else the forecast's own."""
     if lead > 1:
         return loaded.central[label][:, :, lead - 2]
-    if days.start > 0:
-        return loaded.history[:, days.start - 1 : days.stop - 1]
-    return np.pad(loaded.history[:, : days.stop - 1], ((0, 0), (1, 0)), constant_values=np.nan)
+    if case.common.issued[0] >= 0:
+        return loaded.history[:, case.valid_days(0)]
+    before = np.pad(loaded.history, ((0, 0), (1, 0)), constant_values=np.nan)
+    return before[:, case.valid_days(1)]

@@ -17,7 +17,7 @@ from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write
 from soilcast.models.baselines import BASELINES
 from soilcast.provenance import stamp
-from soilcast.verify.blocks import BINS, BlockScores
+from soilcast.verify.blocks import BINS, BlockScores, count_left_out
 from soilcast.verify.case import Case
 from soilcast.verify.comparison import DIMS as COMPARED
 from soilcast.verify.entry import Entry
@@ -26,7 +26,7 @@ from soilcast.verify.series import pick_cells, series_of
 from soilcast.verify.summary import summarise
 
 ABOUT_CELLS = ("area", "climate_zone")
-_CARRIED = ("content", "train_period", "validation_period", "test_period", "cube_sha256")
+_CARRIED = ("content", "train_period", "validation_period")
 _SCORED_ON = "number of cell-issue-days with observation, all forecasts and all baselines, by target and lead"
 
 
@@ -38,7 +38,7 @@ def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
     case, entries
         What was evaluated.
     cube
-        The opened cube.
+        The opened cube, of the cells that are evaluated.
     joined
         The scores of all cells.
     water
@@ -66,6 +66,8 @@ def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
             "soilcast_format": FORMATS["scores"],
             "title": str(cube.attrs.get("title", "a cube")),
             **{name: entries[0].attributes[name] for name in _CARRIED},
+            "test_period": case.common.test_period,
+            "cube_sha256": str(cube.attrs["content_sha256"]),
             "source": str(cube.attrs.get("source", "")),
             "training_logs": json.dumps({entry.label: entry.training_log for entry in entries}),
             "configs": json.dumps({entry.label: entry.config for entry in entries}),
@@ -74,8 +76,9 @@ def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
             "weather": _weather(entries),
             "water": water,
             "scored_on": _SCORED_ON,
+            "left_out": "\n".join([*case.common.notes, *count_left_out(case, joined.left, cube.sizes["cell"])]),
             "cells_scored": scored,
-            "cells_total": cube.sizes["cell"],
+            "cells_total": len(entries[0].cells),
         },
     )
     about = {"long_name": "whether the model is a baseline"}
@@ -116,8 +119,7 @@ def write_scores(scores: xr.Dataset, out: Path, *, overwrite: bool, **inputs: An
 
 def _coordinates(case: Case, cube: xr.Dataset) -> dict[str, Any]:
     """Those of the cells, and of all else that scores are laid out by."""
-    days = cube["time"].to_numpy()
-    issued = days[0] + (case.first + np.arange(case.issues)) * np.timedelta64(1, "D")
+    issued = case.time[0] + case.common.issued * np.timedelta64(1, "D")
     levels = {"long_name": "level of the quantile", "units": "1"}
     return {
         **{str(name): cube[name].drop_encoding().load() for name in cube.coords if name != "time"},
@@ -125,7 +127,7 @@ def _coordinates(case: Case, cube: xr.Dataset) -> dict[str, Any]:
         "target": ("target", np.array(case.targets), {"long_name": "variable that is forecast"}),
         "lead": ("lead", np.arange(1, case.leads + 1), LEAD),
         "bin": ("bin", (np.arange(BINS) + 0.5) / BINS, {"long_name": "middle of the bin", "units": "1"}),
-        "day": ("day", days[case.test], DAY),
+        "day": ("day", case.time[case.test], DAY),
         "time": ("time", issued, ISSUE_DAY),
         **({"quantile": ("quantile", np.array(case.all_levels), levels)} if case.all_levels else {}),
     }
@@ -134,6 +136,7 @@ def _coordinates(case: Case, cube: xr.Dataset) -> dict[str, Any]:
 def _calibration(case: Case, joined: BlockScores) -> dict[str, Any]:
     """Reliability and rank histograms: shares of all cell-days, which weigh by area."""
     weight = joined.weight.sum(axis=-1)[..., np.newaxis]
+    weight = np.where(weight > 0, weight, np.nan)
     ranks = {"long_name": "share of observations by the probability integral transform", "units": "1"}
     shares = {"rank_histogram": ((*ROWS, "bin"), joined.ranks.sum(axis=-1) / weight, ranks)}
     if case.all_levels:

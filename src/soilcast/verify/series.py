@@ -58,7 +58,7 @@ def series_of(case: Case, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
     picks
         Positions along cell, ``(pick,)``.
     cube
-        The opened cube.
+        The opened cube, of the cells that are evaluated.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def series_of(case: Case, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
     """
     levels = case.all_levels
     shape = (len(case.models), len(case.targets), len(picks), case.issues, case.leads)
-    observed = np.empty((len(case.targets), len(picks), case.test.stop - case.test.start), dtype=np.float32)
+    observed = np.empty((len(case.targets), len(picks), len(case.time[case.test])), dtype=np.float32)
     predicted = np.empty(shape, dtype=np.float32)
     quantiles = np.full((*shape, len(levels)), np.nan, dtype=np.float32)
     with open_files(case) as opened:

@@ -9,17 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.spatial import KDTree
 
+from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
 from soilcast.sources.netcdf import naming_damage
 from soilcast.sources.overlap import Points, holding
 
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
-
-SAME_PLACE = 1e-4
-"""Cells of two artifacts closer than this along both axes are the same [degrees]: ten metres."""
 
 _LATITUDES = ("lat", "latitude")
 _LONGITUDES = ("lon", "longitude")
@@ -90,38 +87,6 @@ def places_of(opened: xr.Dataset, cube: xr.Dataset, where: str) -> Places:
     rows, columns = (np.where(outside, -1, positions).astype(np.int64) for positions in (rows, columns))
     extent = f"a grid of {lat.size} x {lon.size} points, {ends}"
     return Places((str(lat.dims[0]), str(lon.dims[0])), rows, columns, extent, cell_lat, cell_lon)
-
-
-def find_places(lat: Floats, lon: Floats, cell_lat: Floats, cell_lon: Floats) -> Positions:
-    """Position of each cell among some places, -1 where none of them is the same.
-
-    Parameters
-    ----------
-    lat, lon
-        The places, ``(place,)`` [degrees]; those that are NaN are passed over.
-    cell_lat, cell_lon
-        The cells, ``(cell,)`` [degrees].
-
-    Returns
-    -------
-    ``(cell,)``.
-    """
-    # What is in the same order is taken as it is: two places may be the same.
-    if len(lat) == len(cell_lat) and (_apart(lat, cell_lat) & _apart(lon, cell_lon)).all():
-        return np.arange(len(lat), dtype=np.int64)
-    known = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
-    tree = KDTree(_plane(lat[known], lon[known]), boxsize=np.array([0.0, 360.0]))
-    _, found = tree.query(_plane(cell_lat, cell_lon), p=np.inf, distance_upper_bound=SAME_PLACE)
-    return np.append(known, -1)[found].astype(np.int64)  # where nothing is near, the tree gives its own size
-
-
-def _apart(one: Floats, other: Floats) -> npt.NDArray[np.bool_]:
-    return np.abs(one - other) < SAME_PLACE
-
-
-def _plane(lat: Floats, lon: Floats) -> Floats:
-    """Places ``(place, 2)`` with longitudes in 0 (included) .. 360 (excluded)."""
-    return np.stack([lat, (lon % 360.0) % 360.0], axis=1)  # the remainder of a tiny negative number rounds to 360
 
 
 def _axis(opened: xr.Dataset, names: Sequence[str], standard: str, where: str) -> xr.DataArray:

@@ -8,8 +8,8 @@ import xarray as xr
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.over_cells import medians
-from soilcast.reporting.scores import PERSISTENCE, targets
-from soilcast.reporting.verdict import verdict
+from soilcast.reporting.scores import targets
+from soilcast.reporting.verdict import scored_cells, verdict
 from soilcast.reporting.wording import content, newest_observation, period, span, target_words, weather_words
 
 
@@ -18,7 +18,7 @@ def headline(scores: xr.Dataset) -> html.Markup:
     attrs = {key: str(value) for key, value in scores.attrs.items()}
     first, *others = verdict(scores)
     names = targets(scores)
-    scored = int(scores["rmse"].sel(model=PERSISTENCE).notnull().any(("target", "lead")).sum())
+    scored, total = scored_cells(scores)
     rows = {
         "Target" if len(names) == 1 else "Targets": "; ".join(target_words(target) for target in names),
         "Leads": span(leads(scores)),
@@ -27,8 +27,9 @@ def headline(scores: xr.Dataset) -> html.Markup:
         "Training": period(attrs.get("train_period", "")),
         "Validation": period(attrs.get("validation_period", "")),
         "Test": period(attrs.get("test_period", "")),
-        "Cells scored": f"{scored} of {attrs.get('cells_total', scores.sizes['cell'])}",
+        "Cells scored": f"{scored} of {total}",
         "Days scored": _days_scored(scores),
+        **({"Left out": "; ".join(attrs["left_out"].splitlines())} if attrs.get("left_out") else {}),
         "Source": attrs.get("source", ""),
     }
     rest = html.paragraph(" ".join(others)) if len(names) == scores.sizes["lead"] == 1 else html.listed(others)
