@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import xarray as xr
 
@@ -85,19 +84,16 @@ def open_member(path: Path, member: str) -> xr.Dataset:
     SoilcastError
         The archive or the member is damaged or encrypted, or the member is too large.
     """
-    size = member_size(path, member)
+    is_held = member_size(path, member) > 0
+    unpacked = io.BytesIO()
     with _archive(path) as archive:
         info = archive.getinfo(member)
-        if info.compress_type == zipfile.ZIP_STORED:
-            with archive.open(info) as stream:
-                while stream.read(_AT_A_TIME):  # the end compares the checksum
-                    pass
-            content: BinaryIO = io.BufferedReader(_Stored(path, info))
-        else:
-            with archive.open(info) as stream:
-                content = io.BytesIO(stream.read(size))
-                stream.read(1)
-    return open_netcdf_stream(content, f"{path}::{member}")
+        with archive.open(info) as stream:
+            while part := stream.read(_AT_A_TIME):  # the end compares the checksum, whether the parts are held or not
+                if is_held:
+                    unpacked.write(part)
+    unpacked.seek(0)
+    return open_netcdf_stream(unpacked if is_held else io.BufferedReader(_Stored(path, info)), f"{path}::{member}")
 
 
 @contextmanager
