@@ -47,7 +47,7 @@ def quickly_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The parts of a table of 400 days, and its mapping: ``FIRST-LAST/data.nc``; not to be changed."""
     folder = tmp_path_factory.mktemp("tables")
-    for first, last in ((0, 400), (0, 380), (380, 400), (370, 390), (390, 400), (385, 400), (0, 200)):
+    for first, last in ((0, 400), (0, 380), (380, 390), (380, 400), (370, 390), (390, 400), (385, 400), (0, 200)):
         (folder / f"{first}-{last}").mkdir()
         saved(gridded_data().isel(time=slice(first, last)), folder / f"{first}-{last}" / "data.nc")
     write_recipe(folder)
@@ -462,16 +462,43 @@ def test_sources_without_files_are_refused(tmp_path: Path, source: str) -> None:
     assert f"made by the source {source}, which reads no files" in refusal(tmp_path / "cube", ["a"])
 
 
-def test_a_mapping_that_is_gone_is_named(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tables)
+def test_a_cube_keeps_its_mapping(tables: Path, masters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "first").mkdir()
+    mapping = shutil.copy(tables / "mapping.yaml", tmp_path / "first")
+    monkeypatch.chdir(tmp_path / "first")
     out = tmp_path / "cube"
-    soilcast.prepare("table", [tables / "0-380"], out=out, mapping=Path("mapping.yaml"))
+    soilcast.prepare("table", [tables / "0-380"], out=out, mapping="mapping.yaml")
     monkeypatch.chdir(tmp_path)
+    soilcast.update(out, [tables / "380-390"])
+    (tmp_path / "mapping.yaml").write_text("of something else")
+    Path(mapping).unlink()
+    soilcast.update(out, [tables / "390-400"])
+    assert content_of(out) == content_of(masters / "0-400")
+
+
+def test_a_mapping_that_has_changed_is_refused(tables: Path, tmp_path: Path) -> None:
+    mapping, out = tmp_path / "mapping.yaml", tmp_path / "cube"
+    text = (tables / "mapping.yaml").read_text()
+    mapping.write_text(text)
+    soilcast.prepare("table", [tables / "0-380"], out=out, mapping=mapping)
+    mapping.write_text(text.replace("unit: mm d-1", "unit: cm d-1"))
+    assert mapping.read_text() != text
     message = refusal(out, [tables / "380-400"])
-    assert "made with --mapping mapping.yaml, and mapping.yaml does not exist" in message
-    assert "run this in the folder in which the cube was prepared" in message
-    monkeypatch.chdir(tables)
+    assert f"{mapping} has changed since {out} was prepared with it" in message
+    mapping.write_text(f"# a remark\n{text}")
     assert soilcast.update(out, [tables / "380-400"]).sizes["time"] == 400
+
+
+@pytest.mark.parametrize("stored", [5, {"file": 5, "content": {}}, {"file": "a.yaml", "content": {"title": 1}}, {}])
+def test_a_damaged_mapping_is_refused(tmp_path: Path, stored: Any) -> None:
+    save_cube(few(3, 20), tmp_path / "cube", source="table", options={"mapping": "mapping.yaml"}, mapping=stored)
+    assert str(tmp_path / "cube") in refusal(tmp_path / "cube", ["a.nc"])
+
+
+def test_a_mapping_that_is_gone_is_named(tmp_path: Path) -> None:
+    save_cube(few(3, 20), tmp_path / "cube", source="table", options={"mapping": "mapping.yaml"})
+    message = refusal(tmp_path / "cube", ["a.nc"])
+    assert "made with --mapping mapping.yaml, and mapping.yaml does not exist" in message
 
 
 def test_what_is_no_cube_is_refused(tables: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from soilcast.schema import nearest
 from soilcast.sources import SOURCES
 from soilcast.sources.climate import add_climate_zone
 from soilcast.sources.netcdf import is_address
+from soilcast.sources.table.mapping import restored_mapping
 
 __all__ = ["update"]
 
@@ -44,8 +45,8 @@ def update(
 ) -> xr.Dataset:
     """Append the days of new files to a cube.
 
-    The files are read with the source and options of the cube. Arrays and ``content_sha256`` become those that
-    `prepare` computes from all days at once. The update is atomic.
+    The files are read with the source and options of the cube, and with the mapping that it keeps. Arrays and
+    ``content_sha256`` become those that `prepare` computes from all days at once. The update is atomic.
 
     Parameters
     ----------
@@ -166,7 +167,10 @@ def _read(made: Mapping[str, Any], paths: Sequence[str | Path], out: Path) -> xr
     static = options.get("static")
     needed = [f"{name}={file}" for name, file in static.items()] if isinstance(static, dict) else []
     files = [("--static", one, one.partition("=")[2].partition("::")[0]) for one in needed]
-    files += [("--mapping", str(options["mapping"]), str(options["mapping"]))] if "mapping" in options else []
+    if "mapping" in made:
+        options["mapping"] = restored_mapping(made["mapping"], str(out))
+    elif "mapping" in options:
+        files.append(("--mapping", str(options["mapping"]), str(options["mapping"])))
     for option, given, file in files:
         if not Path(file).exists():
             raise SoilcastError(

@@ -275,14 +275,19 @@ def test_truncated_or_harmful_zarr(gridded, recipe, tmp_path):
 
 
 CSV_FAULTS = {
-    "duplicate": (lambda f: pd.concat([f, f.iloc[[5]]]), "2001-01-01 occurs more than once in cell 106"),
-    "gap": (lambda f: f.drop(index=30), "1 missing row.*2001-01-03 of cell 109"),
-    "no dates": (lambda f: f.assign(time="soon"), "column 'time' has values that are not dates"),
-    "no cell": (lambda f: f.assign(place=None), "row\\(s\\) have no 'place'"),
-    "text": (lambda f: f.assign(temp="warm"), "a.csv: temp is not numeric"),
-    "moving": (lambda f: f.assign(lat=np.arange(len(f)) / 1e4), "column 'lat' varies in time"),
+    "duplicate": (
+        lambda f: pd.concat([f, f.iloc[[5]]]),
+        "a.csv: rows 7 and 57: cell 106 has 2001-01-01 more than once",
+    ),
+    "no dates": (lambda f: f.assign(time="soon"), "a.csv: row 2, column 'time': 'soon' is not a date"),
+    "no cell": (lambda f: f.assign(place=None), "a.csv: row 2 names no cell"),
+    "text": (lambda f: f.assign(temp="warm"), "a.csv: row 2, column 'temp': 'warm' is not a number"),
+    "moving": (
+        lambda f: f.assign(lat=np.arange(len(f)) / 1e4),
+        "a.csv: row 13, column 'lat': 0.0011 for cell 101, but 0 elsewhere: give each cell one value",
+    ),
     "no time": (lambda f: f.drop(columns="time"), "no CSV has the time column 'time'"),
-    "no columns": (lambda f: f[["sm", "temp"]], "has neither a column 'time' nor 'place'"),
+    "no columns": (lambda f: f[["sm", "temp"]], "a.csv: no column 'time' or 'place' .it begins with 'sm,temp'.: name"),
 }
 
 

@@ -23,6 +23,7 @@ from soilcast.sources.netcdf import is_address
 from soilcast.sources.opening import close_all
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
+from soilcast.sources.table.mapping import read_mapping, stored_mapping
 from soilcast.workplace import workplace_of
 
 __all__ = ["SOURCES", "prepare"]
@@ -106,8 +107,11 @@ def prepare(
     if not (resume and out.exists()):
         refuse_existing(out, overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
+    recipe: dict[str, Any] = {}
+    if SOURCES[source] is table:
+        recipe["mapping"] = read_mapping(Path(options["mapping"]))
     try:
-        cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **options)
+        cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
         save_cube(
             cube,
             out,
@@ -121,6 +125,8 @@ def prepare(
             source=source,
             paths=[str(path) for path in paths],
             options=options,
+            # An update reads new files by the same mapping, from whatever folder and after whatever time.
+            **{name: stored_mapping(one, Path(options[name])) for name, one in recipe.items()},
             **({"plugins": plugins} if plugins else {}),
         )
     finally:

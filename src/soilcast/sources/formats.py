@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from soilcast.errors import SoilcastError
+from soilcast.sources.delimited import is_table
 
 Key = Literal["netcdf", "grib", "zip", "zarr", "csv", "folder", "unreadable", "other", "unknown"]
 
@@ -184,7 +185,7 @@ def _format_of_bytes(head: bytes, name: str) -> Format:
         return EMPTY
     if head[_HDF5_AFTER_USER_BLOCK:].startswith(b"\x89HDF\r\n\x1a\n"):
         return _MATLAB if head.startswith(b"MATLAB") else NETCDF
-    if name.endswith(_TABLES) and not head.startswith(tuple(magic for magic, _ in _MAGIC if magic != b"\x1f\x8b")):
+    if is_table(Path(name)) and not head.startswith(tuple(magic for magic, _ in _MAGIC if magic != b"\x1f\x8b")):
         return CSV
     for magic, form in _MAGIC:
         if head.startswith(magic):

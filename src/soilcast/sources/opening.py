@@ -13,8 +13,10 @@ import xarray as xr
 
 from soilcast.errors import SoilcastError
 from soilcast.sources.archives import list_members, member_size, open_member
+from soilcast.sources.delimited import is_table
 from soilcast.sources.formats import (
     AGAIN,
+    CSV,
     FOLDER,
     Format,
     Key,
@@ -266,7 +268,7 @@ def why_left_out(path: Path, formats: Collection[Format]) -> str | None:
     if name.startswith("."):
         return "AppleDouble of macOS, no data" if name.startswith("._") else "hidden"
     reason = next((reason for suffixes, reason in _REASONS if name.endswith(suffixes)), None)
-    if reason is not None:
+    if reason is not None and not (CSV in formats and is_table(path)):
         return reason
     try:
         form = format_of(path)

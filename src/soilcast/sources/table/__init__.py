@@ -25,14 +25,15 @@ from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
 from soilcast.sources.gridded import is_monotonic
-from soilcast.sources.netcdf import data_variables, unread_notes
-from soilcast.sources.table.mapping import Mapped, Quantity, names_of, read_mapping
+from soilcast.sources.netcdf import unread_notes
+from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
+from soilcast.sources.table.mapping import Mapping as FileMapping
 from soilcast.sources.table.places import Floats, holders_of, open_places
 from soilcast.sources.table.tabular import open_tables
 from soilcast.sources.table.terms import Tables, keep_selected
 
 
-def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | None = None) -> xr.Dataset:
+def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[str, str] | None = None) -> xr.Dataset:
     """Read your own files with a mapping file.
 
     Parameters
@@ -40,7 +41,7 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
     paths
         NetCDF files, Zarr stores, CSV files, or folders of them: of one variable or many, one year or many.
     mapping
-        A YAML file that says where the contract's variables come from (``docs/own-data.md``).
+        A YAML file that says where the contract's variables come from (``docs/own-data.md``), or its parsed content.
     units
         Contract name -> unit, where the files say none or a wrong one; stronger than the mapping.
 
@@ -55,13 +56,13 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
         A file is missing or damaged; the mapping has a key or a name that is not known; a unit is missing, unknown or
         wrong; days repeat or are missing; files lie on different places; no cell is left; a layer has no thickness.
     """
-    recipe = read_mapping(Path(mapping))
+    recipe = mapping if isinstance(mapping, FileMapping) else read_mapping(Path(mapping))
     stated = dict(units or {})
     for name in stated:
         known = {*recipe.variables, *map(thickness_name, recipe.variables.keys() & ERA5_LAND_LAYERS.keys()), "area"}
         if name not in known:
-            raise SoilcastError(f"--unit {name}: {mapping} has no such variable: {nearest(name, sorted(known))}")
-    opened, notes = open_tables(paths, time=recipe.time, cells=recipe.cells)
+            raise SoilcastError(f"--unit {name}: the mapping has no such variable: {nearest(name, sorted(known))}")
+    opened, notes = open_tables(paths, recipe)
     files = tuple(opened)
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
@@ -76,9 +77,8 @@ def table(paths: Sequence[Path], *, mapping: Path, units: Mapping[str, str] | No
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
-    used = {recipe.time, recipe.cells.lat, recipe.cells.lon, recipe.cells.name, *names_of(recipe)}
-    held = {name for file in files for name in data_variables(file.data)}
-    if notes := [*notes, *unread_notes(held - used)]:
+    used = {recipe.time, recipe.cells.name, *recipe.names()}
+    if notes := [*notes, *unread_notes({name for file in files for name in file.names()} - used)]:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,10 +19,14 @@ from pydantic import (
 from soilcast.cube import ERA5_LAND_LAYERS, VARIABLES
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest, read_yaml
+from soilcast.sources.delimited.dates import check_format
 
 # These follow from other keys (cells.area, thickness), so they are no variables of a mapping.
 _DERIVED = {"area", *(name for name in VARIABLES if name.startswith("slthick"))}
 MAPPABLE = tuple(name for name in VARIABLES if name not in _DERIVED)
+
+COLUMNS = ", "
+"""Between the names of the columns that make up the time of a CSV."""
 
 
 def _as_text(given: Any) -> Any:
@@ -44,6 +49,10 @@ def _as_terms(given: Any) -> Any:
     return tuple(_as_term(item) for item in given) if isinstance(given, list) else (_as_term(given),)
 
 
+def _as_format(given: str | None) -> str | None:
+    return None if given is None else check_format(given)
+
+
 def _as_area(given: Any) -> Any:
     return {"value": 1.0, "unit": "m2"} if given == "equal" else _as_term(given)
 
@@ -52,9 +61,18 @@ def _as_tuple(given: Any) -> Any:
     return tuple(given) if isinstance(given, list) else (given,)
 
 
+def _as_columns(given: Any) -> Any:
+    """Let the list of the columns of year, month and day stand for the text that joins their names."""
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        return COLUMNS.join(given)
+    return _as_text(given)
+
+
 Text = Annotated[str, BeforeValidator(_as_text), StringConstraints(min_length=1, strip_whitespace=True)]
 Terms = Annotated[tuple["Term", ...], BeforeValidator(_as_terms)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
+Markers = Annotated[tuple[float | str, ...], BeforeValidator(_as_tuple)]
+Columns = Annotated[str, BeforeValidator(_as_columns), StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 class _Section(BaseModel):
@@ -91,6 +109,11 @@ class Term(_Section):
         if (self.name is None) == (self.value is None):
             raise ValueError("give either name (a variable of the files) or value (a number)")
         return self
+
+    def names(self) -> set[str]:
+        """Variables of the files that the term needs."""
+        operands = (*self.add, *self.subtract, *self.multiply_by, *self.divide_by)
+        return ({self.name} if self.name else set()).union(*(term.names() for term in operands))
 
     def text(self) -> str:
         """Say the term in one line, for messages and for the origin of a variable."""
@@ -151,11 +174,33 @@ class Mapping(_Section):
 
     title: Text
     content: Text
-    time: Text = "time"
+    time: Columns = "time"
+    time_format: Annotated[str | None, AfterValidator(_as_format)] = None
     period: Text | None = None
-    missing: Numbers = ()
+    missing: Markers = ()
     cells: Cells = Cells()
     variables: dict[str, Annotated[Mapped, BeforeValidator(_as_term)]]
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """Numbers that stand for a missing value."""
+        return tuple(marker for marker in self.missing if isinstance(marker, float))
+
+    @property
+    def missing_texts(self) -> tuple[str, ...]:
+        """Texts that stand for a missing value in a CSV."""
+        return tuple(marker.strip() for marker in self.missing if isinstance(marker, str))
+
+    def static_names(self) -> set[str]:
+        """Variables of the files of which each cell has one value."""
+        terms: list[Term] = [mapped for name, mapped in self.variables.items() if VARIABLES[name].is_static]
+        terms += [mapped.thickness for mapped in self.variables.values() if mapped.thickness]
+        terms += [self.cells.area] if self.cells.area else []
+        return {self.cells.lat, self.cells.lon, *self.cells.select}.union(*(term.names() for term in terms))
+
+    def names(self) -> set[str]:
+        """All variables of the files that the mapping names, but the time and the names of the cells."""
+        return self.static_names().union(*(mapped.names() for mapped in self.variables.values()))
 
     @field_validator("variables", mode="before")
     @classmethod
@@ -186,19 +231,6 @@ class Mapping(_Section):
         return self
 
 
-def names_of(recipe: Mapping) -> set[str]:
-    """Names of all variables of the files that a mapping speaks of, but for places and times."""
-    terms: list[Term] = [*recipe.variables.values()]
-    terms += [mapped.thickness for mapped in recipe.variables.values() if mapped.thickness]
-    terms += [recipe.cells.area] if recipe.cells.area else []
-    names = set(recipe.cells.select)
-    while terms:
-        term = terms.pop()
-        names |= {term.name} if term.name else set()
-        terms += [*term.add, *term.subtract, *term.multiply_by, *term.divide_by]
-    return names
-
-
 def read_mapping(path: Path) -> Mapping:
     """Read a mapping file.
 
@@ -213,10 +245,46 @@ def read_mapping(path: Path) -> Mapping:
         The file is missing, too large, not YAML or no mapping; a key or a contract name is unknown (the nearest
         valid one is named), missing, or holds something else than it should.
     """
+    return _parsed(read_yaml(Path(path)), str(path))
+
+
+def stored_mapping(mapping: Mapping, file: Path) -> dict[str, Any]:
+    """Write a mapping and its file as JSON takes them, from which `restored_mapping` makes it again."""
+    return {"file": str(file.absolute()), "content": mapping.model_dump(mode="json", exclude_unset=True)}
+
+
+def restored_mapping(stored: Any, where: str) -> Mapping:
+    """Make a mapping of what `stored_mapping` gave.
+
+    Parameters
+    ----------
+    stored
+        As it was read.
+    where
+        The cube that holds it, for messages.
+
+    Raises
+    ------
+    SoilcastError
+        It is damaged, or its file still exists and says something else by now.
+    """
     try:
-        return Mapping.model_validate(read_yaml(Path(path)))
+        mapping, file = _parsed(stored["content"], where), Path(stored["file"])
+    except (KeyError, TypeError) as error:
+        raise SoilcastError(f"{where}: its mapping is damaged: prepare it again from all files") from error
+    if file.is_file() and read_mapping(file) != mapping:
+        raise SoilcastError(
+            f"{file} has changed since {where} was prepared with it: restore it, or prepare the cube again from all "
+            "files"
+        )
+    return mapping
+
+
+def _parsed(content: Any, where: str) -> Mapping:
+    try:
+        return Mapping.model_validate(content)
     except ValidationError as error:
-        raise SoilcastError(f"{path}: {_first_fault(error)}") from error
+        raise SoilcastError(f"{where}: {_first_fault(error)}") from error
 
 
 def _first_fault(error: ValidationError) -> str:

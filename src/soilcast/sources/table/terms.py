@@ -187,7 +187,7 @@ class Tables:
         timed = len(expected) > len(self.places.dims)
         shape = (array.shape[0], size) if timed else (size,)
         data = array.data.reshape(shape)[..., self.kept]
-        for missing in self.recipe.missing:
+        for missing in self.recipe.missing_numbers:
             data = np.where(data == missing, np.nan, data)
         return xr.Variable(("time", "cell") if timed else ("cell",), data)
 
