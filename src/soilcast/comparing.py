@@ -177,19 +177,20 @@ def demo(
 
 def _refuse_taken(out: Path, plans: Mapping[str, Config], *, overwrite: bool, resume: bool) -> None:
     """See, before hours of training, that all outputs can be written."""
-    for path in _outputs(out, plans):
+    for path, kind in _outputs(out, plans):
         if path.exists() and not (overwrite or resume):
             raise SoilcastError(
                 f"{path} exists already: continue with --resume, give another --out, or --overwrite to replace it"
             )
         if path.name != CHECKPOINT:
-            refuse_existing(path, overwrite=True)
+            refuse_existing(path, kind=kind, overwrite=True)
 
 
-def _outputs(out: Path, plans: Mapping[str, Config]) -> Iterator[Path]:
-    yield from (out / "cube", out / "scores", out / "report.html")
+def _outputs(out: Path, plans: Mapping[str, Config]) -> Iterator[tuple[Path, str]]:
+    yield from ((out / "cube", "cube"), (out / "scores", "scores"), (out / "report.html", "page"))
     for name in plans:
-        yield from (out / "runs" / name, workplace_of(out / "runs" / name) / CHECKPOINT, out / "forecasts" / name)
+        yield from ((out / "runs" / name, "run"), (out / "forecasts" / name, "forecast"))
+        yield workplace_of(out / "runs" / name) / CHECKPOINT, "checkpoint"
 
 
 def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool, resume: bool, log: Log) -> Path:

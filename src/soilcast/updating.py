@@ -92,7 +92,7 @@ def update(
         raise SoilcastError(f"{out}: no such cube")
     if out.exists():
         open_cube(out).close()  # what is none is told before anything is made beside it
-    refuse_existing(out, overwrite=True)
+    refuse_existing(out, kind="cube", overwrite=True)
     with locked_cube(out) as place:
         stored = open_cube(out)
         made = _provenance(stored, out)

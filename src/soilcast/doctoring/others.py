@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.recognising import FORMATS
 from soilcast.sources.formats import named_format
 from soilcast.sources.gridded import axes_of
-from soilcast.sources.netcdf import is_address, unit_of
+from soilcast.sources.netcdf import is_address, open_netcdf, unit_of
 from soilcast.sources.opening import DataFile, list_files, open_datasets, why_left_out
 
 TABLE_READER = "soilcast prepare table, with a mapping (docs/own-data.md)"
 STATIC_READER = "soilcast prepare ... --static NAME=FILE, as a static variable"
 CARAVAN_READER = "soilcast prepare caravan"
+CUBE_READER = "soilcast train, and what follows"
 
 _NUMBER = r"\s+(-?\d+\.\d+)"
 _ISMN_FIRST = re.compile(rf"^(\S+)\s+(\S+)\s+(\S.*?){_NUMBER * 5}")
@@ -38,13 +40,18 @@ def describe_artifact(path: str) -> FileFound | None:
     marks = place / "zarr.json"
     if marks.is_file() and '"soilcast_kind"' in marks.read_text(encoding="utf-8", errors="replace"):
         with xr.open_zarr(place, consolidated=False, chunks=None) as opened:
-            return FileFound(
-                path,
-                "Zarr v3",
-                f"a {opened.attrs.get('soilcast_kind')} of soilcast: {opened.attrs.get('title', 'without a title')}",
-                reader="soilcast inspect",
-            )
+            return _artifact(path, "Zarr v3", opened.attrs)
+    if place.suffix == ".nc" and place.is_file():
+        with suppress(SoilcastError), open_netcdf(place, decode_times=False) as opened:
+            if "soilcast_kind" in opened.attrs:
+                return _artifact(path, "NetCDF-4", opened.attrs)
     return None
+
+
+def _artifact(path: str, form: str, attributes: Mapping[str, Any]) -> FileFound:
+    kind = str(attributes.get("soilcast_kind"))
+    product = f"a {kind} of soilcast: {attributes.get('title', 'without a title')}"
+    return FileFound(path, form, product, reader=CUBE_READER if kind == "cube" else "soilcast inspect")
 
 
 def describe_ismn(path: str) -> FileFound | None:

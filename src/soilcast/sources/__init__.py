@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect as introspection
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from soilcast.cube import open_cube, save_cube
+from soilcast.cube.contract import GENUINE
 from soilcast.cube.writing import refuse_unfinished
 from soilcast.errors import SoilcastError
 from soilcast.files import path_list, refuse_existing
@@ -53,6 +54,7 @@ def prepare(
     dask: str | None = None,
     progress: bool = False,
     log: Callable[[str], object] | None = None,
+    genuine: Collection[str] = (),
     **options: Any,
 ) -> xr.Dataset:
     """Convert source files to a cube.
@@ -77,6 +79,8 @@ def prepare(
         Show a progress bar.
     log
         Called with progress messages: days read at a time, peak memory.
+    genuine
+        Variables of which a value that repeats to the last digit and stands apart from all others is real.
     options
         Options of that source, such as ``resolution=8``.
 
@@ -105,13 +109,17 @@ def prepare(
             raise SoilcastError(f"source {source} needs {_as_typed(name, own)}; its options are {takes}")
     out = Path(out)
     if not (resume and out.exists()):
-        refuse_existing(out, overwrite=overwrite)
+        refuse_existing(out, kind="cube", overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
     recipe: dict[str, Any] = {}
     if SOURCES[source] is table:
         recipe["mapping"] = read_mapping(Path(options["mapping"]))
     try:
         cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
+        if unknown := [name for name in genuine if name not in cube]:
+            raise SoilcastError(f"--genuine {unknown[0]}: {nearest(unknown[0], sorted(map(str, cube.data_vars)))}")
+        if genuine:
+            cube.attrs[GENUINE] = " ".join(sorted(genuine))
         save_cube(
             cube,
             out,

@@ -53,6 +53,7 @@ GRIB = Format("grib", "GRIB", "soilcast prepare era5land reads it; or convert it
 ZIP = Format("zip", "zip", "unzip it")
 ZARR = Format("zarr", "Zarr", "soilcast prepare table reads it, with a mapping")
 CSV = Format("csv", "CSV", "soilcast prepare table reads it, with a mapping")
+TEXT_TABLES = Format("csv", "CSV", "with .txt, .dat and .gz, of which some may be no tables")
 FOLDER = Format("folder", "folder", "name it, or the files in it")
 EMPTY = Format("unknown", "an empty file", "download or write it again")
 UNKNOWN = Format("unknown", "of no known format", AGAIN)
@@ -102,6 +103,7 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"\x80\x04", _PYTHON),
     (b"\x80\x05", _PYTHON),
 )
+_ARRAYS = (b"\x89HDF", b"CDF", b"GRIB")
 _HDF5_AFTER_USER_BLOCK = 512
 _TAR_AT = 257
 _TAR = Format("other", "a tar archive", _OTHER_ARCHIVE)
@@ -138,7 +140,8 @@ def is_store(path: Path) -> bool:
 
 def is_data_name(name: str, wanted: Collection[Format]) -> bool:
     """Whether a name promises data, or a table where tables are wanted."""
-    return name.lower().endswith((*DATA_SUFFIXES, *(_TABLES if CSV in wanted else ())))
+    tables = _TABLES if any(one.key == "csv" for one in wanted) else ()
+    return name.lower().endswith((*DATA_SUFFIXES, *tables))
 
 
 def refuse_irregular(path: Path) -> None:
@@ -185,8 +188,8 @@ def _format_of_bytes(head: bytes, name: str) -> Format:
         return EMPTY
     if head[_HDF5_AFTER_USER_BLOCK:].startswith(b"\x89HDF\r\n\x1a\n"):
         return _MATLAB if head.startswith(b"MATLAB") else NETCDF
-    if is_table(Path(name)) and not head.startswith(tuple(magic for magic, _ in _MAGIC if magic != b"\x1f\x8b")):
-        return CSV
+    if is_table(Path(name)) and not head.startswith(_ARRAYS):
+        return CSV  # whatever else it may be, the reader of tables says
     for magic, form in _MAGIC:
         if head.startswith(magic):
             return form

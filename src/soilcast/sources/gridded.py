@@ -51,6 +51,8 @@ class Placed:
         Position in the file of each row and column of the grid, ``(grid_lat,)`` and ``(grid_lon,)``.
     conversion
         From the file's unit to the contract's.
+    packing
+        Step in which the file has rounded the values [contract's unit].
     """
 
     variable: str
@@ -60,6 +62,7 @@ class Placed:
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     conversion: Conversion
+    packing: float = 0.0
 
     def positions(self, grid: Grid) -> npt.NDArray[np.int64]:
         """Position of each cell in the file's flattened (lat, lon), ``(cell,)``."""
@@ -198,7 +201,9 @@ def series(files: Sequence[Placed], days: Sequence[int], grid: Grid) -> dask.arr
 
 def constant(file: Placed, grid: Grid) -> npt.NDArray[np.float32]:
     """Values of a variable without time at the cells of a grid, ``(cell,)`` float32 in the contract's unit."""
-    return _converted(file, as_stored(file, grid))
+    values = _converted(file, as_stored(file, grid))
+    check_bounds(file.variable, values, str(file.path))
+    return values
 
 
 def as_stored(file: Placed, grid: Grid) -> npt.NDArray[np.floating]:
@@ -241,7 +246,11 @@ class _Series:
         for file, end in zip(self._files, self._ends, strict=True):
             if start < last and end > first:
                 inside = slice(max(first, start) - start, min(last, end) - start)
-                _gather(file, inside, self._grid, gathered[:, max(start - first, 0) : end - first])
+                offset = max(start - first, 0)
+                part = gathered[:, offset : end - first]
+                _gather(file, inside, self._grid, part)
+                # Here, where the file can still be named.
+                check_bounds(file.variable, part, str(file.path), slack=file.packing, offset=offset)
             start = end
         return gathered[cells]
 
@@ -265,9 +274,8 @@ def _gather(file: Placed, days: slice, grid: Grid, into: npt.NDArray[np.float32]
 
 
 def _converted(file: Placed, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Values in the contract's unit; checked here, where the file can still be named."""
+    """Values in the contract's unit."""
     converted: npt.NDArray[np.float32] = file.conversion(values.astype(np.float32, copy=False))
-    check_bounds(file.variable, converted, str(file.path))
     return converted
 
 

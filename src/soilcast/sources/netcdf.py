@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import xarray as xr
 
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.sources.formats import AGAIN, NETCDF, format_of, refuse_format
 from soilcast.sources.hdf5 import examine_hdf5
 
@@ -137,5 +137,6 @@ def join_groups(groups: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def _damaged(where: str | Path, error: Exception, name: str = "NetCDF") -> SoilcastError:
+    raise_system_fault(error)
     reason = str(error).partition("\n")[0] or type(error).__name__
     return SoilcastError(f"{where}: cannot be read as {name} ({reason}): {AGAIN}")

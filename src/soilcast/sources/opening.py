@@ -18,6 +18,7 @@ from soilcast.sources.formats import (
     AGAIN,
     CSV,
     FOLDER,
+    TEXT_TABLES,
     Format,
     Key,
     format_of,
@@ -268,7 +269,8 @@ def why_left_out(path: Path, formats: Collection[Format]) -> str | None:
     if name.startswith("."):
         return "AppleDouble of macOS, no data" if name.startswith("._") else "hidden"
     reason = next((reason for suffixes, reason in _REASONS if name.endswith(suffixes)), None)
-    if reason is not None and not (CSV in formats and is_table(path)):
+    is_text = is_table(path) and not is_data_name(name, (CSV,))
+    if reason is not None and not (is_text and TEXT_TABLES in formats):
         return reason
     try:
         form = format_of(path)
@@ -276,6 +278,8 @@ def why_left_out(path: Path, formats: Collection[Format]) -> str | None:
         if is_data_name(name, formats):
             raise
         return str(error).removeprefix(f"{path}: ").partition(":")[0]
+    if form.key == "csv" and is_text and TEXT_TABLES not in formats:
+        return "text"
     if form.key in {one.key for one in formats} or (
         is_data_name(name, formats) and form.key in ("unknown", "unreadable")
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ import xarray as xr
 import zarr
 
 from soilcast.cube import VARIABLES, conversion
-from soilcast.errors import SoilcastError
+from soilcast.cube.identity import check_store, refuse_foreign_codecs
+from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.sources.formats import AGAIN
 from soilcast.sources.netcdf import join_groups, unit_of
 
-_METADATA = ("zarr.json", ".zarray")
 _WINDS = ("u10", "v10")
 """Their unit is that of rain too, in which any number would be a wind."""
 
@@ -29,12 +28,10 @@ def open_zarr(path: Path) -> xr.Dataset:
     Raises
     ------
     SoilcastError
-        Its metadata is damaged, chunks are missing, it holds pickled objects, or links lead out of it.
+        Its metadata is damaged, chunks are missing, it reaches out of the folder, or asks for a codec that is not known
+        to compute numbers alone.
     """
-    files = _files_inside(path)
-    for name in files:
-        if name.rpartition("/")[2] in _METADATA:
-            _refuse_pickled_codecs(path / name, path)
+    check_store(path)
     try:
         # Consolidated metadata is a copy that may say something else than the arrays themselves.
         group = zarr.open_group(path, mode="r", use_consolidated=False)
@@ -42,10 +39,11 @@ def open_zarr(path: Path) -> xr.Dataset:
         data = _decoded(path, arrays)
         for name, array in arrays.items():
             if array.ndim and array.size:
-                _check_chunks(path, name, array, _decoded_time_axis(data, name), files)
+                _check_chunks(path, name, array, _decoded_time_axis(data, name))
     except SoilcastError:
         raise
     except Exception as error:  # whatever the libraries raise on the bytes of others
+        raise_system_fault(error)
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise SoilcastError(f"{path}: cannot be read as Zarr ({reason}): {AGAIN}") from error
     return data
@@ -59,14 +57,15 @@ def open_remote_zarr(address: str) -> xr.Dataset:
     Raises
     ------
     SoilcastError
-        There is none, its metadata is damaged, it holds pickled objects, or a package for such addresses is missing.
+        There is none, its metadata is damaged, it asks for a codec that is not known to compute numbers
+        alone, or a package for such addresses is missing.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             arrays = dict(zarr.open_group(address, mode="r").arrays())
             for array in arrays.values():
-                _refuse_pickle(json.dumps(array.metadata.to_dict(), default=str), address)
+                refuse_foreign_codecs(json.loads(json.dumps(array.metadata.to_dict(), default=str)), address)
             return _with_fills(xr.open_zarr(address, chunks=None, decode_cf=False), arrays)
     except SoilcastError:
         raise
@@ -76,21 +75,9 @@ def open_remote_zarr(address: str) -> xr.Dataset:
             f"{error}"
         ) from error
     except Exception as error:  # whatever the libraries raise on the answers of others
+        raise_system_fault(error)
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise SoilcastError(f"{address}: cannot be read as Zarr ({reason}): check the address") from error
-
-
-def _files_inside(path: Path) -> set[str]:
-    """Names of all files of a store, relative to it; whoever wrote it could else have others' files read."""
-    root, files = path.resolve(), set()
-    for folder, folders, names in os.walk(path):
-        for name in (*folders, *names):
-            one = Path(folder, name)
-            if one.is_symlink() and not one.resolve().is_relative_to(root):
-                raise SoilcastError(f"{one}: is a link that leads out of the Zarr store: copy the file itself")
-        inside = Path(folder).relative_to(path).as_posix()
-        files |= {name if inside == "." else f"{inside}/{name}" for name in names}
-    return files
 
 
 def _decoded(path: Path, arrays: dict[str, zarr.Array[Any]]) -> xr.Dataset:
@@ -145,26 +132,12 @@ def _is_value(fill: Any, attributes: dict[str, Any]) -> bool:
     return False
 
 
-def _refuse_pickled_codecs(metadata: Path, path: Path) -> None:
-    """An array may ask for the pickle codec, which runs whatever code the store holds."""
-    try:
-        described = json.dumps(json.loads(metadata.read_text()))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SoilcastError(f"{metadata}: damaged ({error}): download or write the Zarr store again") from error
-    _refuse_pickle(described, path)
-
-
-def _refuse_pickle(described: str, where: Path | str) -> None:
-    if any(mark in described for mark in ('"pickle"', '"numcodecs.pickle"')):
-        raise SoilcastError(f"{where}: contains pickled objects, which may run code: write it again with numbers only")
-
-
-def _check_chunks(path: Path, name: str, array: zarr.Array[Any], time_axis: int | None, files: set[str]) -> None:
+def _check_chunks(path: Path, name: str, array: zarr.Array[Any], time_axis: int | None) -> None:
     """Zarr reads a chunk that is not there as the fill value, whether it was empty or got lost.
 
     Let pass is what is plainly empty on purpose: places without any value (sea) on all days.
     """
-    present = _chunks_present(name, array, files)
+    present = _chunks_present(path / name, array)
     fill = array.fill_value
     sparse = isinstance(fill, float | np.floating) and bool(np.isnan(fill))
     if sparse and time_axis is not None:
@@ -178,12 +151,12 @@ def _check_chunks(path: Path, name: str, array: zarr.Array[Any], time_axis: int 
         )
 
 
-def _chunks_present(name: str, array: zarr.Array[Any], files: set[str]) -> npt.NDArray[np.bool_]:
+def _chunks_present(folder: Path, array: zarr.Array[Any]) -> npt.NDArray[np.bool_]:
     sides = array.shards or array.chunks
     counts = tuple(-(-size // side) for size, side in zip(array.shape, sides, strict=True))
     present = np.zeros(counts, dtype=np.bool_)
     for position in np.ndindex(*counts):
-        present[position] = f"{name}/{array.metadata.encode_chunk_key(position)}" in files
+        present[position] = (folder / array.metadata.encode_chunk_key(position)).exists()
     return present
 
 

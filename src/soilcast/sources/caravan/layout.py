@@ -18,6 +18,7 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.formats import CSV, NETCDF
 from soilcast.sources.netcdf import data_variables, naming_damage, open_netcdf, unit_of
 from soilcast.sources.opening import DataFile, Listing, list_files
+from soilcast.sources.stamps import covered_days
 
 _TIMES = ("time", "date")
 _BASINS = ("basin_id", "gauge_id", "basin", "station")
@@ -147,11 +148,11 @@ def _basins_in_netcdf(path: Path, columns: Mapping[str, str]) -> list[Basin]:
         basin_name = next((name for name in _BASINS if name in opened.dims), None)
         wanted = [name for name, one in opened.data_vars.items() if name in columns or time_name not in one.dims]
         numeric = data_variables(opened)
+        time = daily_axis(covered_days(opened, time_name, str(path)), str(path))
         with naming_damage(path):
             loaded = opened[wanted].load()
     if time_name not in loaded.dims:
         raise SoilcastError(f"{path}: no variable of Caravan along {time_name}: remove it, or name other files")
-    time = daily_axis(loaded[time_name].to_numpy(), str(path))
     found = {ours: name for name, ours in columns.items() if name in loaded and time_name in loaded[name].dims}
     units = {ours: unit for ours, name in found.items() if (unit := _said(loaded[name].attrs))}
     unread = frozenset(name for name in numeric if time_name in opened[name].dims and name not in columns)

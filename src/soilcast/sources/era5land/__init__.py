@@ -18,7 +18,6 @@ from soilcast.sources.era5land.assembling import (
     daily_variables,
     days_axis,
     make_records,
-    refuse_flipped_sign,
     scan_paths,
 )
 from soilcast.sources.era5land.counting import Accumulation, Stamp, States, count_days
@@ -123,7 +122,6 @@ def era5land(
     layout = lay_out(fields, records[TARGET], resolution=resolution, is_local=is_local)
     days = days_axis(records[TARGET], countings[TARGET], years, is_local=is_local)
     made = daily_variables(records, countings, layout, days, stated, flip_sign)
-    refuse_flipped_sign(made)
     fixed, origins = constants(fields, layout)
     if static:
         read, told = read_statics(static, layout.cells, units=stated, nearest=nearest)

@@ -31,12 +31,6 @@ from soilcast.sources.era5land.record import Record, columns_on, make_record, wh
 from soilcast.sources.opening import list_files, open_datasets
 from soilcast.sources.regridding import majority
 
-_UPWARD = ("e", "pev")
-_TURNED = -1e-4
-"""Mean evaporation below which its sign must be wrong: no land takes up so much dew [m d-1]."""
-
-_TRIED_DAYS = 3
-
 
 def scan_paths(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread], list[str]]:
     """Recognise all variables of all files.
@@ -128,6 +122,11 @@ def _daily_values(
 def conversion_of(record: Record, units: Mapping[str, str], flip_sign: Collection[str]) -> Conversion:
     """Find the conversion of a parameter to the cube's unit and sign."""
     name = record.parameter.name
+    if name in units and len({field.unit for field in record.fields if field.unit is not None}) > 1:
+        raise SoilcastError(
+            f"{record.where}: {name} is in several units, so none can be specified for all (--unit {name}): leave it "
+            "out, or correct the units attributes"
+        )
     found = conversion(name, units.get(name, record.fields[0].unit), record.where)
     sign = record.parameter.sign * (-1.0 if name in flip_sign else 1.0)
     return Conversion(found.scale * sign, found.offset * sign)
@@ -154,6 +153,7 @@ def cube_of(
         source="era5land",
         content=content,
         origins=origins,
+        packing={name: one.packing for name, one in made.items()},
     )
 
 
@@ -178,22 +178,6 @@ def days_axis(target: Record, counting: Counting, years: str | None, *, is_local
             f"hours{', a local day also the adjacent ones' if is_local else ''}: give more files"
         )
     return range(int(complete[0]), int(complete[-1]) + 1)
-
-
-def refuse_flipped_sign(made: Mapping[str, DailyValues]) -> None:
-    """Evaporation goes up, seen over days and cells, whatever sign a file gives it."""
-    for name in _UPWARD:
-        if name not in made:
-            continue
-        values = made[name]
-        tried = np.unique(np.linspace(0, len(values.days) - 1, _TRIED_DAYS).astype(int))
-        read = [values[:, slice(int(one), int(one) + 1)] for one in tried]
-        means = [float(np.nanmean(one, dtype=np.float64)) for one in read if np.isfinite(one).any()]
-        if means and np.mean(means) < _TURNED:
-            raise SoilcastError(
-                f"{values.records[0].where}: {name} is positive upward, contrary to the ECMWF convention (mean of "
-                f"{len(means)} days: {1000 * np.mean(means):.2g} mm d-1 downward): flip its sign (--flip-sign {name})"
-            )
 
 
 def constants(fields: Sequence[Field], layout: Layout) -> tuple[dict[str, Any], dict[str, str]]:

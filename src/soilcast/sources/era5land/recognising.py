@@ -16,6 +16,7 @@ from soilcast.sources.formats import GRIB, NETCDF, ZARR, ZIP
 from soilcast.sources.gridded import axes_of
 from soilcast.sources.netcdf import data_variables, unit_of
 from soilcast.sources.opening import DataFile, open_datasets
+from soilcast.sources.stamps import covered_days, has_long_bounds
 
 Hours = npt.NDArray[np.int64]
 
@@ -212,6 +213,8 @@ def _field(
         hours = _hours(dataset, time, where)
     attributes = {key: str(variable.attrs[key]) for key in _KEPT if key in variable.attrs}
     attributes |= {"time units": _time_units(dataset, time), "history": str(dataset.attrs.get("history", ""))[:4096]}
+    attributes["versions"] = "each stamp" if time and _has_versions(dataset, time) else ""
+    attributes["bounds"] = "days" if time and has_long_bounds(dataset, time) else ""
     attributes["packing"] = str(variable.encoding.get("scale_factor", 0.0))
     return Field(
         parameter=parameter,
@@ -260,7 +263,8 @@ def _hours(dataset: xr.Dataset, time: str | None, where: str) -> Hours:
     holder = time or next((name for name in _TIMES if name in dataset.variables), None)
     if holder is None or holder not in dataset.variables:
         raise SoilcastError(f"{where}: no time axis")
-    stamps = np.atleast_1d(dataset[holder].to_numpy())
+    has_bounds = has_long_bounds(dataset, holder)
+    stamps = covered_days(dataset, holder, where) if has_bounds else np.atleast_1d(dataset[holder].to_numpy())
     if not np.issubdtype(stamps.dtype, np.datetime64) or np.isnat(stamps).any():
         raise SoilcastError(f"{where}: the times of {holder} are not dates of a real calendar")
     hours = stamps.astype("datetime64[h]")
@@ -273,8 +277,12 @@ def _time_units(dataset: xr.Dataset, time: str | None) -> str:
     return str(dataset[time].encoding.get("units", "")) if time in dataset.variables else ""
 
 
+def _has_versions(dataset: xr.Dataset, time: str | None) -> bool:
+    return _VERSIONS in dataset.variables and dataset[_VERSIONS].dims == (time,)
+
+
 def _preliminary(dataset: xr.Dataset, time: str | None) -> int:
-    if _VERSIONS not in dataset.variables or dataset[_VERSIONS].dims != (time,):
+    if not _has_versions(dataset, time):
         return 0
     return int(sum(_version(one) == PRELIMINARY for one in dataset[_VERSIONS].to_numpy()))
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import Grid
+from soilcast.cube import Conversion, Grid, conversion_between, is_amount
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.parameters import Parameter
 from soilcast.sources.era5land.recognising import Field, Hours, read_stamps
@@ -42,6 +42,8 @@ class Record:
         Of each field: position in its flattened (lat, lon) of each point of the flattened grid ``(point,)``.
     step
         Hours between stamps; 24 for daily values, and for a single stamp.
+    conversions
+        Of each field: from its unit to that of the first.
     """
 
     parameter: Parameter
@@ -51,6 +53,7 @@ class Record:
     position: npt.NDArray[np.int64]
     columns: tuple[npt.NDArray[np.int64], ...]
     step: int
+    conversions: tuple[Conversion, ...]
 
     @property
     def where(self) -> str:
@@ -81,7 +84,7 @@ class Record:
                 yield int(field[start]), slice(at, at + stop - start), slice(start, stop)
 
     def read(self, hours: Hours, points: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Read stamps at some points of the flattened grid, ``(stamp, point)`` in the file's unit.
+        """Read stamps at some points of the flattened grid, ``(stamp, point)`` in the first file's unit.
 
         Parameters
         ----------
@@ -99,7 +102,7 @@ class Record:
                     stack.close()  # a member of an archive is held in memory while it is read
                     at_hand = field.file, stack.enter_context(open_datasets(field.file))
                 stamps = read_stamps(field, at_hand[1][field.dataset], positions)
-                values[places] = stamps[:, self.columns[number][points]]
+                values[places] = self.conversions[number](stamps[:, self.columns[number][points]])
         return values
 
 
@@ -128,7 +131,7 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
     kept: dict[bytes, npt.NDArray[np.int64]] = {}
     found = (columns_on(field, grid, reference) for field in fields)
     columns = tuple(kept.setdefault(one.tobytes(), one) for one in found)
-    _refuse_other_units(fields)
+    conversions = tuple(_to_unit_of(fields[0], field) for field in fields)
     hours = np.concatenate([field.hours for field in fields])
     owner = np.repeat(np.arange(len(fields)), [len(field.hours) for field in fields])
     position = np.concatenate([np.arange(len(field.hours)) for field in fields])
@@ -136,7 +139,9 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
     hours, owner, position = hours[order], owner[order], position[order]
     again = np.flatnonzero(np.diff(hours) == 0) + 1
     for number in again:
-        _refuse_contradiction(fields, owner, position, columns, int(number), len(again), int(hours[number]))
+        _refuse_contradiction(
+            fields, owner, position, columns, conversions, int(number), len(again), int(hours[number])
+        )
     first = np.setdiff1d(np.arange(len(hours)), again)
     hours = hours[first]
     steps = np.diff(hours)
@@ -148,6 +153,7 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
         position=position[first],
         columns=columns,
         step=int(min(steps.min(), DAY)) if len(steps) else DAY,
+        conversions=conversions,
     )
 
 
@@ -163,14 +169,22 @@ def columns_on(field: Field, grid: Grid, reference: str) -> npt.NDArray[np.int64
     return np.asarray((rows[:, np.newaxis] * len(field.lon) + columns).ravel())
 
 
-def _refuse_other_units(fields: Sequence[Field]) -> None:
-    first = fields[0]
-    for field in fields[1:]:
-        if field.unit != first.unit:
-            raise SoilcastError(
-                f"{field.file}: {first.parameter.name} is in {field.unit or 'no unit'}, but in {first.file} in "
-                f"{first.unit or 'no unit'}: give files with the same unit"
-            )
+def _to_unit_of(first: Field, field: Field) -> Conversion:
+    """From the unit of a field to that of the first, which is of the same kind: amounts of an hour are no rates."""
+    name, unit, reference = first.parameter.name, field.unit, first.unit
+    if unit == reference:
+        return Conversion(1.0, 0.0)
+    where = (
+        f"{field.file}: {name} is in {unit or 'no unit'}, but in {first.file} in {reference or 'no unit'}: give "
+        "files with the same unit"
+    )
+    is_flux = first.parameter.kind == "accumulated"
+    if unit is None or reference is None or (is_flux and is_amount(name, unit) != is_amount(name, reference)):
+        raise SoilcastError(where)
+    try:
+        return conversion_between(name, unit, reference, where)
+    except SoilcastError as error:
+        raise SoilcastError(where) from error
 
 
 def _refuse_contradiction(
@@ -178,6 +192,7 @@ def _refuse_contradiction(
     owner: npt.NDArray[np.int64],
     position: npt.NDArray[np.int64],
     columns: Sequence[npt.NDArray[np.int64]],
+    conversions: Sequence[Conversion],
     number: int,
     repeated: int,
     hour: int,
@@ -196,8 +211,11 @@ def _refuse_contradiction(
     for one in (number - 1, number):
         field, at = fields[owner[one]], int(position[one])
         with open_datasets(field.file) as datasets:
-            values.append(read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]])
-    if not np.array_equal(values[0], values[1], equal_nan=True):
+            stamp_values = read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]]
+            values.append(conversions[owner[one]](stamp_values))
+    # Conversion of single precision leaves a last digit.
+    rounding = 0.0 if conversions[owner[number - 1]] == conversions[owner[number]] else 1e-6
+    if not np.allclose(values[0], values[1], rtol=rounding, atol=0.0, equal_nan=True):
         raise SoilcastError(
             f"{files[0]} and {files[1]} disagree: {name} has different values at {stamp}: remove one of the files"
         )

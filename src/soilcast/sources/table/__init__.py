@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from soilcast.sources.table.mapping import Mapping as FileMapping
 from soilcast.sources.table.places import Floats, holders_of, open_places
 from soilcast.sources.table.tabular import open_tables
 from soilcast.sources.table.terms import Tables, keep_selected
+
+Q = TypeVar("Q", bound=Quantity)
 
 
 def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[str, str] | None = None) -> xr.Dataset:
@@ -66,7 +68,7 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     files = tuple(opened)
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
-    tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)))
+    tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)), stated)
     variables, time = _variables(tables, stated)
     cube = assemble(
         variables,
@@ -83,10 +85,10 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     return cube
 
 
-def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
+def _cells_with_target(tables: Tables, stated: Mapping[str, str]) -> tuple[Tables, Grid | None]:
     """Drop the positions without any soil moisture, and put those of a grid in the order of their cells."""
-    target = tables.recipe.variables["swvl1"]
-    values, _ = tables.evaluate(target)
+    target = _with_unit(tables.recipe.variables["swvl1"], stated.get("swvl1"))
+    values, _ = tables.evaluate(target, _targets("swvl1", target))
     if not isinstance(values, xr.Variable) or "time" not in values.dims:
         raise SoilcastError(
             f"{tables.label(target)}: swvl1 ({target.text()}) has no time dimension {tables.recipe.time!r}"
@@ -164,13 +166,15 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
             variables[name] = _quantity(name, mapped, tables, stated) * mapped.sign
             continue
         where = f"{tables.label(mapped)}: {mapped.text()}"
-        values, days = tables.evaluate(mapped)
+        mapped = _with_unit(mapped, stated.get(name))
+        tables.check_meaning(name, mapped)
+        values, days = tables.evaluate(mapped, _targets(name, mapped))
         if not isinstance(values, xr.Variable) or days is None:
             raise SoilcastError(f"{where}: {name} has no dimension {tables.recipe.time!r}: name a variable that has")
         if time is not None:
             refuse_other_days(days, time, where, "the variable before it")
         time = days
-        unit = stated.get(name, tables.unit(mapped))
+        unit = tables.unit(mapped)
         if name in ERA5_LAND_LAYERS:
             thickness = _thickness(name, mapped, tables, stated)
             variables[thickness_name(name)] = thickness
@@ -184,9 +188,22 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
 
 def _quantity(name: str, quantity: Quantity, tables: Tables, stated: Mapping[str, str]) -> Floats:
     """A static quantity in the contract's unit, ``(cell,)``; classes have none."""
-    unit = "1" if VARIABLES[name].kind == "class" else stated.get(name, tables.unit(quantity))
-    values: Floats = conversion(name, unit, f"{tables.label(quantity)}: {quantity.text()}")(tables.static(quantity))
+    quantity = _with_unit(quantity, "1" if VARIABLES[name].kind == "class" else stated.get(name))
+    convert = conversion(name, tables.unit(quantity), f"{tables.label(quantity)}: {quantity.text()}")
+    values: Floats = convert(tables.static(quantity, _targets(name, quantity)))
     return values
+
+
+def _with_unit(quantity: Q, stated: str | None) -> Q:
+    """The quantity with the unit of the command line, which is stronger than the mapping's."""
+    return quantity if stated is None else quantity.model_copy(update={"unit": stated})
+
+
+def _targets(name: str, quantity: Quantity) -> tuple[str, ...]:
+    """What the units of several files mean: nothing where one unit is stated for all of them."""
+    if quantity.unit is not None:
+        return ()
+    return (name, "sd") if name in ERA5_LAND_LAYERS else (name,)
 
 
 def _thickness(layer: str, mapped: Mapped, tables: Tables, stated: Mapping[str, str]) -> Floats:

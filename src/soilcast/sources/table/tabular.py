@@ -14,13 +14,13 @@ import xarray as xr
 
 from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
-from soilcast.sources.formats import CSV, NETCDF, ZARR, named_format
+from soilcast.sources.formats import NETCDF, TEXT_TABLES, ZARR, named_format
 from soilcast.sources.netcdf import data_variables, naming_damage
 from soilcast.sources.opening import DataFile, list_files, open_file
 from soilcast.sources.table.csv_tables import CSV_CELL, open_csv
 from soilcast.sources.table.mapping import Mapping
 
-FORMATS = (NETCDF, ZARR, CSV)
+FORMATS = (NETCDF, ZARR, TEXT_TABLES)
 
 
 @dataclass(frozen=True)
