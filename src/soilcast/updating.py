@@ -22,7 +22,7 @@ from soilcast.provenance import stamp
 from soilcast.schema import nearest
 from soilcast.sources import SOURCES
 from soilcast.sources.climate import add_climate_zone
-from soilcast.sources.files import is_address
+from soilcast.sources.netcdf import is_address
 from soilcast.sources.table.mapping import restored_mapping
 
 __all__ = ["update"]

@@ -641,9 +641,9 @@ def test_a_model_calendar_is_refused(tmp_path: Path, cube: xr.Dataset) -> None:
     [
         (None, "no such file"),
         (b"", "the file is empty"),
-        (b"GRIB....", "this is grib, but weather forecasts are read from NetCDF or Zarr: convert it"),
+        (b"GRIB....", "this is GRIB, but NetCDF or Zarr is read here: .* convert it"),
         (b"PK\x03\x04...", "this is zip, but"),
-        (b"once upon a time", "not a NetCDF file"),
+        (b"once upon a time", "not a NetCDF or Zarr file"),
         (b"\x89HDF once upon a time", "cannot be read as NetCDF"),
     ],
 )
@@ -675,7 +675,7 @@ def test_a_lost_chunk_of_a_store_is_told(tmp_path: Path, cube: xr.Dataset) -> No
 
 
 def test_a_folder_that_is_no_store_is_told(tmp_path: Path, cube: xr.Dataset) -> None:
-    with pytest.raises(SoilcastError, match="cannot be read as Zarr"):
+    with pytest.raises(SoilcastError, match="NetCDF or Zarr file is expected, but this is a folder"):
         opened(tmp_path, cube)
 
 

@@ -284,7 +284,8 @@ def _attributes(cube: xr.Dataset, part: xr.Dataset, fit: Fit, *, is_replaced: bo
     notes = [note for note in str(cube.attrs.get("notes", "")).splitlines() if not note.startswith(UNUSUAL)]
     if is_replaced:  # what was said of an earlier part, such as that it is preliminary, goes with its days
         notes = [note for note in notes if not _is_within(note, begin, end)]
-    notes += [f"{begin} .. {end}: {note}" for note in str(part.attrs.get("notes", "")).splitlines()]
+    added = [note for note in str(part.attrs.get("notes", "")).splitlines() if note not in notes]
+    notes += [f"{begin} .. {end}: {note}" for note in added]
     if notes:
         attributes["notes"] = "\n".join(dict.fromkeys(notes))
     if "absent" in cube.attrs:

@@ -14,12 +14,12 @@ from soilcast.doctoring.diagnosis import Diagnosis, diagnose
 from soilcast.doctoring.era5 import READER
 from soilcast.doctoring.evidence import Finding
 from soilcast.doctoring.examining import examine_together
-from soilcast.doctoring.findings import Examination
+from soilcast.doctoring.findings import Examination, FileFound
 from soilcast.doctoring.maps import closure_maps
 from soilcast.doctoring.others import CUBE_READER, describe
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write, path_list
-from soilcast.sources.files import is_address
+from soilcast.sources.netcdf import is_address
 
 __all__ = [
     "Closure",
@@ -67,8 +67,7 @@ def doctor(
     """
     if not paths:
         raise SoilcastError("doctor: no file is given: name files, folders or stores")
-    listed = [one for path in path_list(paths) for one in _unfolded(path)]
-    files = tuple(describe(path) for path in listed)
+    files = tuple(one for path in path_list(paths) for one in _described(path))
     readable = [one.path for one in files if one.reader == READER]
     cubes = [one.path for one in files if one.reader == CUBE_READER]
     if len(cubes) + bool(readable) > 1:
@@ -111,13 +110,17 @@ def _draw(cube: xr.Dataset, diagnosis: Diagnosis, out: Path, *, overwrite: bool)
         partial.write_bytes(drawn[f"{out.stem}{out.suffix}"])
 
 
-def _unfolded(path: str | Path) -> list[str]:
+def _described(path: str | Path) -> Iterator[FileFound]:
     """A folder that is no store stands for what lies in it, whatever that is."""
-    place = Path(path)
-    if is_address(path) or not place.is_dir() or any((place / mark).exists() for mark in _MARKS):
-        return [str(path)]
-    inside = sorted(one for one in place.iterdir() if not one.name.startswith(".") and one.name != _RECORD)
-    return [str(one) for one in inside] or [str(path)]
+    folder = Path(path)
+    if is_address(path) or not folder.is_dir() or any((folder / mark).exists() for mark in _MARKS):
+        yield describe(str(path))
+        return
+    inside = sorted(one for one in folder.iterdir() if not one.name.startswith(".") and one.name != _RECORD)
+    for one in inside:
+        yield describe(str(one), in_folder=True)
+    if not inside:
+        yield describe(str(path))
 
 
 _RECORD = "download.json"

@@ -136,7 +136,7 @@ def _records(fields: Sequence[Field], faults: list[str]) -> dict[str, Record]:
     for name in dict.fromkeys(field.parameter.name for field in timed):
         own = [field for field in timed if field.parameter.name == name]
         try:
-            records[name] = make_record(own, grid, str(lead.place))
+            records[name] = make_record(own, grid, str(lead.file))
         except SoilcastError as error:
             told.setdefault(str(error).replace(f" {name} ", " {} "), []).append(name)
     faults += [said.replace("{}", ", ".join(names)) for said, names in told.items()]

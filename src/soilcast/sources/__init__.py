@@ -19,8 +19,9 @@ from soilcast.schema import nearest
 from soilcast.sources.caravan import caravan
 from soilcast.sources.delaware import delaware
 from soilcast.sources.era5land import era5land
-from soilcast.sources.files import is_address
 from soilcast.sources.landbench import landbench
+from soilcast.sources.netcdf import is_address
+from soilcast.sources.opening import close_all
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
 from soilcast.sources.table.mapping import read_mapping, stored_mapping
@@ -113,28 +114,31 @@ def prepare(
     recipe: dict[str, Any] = {}
     if SOURCES[source] is table:
         recipe["mapping"] = read_mapping(Path(options["mapping"]))
-    cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
-    if unknown := [name for name in genuine if name not in cube]:
-        raise SoilcastError(f"--genuine {unknown[0]}: {nearest(unknown[0], sorted(map(str, cube.data_vars)))}")
-    if genuine:
-        cube.attrs[GENUINE] = " ".join(sorted(genuine))
-    save_cube(
-        cube,
-        out,
-        overwrite=overwrite,
-        resume=resume,
-        memory=memory,
-        dask=dask,
-        progress=progress,
-        log=log,
-        depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
-        source=source,
-        paths=[str(path) for path in paths],
-        options=options,
-        # An update reads new files by the same mapping, from whatever folder and after whatever time.
-        **{name: stored_mapping(one, Path(options[name])) for name, one in recipe.items()},
-        **({"plugins": plugins} if plugins else {}),
-    )
+    try:
+        cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
+        if unknown := [name for name in genuine if name not in cube]:
+            raise SoilcastError(f"--genuine {unknown[0]}: {nearest(unknown[0], sorted(map(str, cube.data_vars)))}")
+        if genuine:
+            cube.attrs[GENUINE] = " ".join(sorted(genuine))
+        save_cube(
+            cube,
+            out,
+            overwrite=overwrite,
+            resume=resume,
+            memory=memory,
+            dask=dask,
+            progress=progress,
+            log=log,
+            depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
+            source=source,
+            paths=[str(path) for path in paths],
+            options=options,
+            # An update reads new files by the same mapping, from whatever folder and after whatever time.
+            **{name: stored_mapping(one, Path(options[name])) for name, one in recipe.items()},
+            **({"plugins": plugins} if plugins else {}),
+        )
+    finally:
+        close_all()
     return open_cube(out)
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from soilcast.cube import daily_axis
 from soilcast.cube.calendar import Days, period_of
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import unit_of
+from soilcast.sources.netcdf import unit_of
 from soilcast.sources.stamps import covered_days
 
 STEPS = ("step", "lead", "lead_time", "leadtime", "forecast_period", "prediction_timedelta")

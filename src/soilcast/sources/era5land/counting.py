@@ -245,7 +245,7 @@ def _told_stamp(record: Record, hour: int) -> Stamp | None:
         return "day"
     if _is_accumulated_to_stamp(record):
         # Messages of GRIB, and files in which each stamp has its version of the experiment, are as they were archived.
-        as_archived = all(field.place.format == "grib" or field.attributes["versions"] for field in record.fields)
+        as_archived = all(field.file.format == "grib" or field.attributes["versions"] for field in record.fields)
         return "midnight" if hour == 0 and as_archived else None
     if first.attributes["time units"].startswith("days"):
         return "day"

@@ -12,10 +12,10 @@ import xarray as xr
 
 from soilcast.cube import Conversion, Grid, conversion_between, is_amount
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import Place, opened
 from soilcast.sources.era5land.parameters import Parameter
 from soilcast.sources.era5land.recognising import Field, Hours, read_stamps
-from soilcast.sources.gridded import order_on
+from soilcast.sources.gridded import is_monotonic, order_on
+from soilcast.sources.opening import DataFile, open_datasets
 
 DAY = 24
 """Hours of a day."""
@@ -57,9 +57,9 @@ class Record:
 
     @property
     def where(self) -> str:
-        """The places, for messages."""
+        """The files, for messages."""
         first, *others = self.fields
-        return f"{first.place}{f' and {len(others)} more' if others else ''}"
+        return f"{first.file}{f' and {len(others)} more' if others else ''}"
 
     def runs(self, chosen: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, slice, slice]]:
         """Cut chosen stamps into runs that lie side by side in one field.
@@ -95,11 +95,12 @@ class Record:
         """
         values = np.empty((len(hours), len(points)), dtype=np.float32)
         with ExitStack() as stack:
-            at_hand: tuple[Place, list[xr.Dataset]] | None = None
+            at_hand: tuple[DataFile, list[xr.Dataset]] | None = None
             for number, positions, places in self.runs(np.searchsorted(self.hours, hours), len(hours)):
                 field = self.fields[number]
-                if at_hand is None or at_hand[0] != field.place:
-                    at_hand = field.place, stack.enter_context(opened(field.place))
+                if at_hand is None or at_hand[0] != field.file:
+                    stack.close()  # a member of an archive is held in memory while it is read
+                    at_hand = field.file, stack.enter_context(open_datasets(field.file))
                 stamps = read_stamps(field, at_hand[1][field.dataset], positions)
                 values[places] = self.conversions[number](stamps[:, self.columns[number][points]])
         return values
@@ -114,7 +115,8 @@ def whole_grid(fields: Sequence[Field]) -> Grid:
         There is no field on a grid.
     """
     first = fields[0]
-    return Grid(first.lat, np.sort(first.lon), np.arange(len(first.lat) * len(first.lon), dtype=np.int64))
+    lat = first.lat if is_monotonic(first.lat) else np.sort(first.lat)
+    return Grid(lat, np.sort(first.lon), np.arange(len(first.lat) * len(first.lon), dtype=np.int64))
 
 
 def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
@@ -163,7 +165,7 @@ def columns_on(field: Field, grid: Grid, reference: str) -> npt.NDArray[np.int64
     SoilcastError
         The field lies on other latitudes or longitudes than the grid.
     """
-    rows, columns = order_on(field.lat, field.lon, grid, str(field.place), reference)
+    rows, columns = order_on(field.lat, field.lon, grid, str(field.file), reference)
     return np.asarray((rows[:, np.newaxis] * len(field.lon) + columns).ravel())
 
 
@@ -173,7 +175,7 @@ def _to_unit_of(first: Field, field: Field) -> Conversion:
     if unit == reference:
         return Conversion(1.0, 0.0)
     where = (
-        f"{field.place}: {name} is in {unit or 'no unit'}, but in {first.place} in {reference or 'no unit'}: give "
+        f"{field.file}: {name} is in {unit or 'no unit'}, but in {first.file} in {reference or 'no unit'}: give "
         "files with the same unit"
     )
     is_flux = first.parameter.kind == "accumulated"
@@ -196,24 +198,24 @@ def _refuse_contradiction(
     hour: int,
 ) -> None:
     """A stamp may occur twice at the seam of two files, if both say the same."""
-    places = [fields[owner[one]].place for one in (number - 1, number)]
+    files = [fields[owner[one]].file for one in (number - 1, number)]
     name, stamp = fields[0].parameter.name, np.datetime64(hour, "h")
-    if places[0] == places[1]:
-        raise SoilcastError(f"{places[0]}: {name} holds {stamp} twice: remove the duplicate")
+    if files[0] == files[1]:
+        raise SoilcastError(f"{files[0]}: {name} holds {stamp} twice: remove the duplicate")
     if repeated > _MOST_TWICE:
         raise SoilcastError(
-            f"{places[0]} and {places[1]} both hold {name} at {repeated} time(s), such as {stamp}: remove one of the "
+            f"{files[0]} and {files[1]} both hold {name} at {repeated} time(s), such as {stamp}: remove one of the "
             "files"
         )
     values = []
     for one in (number - 1, number):
         field, at = fields[owner[one]], int(position[one])
-        with opened(field.place) as datasets:
+        with open_datasets(field.file) as datasets:
             stamp_values = read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]]
             values.append(conversions[owner[one]](stamp_values))
     # Conversion of single precision leaves a last digit.
     rounding = 0.0 if conversions[owner[number - 1]] == conversions[owner[number]] else 1e-6
     if not np.allclose(values[0], values[1], rtol=rounding, atol=0.0, equal_nan=True):
         raise SoilcastError(
-            f"{places[0]} and {places[1]} disagree: {name} has different values at {stamp}: remove one of the files"
+            f"{files[0]} and {files[1]} disagree: {name} has different values at {stamp}: remove one of the files"
         )

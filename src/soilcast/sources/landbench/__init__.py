@@ -24,7 +24,6 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.sources.derived import TEXTURE, unit_of_texture
-from soilcast.sources.files import open_netcdf, unit_of
 from soilcast.sources.gridded import (
     Placed,
     as_stored,
@@ -44,6 +43,7 @@ from soilcast.sources.landbench.layout import (
     resolution_folder,
     years_of,
 )
+from soilcast.sources.netcdf import open_netcdf, unit_of
 from soilcast.sources.stamps import covered_days
 
 _SOUTHERN_LIMIT = -60.0  # degrees north: the paper leaves Antarctica out

@@ -24,6 +24,8 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
+from soilcast.sources.gridded import is_monotonic
+from soilcast.sources.netcdf import unread_notes
 from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
 from soilcast.sources.table.mapping import Mapping as FileMapping
 from soilcast.sources.table.places import Floats, holders_of, open_places
@@ -82,7 +84,11 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
-    notes = [*notes, *_left_out(cube, _decides(tables), len(selected.kept), bare)]
+    used = {recipe.time, recipe.cells.name, *recipe.names()}
+    notes += [
+        *_left_out(cube, _decides(tables), len(selected.kept), bare),
+        *unread_notes({name for file in files for name in file.names()} - used),
+    ]
     if notes:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
@@ -140,10 +146,11 @@ def _cells_with_target(tables: Tables, stated: Mapping[str, str]) -> tuple[Table
         raise SoilcastError(
             f"{tables.label(target)}: {tables.recipe.cells.lon} contains both 0 and 360: drop one of the two columns"
         )
+    north = np.arange(len(lat)) if is_monotonic(lat) else np.argsort(lat)
     rows, columns = np.divmod(tables.kept, len(lon))
-    index = rows * len(lon) + np.argsort(order)[columns]
+    index = np.argsort(north)[rows] * len(lon) + np.argsort(order)[columns]
     ascending = np.argsort(index)
-    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64)), bare
+    return tables.at(tables.kept[ascending]), Grid(lat[north], axis, index[ascending].astype(np.int64)), bare
 
 
 def _decides(tables: Tables) -> str:

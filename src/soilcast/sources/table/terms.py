@@ -15,7 +15,7 @@ import xarray as xr
 from soilcast.cube import Conversion, conversion_between, daily_axis, days_of
 from soilcast.cube.calendar import Days, period_of, refuse_other_days
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import unit_of
+from soilcast.sources.netcdf import unit_of
 from soilcast.sources.stamps import covered_days, refuse_contradictions, sign_of
 from soilcast.sources.table.mapping import Mapped, Mapping, Quantity, Term
 from soilcast.sources.table.places import Floats, Places, holders_of
