@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import yaml
@@ -70,7 +72,9 @@ def test_runs_are_called_by_their_names(tmp_path: Path) -> None:
     assert (config.model, config.network.hidden_size, config.train.epochs) == ("lstm", 6, 3)
     assert config.train.batches_per_epoch == 5
     assert all(name in page.read_text(encoding="utf-8") for name in ("PHY-LSTM", "A1", "wide"))
-    assert told[2].startswith(f"{tmp_path / 'runs' / 'A1'}: A1: finished after 2 epoch(s)")
+    begin = f"{tmp_path / 'runs' / 'A1'}: A1: finished after 2 epoch(s)"
+    assert sum(line.startswith(begin) for line in told) == 1
+    assert sum("training: 6 of 6 cells" in line for line in told) == 1  # said once, of all runs alike
 
 
 @pytest.mark.slow
@@ -254,3 +258,31 @@ def test_the_demo_is_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(comparing, "compare", note)
     soilcast.demo(tmp_path, jobs=2, settings=["train.epochs=1"])
     assert (asked["experiment"], asked["jobs"], asked["overwrite"]) == ("demo", 2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bare_report")
+def test_each_year_is_held_out_in_turn(tmp_path: Path) -> None:
+    told: list[str] = []
+    one = experiment(models=["lstm", "phy-lstm"])
+    compare(one, tmp_path, hold_out="2018:2019", log=told.append)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cube", "forecasts", "report.html", "runs", "scores-2018", "scores-2019", "years.csv",
+    ]  # fmt: skip
+    periods = {name: open_run(tmp_path / "runs" / name).record for name in ("lstm-2018", "phy-lstm-2019")}
+    assert periods["lstm-2018"]["test_period"] == "2018-01-01:2018-12-31"
+    assert periods["lstm-2018"]["train_period"].startswith("2019-01-01:")
+    assert periods["phy-lstm-2019"]["train_period"].startswith("2018-01-01:")
+    assert periods["phy-lstm-2019"]["validation_period"].endswith("2020-03-10")
+    rows = pd.read_csv(tmp_path / "years.csv")
+    models = rows[rows["year"] == "2018"]["model"]
+    assert set(models) > {"LSTM", "PHY-LSTM", "persistence"}
+    assert len(rows) == 3 * len(models)
+    mean = rows.set_index(["year", "model"])["rmse_median"].unstack("year")
+    np.testing.assert_allclose(mean["mean"], mean[["2018", "2019"]].mean(axis=1), rtol=1e-4)
+    assert "means over 2 year(s)" in told[-2]
+
+
+def test_a_year_that_is_not_in_the_cube_cannot_be_held_out(tmp_path: Path) -> None:
+    with pytest.raises(SoilcastError, match=r"--hold-out 2020 is outside the cube"):
+        compare(experiment(models=["lstm"]), tmp_path, hold_out="2019:2021", log=lambda line: None)

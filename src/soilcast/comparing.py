@@ -8,20 +8,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from soilcast.cube import open_artifact, open_cube
+import pandas as pd
+
+from soilcast.cube import days_of, open_artifact, open_cube
+from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.experiments import Experiment, builtin_experiment, load_experiment, plan_runs
-from soilcast.files import refuse_existing
+from soilcast.files import atomic_write, refuse_existing
 from soilcast.forecasting import forecast
 from soilcast.progress import Log
 from soilcast.reporting import report
+from soilcast.reporting.artifacts import artifact_file
 from soilcast.sources import prepare
 from soilcast.training.checkpoint import CHECKPOINT
-from soilcast.training.config import Config
+from soilcast.training.config import Config, SplitConfig
 from soilcast.training.jobs import train_runs
 from soilcast.training.run import Run, open_run
+from soilcast.training.split import Periods, period_slices, write_periods
 from soilcast.training.train import run_summary
-from soilcast.verify import evaluate
+from soilcast.verify import evaluate, summarise
 from soilcast.workers import refuse_unguarded
 from soilcast.workplace import workplace_of
 
@@ -36,6 +41,7 @@ def compare(
     *,
     data: str | Path = Path(),
     settings: Sequence[str] = (),
+    hold_out: str | None = None,
     jobs: int = 1,
     overwrite: bool = False,
     resume: bool = False,
@@ -55,6 +61,10 @@ def compare(
         Folder to which the paths of the experiment are relative.
     settings
         ``key=value`` settings over those of the experiment.
+    hold_out
+        Years, such as ``2001:2010``: each in turn is the test period of runs that are trained on all other days (of
+        ``split.development``, if that is set). Scores are then those of each year, and ``years.csv`` has a row a year,
+        model, target and lead, and their means over the years.
     jobs
         Number of runs trained and forecast in parallel: see `soilcast.training.jobs.train_runs`.
     overwrite
@@ -84,8 +94,18 @@ def compare(
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment)
     plans = plan_runs(experiment, settings)
-    _refuse_existing_outputs(out, plans, overwrite=overwrite, resume=resume)
+    years = _years(hold_out) if hold_out else []
+    named = {_of_year(name, year): config for name, config in plans.items() for year in years} or plans
+    _refuse_existing_outputs(out, named, years, overwrite=overwrite, resume=resume)
     cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, log=log)
+    if years:
+        with open_cube(cube) as opened:
+            days = opened["time"].to_numpy()
+        plans = {
+            _of_year(name, year): _held_out(config, year, days, str(cube))
+            for name, config in plans.items()
+            for year in years
+        }
 
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
     good, failed = train_and_forecast(cube, plans, out, jobs=jobs, **options, progress=progress, log=log)
@@ -93,8 +113,14 @@ def compare(
         reason = next(iter(failed.values()))
         raise SoilcastError(f"no run was completed ({reason}): correct this and continue with --resume")
     replaced = overwrite or resume
-    evaluate(list(good.values()), cube, out / "scores", overwrite=replaced)
-    report([out / "scores"], out / "report.html", overwrite=replaced)
+    scores = []
+    for end in [_of_year("", year) for year in years] or [""]:
+        if forecasts := [path for name, path in good.items() if name.endswith(end)]:
+            scores.append(out / f"scores{end}")
+            evaluate(forecasts, cube, scores[-1], overwrite=replaced)
+    if years:
+        log(_summary_of_years(scores, out / "years.csv", overwrite=replaced))
+    report(scores, out / "report.html", overwrite=replaced)
     failures = f"; {len(failed)} failed run(s) left out" if failed else ""
     log(f"{out / 'report.html'}: the report of {', '.join(plans[name].label for name in good)}{failures}")
     return out / "report.html"
@@ -138,8 +164,13 @@ def train_and_forecast(
             log(f"{run} failed: {outcome}")
         else:
             log(f"{run}: {run_summary(outcome.record)}")
+            for note in outcome.record["notes"]:
+                if note not in noted:
+                    log(f"{run}: {note}")
+            noted.update(outcome.record["notes"])
         ended(run.name, outcome if isinstance(outcome, SoilcastError) else folder / run.name)
 
+    noted: set[str] = set()  # most runs of a cube leave out the same
     folder = out / "forecasts"
     then = functools.partial(_forecast, cube, folder, overwrite or resume, resume)
     configs = {out / "runs" / name: config for name, config in plans.items()}
@@ -175,21 +206,69 @@ def demo(
     return compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, log=log)
 
 
-def _refuse_existing_outputs(out: Path, plans: Mapping[str, Config], *, overwrite: bool, resume: bool) -> None:
+def _years(period: str) -> list[int]:
+    first, last = (int(str(day.astype("datetime64[Y]"))) for day in days_of(period))
+    return list(range(first, last + 1))
+
+
+def _of_year(name: str, year: int) -> str:
+    """Name the run that holds a year out."""
+    return f"{name}-{year}"
+
+
+def _held_out(config: Config, year: int, days: Days, where: str) -> Config:
+    """Test on a year, and train on all other days of development."""
+    if config.split.train is not None:
+        raise SoilcastError("--hold-out cuts split.development: remove split.train and split.validation")
+    (test,) = period_slices(days, str(year), where, "--hold-out")
+    development: Periods = (slice(0, len(days)),)
+    if config.split.development is not None:
+        development = period_slices(days, ",".join(config.split.development), where, "split.development")
+    others = [
+        part
+        for one in development
+        for part in (slice(one.start, min(one.stop, test.start)), slice(max(one.start, test.stop), one.stop))
+        if part.start < part.stop
+    ]
+    keys = {"test": str(year), "development": write_periods(days, others)}
+    return config.model_copy(update={"split": SplitConfig(**config.split.model_dump() | keys)})
+
+
+def _summary_of_years(scores: Sequence[Path], out: Path, *, overwrite: bool) -> str:
+    """Write a row a year, model, target and lead, and the means over the years, and give these as text."""
+    tables = {}
+    for path in scores:
+        with open_artifact(artifact_file(path), "scores") as opened:
+            tables[path.name.rpartition("-")[2]] = summarise(opened)
+    rows = pd.concat(tables, names=["year"])
+    means = rows.groupby(level=["model", "target", "lead"], sort=False).mean()
+    with atomic_write(out, kind="table", overwrite=overwrite) as partial:
+        pd.concat([rows, pd.concat({"mean": means}, names=["year"])]).to_csv(partial, float_format="%.6g")
+    shown = [name for name in ("r_median", "rmse_median", "skill_median") if name in means]
+    text = means[shown].to_string(float_format="{:.4f}".format)
+    return f"means over {len(tables)} year(s), each held out in turn ({out} has the years):\n{text}"
+
+
+def _refuse_existing_outputs(
+    out: Path, plans: Mapping[str, Config], years: Sequence[int], *, overwrite: bool, resume: bool
+) -> None:
     """Check, before hours of training, that all outputs can be written."""
-    for path in _outputs(out, plans):
+    for path, kind in _outputs(out, plans, years):
         if path.exists() and not (overwrite or resume):
             raise SoilcastError(
                 f"{path} exists already: continue with --resume, give another --out, or --overwrite to replace it"
             )
         if path.name != CHECKPOINT:
-            refuse_existing(path, overwrite=True)
+            refuse_existing(path, kind=kind, overwrite=True)
 
 
-def _outputs(out: Path, plans: Mapping[str, Config]) -> Iterator[Path]:
-    yield from (out / "cube", out / "scores", out / "report.html")
+def _outputs(out: Path, plans: Mapping[str, Config], years: Sequence[int]) -> Iterator[tuple[Path, str]]:
+    yield from ((out / "cube", "cube"), (out / "report.html", "page"))
+    yield from ((out / _of_year("scores", year), "scores") for year in years)
+    yield (out / "years.csv", "table") if years else (out / "scores", "scores")
     for name in plans:
-        yield from (out / "runs" / name, workplace_of(out / "runs" / name) / CHECKPOINT, out / "forecasts" / name)
+        yield from ((out / "runs" / name, "run"), (out / "forecasts" / name, "forecast"))
+        yield workplace_of(out / "runs" / name) / CHECKPOINT, "checkpoint"
 
 
 def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool, resume: bool, log: Log) -> Path:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import VARIABLES, open_artifact, read, usable_target
-from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, refuse_other_cube
+from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, content_sha256, refuse_other_cube
 from soilcast.errors import SoilcastError
 from soilcast.training.run import RECORD, open_run
 from soilcast.training.train import run_summary
@@ -42,18 +42,20 @@ class Description(str):
         return f"<pre>{escape(self)}</pre>"
 
 
-def inspect(path: str | Path) -> Description:
+def inspect(path: str | Path, *, verify: bool = False) -> Description:
     """Describe an artifact in some lines of text.
 
     Parameters
     ----------
     path
         A cube, run, forecast or scores.
+    verify
+        Read every stored value and compare the hash of a cube's content; opening compares the checksums alone.
 
     Raises
     ------
     SoilcastError
-        Nothing exists there, or it was not written by soilcast.
+        Nothing exists there, it was not written by soilcast, or it is not what was written.
     """
     path = Path(path)
     if not path.exists():
@@ -63,7 +65,23 @@ def inspect(path: str | Path) -> Description:
     if (path / SCORES_FILE).is_file():
         path = path / SCORES_FILE
     with open_artifact(path, *_DESCRIBE) as opened:
-        return Description("\n".join(_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path)))
+        lines = [*_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path)]
+        return Description("\n".join([*lines, *(_verified(opened, path) if verify else ())]))
+
+
+def _verified(opened: xr.Dataset, path: Path) -> Iterator[str]:
+    """Read all values; the checksum of each chunk is compared on the way."""
+    if opened.attrs["soilcast_kind"] != "cube":
+        for name in opened.data_vars:
+            read(opened, str(name))
+        yield "verified: every value has the checksum that it was written with"
+        return
+    computed, written = content_sha256(opened), opened.attrs["content_sha256"]
+    if computed != written:
+        raise SoilcastError(
+            f"{path}: its content has the hash {computed:.12}, but {written:.12} was written: prepare it again"
+        )
+    yield f"verified: every value is what was written (content_sha256 {written:.12})"
 
 
 def _cube_lines(cube: xr.Dataset, path: Path) -> Iterator[str]:
@@ -125,6 +143,7 @@ def _forecast_lines(forecast: xr.Dataset, path: Path) -> Iterator[str]:
         products = sorted(str(name) for name in forecast.data_vars if str(name).startswith(f"{target}_"))
         yield f"{target}: {present:,} of {forecast[target].size:,} cell-days forecast (each issue day and lead)"
         yield from (f"with {name}" for name in products)
+    yield from (f"note: {note}" for note in str(forecast.attrs.get("notes", "")).splitlines())
     if "quantile" in forecast.variables:
         yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"
 
@@ -183,9 +202,11 @@ def _run_lines(path: Path) -> Iterator[str]:
     for name in ("cube_title", "content", "train_period", "validation_period", "test_period"):
         yield f"{name.replace('_', ' ')}: {run.record[name]}"
     count = sum(parameter.numel() for parameter in run.networks[0].parameters())
-    yield f"inputs: {', '.join((*run.config.task.dynamic, *run.config.task.static))}"
+    task = run.config.task
+    yield f"inputs: {', '.join((*task.dynamic, *task.static, *(f'lags of {layer}' for layer in task.lags)))}"
     members = f"{len(run.networks)} members of " if len(run.networks) > 1 else ""
     yield f"network: {members}{count:,} parameters; config in {path / 'config.yaml'}"
+    yield from (f"note: {note}" for note in run.record.get("notes", ()))
 
 
 def _refuse_missing(opened: xr.Dataset, path: Path, attributes: Sequence[str], variables: Sequence[str]) -> None:

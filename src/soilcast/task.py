@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
 from soilcast.schema import nearest
@@ -17,6 +26,23 @@ Float = TypeVar("Float", bound=np.floating)
 _LONGEST_LATENCY = 60
 _GROUPS = ("all", "dynamic", "lags")
 """Names in `Task.latency` that stand for many inputs."""
+
+PAPER: dict[str, tuple[str, ...]] = {"dynamic": PAPER_DYNAMIC, "static": PAPER_STATIC}
+"""The paper's fourteen inputs, by the key of `Task` that names them."""
+
+
+class AutoInputs(tuple[str, ...]):
+    """The paper's inputs, until `Task.for_cube` leaves out those that a cube lacks."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AutoInputs) and super().__eq__(other)
+
+    __hash__ = tuple.__hash__
+
+
+_AUTO = {key: AutoInputs(names) for key, names in PAPER.items()}
 
 
 class Task(BaseModel):
@@ -33,8 +59,16 @@ class Task(BaseModel):
     layers: tuple[Layer, ...] = Field(
         ("swvl1",), description="soil layers to forecast; the water balance is of the first"
     )
-    dynamic: tuple[str, ...] = Field(PAPER_DYNAMIC, description="dynamic inputs (variables of the cube)")
-    static: tuple[str, ...] = Field(PAPER_STATIC, description="static inputs (variables of the cube); []: none")
+    dynamic: tuple[str, ...] = Field(
+        _AUTO["dynamic"],
+        description="dynamic inputs (variables of the cube). auto: those of the paper that the cube has; paper: all "
+        "eight; []: none",
+    )
+    static: tuple[str, ...] = Field(
+        _AUTO["static"],
+        description="static inputs (variables of the cube). auto: those of the paper that the cube has; paper: all "
+        "six; []: none",
+    )
     lags: tuple[Layer, ...] = Field((), description="soil layers whose observed soil moisture is an input")
     latency: dict[str, int] = Field(
         {},
@@ -59,9 +93,19 @@ class Task(BaseModel):
             return {"all": value} if value else {}
         return value
 
-    @field_validator("dynamic", "static")
+    @field_validator("dynamic", "static", mode="wrap")
     @classmethod
-    def _are_variables(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _are_variables(
+        cls, given: Any, as_tuple: Callable[[Any], tuple[str, ...]], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        key = str(info.field_name)
+        if given == "auto" or isinstance(given, AutoInputs):
+            return _AUTO[key]
+        if given == "paper":
+            return PAPER[key]
+        if isinstance(given, str):
+            raise ValueError(f"write auto, paper or a list of variables, such as [{','.join(PAPER[key][:2])}]")
+        value = as_tuple(given)
         for name in value:
             if name not in VARIABLES:
                 raise ValueError(f"{name} is not a variable of the cube: {nearest(name, VARIABLES)}")
@@ -70,9 +114,11 @@ class Task(BaseModel):
                 raise ValueError(f"{name} is {kind}: name it in task.{kind}")
             if name.startswith("swvl"):
                 raise ValueError(f"{name} is soil moisture, which is an input by task.lags: name it there")
-        if not value and info.field_name == "dynamic":
-            raise ValueError("name at least one dynamic input")
         return _once(value)
+
+    @field_serializer("dynamic", "static")
+    def _as_written(self, value: tuple[str, ...]) -> str | list[str]:
+        return "auto" if isinstance(value, AutoInputs) else list(value)
 
     @field_validator("layers", "lags", "known_future")
     @classmethod
@@ -90,6 +136,11 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if not (self.dynamic or self.lags or self.calendar):
+            raise ValueError(
+                "task.dynamic is [] and there are neither task.lags nor task.calendar, so no input changes from day to "
+                "day: name dynamic inputs, or set task.lags, such as [swvl1]"
+            )
         for name in self.known_future:
             if name not in self.dynamic:
                 raise ValueError(f"known_future names {name}, which is not among task.dynamic: name it there too")
@@ -111,6 +162,15 @@ class Task(BaseModel):
                     f"days, so {name} is never known: set a longer task.window"
                 )
         return self
+
+    def for_cube(self, variables: Container[str]) -> Self:
+        """Give the task with the inputs that ``auto`` comes to for a cube with some variables, in the paper's order."""
+        chosen = {
+            key: tuple(name for name in names if name in variables)
+            for key, names in ((key, getattr(self, key)) for key in PAPER)
+            if isinstance(names, AutoInputs)
+        }
+        return self.model_copy(update=chosen)
 
     @property
     def target(self) -> str:

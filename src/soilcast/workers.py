@@ -15,7 +15,7 @@ from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import NoReturn
 
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, system_fault
 from soilcast.plugins import Plugin, loaded_plugins, use_plugins
 
 Task = Callable[[], object]
@@ -68,16 +68,51 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def leave_stopped() -> NoReturn:
-    """End this process after a stop, with `STOPPED`.
+def heed_stops() -> Callable[[], bool]:
+    """Have Ctrl-C and SIGTERM raise KeyboardInterrupt, wherever they come.
+
+    Inside a finalizer or a callback of the garbage collection Python drops what is raised; it is raised once more then.
+
+    Returns
+    -------
+    Tells whether a stop has come.
+    """
+    came: list[int] = []
+    before = sys.unraisablehook
+
+    def stop(number: int, frame: object) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def raise_again(dropped: sys.UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            before(dropped)
+            return
+        again = threading.Timer(_POLL_SECONDS, signal.raise_signal if os.name != "posix" else _send_stop, (came[-1],))
+        again.daemon = True
+        again.start()
+
+    for number in _STOPS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as in a program that is started in the background
+            signal.signal(number, stop)
+    sys.unraisablehook = raise_again
+    return lambda: bool(came)
+
+
+def _send_stop(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, after a stop or a fault.
 
     Soilcast has cleaned up by then. What threads of libraries were doing when the stop came (zarr reads in one of its
     own) is dropped silently; at the ordinary end of Python they would print a traceback each.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):  # one that was closed is None
             stream.flush()
-    os._exit(STOPPED)
+    os._exit(code)
 
 
 def refuse_unguarded() -> None:
@@ -184,7 +219,7 @@ def _serve(connection: Connection, plugins: Sequence[Plugin]) -> None:
         while (task := connection.recv()) is not None:
             connection.send(_attempt(task))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
-        leave_stopped()
+        leave(STOPPED)
 
 
 def _attempt(task: Task) -> str | None:
@@ -192,8 +227,10 @@ def _attempt(task: Task) -> str | None:
         task()
     except SoilcastError as error:
         return str(error)
-    except MemoryError as error:
-        return f"not enough memory ({error}): use fewer --jobs, or fewer cells or days"
+    except Exception as error:
+        if (fault := system_fault(error)) is None:
+            raise
+        return fault
     return None
 
 

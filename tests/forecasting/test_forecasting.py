@@ -142,7 +142,7 @@ def test_a_forecast_says_of_which_days_it_is(folder: Path, tmp_path: Path, run: 
     assert made["lead"].attrs["units"] == "d"
     expected = {
         "soilcast_kind": "forecast",
-        "soilcast_format": 2,
+        "soilcast_format": 3,
         "targets": "swvl1",
         "lead_days": leads,
         "latency_days": 0,
@@ -301,7 +301,7 @@ def test_a_period_may_begin_on_the_first_day_of_the_cube(folder: Path, tmp_path:
 def test_a_global_run_forecasts_cells_that_it_has_not_seen(folder: Path, tmp_path: Path) -> None:
     save_cube(small_cube(6, DAYS, seed=9, grid=False), tmp_path / "other")
     assert np.isfinite(forecast(folder / "global", tmp_path / "other", tmp_path / "a")["swvl1"]).all()
-    with pytest.raises(SoilcastError, match=r"not cells of the run.*normalise\.scope=global"):
+    with pytest.raises(SoilcastError, match=r"none of its 6 cells is a cell of the run.*normalise\.scope=global"):
         forecast(folder / "run", tmp_path / "other", tmp_path / "b")
 
 

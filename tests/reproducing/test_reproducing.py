@@ -640,9 +640,9 @@ def test_agreement_by_hand(tmp_path: Path) -> None:
     readings = {"P": ("single", WaterConfig(terms=("P",)))}
     # Days 2 (up, up), 3 (down, down), 5 (up, down) and 6 (down, still) have a sign; Eq. 13 drops day 5 alone, and day 6
     # does not move.
-    found = measure_agreement(cube, "swvl1", readings, slice(0, 6))["P"]
+    found = measure_agreement(cube, "swvl1", readings, [slice(0, 6)])["P"]
     assert (found.kept, found.agreeing) == (3 / 4, 2 / 3)
-    later = measure_agreement(cube, "swvl1", readings, slice(4, 6))["P"]
+    later = measure_agreement(cube, "swvl1", readings, [slice(4, 6)])["P"]
     assert (later.kept, later.agreeing) == (1 / 2, 0.0)
-    empty = measure_agreement(cube, "swvl1", readings, slice(0, 1))["P"]
+    empty = measure_agreement(cube, "swvl1", readings, [slice(0, 1)])["P"]
     assert np.isnan([empty.kept, empty.agreeing]).all()

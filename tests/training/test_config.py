@@ -71,12 +71,12 @@ def test_settings_win_over_the_file_and_the_model_over_both(tmp_path: Path) -> N
     config = load_config(file, ["train.epochs=9", "water.terms=[P, E]"], model="phy-lstm")
     assert (config.model, config.train.epochs, config.train.seed) == ("phy-lstm", 9, 3)
     assert config.water.terms == ("P", "E")
-    assert config.split.test == "2020-02-01:2020-03-01"
+    assert config.split.test == ("2020-02-01:2020-03-01",)
 
 
 @pytest.mark.parametrize("value", ["2020", "2020-03", "2020-01-01", "2020-01-01:2020-12-31"])
 def test_periods_stay_as_written(value: str) -> None:
-    assert load_config(settings=[f"split.test={value}"]).split.test == value
+    assert load_config(settings=[f"split.test={value}"]).split.test == (value,)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,8 @@ def test_periods_stay_as_written(value: str) -> None:
         ("train.epochs=[", "not valid YAML"),
         ("task.dynamic=[t2m, clay]", "clay is static: name it in task.static"),
         ("task.static=[t2m]", "t2m is dynamic: name it in task.dynamic"),
-        ("task.dynamic=[]", "task.dynamic: name at least one"),
+        ("task.dynamic=[]", "no input changes from day to day"),
+        ("task.dynamic=all", "task.dynamic: write auto, paper or a list of variables"),
         ("loss.weights=[.nan, 1]", "loss.weights: l1 must be above 0"),
         ("loss.weights=[1, .inf]", "loss.weights: l1 must be above 0"),
         ("train.learning_rate=.inf", "train.learning_rate"),

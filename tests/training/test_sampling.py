@@ -66,7 +66,7 @@ def gappy_cube(**missing: slice | int) -> xr.Dataset:
 
 
 def first_days(cube: xr.Dataset, task: Task, leads: int = 1) -> np.ndarray:
-    inputs = load_inputs(cube, task, fit_scalings(cube, task, NormaliseConfig(), slice(0, 40), EVERY))
+    inputs = load_inputs(cube, task, fit_scalings(cube, task, NormaliseConfig(), (slice(0, 40),), EVERY))
     return inputs.first_days(task, leads)
 
 
@@ -81,7 +81,7 @@ def test_a_missing_input_makes_the_days_after_it_unready() -> None:
     clay = cube["clay"].to_numpy().copy()
     clay[3] = np.nan
     cube = cube.assign(clay=(("cell",), clay))
-    ready = load_inputs(cube, Task(), fit_scalings(cube, Task(), NormaliseConfig(), slice(0, 40), EVERY)).ready
+    ready = load_inputs(cube, Task(), fit_scalings(cube, Task(), NormaliseConfig(), (slice(0, 40),), EVERY)).ready
     assert not ready[:, :7].any()
     assert ready[0, 7:].all()
     np.testing.assert_array_equal(np.flatnonzero(~ready[1, 7:]) + 7, range(21, 28))
@@ -128,7 +128,7 @@ def test_statistics_come_from_the_training_days_alone() -> None:
         changed[name][:, 30:] = changed[name][:, 30:] * 1.1
     task = Task(lags=("swvl2",))
     before, after, later = (
-        fit_scalings(one, task, NormaliseConfig(), days, EVERY)
+        fit_scalings(one, task, NormaliseConfig(), (days,), EVERY)
         for one, days in ((cube, slice(0, 30)), (changed, slice(0, 30)), (changed, slice(30, 60)))
     )
     assert set(before) == {*task.dynamic, *task.static, "swvl1", "swvl2"}

@@ -23,7 +23,7 @@ from soilcast.training.config import Config, NetworkConfig, TrainConfig
 from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner
-from soilcast.training.loop import Training, train_networks
+from soilcast.training.loop import _RATES, Training, _plateaus, train_networks
 from soilcast.training.losses import LOSSES, Prediction, Targets
 from soilcast.training.run import RUN_FORMAT
 from soilcast.training.samples import SampleIndex, SampleIndices, Samples
@@ -190,6 +190,34 @@ def drifting_network(monkeypatch: pytest.MonkeyPatch) -> Network:
 
 
 @pytest.mark.slow
+def test_a_gain_that_is_too_small_ends_the_training_and_its_weights_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, usable, validation = fixed_samples()
+    samples.observed[:] = 1.0
+    options = {"batches_per_epoch": 5, "batch_size": 4, "learning_rate": 0.01, "validate_every": 1, "patience": 3}
+    trained = {}
+    for smallest in (0.0, 0.5):
+        config = TrainConfig(epochs=12, smallest_gain=smallest, freeze=("head",), **options)  # type: ignore[arg-type]
+        learner = Learner([drifting_network(monkeypatch)], build_loss(SMALL), config, Ranks())
+        note = lambda training, point: None  # noqa: E731
+        trained[smallest] = train_networks(learner, samples, usable, validation, config, note, network=SMALL.network)
+    assert trained[0.0].status == "finished"
+    assert trained[0.5].status == "stopped early"
+    assert len(trained[0.5].log) == 4
+    # Each loss is lower than the one before, if by too little: the last weights are the best.
+    assert trained[0.5].members[0].best_epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("losses", "plateaus"),
+    [([], 0), ([3.0, 2.0, 1.0], 0), ([1.0, 2.0], 0), ([1.0, 2.0, 2.0], 1), ([1.0, 1.0, 1.0, 0.5, 0.6, 0.7], 2)],
+)
+def test_the_learning_rate_is_halved_where_the_loss_stands_still(losses: list[float], plateaus: int) -> None:
+    config = TrainConfig(patience=4, schedule="plateau")
+    log = [{"validation_loss": one} for loss in losses for one in (None, loss)]
+    assert _plateaus(log, config) == plateaus
+    assert _RATES["plateau"](0.001, 0.9, plateaus) == 0.001 / 2**plateaus
+
+
 def test_early_stopping_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, usable, validation = fixed_samples()
     # What is learnt lies at 1, what is validated at 0.35: the validation loss is lowest on the way.
@@ -281,12 +309,17 @@ def test_ctrl_c_ends_with_the_best_weights_so_far(cube: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "settings", "expected"),
     [
-        ({"drop": ("q",)}, (), "task.dynamic=[t2m,u10,v10,tp,sp,ssrd,strd]"),
-        ({"drop": ("clay",)}, (), "task.static=[landcover,soil_water_capacity,elevation,sand,silt]"),
+        ({"drop": ("q",)}, ("task.dynamic=paper",), "task.dynamic=[t2m,u10,v10,tp,sp,ssrd,strd]"),
+        (
+            {"drop": ("clay",)},
+            ("task.static=paper",),
+            "task.static=[landcover,soil_water_capacity,elevation,sand,silt]",
+        ),
         ({"drop": ("e",)}, ("model=phy-lstm",), "no e, which W1 of PHY-LSTM"),
         ({"swvl1": np.full((10, 800), np.nan)}, (), "missing or constant in every cell"),
         ({"swvl1": np.full((10, 800), 0.3)}, (), "missing or constant in every cell"),
-        ({"q": np.full((10, 800), np.nan)}, (), "no usable cell-day in the training period"),
+        ({"q": np.full((10, 800), np.nan)}, (), "q is missing in every cell, and is in task.dynamic: use --set"),
+        ({"clay": np.nan}, (), "clay is missing in every cell, and is in task.static: use --set task.static=[land"),
         ({}, ("split.test=2031",), "is outside the cube"),
     ],
 )

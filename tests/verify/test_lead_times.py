@@ -563,7 +563,8 @@ def test_files_that_change_under_way_are_told(cube, single):
 
 
 @pytest.mark.slow
-def test_a_bar_is_shown_if_wished(tmp_path, cube, single, capsys):
+def test_progress_is_shown_if_wished(tmp_path, cube, single, capsys, monkeypatch):
+    monkeypatch.setattr("soilcast.progress._EVERY", 0.0)
     evaluate([single], cube, tmp_path / "quiet")
     assert capsys.readouterr().err == ""
     evaluate([single], cube, tmp_path / "shown", progress=True)

@@ -143,7 +143,8 @@ def test_files_that_change_under_way_are_told(wide):
 
 
 @pytest.mark.slow
-def test_a_bar_is_shown_if_wished(tmp_path, wide, block_of, capsys):
+def test_progress_is_shown_if_wished(tmp_path, wide, block_of, capsys, monkeypatch):
+    monkeypatch.setattr("soilcast.progress._EVERY", 0.0)  # a line for each unit: the tests have no terminal
     block_of(64)
     evaluate([wide / "forecast"], wide / "cube", tmp_path / "quiet")
     assert capsys.readouterr().err == ""

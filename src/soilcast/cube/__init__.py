@@ -1,7 +1,7 @@
 """The cube: the variable contract, units on entry, the calendar, cells and grids, opening and saving."""
 
 from soilcast.cube.assemble import assemble, cells_of_grid, cells_of_places, era5_land_thickness
-from soilcast.cube.calendar import daily_axis, days_of
+from soilcast.cube.calendar import daily_axis, days_of, periods_of
 from soilcast.cube.check import check_bounds, usable_target
 from soilcast.cube.contract import (
     ERA5_LAND_LAYERS,
@@ -13,7 +13,7 @@ from soilcast.cube.contract import (
 )
 from soilcast.cube.grid import Grid, from_grid, grid_of, spacing, to_grid, wrap_longitude
 from soilcast.cube.store import FORMATS, open_artifact, open_cube, open_forecast, read, write_dataset
-from soilcast.cube.units import Conversion, conversion
+from soilcast.cube.units import Conversion, conversion, conversion_between, is_amount
 from soilcast.cube.writing import save_cube
 
 __all__ = [
@@ -30,14 +30,17 @@ __all__ = [
     "cells_of_places",
     "check_bounds",
     "conversion",
+    "conversion_between",
     "daily_axis",
     "days_of",
     "era5_land_thickness",
     "from_grid",
     "grid_of",
+    "is_amount",
     "open_artifact",
     "open_cube",
     "open_forecast",
+    "periods_of",
     "read",
     "save_cube",
     "spacing",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from soilcast.cube import Grid, grid_of, spacing
 from soilcast.errors import SoilcastError
 from soilcast.exporting.selecting import Band, Field
+from soilcast.ownership import GENERATOR
 from soilcast.products.indices import MISSING
 
 # A map of the whole Earth at 0.02 degrees has fewer.
@@ -148,6 +149,7 @@ def _description(field: Field, band: Band) -> str:
 def _tags(field: Field) -> dict[str, str]:
     """Tags of the whole file."""
     tags = {
+        "TIFFTAG_SOFTWARE": GENERATOR,
         "title": str(field.opened.attrs.get("title", "")),
         "variable": field.name,
         "long_name": field.long_name,

@@ -14,7 +14,7 @@ from soilcast.forecasting.request import OpenedRequest
 from soilcast.forecasting.weather import Weather
 from soilcast.task import newest_age
 from soilcast.training.build import layout_of
-from soilcast.training.inputs import Inputs, load_inputs, spread_over_cells, window_source
+from soilcast.training.inputs import Counts, Inputs, load_inputs, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
 from soilcast.training.statistics import Scaling, error_scale
@@ -45,6 +45,8 @@ class BlockForecast:
         there is none. None if forecasts begin from none.
     without_soil, without_inputs
         ``(cell, issue)``, where soil moisture or another input is missing that a forecast needs.
+    missing, clipped
+        Of each dynamic input the days that were read on which it is missing or clipped ``(cell, feature)`` int64.
     """
 
     centre: Floats
@@ -52,6 +54,8 @@ class BlockForecast:
     age: Floats | None
     without_soil: Bools
     without_inputs: Bools
+    missing: Counts
+    clipped: Counts
 
 
 class BlockForecaster:
@@ -77,17 +81,19 @@ class BlockForecaster:
         task = self._layout.task
         # All lead times are forecast, as the network was trained to; those that nobody asked for are left out later.
         ahead = task.lead_days
-        first = max(0, issues.start + 1 - task.window - task.soil_latency - task.fill_days)
-        stop = min(issues.stop + ahead, cube.sizes["time"])
-        self._beyond = issues.stop + ahead - stop
+        first = max(0, int(issues[0]) + 1 - task.window - task.soil_latency - task.fill_days)
+        stop = min(int(issues[-1]) + 1 + ahead, cube.sizes["time"])
+        self._beyond = int(issues[-1]) + 1 + ahead - stop
         self._seen = cube.isel(time=slice(first, stop))
-        self._issues = np.arange(issues.start - first, issues.stop - first)
+        self._issues = issues - first
         days = cube["time"].to_numpy()[first:stop]
         after = days[-1:] + np.arange(1, self._beyond + 1) * np.timedelta64(1, "D")
         self._days = np.concatenate((days, after))
         self._groups = climate_groups(cube)
         self._predictor = Predictor(run.networks, run.config, device, opened.request.precision)
-        self._at_once = _AT_ONCE[self._predictor.takes_sequences][device.type]
+        # Windows of one sequence are those of consecutive issue days.
+        self._as_sequences = self._predictor.takes_sequences and issues[-1] - issues[0] == len(issues) - 1
+        self._at_once = _AT_ONCE[self._as_sequences][device.type]
         self.group = 1 << max(0, (self._at_once // len(self._issues)).bit_length() - 1)
 
     def __call__(self, cells: slice) -> BlockForecast:
@@ -111,7 +117,8 @@ class BlockForecaster:
         age, there = self._age(inputs, ready)
         restored, around = (self._restored(one, scalings) for one in (centre, quantiles))
         able = np.broadcast_to(known, ready.shape)
-        return BlockForecast(restored, around, age, able & ~there, able & there & ~ready)
+        counts = inputs.missing, inputs.clipped
+        return BlockForecast(restored, around, age, able & ~there, able & there & ~ready, *counts)
 
     def _predict(
         self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int
@@ -124,7 +131,7 @@ class BlockForecaster:
         shape = (*ready.shape, task.lead_days, len(task.layers))
         centre = np.full(shape, np.nan, dtype=np.float32)
         errors = np.full((*shape, len(task.quantiles)), np.nan, dtype=np.float32)
-        predictions = self._of_sequences if self._predictor.takes_sequences else self._of_windows
+        predictions = self._of_sequences if self._as_sequences else self._of_windows
 
         def work(group: slice) -> None:
             for at, found in predictions(sources, scale, ready, start, group):
@@ -182,7 +189,7 @@ class BlockForecaster:
             dynamic[:, first:] = 0.0
             ahead[:, first:] = False
             for position, name in enumerate(task.known_future):
-                values = scalings[name].normalise(member[:, :, position])
+                values, _ = scalings[name].clip(scalings[name].normalise(member[:, :, position]))
                 dynamic[:, days, task.dynamic.index(name)] = np.nan_to_num(values)
             ahead[:, days] = np.isfinite(member).all(axis=2)
             versions.append(replace(inputs, dynamic=dynamic, ahead=ahead))

@@ -14,11 +14,13 @@ import xarray as xr
 
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_artifact
+from soilcast.cube.identity import refuse_changed
 from soilcast.cube.store import put_store_in_place
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, refuse_existing
 from soilcast.forecasting.appending import joined, refuse_append
 from soilcast.forecasting.block import BlockForecast, BlockForecaster
+from soilcast.forecasting.left_out import Tally, notes_of, tally_block
 from soilcast.forecasting.request import Gaps, OpenedRequest, Request
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
 from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells
@@ -26,9 +28,10 @@ from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
 from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
 from soilcast.training.inputs import BLOCK_BYTES, block_size
-from soilcast.workplace import clear_workplace, locked_workplace, take_back
+from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, restore
 
-Values = Mapping[str, npt.NDArray[Any]]
+Values = tuple[Mapping[str, npt.NDArray[Any]], Tally]
+"""Of a block of cells: what is stored, and what is left out."""
 
 IDENTITY_KEYS = (
     "weights_sha256", "cube_sha256", "test_period", "issue_days", "lead_days", "weather", "weather_forecast",
@@ -139,7 +142,7 @@ def forecast(
     if append and issue is None:
         raise SoilcastError(f"{out}: --append needs an issue day: give it with --from")
     if append:
-        take_back(out)
+        restore(out)
     append = append and out.exists()
     if append and resume and _was_added(out, opened, attributes):
         clear_workplace(out)
@@ -147,8 +150,12 @@ def forecast(
     if append:
         refuse_append(out, attributes, opened.cube, opened.issue_days[0])
     elif resume and out.exists():
-        return _finished(out, attributes)
-    refuse_existing(out, overwrite=overwrite or append)
+        found = _finished(out, attributes, needed=not (overwrite or is_to_replace(out)))
+        if found is not None:
+            clear_workplace(out)
+            return found
+        overwrite = True
+    refuse_existing(out, kind="forecast", overwrite=overwrite or append)
     with (
         torch_threads(opened.run.config.train.threads) as threads,
         locked_workplace(out, overwrite=overwrite, resume=resume, keep=PROGRESS) as place,
@@ -183,12 +190,18 @@ def _write(
         label = f"{attributes['label']} forecast"
         with progress_bar(label, len(stream.blocks), shown=progress, done=len(stream.done)) as advance:
             for number, values in _blocks(opened, forecaster, missing, dask):
-                stream.write(number, values)
+                stream.write(number, *values)
                 advance("")
+        refuse_changed(opened.cube)
         costs = {} if attributes["precision"] == "float32" else _rounding(opened, forecaster, threads)
-        stream.note_attributes({**costs, "peak_memory_bytes": peak_memory()})
+        notes = list(notes_of(opened, stream.tallies))
+        left_out = {"notes": "\n".join(notes)} if notes else {}
+        stream.note_attributes({**costs, **left_out, "peak_memory_bytes": peak_memory()})
         store = joined(out, stream.store, place) if append else stream.store
-        put_store_in_place(store, out, overwrite=overwrite or append)
+        put_store_in_place(store, out, kind="forecast", overwrite=overwrite or append)
+    except _GapsError:
+        stream.discard()  # no other attempt with the same inputs would come farther
+        raise
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -216,7 +229,8 @@ def _values(opened: OpenedRequest, forecaster: BlockForecaster, cells: slice) ->
     made = forecaster(cells)
     if opened.request.issue is not None and opened.request.gaps == "refuse":
         _refuse_gaps(opened, made, cells)
-    return {name: one.to_numpy() for name, one in block_variables(opened, made, cells).items()}
+    stored = {name: one.to_numpy() for name, one in block_variables(opened, made, cells).items()}
+    return stored, tally_block(opened, made, cells)
 
 
 def _on_worker(request: Request, meant: tuple[str, ...], cells: slice) -> Values:
@@ -234,11 +248,13 @@ def _worker_forecaster(request: Request, meant: tuple[str, ...]) -> tuple[Opened
     return opened, BlockForecaster(opened, 1, choose_device("cpu"))
 
 
-def _finished(out: Path, attributes: Mapping[str, Any]) -> xr.Dataset:
-    """Open ``out`` if it is the very forecast that is asked for."""
+def _finished(out: Path, attributes: Mapping[str, Any], *, needed: bool) -> xr.Dataset | None:
+    """Open ``out`` if it is the very forecast that is asked for; raise `SoilcastError` if it is not and has to be."""
     found = open_artifact(out, "forecast")
     for name in IDENTITY_KEYS:
         if found.attrs.get(name) != attributes[name]:
+            if not needed:
+                return None
             raise SoilcastError(
                 f"{out} has {name} {found.attrs.get(name)}, not {attributes[name]}: give another --out, or "
                 "--overwrite to replace it"
@@ -255,8 +271,8 @@ def _was_added(out: Path, opened: OpenedRequest, attributes: Mapping[str, Any]) 
 
 def _cells_a_block(opened: OpenedRequest, group: int, memory: int | None) -> int:
     """Cells that are read, forecast and written at once: multiples of a group that need no more than some bytes."""
-    task, count = opened.run.config.task, opened.issues.stop - opened.issues.start
-    days = count + task.window + task.lead_days
+    task, count = opened.run.config.task, len(opened.issues)
+    days = int(opened.issues[-1] - opened.issues[0]) + 1 + task.window + task.lead_days
     weathers = opened.weather.members if opened.weather else 1
     soil = len(task.layers) * (1 + task.sees_own_layers) + len(task.lags)
     read_in = days * (weathers * len(task.dynamic) + soil)
@@ -292,20 +308,24 @@ def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) 
     return {"bfloat16_rmse": float(np.sqrt(np.mean(squares))), "bfloat16_largest_error": largest}
 
 
+class _GapsError(SoilcastError):
+    """Cells lack what the forecast from one issue day needs."""
+
+
 def _refuse_gaps(opened: OpenedRequest, made: BlockForecast, cells: slice) -> None:
     task, issue = opened.run.config.task, opened.issue_days[0]
     where, count = opened.cube.encoding.get("source", "the cube"), len(made.centre)
     remedy = "update the cube, choose another --from, or write missing values in these cells (--gaps missing)"
     if made.without_soil.any():
         newest = np.datetime_as_string(issue - np.timedelta64(task.soil_latency, "D"), "D")
-        raise SoilcastError(
+        raise _GapsError(
             f"{where}: {int(made.without_soil.sum())} of {count} cells from {cells.start} on have no "
             f"{' or '.join(task.layers)} on {newest} (task.latency {task.soil_latency}) nor in the {task.fill_days} "
             f"day(s) before (task.fill_days): {remedy}"
         )
     if made.without_inputs.any():
         first = np.datetime_as_string(issue - np.timedelta64(task.window - 1, "D"), "D")
-        raise SoilcastError(
+        raise _GapsError(
             f"{where}: {int(made.without_inputs.sum())} of {count} cells from {cells.start} on lack inputs between "
             f"{first} and {np.datetime_as_string(issue, 'D')}, or on the forecast days (task.known_future): {remedy}"
         )

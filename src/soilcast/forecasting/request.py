@@ -12,19 +12,17 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import open_cube
+from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
 from soilcast.forecasting.weather import Weather, open_weather
-from soilcast.training.inputs import refuse_missing_inputs
+from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.run import Run, open_run
-from soilcast.training.split import period_slice
+from soilcast.training.split import period_slices
 
 OBSERVED = "observed"
 """Stands for the weather of the cube itself in place of a forecast, which nobody knew on the issue day."""
 
 Gaps = Literal["refuse", "missing"]
-
-_SAME_PLACE = 1e-4
-"""Cells of a run and of a cube closer than this are the same [degrees]: ten metres."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Request:
         """
         run, cube = open_run(self.run), open_cube(self.cube)
         ahead, longest = run.config.task.known_future, run.config.task.lead_days
-        refuse_missing_inputs(cube, run.config.task)
+        refuse_lacking(cube, missing_inputs(cube, run.config.task, target=False))
         rows, usable = match_cells(run, cube)
         leads = longest if self.leads is None else self.leads
         if leads < 1:
@@ -78,7 +76,7 @@ class Request:
             issues = _issues_of(period, cube, leads)
         else:
             position = _position(self.issue, cube)
-            issues = slice(position, position + 1)
+            issues = np.array([position])
             self._refuse_weather(ahead, cube, position, leads)
             if self.weather is not None and self.weather != OBSERVED:
                 day, units = cube["time"].to_numpy()[position], dict(self.units)
@@ -128,7 +126,7 @@ class OpenedRequest:
     period
         The test period, as the forecast names it.
     issues
-        Positions of the issue days along the time of the cube.
+        Positions of the issue days along the time of the cube ``(issue,)``, ascending.
     leads
         Lead times [d].
     weather_known
@@ -145,7 +143,7 @@ class OpenedRequest:
     rows: npt.NDArray[np.int64]
     usable: npt.NDArray[np.bool_]
     period: str
-    issues: slice
+    issues: npt.NDArray[np.int64]
     leads: int
     weather_known: str
     weather: Weather | None = None
@@ -172,39 +170,37 @@ def mark_of(path: Path, units: Mapping[str, str] | None) -> str:
 
 
 def match_cells(run: Run, cube: xr.Dataset) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Row of the run's statistics for each cell of the cube, and whether the run can forecast the cell."""
+    """Row of the run's statistics for each cell of the cube, -1 for none, and whether the run can forecast the cell.
+
+    Raises
+    ------
+    SoilcastError
+        The run knows none of the cells.
+    """
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
     if run.config.normalise.scope == "global":
         return np.zeros(len(lat), dtype=np.int64), np.ones(len(lat), dtype=np.bool_)
-    rows = np.arange(len(lat), dtype=np.int64)
-    same = len(lat) == len(run.lat)
-    if not same or not (np.allclose(lat, run.lat, atol=_SAME_PLACE) and np.allclose(lon, run.lon, atol=_SAME_PLACE)):
-        places = {place: row for row, place in enumerate(zip(*_rounded(run.lat, run.lon), strict=True))}
-        found = [places.get(place, -1) for place in zip(*_rounded(lat, lon), strict=True)]
-        rows = np.asarray(found, dtype=np.int64)
-    strange = int((rows < 0).sum())
-    if strange:
+    rows = find_places(run.lat, run.lon, lat.astype(np.float64), lon.astype(np.float64))
+    if (rows < 0).all():
         raise SoilcastError(
-            f"{cube.encoding.get('source', 'the cube')}: {strange} of {len(rows)} cells are not cells of the run, "
-            "whose normalisation is per cell: train with --set normalise.scope=global to forecast elsewhere"
+            f"{cube.encoding.get('source', 'the cube')}: none of its {len(rows)} cells is a cell of the run, whose "
+            "normalisation is per cell: train with --set normalise.scope=global to forecast elsewhere"
         )
-    return rows, np.asarray(run.usable[rows])
+    return rows, np.asarray(run.usable[rows] & (rows >= 0))
 
 
-def _rounded(*degrees: npt.NDArray[np.float64]) -> list[list[int]]:
-    return [np.rint(values / _SAME_PLACE).astype(int).tolist() for values in degrees]
-
-
-def _issues_of(period: str, cube: xr.Dataset, leads: int) -> slice:
-    """Positions of the issue days whose forecast days lie in a period."""
+def _issues_of(period: str, cube: xr.Dataset, leads: int) -> npt.NDArray[np.int64]:
+    """Positions of the issue days whose forecast days lie in a period, or in one of several."""
     where = str(cube.encoding.get("source", "the cube"))
-    wanted = period_slice(cube["time"].to_numpy(), period, where, "the forecast period")
-    issues = slice(max(wanted.start - 1, 0), wanted.stop - leads)
-    if issues.stop <= issues.start:
-        raise SoilcastError(
-            f"{where}: the forecast period is shorter than {leads} lead days: choose a longer one, or a smaller --lead"
-        )
-    return issues
+    issues = []
+    for wanted in period_slices(cube["time"].to_numpy(), period, where, "the forecast period"):
+        issues.append(np.arange(max(wanted.start - 1, 0), wanted.stop - leads))
+        if not len(issues[-1]):
+            raise SoilcastError(
+                f"{where}: the forecast period is shorter than {leads} lead days: choose a longer one, or a smaller "
+                "--lead"
+            )
+    return np.concatenate(issues)
 
 
 def _position(issue: str, cube: xr.Dataset) -> int:

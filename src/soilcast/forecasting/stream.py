@@ -15,6 +15,7 @@ import zarr
 from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, zarr_encoding, zarr_settings
 from soilcast.cube.stream import UnfinishedStore
 from soilcast.files import flush_to_disk
+from soilcast.forecasting.left_out import Tally
 
 PROGRESS = "forecast.json"
 
@@ -48,6 +49,7 @@ class ForecastStream(UnfinishedStore):
         identity: Mapping[str, Any],
     ) -> None:
         cells = skeleton.sizes["cell"]
+        self.tallies: dict[int, Tally] = {}
         self.blocks = [slice(start, min(start + block, cells)) for start in range(0, cells, block)]
         super().__init__(place, "forecast", len(self.blocks), {**identity, "cells a block": block})
         with zarr_settings():
@@ -56,15 +58,25 @@ class ForecastStream(UnfinishedStore):
             group = zarr.open_group(self.store, mode="r+")
             self._arrays: dict[str, Any] = {name: group[name] for name in variables}
 
-    def write(self, number: int, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write a block of cells of all variables to the disk, then note that it is there."""
+    def write(self, number: int, values: Mapping[str, npt.NDArray[Any]], tally: Tally) -> None:
+        """Write a block of cells of all variables to the disk, then note that it is there, and what it leaves out."""
         with zarr_settings():
             for name, array in self._arrays.items():
                 array[self.blocks[number]] = values[name]
         for name in self._arrays:
             flush_to_disk(self.store / name / "c" / str(number))
         self.done.add(number)
+        self.tallies[number] = tally
         self._note()
+
+    def _noted(self) -> dict[str, Any]:
+        return {"tallies": {str(number): tally for number, tally in self.tallies.items()}}
+
+    def _take_noted(self, content: Mapping[str, Any]) -> None:
+        self.tallies = {
+            int(number): {str(what): (int(days), int(cells), [*map(int, some)]) for what, (days, cells, some) in tally}
+            for number, tally in ((number, dict(tally).items()) for number, tally in content["tallies"].items())
+        }
 
     def _create(self, skeleton: xr.Dataset, variables: Mapping[str, xr.Variable], block: int) -> None:
         whole, chunks = skeleton, {}

@@ -91,21 +91,23 @@ def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -
         share = (thickness / thickness.sum(axis=-1, keepdims=True))[:, np.newaxis, np.newaxis]
         whole = np.sum(block.centre[..., [task.layers.index(layer) for layer in _ROOT_LAYERS]] * share, axis=-1)
         found[ROOT_ZONE] = xr.Variable(dims, whole.astype(np.float32), _ROOT_ATTRIBUTES)
-    if opened.request.issue is not None:
+    with_record = [layer for layer in task.layers if layer in cube]
+    if opened.request.issue is not None and with_record:
         made = xr.Dataset(found, _times(opened), {"latency_days": task.soil_latency})
-        found |= add_products(made, cube, cells, layers=task.layers, reference=_reference(opened))
+        found |= add_products(made, cube, cells, layers=with_record, reference=_reference(opened))
     return found
 
 
 def no_cells(opened: OpenedRequest) -> dict[str, xr.Variable]:
     """Give the variables of no cells: the names, types and attributes of all."""
     task = opened.run.config.task
-    count = opened.issues.stop - opened.issues.start
+    count = len(opened.issues)
     centre = np.zeros((0, count, opened.leads, len(task.layers)), dtype=np.float32)
     quantiles = np.zeros((*centre.shape, len(task.quantiles)), dtype=np.float32)
     none = np.zeros((0, count), dtype=np.bool_)
     age = centre[..., 0, 0] if task.sees_own_layers else None
-    return block_variables(opened, BlockForecast(centre, quantiles, age, none, none), slice(0, 0))
+    values = np.zeros((0, len(task.dynamic)), dtype=np.int64)
+    return block_variables(opened, BlockForecast(centre, quantiles, age, none, none, values, values), slice(0, 0))
 
 
 def _times(opened: OpenedRequest) -> dict[str, Any]:

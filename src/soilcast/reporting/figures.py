@@ -19,6 +19,8 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from soilcast.ownership import GENERATOR
+
 DEEP = -4.0
 """Value below which an axis is logarithmic beneath -1: where soil moisture hardly moves, skill falls without bound."""
 
@@ -157,7 +159,7 @@ def print_look() -> Iterator[None]:
 def printed(figure: Figure, name: str) -> dict[str, bytes]:
     """Make the files of a figure: ``NAME.pdf`` and ``NAME.png``."""
     stream = io.BytesIO()
-    known = {"CreationDate": None, "Creator": None, "Producer": None}
+    known = {"CreationDate": None, "Creator": GENERATOR, "Producer": None}
     FigureCanvasPdf(figure).print_pdf(stream, metadata=known)  # type: ignore[no-untyped-call]
     return {f"{name}.pdf": stream.getvalue(), f"{name}.png": png(figure)}
 
@@ -172,6 +174,6 @@ def png(figure: Figure, dots: int = _DOTS) -> bytes:
     stream = io.BytesIO()
     before = figure.dpi
     figure.set_dpi(dots)
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": GENERATOR})  # type: ignore[no-untyped-call]
     figure.set_dpi(before)
     return stream.getvalue()

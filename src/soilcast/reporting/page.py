@@ -45,7 +45,7 @@ def report(
     """
     if not scores:
         raise SoilcastError("no scores are given: name at least one output of soilcast evaluate")
-    refuse_existing(Path(out), overwrite=overwrite)
+    refuse_existing(Path(out), kind="page", overwrite=overwrite)
     paths = [Path(path) for path in path_list(scores)]
     opened = [_open(path) for path in paths]
     names = [_name(dataset, path) for dataset, path in zip(opened, paths, strict=True)]
@@ -58,7 +58,7 @@ def report(
         command=f"soilcast report on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         chapters=[_drawn(dataset, name) for dataset, name in zip(opened, names, strict=True)],
     )
-    with atomic_write(Path(out), overwrite=overwrite) as partial:
+    with atomic_write(Path(out), kind="page", overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")
 
 

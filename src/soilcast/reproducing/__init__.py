@@ -94,7 +94,7 @@ def reproduce(
     if zones not in CLIMATE_SETS:
         raise SoilcastError(f"--zones {zones}: {nearest(zones, CLIMATE_SETS)}")
     cube, out = Path(cube), Path(out)
-    refuse_existing(out / "dossier", overwrite=True)
+    refuse_existing(out / "dossier", kind="dossier", overwrite=True)
     plans, runs = _plan(part, cube, settings, seeds, quick=quick, zones=zones)
     for plan in plans:
         for line in skipped(plan):

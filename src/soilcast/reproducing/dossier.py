@@ -111,8 +111,9 @@ def write_dossier(findings: Findings, out: Path) -> Path:
     summary, provenance = _summary(findings), _provenance(findings)
     files[PAGE] = _page(findings, summary, provenance, [section.body for section in sections], runs).encode()
     files[MARKDOWN] = _markdown(summary, [section.markdown for section in sections]).encode()
-    files[MARK] = (json.dumps({"soilcast_kind": "dossier", **provenance}, indent=2) + "\n").encode()
-    with atomic_write(out, overwrite=True) as partial:
+    mark = {"soilcast_kind": "dossier", "files": sorted(files), **provenance}
+    files[MARK] = (json.dumps(mark, indent=2) + "\n").encode()
+    with atomic_write(out, kind="dossier", overwrite=True) as partial:
         partial.mkdir()
         for name, content in files.items():
             (partial / name).write_bytes(content)

@@ -18,7 +18,7 @@ from soilcast.provenance import code_sha256, file_sha256, versions
 from soilcast.task import Task
 from soilcast.training.build import plugins_of, registered_parts
 from soilcast.training.config import Config, load_config, merged
-from soilcast.training.inputs import refuse_missing_inputs
+from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.split import split_days
 from soilcast.water import WaterConfig, refuse_missing
 
@@ -235,7 +235,7 @@ def _with_available_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, li
             "--set task.dynamic=[...]"
         )
     task = config.task.model_copy(update=available)
-    refuse_missing_inputs(cube, task)  # which can lack no more than soil moisture
+    refuse_lacking(cube, missing_inputs(cube, task))  # which can lack no more than soil moisture
     return config.model_copy(update={"task": task}), missing
 
 

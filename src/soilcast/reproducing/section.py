@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from soilcast.files import harmless_table
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
 from soilcast.reporting.tables import markdown, plain, plain_label
@@ -53,5 +54,5 @@ def listed(lines: Iterable[str]) -> str:
 def csv(frame: pd.DataFrame) -> bytes:
     """Write a table with six digits, in UTF-8."""
     stream = io.StringIO()
-    frame.to_csv(stream, index=False, float_format="%.6g", lineterminator="\n")
+    harmless_table(frame).to_csv(stream, index=False, float_format="%.6g", lineterminator="\n")
     return stream.getvalue().encode()

@@ -8,7 +8,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from soilcast.cube import days_of
@@ -122,19 +130,35 @@ class NormaliseConfig(_Section):
     )
 
 
+Texts = tuple[str, ...]
+
+
 class SplitConfig(_Section):
-    """Training, validation and test period, in this order, and the cells to train on."""
+    """Training, validation and test period, and the cells to train on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    test: str | None = Field(
+    test: Texts | None = Field(
         None,
-        description="test period, such as 2020 or 2020-01-01:2020-12-31; auto: last year of the cube",
+        description="test period or periods, such as 2020, 2020-01-01:2020-12-31 or [2011,2016:2018]; auto: last year "
+        "of the cube",
         json_schema_extra={"unset": "auto"},
     )
-    development: str | None = Field(
+    development: Texts | None = Field(
         None,
-        description="training and validation period; auto: all days before the test period",
+        description="training and validation period or periods, the validation at their end; auto: all days before the "
+        "test period",
+        json_schema_extra={"unset": "auto"},
+    )
+    train: Texts | None = Field(
+        None,
+        description="training period or periods, in place of split.development and with split.validation; auto: of "
+        "split.development",
+        json_schema_extra={"unset": "auto"},
+    )
+    validation: Texts | None = Field(
+        None,
+        description="validation period or periods, with split.train; auto: of split.development",
         json_schema_extra={"unset": "auto"},
     )
     validation_share: float = Field(
@@ -149,20 +173,39 @@ class SplitConfig(_Section):
         json_schema_extra={"unset": "none"},
     )
 
-    @field_validator("test", "development", "without_climate", mode="before")
+    @field_validator("test", "development", "train", "validation", "without_climate", mode="before")
     @classmethod
     def _is_unset(cls, value: Any, info: ValidationInfo) -> Any:
-        return None if value == unset_word(cls.model_fields[str(info.field_name)]) else value
+        if value == unset_word(cls.model_fields[str(info.field_name)]):
+            return None
+        is_one = info.field_name != "without_climate" and isinstance(value, (str, int))
+        return str(value).split(",") if is_one else value
 
-    @field_validator("test", "development")
+    @field_validator("test", "development", "train", "validation")
     @classmethod
-    def _is_a_period(cls, value: str | None) -> str | None:
-        if value is not None:
+    def _are_periods(cls, value: Texts | None) -> Texts | None:
+        if value == ():
+            raise ValueError("name at least one period")
+        for period in value or ():
             try:
-                days_of(value)
+                days_of(period)
             except SoilcastError as error:
                 raise ValueError(str(error)) from error
-        return value
+        return None if value is None else tuple(period.strip() for period in value)
+
+    @field_serializer("test", "development", "train", "validation")
+    def _as_written(self, value: Texts | None) -> str | list[str] | None:
+        if value is None:
+            return None
+        return value[0] if len(value) == 1 else list(value)
+
+    @model_validator(mode="after")
+    def _is_one_split(self) -> Self:
+        if (self.train is None) != (self.validation is None):
+            raise ValueError("split.train and split.validation are given together: set the other too")
+        if self.train is not None and self.development is not None:
+            raise ValueError("split.train and split.validation stand in place of split.development: remove one of them")
+        return self
 
 
 class TrainConfig(_Section):
@@ -172,11 +215,19 @@ class TrainConfig(_Section):
     batch_size: int = Field(64, ge=1, description="samples (cell-days) per batch")
     batches_per_epoch: int = Field(300, ge=1, description="batches per epoch")
     learning_rate: float = Field(0.001, gt=0.0, allow_inf_nan=False, description="learning rate of Adam")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="learning rate over the epochs: constant, or cosine decay to 0"
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "constant",
+        description="learning rate over the epochs: constant; cosine decay to 0; plateau: halved whenever half of "
+        "train.patience validations in a row brought no gain",
     )
     validate_every: int = Field(20, ge=1, description="epochs between validations")
     patience: int = Field(10, ge=1, description="early stopping: validations without a lower loss before training ends")
+    smallest_gain: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="early stopping: smallest decrease of the validation loss that counts, as a fraction of it",
+    )
     validation_samples: int = Field(
         100_000, ge=0, description="size of the validation sample (cell-days), drawn once with the seed; 0: all"
     )

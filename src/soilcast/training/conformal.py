@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,18 @@ class Calibration:
             raise ValueError(f"calibration.shift has the shape {self.shift.shape}")
         if self.samples.shape != self.shift.shape[:-1]:
             raise ValueError(f"calibration.samples has the shape {self.samples.shape}")
+
+    def notes(self) -> Iterator[str]:
+        """Say which quantiles the validation errors are too few to calibrate."""
+        counts = np.where(self.samples < LEAST_SAMPLES, self.samples[-1:], self.samples)
+        fewest = int(counts.min())
+        needed = np.ceil(1 / np.minimum(self.levels, 1 - self.levels) - 1 - _ROUNDING).astype(np.int64)
+        if (missed := self.levels[fewest < needed]).size:
+            yield (
+                f"quantiles {', '.join(f'{level:g}' for level in missed)} are not calibrated: {fewest} validation "
+                f"cell-day(s), of {needed.max()} needed; intervals between them hold less than they promise: set a "
+                "longer validation period"
+            )
 
     def apply(self, quantiles: Values, group: Groups) -> npt.NDArray[np.float32]:
         """Calibrate quantiles.
@@ -124,7 +136,7 @@ def calibrate(
     Returns
     -------
     The shifts. Where all samples together are so few that no rank is left ((n + 1) p < 1, or its mirror), the
-    outermost residual stands in, and the promise above does not hold.
+    outermost residual stands in, and the promise above does not hold; `Calibration.notes` says so.
     """
     level = np.asarray(levels, dtype=np.float64)
     samples, leads, layers = errors.shape

@@ -15,11 +15,12 @@ import xarray as xr
 from soilcast.cube import read, thickness_name, usable_target
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
-from soilcast.task import Task
+from soilcast.task import newest_values
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.config import Config
 from soilcast.training.inputs import (
+    Counts,
     Floats,
     Inputs,
     any_of_next,
@@ -29,8 +30,9 @@ from soilcast.training.inputs import (
     spread_over_cells,
     window_source,
 )
+from soilcast.training.sample_days import refuse_unlearnable, sample_days
 from soilcast.training.samples import SampleIndex, Samples
-from soilcast.training.split import Split, learning_cells
+from soilcast.training.split import Split, days_in, learning_cells, span
 from soilcast.training.statistics import (
     Scaling,
     Statistics,
@@ -43,7 +45,7 @@ from soilcast.training.statistics import (
 )
 from soilcast.water import mask_observed, water_sign
 
-_FORMAT = 3
+_FORMAT = 4
 _WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
 
@@ -64,6 +66,10 @@ class Dataset:
         The usable cell-days of the two periods, by position in `samples`: first forecast days.
     learnable
         ``(cell,)``, whether all layers that are forecast are there and vary.
+    missing, clipped
+        Of each dynamic input the days of `samples` on which it is missing or clipped ``(cell, feature)`` int64.
+    unobserved
+        Of each layer that is forecast the training days without soil moisture ``(cell, layer)`` int64.
     """
 
     samples: Samples
@@ -72,6 +78,9 @@ class Dataset:
     training: SampleIndex
     validation: SampleIndex
     learnable: npt.NDArray[np.bool_]
+    missing: Counts
+    clipped: Counts
+    unobserved: Counts
 
     @property
     def water_sign_share(self) -> float:
@@ -96,7 +105,9 @@ def make_dataset(
 ) -> Dataset:
     """Read, normalise and lay out the development period of a cube.
 
-    No sample reaches from one period into the next: all its forecast days lie in the period of its first.
+    No sample reaches from one period into the next: all its forecast days lie in the period of its first, and it sees
+    no soil moisture that is kept for later: those of training none of validation and test days, those of validation
+    none of test days. Its weather may be of any day before its forecast days.
 
     Parameters
     ----------
@@ -123,16 +134,21 @@ def make_dataset(
     )
     signs = _water_signs(folder, identity, cube, config, days, low_memory=low_memory)
     learnable = np.array(arrays["learnable"])
-    _refuse_unlearnable(learnable, cube, config)
+    refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
     train, validation = (
-        _first_days(name, part, arrays["usable"], days, cube, task)
-        for name, part in (("training", split.train), ("validation", split.validation))
+        sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
+        for name, parts, hidden in (
+            ("training", split.train, (split.validation, split.test)),
+            ("validation", split.validation, (split.test,)),
+        )
     )
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
     inputs = Inputs(
-        **{name: arrays[name] for name in ("dynamic", "static", "observed", "lags", "newest")}, ready=empty, ahead=empty
+        **{name: arrays[name] for name in ("dynamic", "static", "observed", "lags", "newest", "missing", "clipped")},
+        ready=empty,
+        ahead=empty,
     )
     space = config.loss.space
     depths = np.stack([_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
@@ -150,12 +166,14 @@ def make_dataset(
         bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
         mapped=large,
     )
-    return Dataset(samples, days.start, statistics, train, validation, learnable)
+    counts = [np.array(arrays[name]) for name in ("missing", "clipped", "unobserved")]
+    return Dataset(samples, days.start, statistics, train, validation, learnable, *counts)
 
 
 def days_seen(config: Config, split: Split) -> slice:
     """Positions of the days of samples: the development period, and the days before it that its first windows see."""
-    return slice(max(0, split.train.start - config.task.window), split.validation.stop)
+    learnt = span(tuple(sorted((*split.train, *split.validation), key=lambda part: part.start)))
+    return slice(max(0, learnt.start - config.task.window), learnt.stop)
 
 
 def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path) -> Path | None:
@@ -184,7 +202,8 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
 
 def _identity(cube: xr.Dataset, config: Config, split: Split, scalings: Mapping[str, Scaling] | None) -> dict[str, Any]:
     """All that the arrays of samples depend on, as `make_arrays` asks for it."""
-    days = [days_seen(config, split).start, split.train.start, split.train.stop, split.validation.stop]
+    held = split.train, split.validation, split.test
+    days = [days_seen(config, split).start, *([[part.start, part.stop] for part in parts] for parts in held)]
     return {
         "format": _FORMAT,
         "cube": cube.attrs["content_sha256"],
@@ -219,7 +238,10 @@ def _fill(
     static = allocate("static", (cells, len(task.static)), np.float32)
     usable = allocate("usable", (cells, count), np.bool_)
     learnable = allocate("learnable", (cells,), np.bool_)
-    train = slice(split.train.start - days.start, split.train.stop - days.start)
+    counts = {name: allocate(name, (cells, len(task.dynamic)), np.int64) for name in ("missing", "clipped")}
+    unobserved = allocate("unobserved", (cells, layers), np.int64)
+    train = [slice(part.start - days.start, part.stop - days.start) for part in split.train]
+    is_held_back = days_in((*split.validation, *split.test), days)
     latency = tuple(task.latency_of(layer) for layer in task.layers)
     errors, highest = np.empty((2, cells, task.lead_days, layers)), np.empty((cells, layers))
     for block in cell_blocks(cells, count, sum(features.values())):
@@ -228,12 +250,21 @@ def _fill(
         for name, array in by_day.items():
             array[block] = getattr(inputs, name)[..., : features[name]]
         static[block] = inputs.static
-        observed = inputs.observed[:, train]
+        for name, array in counts.items():
+            array[block] = getattr(inputs, name)
+        observed = np.concatenate([inputs.observed[:, part] for part in train], axis=1)
         varies = [usable_target(own[layer].restore(observed[..., number])) for number, layer in enumerate(task.layers)]
         learnable[block] = np.all([*varies, among[block]], axis=0)
         came = any_of_next(np.asarray(np.isfinite(inputs.observed).any(axis=2)), task.lead_days)
         usable[block] = inputs.first_days(task, task.lead_days) & came & learnable[block, np.newaxis]
-        errors[:, block] = persistence_errors(observed, inputs.newest[:, train], task.lead_days, latency)
+        newest = inputs.newest
+        if is_held_back[: train[-1].stop].any():  # as where training follows the test
+            held = np.where(is_held_back[:, np.newaxis], np.float32(np.nan), inputs.observed)
+            newest = newest_values(held, task.fill_days)
+        errors[:, block] = sum(
+            persistence_errors(inputs.observed[:, part], newest[:, part], task.lead_days, latency) for part in train
+        )
+        unobserved[block] = observed.shape[1] - np.isfinite(observed).sum(axis=1)
         most = np.max(observed, axis=1, where=np.isfinite(observed), initial=-np.inf)
         most = np.where(np.isfinite(most), most, np.float32(np.nan))
         for number, layer in enumerate(task.layers):
@@ -293,39 +324,8 @@ def _thickness(cube: xr.Dataset, layer: str, cells: slice = slice(None)) -> Arra
     return np.ones(len(range(*cells.indices(cube.sizes["cell"]))), dtype=np.float32)
 
 
-def _first_days(
-    name: str, part: slice, usable: npt.NDArray[np.bool_], days: slice, cube: xr.Dataset, task: Task
-) -> SampleIndex:
-    """The cell-days of a period from which all forecast days lie in it."""
-    if part.stop - part.start < task.lead_days:
-        raise SoilcastError(
-            f"{_source(cube)}: the {name} period of {part.stop - part.start} day(s) is shorter than task.lead_days "
-            f"{task.lead_days}: set fewer, or a longer split.development"
-        )
-    found = SampleIndex(usable, slice(part.start - days.start, part.stop - task.lead_days + 1 - days.start))
-    if not len(found):
-        if task.window >= days.stop - days.start - 1:
-            raise SoilcastError(
-                f"{_source(cube)}: the {name} period is shorter than task.window {task.window}: shorten the window, "
-                "or set a longer split.development"
-            )
-        raise SoilcastError(
-            f"{_source(cube)}: no usable cell-day in the {name} period: inputs or target are missing; see "
-            "soilcast inspect, or choose other inputs or periods"
-        )
-    return found
-
-
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:
     return None if values is None else torch.from_numpy(spread_over_cells(values, cells))
-
-
-def _refuse_unlearnable(learnable: npt.NDArray[np.bool_], cube: xr.Dataset, config: Config) -> None:
-    if not learnable.any():
-        raise SoilcastError(
-            f"{_source(cube)}: {', '.join(config.task.layers)} is missing or constant in every cell over the training "
-            "period: check the source files, or set split.development"
-        )
 
 
 def _source(cube: xr.Dataset) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from soilcast.cube import days_of
+from soilcast.cube import periods_of
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.models import Network
 from soilcast.training.config import Config
 from soilcast.training.run import Run, open_run
+from soilcast.training.split import Periods
 
 _FREE: dict[str, tuple[str, ...]] = {
     "task": ("fill_days",),
@@ -46,16 +47,15 @@ def open_init_run(path: str | Path, config: Config) -> Run:
     return run
 
 
-def refuse_seen(run: Run, days: Days, test: slice, path: str | Path) -> None:
+def refuse_seen(run: Run, days: Days, test: Periods, path: str | Path) -> None:
     """Raise `SoilcastError` if the initial run was trained on days of the test period."""
-    first = days_of(str(run.record["train_period"]))[0]
-    last = days_of(str(run.record["validation_period"]))[1]
-    if days[test.start] <= last and days[test.stop - 1] >= first:
-        learnt = " to ".join(str(day.astype("datetime64[D]")) for day in (first, last))
-        raise SoilcastError(
-            f"{path}: it was trained on {learnt}, which overlaps the test period of this training: set another "
-            "split.test"
-        )
+    for first, last in periods_of(f"{run.record['train_period']},{run.record['validation_period']}"):
+        if any(days[part.start] <= last and days[part.stop - 1] >= first for part in test):
+            learnt = " to ".join(str(day.astype("datetime64[D]")) for day in (first, last))
+            raise SoilcastError(
+                f"{path}: it was trained on {learnt}, which overlaps the test period of this training: set another "
+                "split.test"
+            )
 
 
 def take_weights(networks: Sequence[Network], run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +10,19 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
-from soilcast.cube import read, thickness_name
+from soilcast.cube import PAPER_DYNAMIC, read, thickness_name
 from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
-from soilcast.task import Layout, Task, newest_values
+from soilcast.task import PAPER, Layout, Task, newest_values
 from soilcast.training.config import NormaliseConfig
+from soilcast.training.split import Periods
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
 from soilcast.training.windows import WindowSource
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 64 * 2**20
 
@@ -48,6 +50,8 @@ class Inputs:
         known when it is forecast.
     ahead
         ``(cell, time)``, whether those inputs of the day are there that are known for the forecast days.
+    missing, clipped
+        Of each dynamic input the days on which it is missing or clipped, ``(cell, feature)`` int64.
     """
 
     dynamic: Floats
@@ -57,6 +61,8 @@ class Inputs:
     newest: Floats
     ready: Bools
     ahead: Bools
+    missing: Counts
+    clipped: Counts
 
     def first_days(self, task: Task, leads: int) -> Bools:
         """Say which days can be the first forecast day ``(cell, time)``.
@@ -76,23 +82,48 @@ class Inputs:
         return usable
 
 
-def refuse_missing_inputs(cube: xr.Dataset, task: Task) -> None:
-    """Raise `SoilcastError` that names what the cube lacks, and the setting that would do without."""
-    source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
-    for kind in ("dynamic", "static"):
-        wanted: tuple[str, ...] = getattr(task, kind)
+Lacking = tuple[str, list[str]]
+"""What a cube lacks, and the options of a command that do without; none if no option does."""
+
+
+def missing_inputs(cube: xr.Dataset, task: Task, *, target: bool = True) -> list[Lacking]:
+    """Say what a cube lacks for a task.
+
+    Parameters
+    ----------
+    target
+        Whether soil moisture is needed where it is no input: to train, not to forecast.
+    """
+    lacking: list[Lacking] = []
+    if not (task.dynamic or task.lags or task.calendar):
+        lacking.append((f"{', '.join(PAPER_DYNAMIC)}: name others in task.dynamic, or set task.lags", []))
+    for key in PAPER:
+        wanted: tuple[str, ...] = getattr(task, key)
         missing = [name for name in wanted if name not in cube]
-        if missing:
-            there = ",".join(name for name in wanted if name in cube)
-            remedy = f"use --set task.{kind}=[{there}], or" if there or kind == "static" else "name"
-            raise SoilcastError(
-                f"{source}: no {', '.join(missing)}, which is in task.{kind}: {remedy} other variables (see soilcast "
-                "inspect)"
-            )
+        left = [name for name in wanted if name in cube]
+        if not missing:
+            continue
+        is_enough = left or key == "static" or task.lags or task.calendar
+        options = [f"--set task.{key}=[{','.join(left)}]"] if is_enough else []
+        if ahead := [name for name in task.known_future if name in left] if key == "dynamic" else []:
+            options += [f"--set task.known_future=[{','.join(ahead)}]"] if len(ahead) < len(task.known_future) else []
+        lacking.append((f"{', '.join(missing)}, which is in task.{key}", options))
     for key, what in (("layers", "target"), ("lags", "soil moisture")):
-        missing = [layer for layer in getattr(task, key) if layer not in cube]
-        if missing:
-            raise SoilcastError(f"{source}: no {what} {', '.join(missing)}: set task.{key} to others")
+        needed = getattr(task, key) if target or key == "lags" else ()
+        if missing := [layer for layer in needed if layer not in cube]:
+            lacking.append((f"{what} {', '.join(missing)}: set task.{key} to others", []))
+    return lacking
+
+
+def refuse_lacking(cube: xr.Dataset, lacking: Sequence[Lacking]) -> None:
+    """Raise `SoilcastError` that names all that a cube lacks, and the options that do without it all."""
+    if not lacking:
+        return
+    source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
+    options = [option for _, several in lacking for option in several]
+    remedy = f"use {' '.join(options)}, or other variables" if options else "name other variables"
+    names = "; no ".join(what for what, _ in lacking)
+    raise SoilcastError(f"{source}: no {names}: {remedy} (see soilcast inspect)")
 
 
 def block_size(days: int, features: int, most: int | None = None) -> int:
@@ -113,7 +144,7 @@ def cell_blocks(cells: int, days: int, features: int) -> Iterator[slice]:
 
 
 def fit_scalings(
-    cube: xr.Dataset, task: Task, normalise: NormaliseConfig, train: slice, among: Bools
+    cube: xr.Dataset, task: Task, normalise: NormaliseConfig, train: Periods, among: Bools
 ) -> dict[str, Scaling]:
     """Take the statistics of every input and of the soil moisture from the training days alone, block by block.
 
@@ -130,12 +161,15 @@ def fit_scalings(
     -------
     Name -> statistics, of each cell ``(cell,)`` or of all ``(1,)``.
     """
-    learnt = cube.isel(time=train)
-    sizes = cube.sizes["cell"], learnt.sizes["time"], 1
+    parts = [cube.isel(time=part) for part in train]
+    blocks = list(cell_blocks(cube.sizes["cell"], sum(part.sizes["time"] for part in parts), 1))
     scalings = {}
     for name in (*task.dynamic, *task.soil_layers):
-        moments = np.concatenate([take_moments(read(learnt, name, cells)) for cells in cell_blocks(*sizes)], axis=1)
-        scalings[name] = fit_scaling(np.where(among, moments, NO_VALUE), normalise)
+        moments = [
+            take_moments(np.concatenate([read(part, name, cells) for part in parts], axis=1)) for cells in blocks
+        ]
+        learnt = np.where(among, np.concatenate(moments, axis=1), NO_VALUE)
+        scalings[name] = fit_scaling(learnt, normalise, target=name in task.soil_layers)
     for name in task.static:
         scalings[name] = fit_scaling(take_moments(read(cube, name)[among, np.newaxis]), normalise, static=True)
     return scalings
@@ -149,7 +183,7 @@ def load_inputs(
     Parameters
     ----------
     cube
-        An opened cube, cut to the days wanted.
+        An opened cube, cut to the days wanted. Layers that are no input may be missing from it.
     scalings
         Statistics of these very cells, or of all.
     beyond
@@ -159,25 +193,32 @@ def load_inputs(
     days = cube.sizes["time"]
     dynamic = np.full((count, days + beyond, len(task.dynamic)), np.nan, dtype=np.float32)
     static = np.empty((count, len(task.static)), dtype=np.float32)
+    clipped = np.zeros((count, len(task.dynamic)), dtype=np.int64)
     for feature, name in enumerate(task.dynamic):
-        dynamic[:, :days, feature] = scalings[name].normalise(read(cube, name, cells))
+        values = scalings[name].normalise(read(cube, name, cells))
+        dynamic[:, :days, feature], clipped[:, feature] = scalings[name].clip(values)
     for feature, name in enumerate(task.static):
-        static[:, feature] = scalings[name].normalise(read(cube, name, cells))
+        static[:, feature], _ = scalings[name].clip(scalings[name].normalise(read(cube, name, cells)))
     described = np.asarray(np.isfinite(static).all(axis=1))
-    ready = _ready(np.isfinite(dynamic), described, task)
+    present = np.isfinite(dynamic)
+    missing = days - np.count_nonzero(present[:, :days], axis=1)
+    ready = _ready(present, described, task)
     known = [task.dynamic.index(name) for name in task.known_future]
-    ahead = np.asarray(np.isfinite(dynamic[:, :, known]).all(axis=2))
+    ahead = np.asarray(present[:, :, known].all(axis=2))
     np.nan_to_num(dynamic, copy=False)
     np.nan_to_num(static, copy=False)
-    soil = {
-        layer: np.pad(
-            scalings[layer].normalise(read(cube, layer, cells)), ((0, 0), (0, beyond)), constant_values=np.nan
-        )
-        for layer in task.soil_layers
-    }
+    soil = {}
+    for layer in task.soil_layers:
+        values = np.full((count, days + beyond), np.nan, dtype=np.float32)
+        if layer in cube:
+            values[:, :days] = scalings[layer].normalise(read(cube, layer, cells))
+        soil[layer] = values
     observed = np.stack([soil[layer] for layer in task.layers], axis=-1)
-    lags = np.stack([soil[layer] for layer in task.lags], axis=-1) if task.lags else observed[..., :0]
-    return Inputs(dynamic, static, observed, lags, newest_values(observed, task.fill_days), ready, ahead)
+    lags = observed[..., :0]
+    if task.lags:
+        lags = np.stack([scalings[layer].clip(soil[layer])[0] for layer in task.lags], axis=-1)
+    newest = newest_values(observed, task.fill_days)
+    return Inputs(dynamic, static, observed, lags, newest, ready, ahead, missing, clipped)
 
 
 def window_source(
@@ -253,12 +294,12 @@ def _physical(task: Task, cube: xr.Dataset, statistics: Statistics, cells: slice
 def _ready(there: Bools, described: Bools, task: Task) -> Bools:
     """Whether all inputs are there that the window of a day sees ``(cell, time)``, from ``(cell, time, feature)``."""
     latencies = [task.latency_of(name) for name in task.dynamic]
-    ready = np.ones(there.shape[:2], dtype=np.bool_)
+    ready = np.repeat(described[:, np.newaxis], there.shape[1], axis=1)
     for latency in set(latencies):
         of_group = [feature for feature, days in enumerate(latencies) if days == latency]
         complete = there[:, :, of_group].all(axis=2) if len(of_group) < len(latencies) else there.all(axis=2)
         # Those of the days before a day that are known on the day before it.
-        known = any_of_next(complete & described[:, np.newaxis], task.window - latency, all_days=True)
+        known = any_of_next(np.asarray(complete), task.window - latency, all_days=True)
         ready[:, task.window :] &= known[:, : -task.window]
     ready[:, : task.window] = False
     return ready

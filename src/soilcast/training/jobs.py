@@ -142,7 +142,8 @@ def _refuse_little_memory(cube: xr.Dataset, configs: Mapping[Path, Config], memo
             split = split_days(cube["time"].to_numpy(), config.split, "the cube")
         try:
             if split is not None:
-                choose_folder(cube, config, split, memory, Path())
+                task = config.task.for_cube(list(map(str, cube.data_vars)))
+                choose_folder(cube, config.model_copy(update={"task": task}), split, memory, Path())
         except SoilcastError as error:
             raise SoilcastError(f"{error}{', or use fewer --jobs, which share it' if jobs > 1 else ''}") from error
 

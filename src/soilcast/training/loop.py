@@ -30,11 +30,12 @@ _GATHERED_MAPPED = 1024
 """The same where samples are mapped from files: a sample of 224 bytes brings 64 KiB around it into memory, until its
 pages are let go."""
 
-_RATES: dict[str, Callable[[float, float], float]] = {
-    "constant": lambda rate, passed: rate,
-    "cosine": lambda rate, passed: rate * (1 + math.cos(math.pi * passed)) / 2,
+_RATES: dict[str, Callable[[float, float, int], float]] = {
+    "constant": lambda rate, passed, plateaus: rate,
+    "cosine": lambda rate, passed, plateaus: rate * (1 + math.cos(math.pi * passed)) / 2,
+    "plateau": lambda rate, passed, plateaus: rate / 2**plateaus,
 }
-"""Learning rate once a share of the epochs has passed, by ``train.schedule``."""
+"""Learning rate once a share of the epochs has passed and the loss has stood still so often, by ``train.schedule``."""
 
 _TRAINING, _VALIDATION, _LAGS = 1, 2, 4
 """What is drawn: dropout of training and of validation, masks of lagged inputs."""
@@ -44,10 +45,21 @@ Record = dict[str, Any]
 
 @dataclass
 class MemberStanding:
-    """How one member stands: early stopping."""
+    """How one member stands: early stopping.
+
+    Parameters
+    ----------
+    best_epoch, best_loss
+        Its lowest validation loss so far, whose weights are kept.
+    gained_from
+        The loss that a gain is measured against: of the last validation that was one.
+    without_gain
+        Validations since then.
+    """
 
     best_epoch: int = 0
     best_loss: float | None = None
+    gained_from: float | None = None
     without_gain: int = 0
 
 
@@ -185,7 +197,7 @@ def _evaluate_once(
     """Give a training that ended before its first validation the weights that it had come to."""
     if training.log and not training.weights:
         learner.restore(_part(point.tensors, "learner."))
-        _validate(learner, samples, validation, training)
+        _validate(learner, samples, validation, training, 0.0)
 
 
 def _run_epoch(
@@ -199,7 +211,8 @@ def _run_epoch(
     training: Training,
 ) -> None:
     epoch = len(training.log) + 1
-    learner.set_rate(_RATES[config.schedule](config.learning_rate, (epoch - 1) / config.epochs))
+    passed, plateaus = (epoch - 1) / config.epochs, _plateaus(training.log, config)
+    learner.set_rate(_RATES[config.schedule](config.learning_rate, passed, plateaus))
     began = time.perf_counter()
     draws = _draws(usable, config, epoch)
     losses = _take_steps(learner, step, samples, draws, config, epoch, network)
@@ -208,7 +221,7 @@ def _run_epoch(
     training.log.append(record)
     if epoch % config.validate_every == 0 or epoch == config.epochs:
         dropout = _dropout(learner, config, epoch, network, _VALIDATION) if config.validation_dropout else None
-        record["validation_loss"] = _validate(learner, samples, validation, training, dropout)
+        record["validation_loss"] = _validate(learner, samples, validation, training, config.smallest_gain, dropout)
     record["seconds"] = round(time.perf_counter() - began, 4)
     record["samples_per_second"] = round(draws.cells.size / seconds)
 
@@ -292,6 +305,7 @@ def _validate(
     samples: Samples,
     validation: SampleIndices,
     training: Training,
+    smallest_gain: float,
     dropout: DropoutMask | None = None,
 ) -> float:
     """Evaluate all members, keep the weights of those that are better than before, and give the mean loss."""
@@ -299,12 +313,31 @@ def _validate(
     for number, (member, loss) in enumerate(zip(training.members, losses, strict=True)):
         # A loss that is not finite is no gain; the next epoch's batches tell what is wrong.
         if math.isfinite(loss) and (member.best_loss is None or loss < member.best_loss):
-            member.best_epoch, member.best_loss, member.without_gain = len(training.log), loss, 0
+            member.best_epoch, member.best_loss = len(training.log), loss
             state = learner.members.networks[number].state_dict()
             training.weights |= {f"{number}.{name}": value.clone() for name, value in state.items()}
+        if math.isfinite(loss) and _is_gain(loss, member.gained_from, smallest_gain):
+            member.gained_from, member.without_gain = loss, 0
         else:
             member.without_gain += 1
     return float(np.mean(losses))
+
+
+def _is_gain(loss: float, before: float | None, smallest: float) -> bool:
+    return before is None or (loss < before and before - loss >= smallest * abs(before))
+
+
+def _plateaus(log: Sequence[Record], config: TrainConfig) -> int:
+    """Count how often half of the patience passed without a gain of the mean validation loss."""
+    half = max(1, config.patience // 2)
+    best, without_gain, plateaus = None, 0, 0
+    for loss in (record["validation_loss"] for record in log if record["validation_loss"] is not None):
+        if _is_gain(loss, best, config.smallest_gain):
+            best, without_gain = loss, 0
+        else:
+            without_gain += 1
+            plateaus += without_gain % half == 0
+    return plateaus
 
 
 def _all_stopped(training: Training, config: TrainConfig) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import xarray as xr
 
 from soilcast.training.build import build_networks, plugins_of
 from soilcast.training.config import Config
+from soilcast.training.coverage import cell_label
 from soilcast.training.dataset import Dataset
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.run import Run
@@ -18,8 +20,10 @@ _NAMED = 3
 """Cell-days of a batch that a message names; the others are counted."""
 
 
-def make_run(cube: xr.Dataset, config: Config, split: Split, dataset: Dataset, training: Training) -> Run:
-    """Make a run of a training's best weights."""
+def make_run(
+    cube: xr.Dataset, config: Config, split: Split, dataset: Dataset, training: Training, notes: Sequence[str]
+) -> Run:
+    """Make a run of a training's best weights; ``notes`` say what it leaves out."""
     networks = build_networks(config)
     for member, network in enumerate(networks):
         network.load_state_dict(training.weights_of(member))
@@ -43,6 +47,7 @@ def make_run(cube: xr.Dataset, config: Config, split: Split, dataset: Dataset, t
         "cube_title": cube.attrs["title"],
         "content": cube.attrs["content"],
         **split.periods(cube["time"].to_numpy()),
+        "notes": list(notes),
     }
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
     return Run(config, networks, dataset.statistics, lat, lon, cells, record, training.log)
@@ -71,9 +76,4 @@ def describe_divergence(error: DivergedError, cube: xr.Dataset, first: int, out:
 
 
 def _name(cube: xr.Dataset, cell: int, day: int) -> str:
-    if "cell_name" in cube:
-        place = str(cube["cell_name"].to_numpy()[cell])
-    else:
-        lat, lon = float(cube["lat"][cell]), float(cube["lon"][cell])
-        place = f"{abs(lat):g}{'N' if lat >= 0 else 'S'} {abs(lon):g}{'E' if lon >= 0 else 'W'}"
-    return f"{place} on {np.datetime_as_string(cube['time'].to_numpy()[day], 'D')}"
+    return f"{cell_label(cube, cell)} on {np.datetime_as_string(cube['time'].to_numpy()[day], 'D')}"

@@ -147,12 +147,19 @@ class SampleIndex:
     usable
         ``(cell, time)``.
     period
-        Positions of the days that count.
+        Positions of the days that count, from the first to the last.
+    days
+        Which of these count ``(time,)``, if not all.
     """
 
-    def __init__(self, usable: npt.NDArray[np.bool_], period: slice = slice(None)) -> None:
+    def __init__(
+        self,
+        usable: npt.NDArray[np.bool_],
+        period: slice = slice(None),
+        days: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         self.first = period.indices(usable.shape[1])[0]
-        self.usable = usable[:, period]
+        self.usable = usable[:, period] if days is None else usable[:, period] & days
         self.by_cell = np.count_nonzero(self.usable, axis=1)
         self._ends = np.cumsum(self.by_cell)
         # As small as they can be: a globe at half a degree has tens of millions of them.

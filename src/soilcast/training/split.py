@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,21 +24,35 @@ GROUPS = len(_LETTERS)
 """How many groups `climate_groups` knows."""
 
 
+Periods = tuple[slice, ...]
+"""Positions of the days of periods along a time axis: ascending, disjoint, not adjacent."""
+
+
 @dataclass(frozen=True)
 class Split:
-    """Positions along the time axis of a cube, each a slice of consecutive days."""
+    """Positions along the time axis of a cube."""
 
-    train: slice
-    validation: slice
-    test: slice
+    train: Periods
+    validation: Periods
+    test: Periods
 
     def periods(self, days: Days) -> dict[str, str]:
-        """Write the three as ``first:last``, by the names that artifacts carry."""
+        """Write the three as ``first:last``, several joined by commas, by the names that artifacts carry."""
         named = {"train_period": self.train, "validation_period": self.validation, "test_period": self.test}
-        return {
-            name: f"{np.datetime_as_string(days[part.start], 'D')}:{np.datetime_as_string(days[part.stop - 1], 'D')}"
-            for name, part in named.items()
-        }
+        return {name: write_periods(days, parts) for name, parts in named.items()}
+
+
+def span(periods: Periods) -> slice:
+    """From the first day of periods to the last."""
+    return slice(periods[0].start, periods[-1].stop)
+
+
+def days_in(periods: Periods, days: slice) -> npt.NDArray[np.bool_]:
+    """Say which of some days ``(time,)``, by position, lie in periods."""
+    inside = np.zeros(days.stop - days.start, dtype=np.bool_)
+    for part in periods:
+        inside[max(0, part.start - days.start) : max(0, part.stop - days.start)] = True
+    return inside
 
 
 def split_days(days: Days, config: SplitConfig, where: str) -> Split:
@@ -54,27 +70,21 @@ def split_days(days: Days, config: SplitConfig, where: str) -> Split:
     Raises
     ------
     SoilcastError
-        A period that is not wholly in the cube, a test that does not come after the development, or no
-        day left to train on.
+        A period that is not wholly in the cube, periods that overlap, or no day left to train on.
     """
-    test = period_slice(days, config.test, where, "split.test") if config.test else _last_year(days)
-    if config.development:
-        development = period_slice(days, config.development, where, "split.development")
+    test = _parts(days, config.test, where, "split.test") or (_last_year(days),)
+    if config.train is not None:
+        train, validation = (
+            _parts(days, getattr(config, key), where, f"split.{key}") for key in ("train", "validation")
+        )
+        split = Split(train, validation, test)
     else:
-        development = slice(0, test.start)
-    if development.stop > test.start:
-        raise SoilcastError(
-            f"{where}: split.development ends after split.test begins ({days[test.start].astype('datetime64[D]')}): "
-            "the test period must come last"
-        )
-    length = development.stop - development.start
-    boundary = development.stop - round(config.validation_share * length)
-    if boundary <= development.start or boundary >= development.stop:
-        raise SoilcastError(
-            f"{where}: only {length} day(s) for training and validation, too few for split.validation_share "
-            f"{config.validation_share:g}: set split.test to a later or split.development to a longer period"
-        )
-    return Split(slice(development.start, boundary), slice(boundary, development.stop), test)
+        before = (slice(0, test[0].start),)
+        development = _parts(days, config.development, where, "split.development") or before
+        split = Split(*_cut(development, config.validation_share, where), test)
+    keys = ("split.train", "split.validation") if config.train else ("split.development",)
+    _refuse_overlap(split, days, where, keys)
+    return split
 
 
 def period_slice(days: Days, period: str, where: str, key: str) -> slice:
@@ -91,6 +101,70 @@ def period_slice(days: Days, period: str, where: str, key: str) -> slice:
         raise SoilcastError(f"{where}: {key} {period} is outside the cube ({held}): choose a period within it")
     start = int((first - days[0]) / np.timedelta64(1, "D"))
     return slice(start, int((last - days[0]) / np.timedelta64(1, "D")) + 1)
+
+
+def period_slices(days: Days, periods: str, where: str, key: str) -> Periods:
+    """Positions of the days of one period, or of several joined by commas; adjacent ones become one.
+
+    Raises
+    ------
+    SoilcastError
+        A period is not wholly within the cube, or two have days in common.
+    """
+    parts: list[slice] = []
+    texts = [text.strip() for text in periods.split(",")]
+    for part in sorted((period_slice(days, text, where, key) for text in texts), key=lambda part: part.start):
+        if parts and part.start < parts[-1].stop:
+            day = days[part.start].astype("datetime64[D]")
+            raise SoilcastError(f"{where}: {key} {periods}: {day} is in two of the periods: write each day once")
+        if parts and part.start == parts[-1].stop:
+            part = slice(parts.pop().start, part.stop)
+        parts.append(part)
+    return tuple(parts)
+
+
+def write_periods(days: Days, periods: Sequence[slice]) -> str:
+    """Write periods as ``first:last``, joined by commas: undo `period_slices`."""
+    ends = ((days[part.start], days[part.stop - 1]) for part in periods)
+    return ",".join(":".join(np.datetime_as_string(day, "D") for day in pair) for pair in ends)
+
+
+def _parts(days: Days, periods: Sequence[str] | None, where: str, key: str) -> Periods:
+    return period_slices(days, ",".join(periods), where, key) if periods else ()
+
+
+def _cut(development: Periods, share: float, where: str) -> tuple[Periods, Periods]:
+    """Cut the days of development in two: the last ones are for validation."""
+    length = sum(part.stop - part.start for part in development)
+    count = round(share * length)
+    if not 0 < count < length:
+        raise SoilcastError(
+            f"{where}: only {length} day(s) for training and validation, too few for split.validation_share "
+            f"{share:g}: set split.test to a later or split.development to a longer period"
+        )
+    train, validation = list(development), list[slice]()
+    while count:
+        last = train.pop()
+        taken = min(count, last.stop - last.start)
+        validation.insert(0, slice(last.stop - taken, last.stop))
+        if taken < last.stop - last.start:
+            train.append(slice(last.start, last.stop - taken))
+        count -= taken
+    return tuple(train), tuple(validation)
+
+
+def _refuse_overlap(split: Split, days: Days, where: str, keys: Sequence[str]) -> None:
+    periods = (split.train, split.validation) if len(keys) == 2 else ((*split.train, *split.validation),)
+    named = dict(zip((*keys, "split.test"), (*periods, split.test), strict=True))
+    whole = slice(0, len(days))
+    for (one, mine), (other, theirs) in itertools.combinations(named.items(), 2):
+        common = days_in(mine, whole) & days_in(theirs, whole)
+        if common.any():
+            first = days[common][0].astype("datetime64[D]")
+            raise SoilcastError(
+                f"{where}: {one} and {other} have {int(common.sum())} day(s) in common, the first {first}: no day may "
+                "be in two of them"
+            )
 
 
 def _last_year(days: Days) -> slice:

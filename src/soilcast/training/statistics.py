@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,13 @@ _LEAST_ERROR = 1e-3
 """Persistence errs by this at least, in units of the normalised soil moisture: where it never errs, nothing is lost."""
 
 
+LEAST_SPREAD = 0.01
+"""Of an input: a cell whose spread is a smaller part of that of the others is scaled by theirs."""
+
+MOST_BEYOND = 5.0
+"""By how many times the width of its training range an input may lie beyond it; what is farther is clipped."""
+
+
 @dataclass(frozen=True)
 class Scaling:
     """``(value - offset) / scale``, one pair a cell or one for all.
@@ -27,24 +35,43 @@ class Scaling:
     ----------
     offset, scale
         ``(cell,)`` or ``(1,)`` float64, in the variable's unit; scale is never 0.
+    low, high
+        Of the same shape: what normalised inputs are clipped to.
+    substituted
+        Of the same shape, whether the cell varies too little to give its own scale.
     """
 
     offset: Array
     scale: Array
+    low: Array = field(default_factory=lambda: np.array([-np.inf]))
+    high: Array = field(default_factory=lambda: np.array([np.inf]))
+    substituted: npt.NDArray[np.bool_] = field(default_factory=lambda: np.array([False]))
 
     def normalise(self, values: npt.NDArray[np.floating]) -> Floats:
         """Normalise ``(cell, ...)``."""
-        shape = (-1, *(1,) * (values.ndim - 1))
-        return np.asarray((values - self.offset.reshape(shape)) / self.scale.reshape(shape), dtype=np.float32)
+        offset, scale = (_along(one, values.ndim) for one in (self.offset, self.scale))
+        return np.asarray((values - offset) / scale, dtype=np.float32)
+
+    def clip(self, normalised: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """Clip what `normalise` gives of an input ``(cell, ...)``, and count what is changed ``(cell,)``."""
+        low, high = (_along(one, normalised.ndim).astype(np.float32) for one in (self.low, self.high))
+        beyond = (normalised < low) | (normalised > high)
+        count = beyond.reshape(len(normalised), -1).sum(axis=1)
+        return (np.clip(normalised, low, high) if count.any() else normalised), count
 
     def restore(self, values: npt.NDArray[np.floating]) -> Floats:
         """Undo `normalise` for ``(cell, ...)``."""
-        shape = (-1, *(1,) * (values.ndim - 1))
-        return np.asarray(values * self.scale.reshape(shape) + self.offset.reshape(shape), dtype=np.float32)
+        offset, scale = (_along(one, values.ndim) for one in (self.offset, self.scale))
+        return np.asarray(values * scale + offset, dtype=np.float32)
 
     def of_cells(self, cells: Cells) -> Scaling:
         """Keep the statistics of some cells; those for all cells stay as they are."""
-        return self if len(self.offset) == 1 else Scaling(self.offset[cells], self.scale[cells])
+        parts: dict[str, Any] = vars(self)
+        return Scaling(**{name: part if len(part) == 1 else part[cells] for name, part in parts.items()})
+
+
+def _along(values: Array, dimensions: int) -> Array:
+    return values.reshape(-1, *(1,) * (dimensions - 1))
 
 
 @dataclass(frozen=True)
@@ -75,7 +102,7 @@ class Statistics:
         """Flatten to named arrays, as a run stores them."""
         arrays = {"soil.persistence_error": self.persistence_error, "soil.porosity": self.porosity}
         for name, scaling in self.scalings.items():
-            arrays |= {f"scaling.{name}.offset": scaling.offset, f"scaling.{name}.scale": scaling.scale}
+            arrays |= {f"scaling.{name}.{part}": value for part, value in vars(scaling).items()}
         return arrays
 
     @staticmethod
@@ -87,7 +114,11 @@ class Statistics:
         KeyError
             The statistics of one of the variables ``names``, or of the soil moisture, are not there.
         """
-        scalings = {name: Scaling(arrays[f"scaling.{name}.offset"], arrays[f"scaling.{name}.scale"]) for name in names}
+        parts = [part.name for part in fields(Scaling)]
+        found: dict[str, dict[str, Any]] = {
+            name: {part: arrays[f"scaling.{name}.{part}"] for part in parts} for name in names
+        }
+        scalings = {name: Scaling(**values) for name, values in found.items()}
         return Statistics(scalings, arrays["soil.persistence_error"], arrays["soil.porosity"])
 
 
@@ -118,7 +149,7 @@ def take_moments(values: npt.NDArray[np.floating]) -> Array:
     return np.stack([count, mean, squares, lowest, highest])
 
 
-def fit_scaling(moments: Array, config: NormaliseConfig, *, static: bool = False) -> Scaling:
+def fit_scaling(moments: Array, config: NormaliseConfig, *, static: bool = False, target: bool = False) -> Scaling:
     """Make the scaling of a variable.
 
     Parameters
@@ -129,10 +160,14 @@ def fit_scaling(moments: Array, config: NormaliseConfig, *, static: bool = False
         Method and scope.
     static
         The variable does not change in time, so the scaling is that of all cells.
+    target
+        It is soil moisture, of which every cell keeps its own scale.
 
     Returns
     -------
-    Where a variable never changes (a cell without snow) the scale is 1; where it has no value, offset 0 and scale 1.
+    Where a variable has no value, offset 0 and scale 1. Where an input of a cell never changes (without snow), or by
+    less than `LEAST_SPREAD` of what is usual, a scale of its own would make of an ordinary day a value of thousands:
+    its scale is the root mean square of those of the cells that change, or 1 if none does.
     """
     if static or config.scope == "global":
         count, mean, squares, lowest, highest = moments
@@ -140,10 +175,25 @@ def fit_scaling(moments: Array, config: NormaliseConfig, *, static: bool = False
         middle = np.sum(count * mean, keepdims=True) / np.maximum(total, 1)
         squares = np.sum(squares + count * (mean - middle) ** 2, keepdims=True)
         moments = np.stack([total, middle, squares, [lowest.min()], [highest.max()]])
+    lowest, highest = moments[3:]
     with np.errstate(invalid="ignore"):  # of a cell without a value, infinity less infinity
         offset, scale = METHODS[config.method](*moments)
+        width = highest - lowest
     known = np.isfinite(offset) & np.isfinite(scale) & (moments[0] > 0)
-    return Scaling(np.where(known, offset, 0.0), np.where(known & (scale > 0), scale, 1.0))
+    offset, scale = np.where(known, offset, 0.0), np.where(known & (scale > 0), scale, 0.0)
+    usual = _root_mean_square(scale[scale > 0])
+    substituted = known & (scale < (0.0 if target else LEAST_SPREAD) * usual)
+    others = (scale > 0) & ~substituted
+    width = np.where(substituted, _root_mean_square(width[others]), width)
+    scale = np.where(substituted, _root_mean_square(scale[others]), np.where(scale > 0, scale, 1.0))
+    with np.errstate(invalid="ignore"):
+        low = np.where(known, (lowest - MOST_BEYOND * width - offset) / scale, -np.inf)
+        high = np.where(known, (highest + MOST_BEYOND * width - offset) / scale, np.inf)
+    return Scaling(offset, scale, low, high, substituted)
+
+
+def _root_mean_square(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2))) if len(values) else 1.0
 
 
 def scalings_sha256(scalings: Mapping[str, Scaling]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 
 from soilcast.cube import open_cube, thickness_name
+from soilcast.cube.identity import refuse_changed
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, atomic_write, refuse_existing
 from soilcast.memory import peak_memory
@@ -24,19 +25,20 @@ from soilcast.schema import flatten
 from soilcast.training.build import build_loss, build_networks, plugins_of
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints, identity_of
 from soilcast.training.config import Config
+from soilcast.training.coverage import auto_note, training_notes
 from soilcast.training.dataset import Dataset, choose_folder, make_dataset
 from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
-from soilcast.training.inputs import refuse_missing_inputs
+from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training, train_networks
 from soilcast.training.predictor import calibrated
 from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
 from soilcast.training.run_record import describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
-from soilcast.training.split import split_days
-from soilcast.water import refuse_missing
-from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
+from soilcast.training.split import climate_groups, split_days
+from soilcast.water import missing_terms
+from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
 
 _SAMPLES = "samples"
 _PLUGIN = "plugin "
@@ -57,6 +59,7 @@ def train(
     samples: str | Path | None = None,
     init: str | Path | None = None,
     progress: bool = False,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train a model on a cube and write the run.
 
@@ -85,6 +88,9 @@ def train(
         are kept if they are of all cells (``normalise.scope=global``), since its weights depend on them.
     progress
         Show a progress bar.
+    log
+        Called, before training begins, with each line that says what is left out of the cube, and why. The run has
+        them too (``record["notes"]``).
 
     Returns
     -------
@@ -98,8 +104,7 @@ def train(
         weights until then are written); a full disk (the last checkpoint is kept).
     """
     out, config = Path(out), config or Config()
-    init_run = open_init_run(init, config) if init is not None else None
-    if config.train.freeze and init_run is None:
+    if config.train.freeze and init is None:
         raise SoilcastError("train.freeze is for fine-tuning: give the run to start from with --init RUN")
     device = choose_device(config.train.device)
     with (
@@ -108,7 +113,11 @@ def train(
         full_gpu_told("take a smaller train.ensemble or train.batch_size, or train.device=cpu"),
     ):
         opened = open_cube(cube)
-        finished = _finished(out, opened, config, ranks, init_run) if resume else None
+        variables = list(map(str, opened.data_vars))
+        notes = [*auto_note(config.task, variables)]
+        config = config.model_copy(update={"task": config.task.for_cube(variables)})
+        init_run = open_init_run(init, config) if init is not None else None
+        finished = _finished(out, opened, config, ranks, init_run, overwrite=overwrite) if resume else None
         if finished is not None:
             return finished
         split = split_days(opened["time"].to_numpy(), config.split, str(cube))
@@ -121,19 +130,28 @@ def train(
                 folder = folder or place / _SAMPLES
             scalings = init_run.statistics.scalings if init_run and config.normalise.scope == "global" else None
             dataset = make_dataset(opened, config, split, folder, scalings, low_memory=memory is not None)
+            notes += training_notes(opened, config, split, dataset)
+            climate = climate_groups(opened)
+            refuse_changed(opened)  # from here on nothing is read of it
+            for line in notes if ranks.is_main else ():
+                log(line)
             checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training) -> Run:
-                run = make_run(opened, config, split, dataset, training)
+                run = make_run(opened, config, split, dataset, training, notes)
                 if config.task.quantiles:
-                    run = calibrated(run, opened, dataset)
+                    run = calibrated(run, climate, dataset)
+                    uncalibrated = [*run.calibration.notes()] if run.calibration else []
+                    run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
+                    for line in uncalibrated if ranks.is_main else ():
+                        log(line)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
                 begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
                 run = replace(run, record={**run.record, **memory_held, **begun, "provenance": provenance})
                 if ranks.is_main:
-                    with atomic_write(out, overwrite=overwrite or resume) as partial, _full_disk_told(out):
+                    with atomic_write(out, kind="run", overwrite=overwrite or resume) as partial, _full_disk_told(out):
                         partial.mkdir()
                         save_run(partial, run)
                 return run
@@ -220,20 +238,20 @@ def _train(
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
-    refuse_missing_inputs(cube, config.task)
-    if config.balance:
-        refuse_missing(cube, config.balance, config.water)
+    lacking = missing_inputs(cube, config.task)
+    if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
+        lacking.append(shortfall)
     several = config.balance == "single" and len(config.task.layers) > 1
     needed = config.task.layers if several or config.head.name == "bucket" else ()
-    missing = [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]
-    if missing:
-        raise SoilcastError(
-            f"{cube.encoding.get('source', 'the cube')}: no {', '.join(missing)}, which loss.balance needs to sum the "
-            "water of several layers: forecast one layer, or prepare a cube that has them"
-        )
+    if missing := [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]:
+        what = f"{', '.join(missing)}, which loss.balance needs to sum the water of several layers: forecast one layer"
+        lacking.append((what, []))
+    refuse_lacking(cube, lacking)
 
 
-def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_run: Run | None) -> Run | None:
+def _finished(
+    out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_run: Run | None, *, overwrite: bool
+) -> Run | None:
     """Open ``out`` if it is the very run that is asked for, and finished."""
     if not (out / RECORD).is_file():
         return None
@@ -243,7 +261,10 @@ def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_ru
         return None
     found, wanted = flatten(run.config.model_dump(mode="json")), flatten(config.model_dump(mode="json"))
     differing = [key for key in wanted if found.get(key) != wanted[key]]
-    if differing or run.record["cube_sha256"] != cube.attrs["content_sha256"]:
+    differs = bool(differing) or run.record["cube_sha256"] != cube.attrs["content_sha256"]
+    if differs and (overwrite or is_to_replace(out)):
+        return None
+    if differs:
         what = f"{differing[0]} {json.dumps(found.get(differing[0]))}" if differing else "another cube"
         raise SoilcastError(f"{out} is a run of {what}: give another --out, or --overwrite to replace it")
     if run.record.get("init_sha256") != (init_run.record["weights_sha256"] if init_run else None):
@@ -279,8 +300,8 @@ def _workplace(out: Path, ranks: Ranks, *, overwrite: bool, resume: bool) -> Ite
         ranks.wait()
         yield workplace_of(out)
         return
-    interrupted = resume and (workplace_of(out) / CHECKPOINT).exists()
-    refuse_existing(out, overwrite=overwrite or interrupted)
+    unfinished = resume and ((workplace_of(out) / CHECKPOINT).exists() or is_to_replace(out))
+    refuse_existing(out, kind="run", overwrite=overwrite or unfinished)
     with locked_workplace(out, overwrite=overwrite, resume=resume, keep=CHECKPOINT) as place:
         ranks.wait()
         yield place

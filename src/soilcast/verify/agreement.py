@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class Agreement:
 
 
 def measure_agreement(
-    cube: xr.Dataset, target: str, readings: Mapping[str, tuple[Form, WaterConfig]], days: slice
+    cube: xr.Dataset, target: str, readings: Mapping[str, tuple[Form, WaterConfig]], periods: Sequence[slice]
 ) -> dict[str, Agreement]:
     """Compare the signs that readings of the water balance give with the observed change of soil moisture.
 
@@ -42,25 +42,26 @@ def measure_agreement(
         The variable that is forecast.
     readings
         Name -> W and how it is read.
-    days
+    periods
         The days that count, as positions along time.
 
     Returns
     -------
     Name -> shares over all cells and days, each cell-day counting once.
     """
-    ahead = min(days.start, 3)  # the sign of a day looks at the two days before it, its mask at one
-    part = cube.isel(time=slice(days.start - ahead, days.stop))
     counts = {name: np.zeros(4, dtype=np.int64) for name in readings}
-    for cells in cell_blocks(part.sizes["cell"], part.sizes["time"], 8):
-        observed = read(part, target, cells)
-        change = np.diff(observed.astype(np.float64), axis=1, prepend=np.nan)[:, ahead:]
-        for name, signs in water_signs(part.isel(cell=cells), readings).items():
-            masked, plain = mask_observed(signs, observed)[:, ahead:], signs[:, ahead:]
-            given = (plain != 0) & np.isfinite(change)
-            moving = given & (change != 0)
-            follows = moving & (plain * change > 0)
-            counts[name] += [np.count_nonzero(one) for one in (given, masked != 0, moving, follows)]
+    for days in periods:
+        ahead = min(days.start, 3)  # the sign of a day looks at the two days before it, its mask at one
+        part = cube.isel(time=slice(days.start - ahead, days.stop))
+        for cells in cell_blocks(part.sizes["cell"], part.sizes["time"], 8):
+            observed = read(part, target, cells)
+            change = np.diff(observed.astype(np.float64), axis=1, prepend=np.nan)[:, ahead:]
+            for name, signs in water_signs(part.isel(cell=cells), readings).items():
+                masked, plain = mask_observed(signs, observed)[:, ahead:], signs[:, ahead:]
+                given = (plain != 0) & np.isfinite(change)
+                moving = given & (change != 0)
+                follows = moving & (plain * change > 0)
+                counts[name] += [np.count_nonzero(one) for one in (given, masked != 0, moving, follows)]
     return {
         name: Agreement(*(float(part / whole) if whole else np.nan for whole, part in count.reshape(2, 2)))
         for name, count in counts.items()

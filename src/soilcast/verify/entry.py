@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import VARIABLES, days_of
+from soilcast.cube import VARIABLES, periods_of
 from soilcast.cube.calendar import Days
 from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
@@ -110,7 +110,7 @@ def attributes_of(forecast: xr.Dataset, path: Path) -> dict[str, str]:
     texts = {name: " ".join(forecast.attrs[name].split()) for name in _TEXTS}
     for name in PERIODS:
         try:
-            days_of(texts[name])
+            periods_of(texts[name])
         except SoilcastError as error:
             raise SoilcastError(f"{path}: {name}: {error}; forecast again") from error
     return texts

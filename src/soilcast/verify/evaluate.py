@@ -11,6 +11,7 @@ import xarray as xr
 
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube
+from soilcast.cube.identity import refuse_changed
 from soilcast.files import path_list, refuse_existing
 from soilcast.models.baselines import BASELINES
 from soilcast.plugins import plugin_record
@@ -92,7 +93,7 @@ def evaluate(
         not answer.
     """
     out, cube_path = Path(out), Path(cube)
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, kind="scores", overwrite=overwrite)
     with open_cube(cube_path) as opened:
         entries = open_entries([Path(path) for path in path_list(forecasts)], opened, reserved=tuple(BASELINES))
         balance = choose_balance(entries, opened)
@@ -102,6 +103,8 @@ def evaluate(
         joined = join_blocks(_scored_blocks(plan, files, dask, progress=progress))
         refuse_unscored(plan, entries, joined.remaining)
         scores = lay_out(plan, entries, files.cube, joined, balance.description)
+        for file in (files.cube, *files.forecasts.values()):
+            refuse_changed(file)
     if significance:
         tested = replace(plan, readings={target: {} for target in plan.targets})  # consistency is not tested
         sums = iterate_day_blocks(tested, progress=progress)

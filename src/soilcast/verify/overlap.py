@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import days_of
+from soilcast.cube import periods_of
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.verify.entry import DEVELOPMENT_PERIODS, Entry
@@ -160,16 +160,16 @@ def _is_learnt(entry: Entry, days: Days) -> npt.NDArray[np.bool_]:
     """Whether days are in training or validation of a forecast's run."""
     learnt = np.zeros(days.shape, dtype=np.bool_)
     for name in DEVELOPMENT_PERIODS:
-        first, last = days_of(entry.attributes[name])
-        learnt |= (days >= first) & (days <= last)
+        for first, last in periods_of(entry.attributes[name]):
+            learnt |= (days >= first) & (days <= last)
     return learnt
 
 
 def _test_period(entries: Sequence[Entry], first: np.datetime64, last: np.datetime64) -> str:
     """The test period as the forecasts have it where that is what is evaluated, else the days that are."""
     for entry in entries:
-        begin, end = days_of(entry.attributes["test_period"])
-        if begin != first or end != last:
+        periods = periods_of(entry.attributes["test_period"])
+        if periods[0][0] != first or periods[-1][1] != last:
             break
     else:
         return entries[0].attributes["test_period"]

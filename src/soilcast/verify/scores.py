@@ -14,7 +14,7 @@ import xarray as xr
 from soilcast.cube import FORMATS, read, write_dataset
 from soilcast.cube.cf import DAY, ISSUE_DAY, LEAD
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_write
+from soilcast.files import atomic_write, harmless_table
 from soilcast.models.baselines import BASELINES
 from soilcast.provenance import stamp
 from soilcast.verify.blocks import BINS, BlockScores, count_left_out
@@ -104,17 +104,17 @@ def write_scores(scores: xr.Dataset, out: Path, *, overwrite: bool, **inputs: An
         What they were made from.
     """
     scores.attrs["provenance"] = stamp("soilcast evaluate", **inputs)
-    with atomic_write(out, overwrite=overwrite) as partial:
+    with atomic_write(out, kind="scores", overwrite=overwrite) as partial:
         partial.mkdir()
         write_dataset(scores, partial / "scores.nc", netcdf=True)
-        summarise(scores).to_csv(partial / "table.csv")
+        harmless_table(summarise(scores).reset_index()).to_csv(partial / "table.csv", index=False)
         with (partial / "cells.csv").open("w", encoding="utf-8", newline="") as file:
             for number, part in enumerate(_cell_tables(scores)):
-                part.to_csv(file, index=False, header=number == 0)
+                harmless_table(part).to_csv(file, index=False, header=number == 0)
         if COMPARED[0] in scores.dims:
             differences = scores[[name for name, values in scores.data_vars.items() if values.dims == COMPARED]]
             table = differences.to_dataframe(dim_order=list(COMPARED)).reset_index()
-            table[table["row"] != table["reference"]].to_csv(partial / "significance.csv", index=False)
+            harmless_table(table[table["row"] != table["reference"]]).to_csv(partial / "significance.csv", index=False)
 
 
 def _coordinates(plan: Plan, cube: xr.Dataset) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from soilcast.water.balance import (
     mask_observed,
+    missing_terms,
     missing_variables,
     physical_consistency,
     refuse_missing,
@@ -19,6 +20,7 @@ __all__ = [
     "Form",
     "WaterConfig",
     "mask_observed",
+    "missing_terms",
     "missing_variables",
     "physical_consistency",
     "refuse_missing",

@@ -184,13 +184,19 @@ def water_signs(cube: xr.Dataset, readings: Mapping[str, tuple[Form, WaterConfig
 
 def refuse_missing(cube: xr.Dataset, form: Form, config: WaterConfig) -> None:
     """Raise `SoilcastError` that names what W needs, what the cube lacks, and the terms that would do."""
+    if (shortfall := missing_terms(cube, form, config)) is not None:
+        lacking, settings = shortfall
+        source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
+        remedy = "use " + " ".join(settings) if settings else "prepare a cube that has them"
+        raise SoilcastError(f"{source}: no {lacking}: {remedy}")
+
+
+def missing_terms(cube: xr.Dataset, form: Form, config: WaterConfig) -> tuple[str, list[str]] | None:
+    """Say what a cube lacks for W, and the options of a command that do without; None if it lacks nothing."""
     missing = missing_variables(cube, form, config)
     if not missing:
-        return
-    source = cube.encoding.get("source") or cube.attrs.get("title", "the cube")
-    raise SoilcastError(
-        f"{source}: no {', '.join(missing)}, which {_symbol(form)} needs: {_remedy(cube, form, config)}"
-    )
+        return None
+    return f"{', '.join(missing)}, which {_symbol(form)} needs", _remedies(cube, form, config)
 
 
 _SIGNS = {"change": sign_of_change, "inflow": sign_of_inflow}
@@ -200,7 +206,7 @@ def _symbol(form: Form) -> str:
     return {"single": "W1 of PHY-LSTM (Eq. 10)", "multi": "W2 of PHYs-LSTM (Eq. 11)"}[form]
 
 
-def _remedy(cube: xr.Dataset, form: Form, config: WaterConfig) -> str:
+def _remedies(cube: xr.Dataset, form: Form, config: WaterConfig) -> list[str]:
     possible = [
         symbol
         for symbol in config.terms
@@ -215,7 +221,7 @@ def _remedy(cube: xr.Dataset, form: Form, config: WaterConfig) -> str:
     deep = [layer for layer in config.deep_layers if layer in cube]
     if form == "multi" and len(deep) < len(config.deep_layers):
         remedies.append(f"--set water.deep_layers=[{','.join(deep)}]" if deep else "--model phy-lstm")
-    return "use " + " ".join(remedies) if remedies else "prepare a cube that has them"
+    return remedies
 
 
 def physical_consistency(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,18 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
+from soilcast.sources.gridded import is_monotonic
+from soilcast.sources.netcdf import unread_notes
 from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
 from soilcast.sources.table.mapping import Mapping as FileMapping
 from soilcast.sources.table.places import Floats, holders_of, open_places
 from soilcast.sources.table.tabular import open_tables
 from soilcast.sources.table.terms import Tables, keep_selected
+
+Q = TypeVar("Q", bound=Quantity)
+
+_NAMED = 3
+"""Cells that a note names; the others are counted."""
 
 
 def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[str, str] | None = None) -> xr.Dataset:
@@ -46,7 +53,8 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     Returns
     -------
     The cube; a regular grid stays one, other places become cells with names. Kept are the cells that ``cells.select``
-    lets pass and that have soil moisture on some day. What comes from NetCDF and Zarr stays lazy.
+    lets pass; of a grid those that have soil moisture on some day. ``notes`` counts the others. What comes from NetCDF
+    and Zarr stays lazy.
 
     Raises
     ------
@@ -64,7 +72,8 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     files = tuple(opened)
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
-    tables, grid = _cells_with_target(everywhere.at(keep_selected(everywhere)))
+    selected = everywhere.at(keep_selected(everywhere))
+    tables, grid, bare = _cells_with_target(selected, stated)
     variables, time = _variables(tables, stated)
     cube = assemble(
         variables,
@@ -75,33 +84,61 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
+    used = {recipe.time, recipe.cells.name, *recipe.names()}
+    notes += [
+        *_left_out(cube, _decides(tables), len(selected.kept), bare),
+        *unread_notes({name for file in files for name in file.names()} - used),
+    ]
     if notes:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 
 
-def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
-    """Drop the positions without any soil moisture, and put those of a grid in the order of their cells."""
-    target = tables.recipe.variables["swvl1"]
-    values, _ = tables.evaluate(target)
-    if not isinstance(values, xr.Variable) or "time" not in values.dims:
-        raise SoilcastError(
-            f"{tables.label(target)}: swvl1 ({target.text()}) has no time dimension {tables.recipe.time!r}"
+def _left_out(cube: xr.Dataset, decides: str, selected: int, bare: npt.NDArray[np.bool_]) -> Iterator[str]:
+    """Count the cells that are left out for want of soil moisture, and those that are kept all the same."""
+    if decides != "swvl1":
+        yield "no swvl1: the cube serves forecasts by runs that take no soil moisture of layer 1"
+    if selected > len(bare):
+        yield f"{selected - len(bare):,} of {selected:,} places have no {decides} on any day and are left out"
+    if bare.any():
+        named = ", ".join(cube["cell_name"].to_numpy()[bare][:_NAMED])
+        more = f" and {bare.sum() - _NAMED:,} more" if bare.sum() > _NAMED else ""
+        yield (
+            f"{bare.sum():,} of {len(bare):,} cells have no {decides} on any day ({named}{more}): they are kept for "
+            "forecasts"
         )
+
+
+def _cells_with_target(tables: Tables, stated: Mapping[str, str]) -> tuple[Tables, Grid | None, npt.NDArray[np.bool_]]:
+    """Drop the points of a grid without any soil moisture, and put the others in the order of their cells.
+
+    Returns
+    -------
+    What is kept, its grid, and which of the cells have no soil moisture ``(cell,)``. In files of weather alone its
+    first variable decides.
+    """
+    name = _decides(tables)
+    target = _with_unit(tables.recipe.variables[name], stated.get(name))
+    where = f"{tables.label(target)}: {name} ({target.text()})"
+    values, _ = tables.evaluate(target, _targets(name, target))
+    if not isinstance(values, xr.Variable) or "time" not in values.dims:
+        raise SoilcastError(f"{where} has no time dimension {tables.recipe.time!r}")
     found = np.asarray(np.isfinite(values.data).any(axis=0))
     if not found.any():
         raise SoilcastError(
-            f"{tables.label(target)}: swvl1 ({target.text()}) is missing on every day in all {len(found)} cells: "
-            "check the file, cells.select and missing"
+            f"{where} is missing on every day in all {len(found)} cells: check the file, cells.select and missing"
         )
-    tables = tables.at(tables.kept[found])
+    # Stations and basins without soil moisture can be forecast; a point of a grid is sea, or outside the region.
     places = tables.places
+    is_list = len(places.dims) == 1
+    kept = found | (is_list & np.isfinite(places.lat[tables.kept]) & np.isfinite(places.lon[tables.kept]))
+    tables, bare = tables.at(tables.kept[kept]), ~found[kept]
     if not np.isfinite([places.lat[tables.kept], places.lon[tables.kept]]).all():
         raise SoilcastError(
-            f"{tables.label(target)}: some cells have soil moisture but no lat or lon: add these, or select other cells"
+            f"{tables.label(target)}: some cells have {name} but no lat or lon: add these, or select other cells"
         )
     if places.axes is None:
-        return tables, None
+        return tables, None, bare
     lat, lon = places.axes
     order = np.argsort(wrap_longitude(lon), kind="stable")
     axis = wrap_longitude(lon)[order]
@@ -109,10 +146,16 @@ def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None]:
         raise SoilcastError(
             f"{tables.label(target)}: {tables.recipe.cells.lon} contains both 0 and 360: drop one of the two columns"
         )
+    north = np.arange(len(lat)) if is_monotonic(lat) else np.argsort(lat)
     rows, columns = np.divmod(tables.kept, len(lon))
-    index = rows * len(lon) + np.argsort(order)[columns]
+    index = np.argsort(north)[rows] * len(lon) + np.argsort(order)[columns]
     ascending = np.argsort(index)
-    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64))
+    return tables.at(tables.kept[ascending]), Grid(lat[north], axis, index[ascending].astype(np.int64)), bare
+
+
+def _decides(tables: Tables) -> str:
+    """Name the variable without which a point of a grid is no cell."""
+    return "swvl1" if "swvl1" in tables.recipe.variables else next(iter(tables.recipe.variables))
 
 
 def _cells(tables: Tables, grid: Grid | None, stated: Mapping[str, str]) -> dict[str, xr.Variable]:
@@ -160,13 +203,15 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
             variables[name] = _quantity(name, mapped, tables, stated) * mapped.sign
             continue
         where = f"{tables.label(mapped)}: {mapped.text()}"
-        values, days = tables.evaluate(mapped)
+        mapped = _with_unit(mapped, stated.get(name))
+        tables.check_meaning(name, mapped)
+        values, days = tables.evaluate(mapped, _targets(name, mapped))
         if not isinstance(values, xr.Variable) or days is None:
             raise SoilcastError(f"{where}: {name} has no dimension {tables.recipe.time!r}: name a variable that has")
         if time is not None:
             refuse_other_days(days, time, where, "the variable before it")
         time = days
-        unit = stated.get(name, tables.unit(mapped))
+        unit = tables.unit(mapped)
         if name in ERA5_LAND_LAYERS:
             thickness = _thickness(name, mapped, tables, stated)
             variables[thickness_name(name)] = thickness
@@ -180,9 +225,22 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
 
 def _quantity(name: str, quantity: Quantity, tables: Tables, stated: Mapping[str, str]) -> Floats:
     """A static quantity in the contract's unit, ``(cell,)``; classes have none."""
-    unit = "1" if VARIABLES[name].kind == "class" else stated.get(name, tables.unit(quantity))
-    values: Floats = conversion(name, unit, f"{tables.label(quantity)}: {quantity.text()}")(tables.static(quantity))
+    quantity = _with_unit(quantity, "1" if VARIABLES[name].kind == "class" else stated.get(name))
+    convert = conversion(name, tables.unit(quantity), f"{tables.label(quantity)}: {quantity.text()}")
+    values: Floats = convert(tables.static(quantity, _targets(name, quantity)))
     return values
+
+
+def _with_unit(quantity: Q, stated: str | None) -> Q:
+    """The quantity with the unit of the command line, which is stronger than the mapping's."""
+    return quantity if stated is None else quantity.model_copy(update={"unit": stated})
+
+
+def _targets(name: str, quantity: Quantity) -> tuple[str, ...]:
+    """What the units of several files mean: nothing where one unit is stated for all of them."""
+    if quantity.unit is not None:
+        return ()
+    return (name, "sd") if name in ERA5_LAND_LAYERS else (name,)
 
 
 def _thickness(layer: str, mapped: Mapped, tables: Tables, stated: Mapping[str, str]) -> Floats:

@@ -218,8 +218,8 @@ class Mapping(_Section):
 
     @model_validator(mode="after")
     def _soil_layers(self) -> Mapping:
-        if "swvl1" not in self.variables:
-            raise ValueError("variables: swvl1, the soil moisture to forecast, is missing: add it")
+        if not self.variables:
+            raise ValueError("variables: none is named: add swvl1, the soil moisture to forecast, and the weather")
         for name, mapped in self.variables.items():
             if name in ERA5_LAND_LAYERS and mapped.thickness is None:
                 raise ValueError(
