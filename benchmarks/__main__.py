@@ -46,13 +46,13 @@ def main() -> None:
         print(done.stdout, flush=True)
         sections[name] = f"`python -m {module}`\n\n```text\n{done.stdout.strip()}\n```\n"
         of_gpu = "(the GPU's is named with its figures)"
-        machine = f"Machine: {_processor()}, {os.cpu_count()} processors {of_gpu}. {_made_with()}\n"
+        machine = f"Machine: {_processor()}, {os.cpu_count()} processors {of_gpu}. {_versions_line()}\n"
         parts = [f"## {one}\n\n{sections[one]}" for one in BENCHMARKS if one in sections]
         PAGE.write_text("\n".join([_HEAD, machine, *parts]), encoding="utf-8")
 
 
 def _sections(page: str) -> dict[str, str]:
-    """What a page says, by the name of the benchmark."""
+    """Sections of the page, by the name of the benchmark."""
     parts = re.split(r"^## (\w+)\n\n", page, flags=re.MULTILINE)[1:]
     return {name: f"{body.strip()}\n" for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -60,11 +60,11 @@ def _sections(page: str) -> dict[str, str]:
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
-def _made_with() -> str:
+def _versions_line() -> str:
     return ", ".join(f"{package} {version}" for package, version in versions().items()) + "."
 
 

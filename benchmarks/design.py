@@ -40,11 +40,11 @@ def main() -> None:
             train_runs(cube, runs, jobs=jobs)
             rows.append((jobs, 1000 * (time.perf_counter() - start) / steps))
     plain = float(np.median([before, _plain_step()]))
-    shown = [("nn.LSTM, tuned loop, one run after the other", f"{plain:.2f}", f"{SIZE / plain:.1f}", "1.00")]
+    table = [("nn.LSTM, tuned loop, one run after the other", f"{plain:.2f}", f"{SIZE / plain:.1f}", "1.00")]
     for jobs, step in rows:
-        shown.append((f"soilcast --jobs {jobs}", f"{step:.2f}", f"{SIZE / step:.1f}", f"{plain / step:.2f}"))
+        table.append((f"soilcast --jobs {jobs}", f"{step:.2f}", f"{SIZE / step:.1f}", f"{plain / step:.2f}"))
     title = f"{len(plans)} runs of {options.epochs} epochs, starts of processes, samples, validation and files included"
-    show(title, ("what", "a step [ms]", "1000 samples/s", "x tuned loop"), shown)
+    show(title, ("what", "a step [ms]", "1000 samples/s", "x tuned loop"), table)
     print(verdict(f"the {len(plans)}-run design", plain / min(step for _, step in rows), 2.5))
     print(machine())
 

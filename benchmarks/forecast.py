@@ -23,7 +23,7 @@ PLAIN = "nn.LSTM, cell after cell"
 _CPU = torch.device("cpu")
 
 
-def made(cells: int, days: int) -> tuple[Run, xr.Dataset]:
+def random_run(cells: int, days: int) -> tuple[Run, xr.Dataset]:
     """A run and a cube of random numbers, in memory."""
     random = np.random.default_rng(0)
     dynamic = {name: (("cell", "time"), random.random((cells, days), dtype=np.float32)) for name in PAPER_DYNAMIC}
@@ -51,34 +51,38 @@ def main() -> None:
     days, few = 365 + LENGTH, 64
     dynamic, static = torch.rand(few, days, DYNAMIC), torch.rand(few, STATIC)
     with torch_threads(0) as threads:
-        wanted, whole = slice(LENGTH, days), slice(0, options.cells)
-        run, cube = made(options.cells, days)
-        ours = {
-            precision: forecaster_of(run, cube, wanted, precision, threads) for precision in ("float32", "bfloat16")
+        days_forecast, all_cells = slice(LENGTH, days), slice(0, options.cells)
+        run, cube = random_run(options.cells, days)
+        forecasters = {
+            precision: forecaster_of(run, cube, days_forecast, precision, threads)
+            for precision in ("float32", "bfloat16")
         }
         contenders = {
             PLAIN: lambda: forecast_cell_by_cell(network, dynamic, static),
-            **{f"soilcast, {name}": (lambda one=one: one(whole)) for name, one in ours.items()},
+            **{
+                f"soilcast, {name}": (lambda forecaster=forecaster: forecaster(all_cells))
+                for name, forecaster in forecasters.items()
+            },
         }
         seconds = in_turns(contenders, options.rounds)
-        rates = {name: (few if name == PLAIN else options.cells) * 365 / taken / 1e6 for name, taken in seconds.items()}
+        rates = {name: (few if name == PLAIN else options.cells) * 365 / times / 1e6 for name, times in seconds.items()}
         growth = {}
         for cells, length in ((128, 365), (1024, 365), (512, 30), (512, 1460)):
-            run, cube = made(cells, length + LENGTH)
-            one = forecaster_of(run, cube, slice(LENGTH, length + LENGTH), "float32", threads)
-            taken = in_turns({"": lambda one=one, cells=cells: one(slice(0, cells))}, 3)[""]
-            growth[f"{cells:,} x {length:,}"] = cells * length / np.median(taken) / 1e6
+            run, cube = random_run(cells, length + LENGTH)
+            forecaster = forecaster_of(run, cube, slice(LENGTH, length + LENGTH), "float32", threads)
+            times = in_turns({"": lambda forecaster=forecaster, cells=cells: forecaster(slice(0, cells))}, 3)[""]
+            growth[f"{cells:,} x {length:,}"] = cells * length / np.median(times) / 1e6
     rows = [
-        (name, f"{np.median(one):.3f}", f"{one.max():.3f}", f"{median_ratio(1 / rates[PLAIN], 1 / one):.2f}")
-        for name, one in rates.items()
+        (name, f"{np.median(rate):.3f}", f"{rate.max():.3f}", f"{median_ratio(1 / rates[PLAIN], 1 / rate):.2f}")
+        for name, rate in rates.items()
     ]
     title = (
         f"Million cell-days a second, a year of {options.cells} cells, {HIDDEN} units, {threads} threads, reading and"
     )
     show(f"{title} normalising included", ("what", "median", "most", "x the loop"), rows)
     for precision, target in (("float32", 0.17), ("bfloat16", 0.30)):
-        found = float(np.median(rates[f"soilcast, {precision}"]))
-        print(verdict(f"forecast, {precision}", found, target, " million cell-days/s"))
+        median_rate = float(np.median(rates[f"soilcast, {precision}"]))
+        print(verdict(f"forecast, {precision}", median_rate, target, " million cell-days/s"))
     show(
         "How it grows (float32)",
         ("cells x days", "million cell-days/s"),
@@ -88,10 +92,10 @@ def main() -> None:
 
 
 def forecaster_of(
-    run: Run, cube: xr.Dataset, wanted: slice, precision: str, threads: int, device: torch.device = _CPU
+    run: Run, cube: xr.Dataset, days: slice, precision: str, threads: int, device: torch.device = _CPU
 ) -> BlockForecaster:
     """Of the days at some positions of a cube."""
-    issues = slice(wanted.start - 1, wanted.stop - 1)
+    issues = slice(days.start - 1, days.stop - 1)
     request = Request("run", "cube", precision=precision)
     opened = OpenedRequest(request, run, cube, np.arange(len(run.usable)), run.usable, "a year", issues, 1, "none")
     return BlockForecaster(opened, threads, device)

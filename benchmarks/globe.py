@@ -41,14 +41,14 @@ def main() -> None:
         worst = trained[1]
         for precision in ("float32", "bfloat16"):
             out = folder / precision
-            given = ["forecast", str(run), "--cube", str(cube), "--out", str(out), "--precision", precision]
-            seconds, peak = timed([*given, *limit])
+            command = ["forecast", str(run), "--cube", str(cube), "--out", str(out), "--precision", precision]
+            seconds, peak = timed([*command, *limit])
             worst = max(worst, peak)
-            made = open_artifact(out, "forecast")
-            note = f"{made['swvl1'].size / seconds / 1e6:.3f} million cell-days/s"
-            if "bfloat16_rmse" in made.attrs:
-                note += f", RMSE to float32 {made.attrs['bfloat16_rmse']:.2g} m3 m-3"
-            rows.append((f"forecast a year, {precision}", f"{seconds:.0f}", f"{peak:,.0f}", note))
+            forecast = open_artifact(out, "forecast")
+            remark = f"{forecast['swvl1'].size / seconds / 1e6:.3f} million cell-days/s"
+            if "bfloat16_rmse" in forecast.attrs:
+                remark += f", RMSE to float32 {forecast.attrs['bfloat16_rmse']:.2g} m3 m-3"
+            rows.append((f"forecast a year, {precision}", f"{seconds:.0f}", f"{peak:,.0f}", remark))
         sizes = open_cube(cube).sizes
     title = f"{sizes['cell']:,} cells, {sizes['time']:,} days, synthetic weather; --memory {options.memory}"
     show(title, ("command", "time [s]", "peak memory [MiB]", "of which"), rows)

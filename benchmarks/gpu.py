@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.forecast import forecaster_of, made
+from benchmarks.forecast import forecaster_of, random_run
 from benchmarks.measuring import in_turns, machine, median_ratio, show
-from benchmarks.plain import BATCHES, DYNAMIC, HIDDEN, LENGTH, SIZE, STATIC, PlainLSTM, made_samples
-from benchmarks.training import soilcasts_epoch
+from benchmarks.plain import BATCHES, DYNAMIC, HIDDEN, LENGTH, SIZE, STATIC, PlainLSTM, random_samples
+from benchmarks.training import soilcast_epoch
 from soilcast.models.backends import PRODUCTS, AutogradBackend, LSTMBackend
 from soilcast.training.build import build_loss, build_networks
 from soilcast.training.config import Config
@@ -32,7 +32,7 @@ EPOCHS = 5
 CELLS, DAYS, AT_ONCE = 4096, 365, 128
 GPU = torch.device("cuda", 0)
 
-Work = Callable[[], object]
+Task = Callable[[], object]
 
 
 def main() -> None:
@@ -56,33 +56,33 @@ def main() -> None:
 
 
 def _steps(members: int, rounds: int) -> list[tuple[str, ...]]:
-    """Time a step of so many members: nn.LSTM's one after the other, soilcast's together."""
+    """Time a step of a number of members: nn.LSTM's one after the other, soilcast's together."""
     steps = max(4, 200 // members)
     makers = {
         PLAIN: lambda: _plain_step(members),
         GRAPH: lambda: _captured(_plain_step(members)),
         f"{GRAPH}, TF32": lambda: _captured(_plain_step(members), rounded=True),
-        "soilcast, cuDNN": lambda: _soilcasts_step(members, AutogradBackend),
-        "soilcast, together": lambda: _soilcasts_step(members, LSTMBackend),
-        "soilcast, together, bfloat16": lambda: _soilcasts_step(members, LSTMBackend, "bfloat16"),
+        "soilcast, cuDNN": lambda: _soilcast_step(members, AutogradBackend),
+        "soilcast, together": lambda: _soilcast_step(members, LSTMBackend),
+        "soilcast, together, bfloat16": lambda: _soilcast_step(members, LSTMBackend, "bfloat16"),
     }
     seconds, peaks = _measured(makers, steps, rounds)
     return [
         (
             str(members),
             name,
-            *_spread(1000 * one / steps),
-            *(f"{median_ratio(seconds[other], one):.2f}" for other in (PLAIN, GRAPH)),
+            *_spread(1000 * times / steps),
+            *(f"{median_ratio(seconds[reference], times):.2f}" for reference in (PLAIN, GRAPH)),
             f"{peaks[name]:,.0f}",
         )
-        for name, one in seconds.items()
+        for name, times in seconds.items()
     ]
 
 
-def _plain_step(members: int) -> Work:
-    """Train nn.LSTM with fused Adam on a batch that lies ready on the GPU, member after member."""
+def _plain_step(members: int) -> Task:
+    """Train nn.LSTM with fused Adam on a batch that is on the GPU already, member after member."""
     networks = [PlainLSTM().to(GPU).train() for _ in range(members)]
-    optimizers = [torch.optim.Adam(one.parameters(), lr=0.001, fused=True, capturable=True) for one in networks]
+    optimizers = [torch.optim.Adam(network.parameters(), lr=0.001, fused=True, capturable=True) for network in networks]
     windows, observed = torch.rand(SIZE, LENGTH, DYNAMIC + STATIC, device=GPU), torch.rand(SIZE, device=GPU)
 
     def step() -> None:
@@ -95,7 +95,7 @@ def _plain_step(members: int) -> Work:
     return step
 
 
-def _captured(step: Work, *, rounded: bool = False) -> Work:
+def _captured(step: Task, *, rounded: bool = False) -> Task:
     """Capture a step; which kernels it has is settled then."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=rounded):
         aside = torch.cuda.Stream()
@@ -110,14 +110,14 @@ def _captured(step: Work, *, rounded: bool = False) -> Work:
     return lambda step=step: graph.replay()  # what the graph works on lives as long as the step
 
 
-def _soilcasts_step(members: int, backend: type[AutogradBackend | LSTMBackend], precision: str = "float32") -> Work:
-    """Take the step of soilcast's loop on a batch that lies ready on the GPU."""
+def _soilcast_step(members: int, backend: type[AutogradBackend | LSTMBackend], precision: str = "float32") -> Task:
+    """Step of soilcast's loop on a batch that is on the GPU already."""
     config = Config.model_validate({"train": {"batch_size": SIZE, "ensemble": members, "precision": precision}})
     networks = [network.to(GPU) for network in build_networks(config)]
     learner = Learner(networks, build_loss(config), config.train, Ranks())
     learner.backend = backend(learner.members, PRODUCTS[precision])
     learner.members.train(True)
-    samples, usable = made_samples()
+    samples, usable = random_samples()
     drawn = np.random.default_rng(0).integers(len(usable), size=(members, SIZE))
     batch = samples.gather(usable.at(drawn)).to(GPU)
     mask = DropoutMask(config.network.dropout, learner.mask_shape, range(members), 1).draw(SIZE)
@@ -127,59 +127,59 @@ def _soilcasts_step(members: int, backend: type[AutogradBackend | LSTMBackend], 
 
 
 def _epochs(rounds: int) -> list[tuple[str, ...]]:
-    samples, usable = made_samples()
+    samples, usable = random_samples()
     on_gpu = samples.to(GPU)
-    makers = {str(members): soilcasts_epoch(on_gpu, usable, 1, ensemble=members, epochs=EPOCHS) for members in MEMBERS}
-    seconds = {name: taken / (EPOCHS * BATCHES) for name, taken in in_turns(makers, rounds).items()}
+    makers = {str(members): soilcast_epoch(on_gpu, usable, 1, ensemble=members, epochs=EPOCHS) for members in MEMBERS}
+    seconds = {name: times / (EPOCHS * BATCHES) for name, times in in_turns(makers, rounds).items()}
     return [
-        (name, *_spread(1000 * one), f"{int(name) * SIZE / np.median(one) / 1000:,.0f}")
-        for name, one in seconds.items()
+        (name, *_spread(1000 * step_times), f"{int(name) * SIZE / np.median(step_times) / 1000:,.0f}")
+        for name, step_times in seconds.items()
     ]
 
 
 def _forecasts(rounds: int) -> list[tuple[str, ...]]:
-    """Forecast with one network, from inputs that lie ready on the GPU to forecasts in memory, and from a cube."""
+    """Forecast with one network, from inputs that are on the GPU already to forecasts in memory, and from a cube."""
     sequences = torch.rand(CELLS, DAYS + LENGTH - 1, DYNAMIC + STATIC, device=GPU)
-    run, cube = made(CELLS, DAYS + LENGTH)
-    wanted = slice(LENGTH, DAYS + LENGTH)
-    makers: dict[str, Callable[[], Work]] = {PLAIN: lambda: _plain_forecast(PlainLSTM().to(GPU).eval(), sequences)}
+    run, cube = random_run(CELLS, DAYS + LENGTH)
+    days = slice(LENGTH, DAYS + LENGTH)
+    makers: dict[str, Callable[[], Task]] = {PLAIN: lambda: _plain_forecast(PlainLSTM().to(GPU).eval(), sequences)}
     for precision in ("float32", "bfloat16"):
-        makers[f"soilcast, {precision}"] = lambda precision=precision: _soilcasts_forecast(
+        makers[f"soilcast, {precision}"] = lambda precision=precision: _soilcast_forecast(
             Predictor(run.networks, run.config, GPU, precision), sequences
         )
     makers["soilcast, float32, from a cube in memory"] = lambda: functools.partial(
-        forecaster_of(run, cube, wanted, "float32", 1, GPU), slice(0, CELLS)
+        forecaster_of(run, cube, days, "float32", 1, GPU), slice(0, CELLS)
     )
     seconds, peaks = _measured(makers, 1, rounds)
-    rates = {name: CELLS * DAYS / taken / 1e6 for name, taken in seconds.items()}
+    rates = {name: CELLS * DAYS / times / 1e6 for name, times in seconds.items()}
     return [
-        (name, *_spread(one, 1), f"{median_ratio(1 / rates[PLAIN], 1 / one):.2f}", f"{peaks[name]:,.0f}")
-        for name, one in rates.items()
+        (name, *_spread(rate, 1), f"{median_ratio(1 / rates[PLAIN], 1 / rate):.2f}", f"{peaks[name]:,.0f}")
+        for name, rate in rates.items()
     ]
 
 
-def _plain_forecast(network: nn.Module, sequences: Tensor) -> Work:
+def _plain_forecast(network: nn.Module, sequences: Tensor) -> Task:
     windows = sequences.unfold(1, LENGTH, 1).transpose(2, 3)  # (cell, window, day, feature)
 
     @torch.inference_mode()
-    def work() -> list[Tensor]:
+    def forecast() -> list[Tensor]:
         return [network(part.flatten(0, 1)).cpu() for part in windows.split(AT_ONCE)]
 
-    return work
+    return forecast
 
 
-def _soilcasts_forecast(predictor: Predictor, sequences: Tensor) -> Work:
+def _soilcast_forecast(predictor: Predictor, sequences: Tensor) -> Task:
     @torch.inference_mode()
-    def work() -> list[Tensor]:
+    def forecast() -> list[Tensor]:
         return [predictor.from_sequences(part, None).centre for part in sequences.split(AT_ONCE)]
 
-    return work
+    return forecast
 
 
 def _measured(
-    makers: Mapping[str, Callable[[], Work]], times: int, rounds: int
+    makers: Mapping[str, Callable[[], Task]], times: int, rounds: int
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Wall times ``(round,)`` [s] of so many times of each work, and its peak GPU memory [MiB]."""
+    """Wall times ``(round,)`` [s] of a number of calls of each task, and its peak GPU memory [MiB]."""
     contenders, peaks = {}, {}
     for name, make in makers.items():
         torch.cuda.empty_cache()
@@ -191,13 +191,13 @@ def _measured(
     return in_turns(contenders, rounds), peaks
 
 
-def _repeated(work: Work, times: int) -> Work:
-    def several() -> None:
+def _repeated(task: Task, times: int) -> Task:
+    def repeat() -> None:
         for _ in range(times):
-            work()
+            task()
         torch.cuda.synchronize()
 
-    return several
+    return repeat
 
 
 def _spread(values: np.ndarray, digits: int = 3) -> tuple[str, str, str]:

@@ -32,16 +32,16 @@ def main() -> None:
     rows, verdicts = [], []
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         for resolution in options.resolutions:
-            place = Path(name) / resolution
-            cube, run, out = (str(place / part) for part in ("cube", "run", "out"))
+            subfolder = Path(name) / resolution
+            cube, run, out = (str(subfolder / part) for part in ("cube", "run", "out"))
             timed(["prepare", "planet", "--resolution", resolution, "--years", "2018:2020", "--out", cube])
             chosen = [word for setting in _SETTINGS for word in ("--set", setting)]
             timed(["train", "--cube", cube, "--out", run, "--model", "multi-day", "--memory", "2GiB", *chosen])
-            given = ["forecast", run, "--cube", cube, "--out", out, "--append", "--from"]
+            command = ["forecast", run, "--cube", cube, "--out", out, "--append", "--from"]
             cells = open_cube(cube).sizes["cell"]
-            for what, issue in (("first day", "2020-11-01"), ("one day more", "2020-11-02")):
-                seconds, peak = timed([*given, issue])
-                rows.append((f"{cells:,} ({resolution} deg)", what, f"{seconds:.1f}", f"{peak:,.0f}"))
+            for case, issue in (("first day", "2020-11-01"), ("one day more", "2020-11-02")):
+                seconds, peak = timed([*command, issue])
+                rows.append((f"{cells:,} ({resolution} deg)", case, f"{seconds:.1f}", f"{peak:,.0f}"))
             verdicts.append((resolution, seconds))
     title = (
         "Forecast from an issue day: 3 layers, 10 days ahead, 7 quantiles, percentiles and drought classes of 3 years"

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: in turns, so that a busy moment of the machine weighs on all sides."""
+"""How the benchmarks measure: in turns, so that a busy moment of the machine affects all sides."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from soilcast.memory import highest_of
 
 def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
     """Wall times ``(round,)`` [s] of each, after one round that does not count."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    durations: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds + 1):
-        for name, work in contenders.items():
+        for name, run in contenders.items():
             start = time.perf_counter()
-            work()
-            taken[name].append(time.perf_counter() - start)
-    return {name: np.array(seconds[1:]) for name, seconds in taken.items()}
+            run()
+            durations[name].append(time.perf_counter() - start)
+    return {name: np.array(seconds[1:]) for name, seconds in durations.items()}
 
 
 def timed(words: Sequence[str]) -> tuple[float, float]:
-    """Wall time [s] and peak memory [MiB] of a command of soilcast as a process of its own, which says nothing."""
+    """Wall time [s] and peak memory [MiB] of a command of soilcast as a process of its own, whose output is dropped."""
     command, peak = [sys.executable, "-m", "soilcast", *words], 0
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -41,9 +41,9 @@ def timed(words: Sequence[str]) -> tuple[float, float]:
     return time.perf_counter() - start, peak / 2**20
 
 
-def median_ratio(reference: np.ndarray, other: np.ndarray) -> float:
+def median_ratio(reference: np.ndarray, contender: np.ndarray) -> float:
     """How many times faster the other is, taken round by round."""
-    return float(np.median(reference / other))
+    return float(np.median(reference / contender))
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -56,10 +56,10 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     Console(width=120).print(table)
 
 
-def verdict(what: str, found: float, target: float, unit: str = "x", *, below: bool = False) -> str:
-    """Say whether a target is met."""
-    met = found <= target if below else found >= target
-    return f"{what}: {found:.3g}{unit}, target {'at most' if below else 'at least'} {target:g}{unit}: {_WORDS[met]}"
+def verdict(name: str, value: float, target: float, unit: str = "x", *, below: bool = False) -> str:
+    """Sentence on whether a target is met."""
+    met = value <= target if below else value >= target
+    return f"{name}: {value:.3g}{unit}, target {'at most' if below else 'at least'} {target:g}{unit}: {_WORDS[met]}"
 
 
 _WORDS = {True: "met", False: "NOT met"}
@@ -67,7 +67,9 @@ _WORDS = {True: "met", False: "NOT met"}
 
 def machine() -> str:
     """Load and peak memory, children included."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    own, children = (resource.getrusage(kind).ru_maxrss / 1024 for kind in kinds)
-    within = f", largest child {children:.0f} MiB" if children else ""
-    return f"peak memory {own:.0f} MiB{within}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    scopes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    self_peak, children = (resource.getrusage(scope).ru_maxrss / 1024 for scope in scopes)
+    children_text = f", largest child {children:.0f} MiB" if children else ""
+    return (
+        f"peak memory {self_peak:.0f} MiB{children_text}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    )

@@ -22,7 +22,7 @@ LOOP_CELLS = 2000
 TARGET_SECONDS = 0.2
 
 
-def made(cells: int, days: int, gaps: float) -> tuple[np.ndarray, np.ndarray]:
+def random_series(cells: int, days: int, gaps: float) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     observed = rng.random((cells, days), dtype=np.float32) * np.float32(0.4)
     predicted = observed + np.float32(0.05) * rng.standard_normal((cells, days), dtype=np.float32)
@@ -31,9 +31,9 @@ def made(cells: int, days: int, gaps: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_loop(observed: np.ndarray, predicted: np.ndarray) -> None:
-    for one, other in zip(observed, predicted, strict=True):
-        there = np.isfinite(one) & np.isfinite(other)
-        y, f = one[there].astype(np.float64), other[there].astype(np.float64)
+    for series, forecast in zip(observed, predicted, strict=True):
+        valid = np.isfinite(series) & np.isfinite(forecast)
+        y, f = series[valid].astype(np.float64), forecast[valid].astype(np.float64)
         r = np.corrcoef(y, f)[0, 1]
         mse, bias = np.mean((f - y) ** 2), np.mean(f - y)
         alpha, beta = f.std() / y.std(), f.mean() / y.mean()
@@ -49,21 +49,21 @@ def library(observed: np.ndarray, predicted: np.ndarray) -> None:
     scores.continuous.correlation.pearsonr(f, y, preserve_dims="cell")
 
 
-def timed(work: Callable[[], object], repeats: int = REPEATS) -> np.ndarray:
+def timed(function: Callable[[], object], repeats: int = REPEATS) -> np.ndarray:
     """Median and best wall time, and the least processor time of all threads [s]."""
     wall, processor = [], []
     for _ in range(repeats):
         start = time.perf_counter(), time.process_time()
-        work()
+        function()
         wall.append(time.perf_counter() - start[0])
         processor.append(time.process_time() - start[1])
     return np.array([np.median(wall), min(wall), min(processor)])
 
 
-def peak_memory(work: Callable[[], object]) -> float:
+def peak_memory(function: Callable[[], object]) -> float:
     """Largest memory that the work holds at a time, beyond what was there before [MiB]."""
     tracemalloc.start()
-    work()
+    function()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak / 2**20
@@ -82,21 +82,25 @@ def main() -> None:
     few = slice(0, min(LOOP_CELLS, options.cells))
     scale = options.cells / few.stop
     for gaps in (0.0, 0.05):
-        observed, predicted = made(options.cells, options.days, gaps)
+        observed, predicted = random_series(options.cells, options.days, gaps)
         run = functools.partial(score_cells, observed, predicted, threads=options.threads)
-        ours = timed(run)
+        soilcast_times = timed(run)
         rows = [
-            ("soilcast", options.threads, ours, f"{peak_memory(run):.0f}"),
+            ("soilcast", options.threads, soilcast_times, f"{peak_memory(run):.0f}"),
             ("soilcast", 1, timed(functools.partial(score_cells, observed, predicted, threads=1)), ""),
         ]
-        for name, work in (("plain float64 loop", plain_loop), ("scores library, 5 of the 7", library)):
-            found = scale * timed(functools.partial(work, observed[few], predicted[few]), 3)
-            rows.append((f"{name}, from {few.stop} cells", 1, found, ""))
-        for name, threads, found, memory in rows:
-            times = [f"{seconds:.3f}" for seconds in found]
-            table.add_row(f"{100 * gaps:g} % gaps: {name}", str(threads), *times, f"{found[0] / ours[0]:.1f}", memory)
-        verdict = "met" if ours[0] <= TARGET_SECONDS else "missed"
-        print(f"{100 * gaps:g} % gaps: target of {TARGET_SECONDS} s {verdict} with a median of {ours[0]:.3f} s")
+        for name, function in (("plain float64 loop", plain_loop), ("scores library, 5 of the 7", library)):
+            measured = scale * timed(functools.partial(function, observed[few], predicted[few]), 3)
+            rows.append((f"{name}, from {few.stop} cells", 1, measured, ""))
+        for name, threads, measured, memory in rows:
+            texts = [f"{seconds:.3f}" for seconds in measured]
+            table.add_row(
+                f"{100 * gaps:g} % gaps: {name}", str(threads), *texts, f"{measured[0] / soilcast_times[0]:.1f}", memory
+            )
+        verdict = "met" if soilcast_times[0] <= TARGET_SECONDS else "missed"
+        print(
+            f"{100 * gaps:g} % gaps: target of {TARGET_SECONDS} s {verdict} with a median of {soilcast_times[0]:.3f} s"
+        )
     print(f"load of the machine meanwhile: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     Console(width=120).print(table)
 

@@ -64,7 +64,7 @@ class _Basins(Dataset[dict[str, Any]]):
     """The samples as NeuralHydrology's own data sets give them: a cell is a basin, a feature a tensor."""
 
     def __init__(self, samples: Samples, names: list[str]) -> None:
-        self._inputs = [{name: one[:, [at]] for at, name in enumerate(names)} for one in samples.dynamic]
+        self._inputs = [{name: series[:, [index]] for index, name in enumerate(names)} for series in samples.dynamic]
         self._static, self._target = samples.static, samples.target.unsqueeze(-1)
         self._days = samples.target.shape[1] - LENGTH
         self._dates = np.datetime64("2018-01-01") + np.arange(samples.target.shape[1])

@@ -1,4 +1,4 @@
-"""What a user would write without soilcast: the references that the benchmarks stand beside."""
+"""What a user would write without soilcast: the references of the benchmarks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DYNAMIC, STATIC, LENGTH, HIDDEN, SIZE, BATCHES = 8, 6, 7, 128, 64, 300
 Epoch = Callable[[], None]
 
 
-def made_samples(cells: int = 1000, days: int = 540) -> tuple[Samples, SampleIndex]:
+def random_samples(cells: int = 1000, days: int = 540) -> tuple[Samples, SampleIndex]:
     """Random numbers in the place of data: the work is the same."""
     random = torch.Generator().manual_seed(0)
     none = torch.zeros(cells, days, 0)
@@ -57,7 +57,7 @@ class PlainLSTM(nn.Module):
 
 
 def tuned_epoch() -> Epoch:
-    """Train nn.LSTM with fused Adam on batches that lie ready in memory: the loop at its best."""
+    """Train nn.LSTM with fused Adam on batches that are in memory already: the loop at its best."""
     batches = [(torch.rand(SIZE, LENGTH, DYNAMIC + STATIC), torch.rand(SIZE)) for _ in range(BATCHES)]
     return _epoch(lambda: iter(batches))
 
@@ -97,22 +97,22 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         cell, day = number // self._days, number % self._days + LENGTH
-        seen = self._samples.source.dynamic[cell, day - LENGTH : day]
+        window = self._samples.source.dynamic[cell, day - LENGTH : day]
         static = self._samples.source.static[cell].expand(LENGTH, -1)
-        return torch.cat((seen, static), dim=1), self._samples.observed[cell, day, 0]
+        return torch.cat((window, static), dim=1), self._samples.observed[cell, day, 0]
 
 
 def forecast_cell_by_cell(network: nn.Module, dynamic: Tensor, static: Tensor) -> Tensor:
     """Forecast cell after cell, each cell's windows ``(day, 7, feature)`` at once; ``dynamic (cell, day, feature)``."""
     forecasts = []
     with torch.inference_mode():
-        for seen, fixed in zip(dynamic, static, strict=True):
-            sequence = torch.cat((seen, fixed.expand(len(seen), -1)), dim=1)
+        for forcing, fixed in zip(dynamic, static, strict=True):
+            sequence = torch.cat((forcing, fixed.expand(len(forcing), -1)), dim=1)
             windows = torch.stack([sequence[day - LENGTH : day] for day in range(LENGTH, len(sequence))])
             forecasts.append(network(windows))
     return torch.stack(forecasts)
 
 
-def one_sample() -> SampleIndices:
+def single_sample_index() -> SampleIndices:
     """A validation of one sample, for trainings that are timed without one."""
     return SampleIndices(np.zeros(1, dtype=np.int64), np.full(1, LENGTH, dtype=np.int64))

@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write the files; a temporary folder otherwise")
     options = parser.parse_args()
     for layout in options.layouts:
-        rows, verdicts, most = [], [], 0.0
+        rows, verdicts, highest_peak = [], [], 0.0
         for resolution in options.resolutions:
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 root, out = Path(folder) / "files", Path(folder) / "cube"
@@ -84,9 +84,9 @@ def main() -> None:
                 forget(root)
                 seconds, peak = timed(["prepare", *source, "--memory", options.memory, "--out", str(out)])
                 cells = open_cube(out).sizes["cell"]
-                variables = sum("time" in one.dims for one in open_cube(out).data_vars.values())
+                variables = sum("time" in variable.dims for variable in open_cube(out).data_vars.values())
             each = cells / 1000 * len(YEARS)
-            most = max(most, peak)
+            highest_peak = max(highest_peak, peak)
             row = (
                 f"{resolution:g} deg",
                 f"{cells:,}",
@@ -103,7 +103,7 @@ def main() -> None:
         columns = ("resolution", "cells", "variables", "files [MiB]", "time [s]", "peak [MiB]")
         title = f"soilcast prepare {layout} --memory {options.memory}: 3 years, uncompressed NetCDF, synthetic weather"
         show(title, (*columns, "s / 1000 cells and year", "MiB / same", "of read speed"), rows)
-        print("\n".join([*verdicts, verdict(f"{layout}, most memory", most, 4096, " MiB", below=True)]))
+        print("\n".join([*verdicts, verdict(f"{layout}, most memory", highest_peak, 4096, " MiB", below=True)]))
     print("The time is that of the whole command, its start and its summary of the cube included. of read speed: the")
     print("files' bytes a second beside reading them once, both from the disk.")
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")

@@ -11,7 +11,17 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import in_turns, machine, median_ratio, show, verdict
-from benchmarks.plain import BATCHES, DYNAMIC, LENGTH, SIZE, STATIC, loader_epoch, made_samples, one_sample, tuned_epoch
+from benchmarks.plain import (
+    BATCHES,
+    DYNAMIC,
+    LENGTH,
+    SIZE,
+    STATIC,
+    loader_epoch,
+    random_samples,
+    single_sample_index,
+    tuned_epoch,
+)
 from soilcast.training.build import build_loss, build_networks
 from soilcast.training.checkpoint import Checkpoint, Checkpoints
 from soilcast.training.config import Config
@@ -23,12 +33,12 @@ from soilcast.training.samples import SampleIndex, Samples
 TUNED, LOADER, OURS = "nn.LSTM, tuned loop", "nn.LSTM, DataLoader", "soilcast, LSTM"
 
 
-def soilcasts_epoch(
+def soilcast_epoch(
     samples: Samples,
     usable: SampleIndex,
     threads: int,
     model: str = "lstm",
-    keep: Checkpoints | None = None,
+    checkpoints: Checkpoints | None = None,
     **options: object,
 ) -> Callable[[], None]:
     """An epoch of soilcast's own loop where the samples are, draws, dropout and log included."""
@@ -38,12 +48,14 @@ def soilcasts_epoch(
     learner = Learner(networks, build_loss(config), config.train, Ranks(), threads)
 
     def on_epoch_end(training: Training, point: Checkpoint) -> None:
-        if keep is not None and keep.is_due():
-            keep.write(point)
+        if checkpoints is not None and checkpoints.is_due():
+            checkpoints.write(point)
 
     def epoch() -> None:
         torch.set_num_threads(1 if threads > 1 else threads)
-        train_networks(learner, samples, usable, one_sample(), config.train, on_epoch_end, network=config.network)
+        train_networks(
+            learner, samples, usable, single_sample_index(), config.train, on_epoch_end, network=config.network
+        )
         torch.set_num_threads(threads)
 
     return epoch
@@ -55,18 +67,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: soilcast's own choice")
     parser.add_argument("--peers", action="store_true", help="NeuralHydrology beside, where it is installed")
     options = parser.parse_args()
-    samples, usable = made_samples()
+    samples, usable = random_samples()
     with torch_threads(options.threads) as threads, tempfile.TemporaryDirectory() as folder:
         contenders = {
             TUNED: tuned_epoch(),
             LOADER: loader_epoch(samples),
-            OURS: soilcasts_epoch(samples, usable, threads),
-            "soilcast, LSTM, with checkpoints": soilcasts_epoch(
-                samples, usable, threads, keep=Checkpoints(Path(folder), {})
+            OURS: soilcast_epoch(samples, usable, threads),
+            "soilcast, LSTM, with checkpoints": soilcast_epoch(
+                samples, usable, threads, checkpoints=Checkpoints(Path(folder), {})
             ),
-            "soilcast, PHY-LSTM": soilcasts_epoch(samples, usable, threads, "phy-lstm"),
-            "soilcast, LSTM, bfloat16": soilcasts_epoch(samples, usable, threads, precision="bfloat16"),
-            "soilcast, LSTM, ensemble of 4": soilcasts_epoch(samples, usable, threads, ensemble=4),
+            "soilcast, PHY-LSTM": soilcast_epoch(samples, usable, threads, "phy-lstm"),
+            "soilcast, LSTM, bfloat16": soilcast_epoch(samples, usable, threads, precision="bfloat16"),
+            "soilcast, LSTM, ensemble of 4": soilcast_epoch(samples, usable, threads, ensemble=4),
         }
         if options.peers:
             from benchmarks.peers import neuralhydrology_epoch
@@ -75,16 +87,16 @@ def main() -> None:
         seconds = in_turns(contenders, options.rounds)
         growth = _growth(threads)
     members = {"soilcast, LSTM, ensemble of 4": 4}
-    steps = {name: 1000 * taken / BATCHES / members.get(name, 1) for name, taken in seconds.items()}
+    steps = {name: 1000 * times / BATCHES / members.get(name, 1) for name, times in seconds.items()}
     rows = [
         (
             name,
-            f"{np.median(one):.2f}",
-            f"{one.min():.2f}",
-            f"{SIZE / np.median(one):,.1f}",
-            *(f"{median_ratio(steps[other], one):.2f}" for other in (TUNED, LOADER)),
+            f"{np.median(step_times):.2f}",
+            f"{step_times.min():.2f}",
+            f"{SIZE / np.median(step_times):,.1f}",
+            *(f"{median_ratio(steps[reference], step_times):.2f}" for reference in (TUNED, LOADER)),
         )
-        for name, one in steps.items()
+        for name, step_times in steps.items()
     ]
     head = ("what", "median [ms]", "least [ms]", "1000 samples/s", "x tuned loop", "x DataLoader")
     shape = f"{SIZE} windows x {LENGTH} days x {DYNAMIC + STATIC} inputs x 128 units"
@@ -98,10 +110,10 @@ def main() -> None:
 def _growth(threads: int) -> list[tuple[str, str]]:
     sizes = [(100, 540), (1000, 540), (10_000, 540), (1000, 5400)]
     contenders = {
-        f"{cells:,} x {days:,}": soilcasts_epoch(*made_samples(cells, days), threads) for cells, days in sizes
+        f"{cells:,} x {days:,}": soilcast_epoch(*random_samples(cells, days), threads) for cells, days in sizes
     }
     seconds = in_turns(contenders, 3)
-    return [(name, f"{1000 * np.median(taken) / BATCHES:.2f}") for name, taken in seconds.items()]
+    return [(name, f"{1000 * np.median(times) / BATCHES:.2f}") for name, times in seconds.items()]
 
 
 if __name__ == "__main__":

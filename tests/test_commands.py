@@ -17,7 +17,7 @@ import yaml
 
 import soilcast
 from soilcast import cli
-from soilcast.cube import save_cube
+from soilcast.cube import save_cube, write_dataset
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write
 from tests.helpers.forks import PATIENCE, run_command, run_script, start_script, wait_until
@@ -114,7 +114,7 @@ def test_faults_of_runs_forecasts_and_scores_are_one_line(walked: Path, tmp_path
     shutil.copytree(walked / "run-lstm", broken)
     weights = broken / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
-    assert "corrupt" in refusal("forecast", broken, "--cube", walked / "cube", "--out", tmp_path / "f")
+    assert "not what this run wrote" in refusal("forecast", broken, "--cube", walked / "cube", "--out", tmp_path / "f")
     truncated = tmp_path / "truncated"
     shutil.copytree(walked / "cube", truncated)
     chunk = next(file for file in sorted((truncated / "swvl1" / "c").rglob("*")) if file.is_file())
@@ -228,7 +228,7 @@ def test_of_two_commands_with_one_out_the_later_is_refused(tmp_path: Path, kind:
             path = path / "inside"
         path.write_text(text)
 
-    with pytest.raises(SoilcastError, match="exists already"), atomic_write(out) as partial:  # noqa: PT012
+    with pytest.raises(SoilcastError, match="exists already"), atomic_write(out, kind="run") as partial:  # noqa: PT012
         write(partial, "later")
         write(out, "first")
     assert (out / "inside" if kind == "folder" else out).read_text() == "first"
@@ -301,15 +301,15 @@ def test_what_cannot_be_said_is_one_line(tmp_path: Path) -> None:
 
 def test_an_artifact_that_lacks_what_it_promises_is_one_line(tmp_path: Path) -> None:
     for kind in ("cube", "forecast", "scores"):
-        bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_contract": 1, "soilcast_format": 2})
-        bare.to_netcdf(tmp_path / f"{kind}.nc", engine="h5netcdf")
+        bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_contract": 2, "soilcast_format": 3})
+        write_dataset(bare, tmp_path / f"{kind}.nc", netcdf=True)
         with pytest.raises(SoilcastError, match=rf"{kind}\.nc: title, content.* is missing"):
             soilcast.inspect(tmp_path / f"{kind}.nc")
     with pytest.raises(SoilcastError, match=r"cube\.nc: title, .*time is missing.*prepare the cube again"):
         soilcast.train(tmp_path / "cube.nc", tmp_path / "run")
     turned = small_cube(cells=2, days=3).drop_vars("clay").assign(clay=("time", np.zeros(3, np.float32)))
     turned.attrs["content_sha256"] = "0"
-    turned.to_netcdf(tmp_path / "turned.nc", engine="h5netcdf")
+    write_dataset(turned, tmp_path / "turned.nc", netcdf=True)
     with pytest.raises(SoilcastError, match="clay is missing or not as in a cube"):
         soilcast.open_cube(tmp_path / "turned.nc")
     (tmp_path / "other").mkdir()
@@ -322,14 +322,16 @@ def test_an_artifact_that_lacks_what_it_promises_is_one_line(tmp_path: Path) -> 
 
 
 def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def too_large(path: Path) -> str:
+    def too_large(path: Path, *, verify: bool) -> str:
         raise MemoryError("Unable to allocate 1.46 TiB")
 
     monkeypatch.setattr(soilcast, "inspect", too_large, raising=False)
     monkeypatch.setattr(sys, "argv", ["soilcast", "inspect", "cube"])
-    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.raises(SystemExit) as left:
         cli.main()
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     assert left.value.code == 2
     assert capsys.readouterr().err.startswith("soilcast: not enough memory (Unable to allocate 1.46 TiB)")

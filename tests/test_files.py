@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_write, locked, refuse_existing, sha256_of
+from soilcast.files import atomic_write, harmless_table, locked, refuse_existing, sha256_of
 from tests.helpers import ROOT
 
 # A child that tells when half is written, and then waits for its end.
@@ -22,7 +27,7 @@ HALF_WRITTEN = """
 import sys, time
 from pathlib import Path
 from soilcast.files import atomic_write
-with atomic_write(Path(sys.argv[1]), overwrite=True) as partial:
+with atomic_write(Path(sys.argv[1]), kind=sys.argv[3], overwrite=True) as partial:
     if sys.argv[2] == "folder":
         partial.mkdir()
         (partial / "half").write_text("new")
@@ -88,22 +93,28 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def write(path: Path, kind: str, text: str) -> None:
-    if kind == "folder":
+KIND = {"file": "page", "folder": "run"}
+
+
+def write(path: Path, form: str, text: str) -> None:
+    """Write a page or a run, or what is known as one."""
+    if form == "folder":
         path.mkdir()
-        (path / "zarr.json").write_text(text)  # by which a folder is known as an artifact
+        (path / "run.json").write_text(json.dumps({"soilcast_kind": "run", "text": text}))
     else:
-        path.write_text(text)
+        path.write_text(f'<!doctype html><meta name="generator" content="soilcast">{text}')
 
 
 def content(path: Path) -> str:
-    return (path / "zarr.json" if path.is_dir() else path).read_text()
+    if path.is_dir():
+        return str(json.loads((path / "run.json").read_text())["text"])
+    return path.read_text().rpartition(">")[2]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_was_written_stands_under_its_name_and_nothing_beside_it(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "deep" / "er" / "out"
-    with atomic_write(out) as partial:
+    with atomic_write(out, kind=KIND[kind]) as partial:
         assert not out.exists()
         write(partial, kind, "new")
     assert content(out) == "new"
@@ -116,27 +127,26 @@ def test_what_exists_is_refused_before_any_work(tmp_path: Path, kind: str) -> No
     write(out, kind, "old")
     with (
         pytest.raises(SoilcastError, match=r"out exists already: give another --out, or --overwrite to replace it$"),
-        atomic_write(out),
+        atomic_write(out, kind=KIND[kind]),
     ):
         pytest.fail("the work began")
     assert content(out) == "old"
     with pytest.raises(SoilcastError, match="exists already"):
         refuse_existing(out, overwrite=False)
-    refuse_existing(out, overwrite=True)
+    refuse_existing(out, kind=KIND[kind], overwrite=True)
 
 
-@pytest.mark.parametrize("old", ["file", "folder"])
-@pytest.mark.parametrize("new", ["file", "folder"])
-def test_overwriting_replaces_all_of_what_stood_there(tmp_path: Path, old: str, new: str) -> None:
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_overwriting_replaces_all_of_what_stood_there(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out"
-    write(out, old, "old")
+    write(out, kind, "old")
     if out.is_dir():
-        (out / "stale").write_text("stale")
-    with atomic_write(out, overwrite=True) as partial:
-        write(partial, new, "new")
+        (out / "log.jsonl").write_text("stale")
+    with atomic_write(out, kind=KIND[kind], overwrite=True) as partial:
+        write(partial, kind, "new")
         assert content(out) == "old"
     assert content(out) == "new"
-    assert not (out / "stale").exists()
+    assert not (out / "log.jsonl").exists()
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -145,8 +155,8 @@ def test_overwriting_a_link_leaves_alone_what_it_points_to(tmp_path: Path, old: 
     target, out = tmp_path / "target", tmp_path / "out"
     write(target, old, "old")
     out.symlink_to(target)
-    with atomic_write(out, overwrite=True) as partial:
-        write(partial, "folder", "new")
+    with atomic_write(out, kind=KIND[old], overwrite=True) as partial:
+        write(partial, old, "new")
     assert content(out) == "new"
     assert not out.is_symlink()
     assert content(target) == "old"
@@ -157,7 +167,7 @@ def test_overwriting_a_link_leaves_alone_what_it_points_to(tmp_path: Path, old: 
 def test_a_fault_midway_leaves_the_old_and_no_trace(tmp_path: Path, kind: str, error: type[BaseException]) -> None:
     out = tmp_path / "out"
     write(out, kind, "old")
-    with pytest.raises(error, match=r"^midway$"), atomic_write(out, overwrite=True) as partial:  # noqa: PT012
+    with pytest.raises(error, match=r"^midway$"), atomic_write(out, kind=KIND[kind], overwrite=True) as partial:  # noqa: PT012
         write(partial, kind, "new")
         raise error("midway")
     assert content(out) == "old"
@@ -166,47 +176,77 @@ def test_a_fault_midway_leaves_the_old_and_no_trace(tmp_path: Path, kind: str, e
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 @pytest.mark.parametrize("old", [False, True])
-def test_a_killed_process_leaves_the_old_or_nothing(tmp_path: Path, kind: str, old: bool) -> None:
+def test_what_a_killed_process_left_is_cleared_by_the_next_command_on_the_name(
+    tmp_path: Path, kind: str, old: bool
+) -> None:
     out = tmp_path / "out"
     if old:
         write(out, kind, "old")
-    child = subprocess.Popen([sys.executable, "-c", HALF_WRITTEN, out, kind], stdout=subprocess.PIPE, text=True)
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "half\n"
+    with half_written(out, kind) as child:
+        assert len(list(tmp_path.glob(".out.partial-*"))) == 1
         child.send_signal(signal.SIGKILL)
         assert child.wait(timeout=30) == -signal.SIGKILL
     if old:
         assert content(out) == "old"
+        with pytest.raises(SoilcastError, match="exists already"):  # a command that is refused clears too
+            refuse_existing(out, overwrite=False)
+        assert list(tmp_path.iterdir()) == [out]
     else:
         assert not out.exists()
-    with atomic_write(out, overwrite=True) as partial:
+    with atomic_write(out, kind=KIND[kind], overwrite=True) as partial:
         write(partial, kind, "next")
     assert content(out) == "next"
-
-
-@pytest.mark.parametrize("kind", ["file", "folder"])
-@pytest.mark.parametrize("left", ["partial", "replaced"])
-def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(tmp_path: Path, kind: str, left: str) -> None:
-    write(tmp_path / f".out.{left}-{os.getpid()}", kind, "left")
-    out = tmp_path / "out"
-    write(out, "folder", "old")
-    with atomic_write(out, overwrite=True) as partial:
-        write(partial, "folder", "new")
-    assert content(out) == "new"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_living_process_writes_is_left_alone_by_others(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with half_written(out, "folder") as child:
+        with atomic_write(out, kind="run") as partial:
+            write(partial, "folder", "other")
+        assert len(list(tmp_path.glob(".out.partial-*/out/half"))) == 1
+        child.kill()
+
+
+@contextmanager
+def half_written(out: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has written half of something."""
+    command = [sys.executable, "-c", HALF_WRITTEN, out, kind, KIND[kind]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "half\n"
+        yield child
+
+
+def test_what_stepped_aside_comes_back_if_the_process_was_killed_before_the_new_came(tmp_path: Path) -> None:
+    out, left = tmp_path / "out", tmp_path / f".out.partial-{'0' * 16}"
+    left.mkdir()
+    (left / "lock").touch()
+    write(left / "out.replaced", "folder", "old")
+    refuse_existing(out, kind="run", overwrite=True)
+    assert content(out) == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_files_of_others_that_are_called_alike_are_left_alone(tmp_path: Path) -> None:
+    others = [tmp_path / f".out.{name}" for name in ("partial-1", "replaced-77", "partial-0123", "partial")]
+    for other in others:
+        other.write_text("mine")
+    with atomic_write(tmp_path / "out", kind="page") as partial:
+        write(partial, "file", "new")
+    assert [other.read_text() for other in others] == ["mine"] * len(others)
 
 
 def test_a_device_without_space_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.write_text("old")
+    write(out, "file", "old")
     with (  # noqa: PT012
         pytest.raises(SoilcastError, match=r"^no space left on the disk of .*out: nothing was written; free some"),
-        atomic_write(out, overwrite=True) as partial,
+        atomic_write(out, kind="page", overwrite=True) as partial,
     ):
         partial.symlink_to("/dev/full")  # the kernel itself answers ENOSPC there
         partial.write_bytes(b"new")
-    assert out.read_text() == "old"
+    assert content(out) == "old"
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -239,32 +279,89 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     for out in (tmp_path / "file" / "out", tmp_path / "file" / "deeper" / "out", tmp_path / ("long" * 100)):
         with (
             pytest.raises(SoilcastError, match=r"cannot be written \(.*\): give another --out$"),
-            atomic_write(out),
+            atomic_write(out, kind="page"),
         ):
             pytest.fail("the work began")
 
 
-def test_even_overwrite_spares_a_folder_of_others(tmp_path: Path) -> None:
+OURS = {
+    "run.json": json.dumps({"soilcast_kind": "run"}),
+    "zarr.json": json.dumps({"attributes": {"soilcast_kind": "cube"}}),
+    "dossier.json": json.dumps({"soilcast_kind": "dossier", "files": []}),
+}
+
+
+@pytest.mark.parametrize(
+    "marks", [{}, *({name: text} for name, text in OURS.items()), *({name: "{}"} for name in OURS)]
+)
+@pytest.mark.parametrize("kind", ["run", "cube", "dossier", "scores"])
+def test_even_overwrite_spares_a_folder_that_holds_something_of_others(
+    tmp_path: Path, marks: dict[str, str], kind: str
+) -> None:
     theirs = tmp_path / "thesis"
     theirs.mkdir()
+    for name, text in marks.items():
+        (theirs / name).write_text(text)
     (theirs / "chapter.tex").write_text("years of work")
     with (
-        pytest.raises(SoilcastError, match=r"thesis is a folder that soilcast did not write.*give another --out$"),
-        atomic_write(theirs, overwrite=True),
+        pytest.raises(SoilcastError, match=r"thesis is a folder that soilcast did not write.*give another --out"),
+        atomic_write(theirs, kind=kind, overwrite=True),
     ):
         pytest.fail("the work began")
     assert (theirs / "chapter.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        *(b"", b"years of work", b"PK\3\4docx", b"\x89PNG\r\n\x1a\nholiday", b"II*\0map", b"%PDF-1.7"),
+        *(b"\x89HDF\r\n\x1a\n", b"<!doctype html><title>mine</title>", b"cell,text\n", b"name,lat,lon\n"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["page", "picture", "GeoTIFF", "table", "cube", "run"])
+def test_even_overwrite_spares_a_file_of_others(tmp_path: Path, theirs: bytes, kind: str) -> None:
+    out = tmp_path / "thesis"
+    out.write_bytes(theirs)
+    with (
+        pytest.raises(SoilcastError, match=r"thesis is a file that soilcast did not write, so it is not replaced"),
+        atomic_write(out, kind=kind, overwrite=True),
+    ):
+        pytest.fail("the work began")
+    assert out.read_bytes() == theirs
+
+
+def test_a_slip_replaces_no_artifact_of_another_kind(tmp_path: Path) -> None:
+    out = tmp_path / "cube"
+    out.mkdir()
+    (out / "zarr.json").write_text(OURS["zarr.json"])
+    with (
+        pytest.raises(SoilcastError, match=r"cube is a cube, which a run does not replace: give another --out"),
+        atomic_write(out, kind="run", overwrite=True),
+    ):
+        pytest.fail("the work began")
+    refuse_existing(out, kind="cube", overwrite=True)
+
+
 def test_another_fault_of_the_system_stays_loud(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "out"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "out", kind="page"):
         (tmp_path / "absent").read_text()
 
 
 def test_a_work_that_writes_nothing_is_a_defect(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "out"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "out", kind="page"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_that_looks_like_a_formula_is_a_text_in_a_spreadsheet() -> None:
+    texts = ["=HYPERLINK(1)", "+1+1", "-cmd", "@SUM(A1)", "\tx", "\rx", "Lech", "a=b", "-0.25", "+1e5", ""]
+    table = pd.DataFrame({"name": texts, "value": np.arange(len(texts)) - 5.0, "=x": 1})
+    harmless = harmless_table(table)
+    formulas = ["'=HYPERLINK(1)", "'+1+1", "'-cmd", "'@SUM(A1)", "'\tx", "'\rx"]
+    assert [*harmless["name"]] == [*formulas, "Lech", "a=b", "-0.25", "+1e5", ""]
+    assert [*harmless.columns] == ["name", "value", "'=x"]
+    assert (harmless["value"] == table["value"]).all()
+    assert [*table["name"]] == texts
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])

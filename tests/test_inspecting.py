@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from soilcast.cube import write_dataset
 from soilcast.errors import SoilcastError
 from soilcast.inspecting import inspect
 from soilcast.verify import evaluate, summarise
@@ -103,8 +104,8 @@ def test_scores_of_several_days_are_tables_by_lead(cube: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["forecast", "scores"])
 def test_what_a_bare_one_lacks_is_named(tmp_path: Path, kind: str) -> None:
-    bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_format": 2})
-    bare.to_netcdf(tmp_path / "bare.nc", engine="h5netcdf")
+    bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_format": 3})
+    write_dataset(bare, tmp_path / "bare.nc", netcdf=True)
     with pytest.raises(SoilcastError, match=r"bare\.nc: title, content.*lead.* is missing"):
         inspect(tmp_path / "bare.nc")
 

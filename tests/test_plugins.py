@@ -458,7 +458,7 @@ def test_workers_of_a_cluster_have_it_and_none_that_was_before(folder: Path, tmp
 @pytest.mark.slow
 def test_a_baseline_of_ones_own_is_scored_beside_the_others(folder: Path, tmp_path: Path) -> None:
     lines = "import numpy as np\nfrom soilcast.models.baselines import BASELINES, persistence\n"
-    lines += "BASELINES['wetter'] = lambda *given, lag=1: persistence(*given, lag=lag) + np.float32(0.01)\n"
+    lines += "BASELINES['wetter'] = lambda *given, **options: persistence(*given, **options) + np.float32(0.01)\n"
     config = soilcast.load_config(settings=SETTINGS)
     train(folder / "cube", tmp_path / "run", config)
     soilcast.forecast(tmp_path / "run", folder / "cube", tmp_path / "forecast")

@@ -1,4 +1,4 @@
-"""Work in processes: what fails or is killed is told by name, all else goes on, and a stop reaches every process."""
+"""Task in processes: what fails or is killed is told by name, all else goes on, and a stop reaches every process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import zarr.core.sync
 
 from soilcast.errors import SoilcastError
-from soilcast.workers import Work, work_through
+from soilcast.workers import Task, run_tasks
 
 PATIENCE = 300.0
 
@@ -28,7 +28,7 @@ def write_pid(file: Path) -> None:
 
 
 def stand_still(file: Path) -> None:
-    """Work without end; a stop leaves a note."""
+    """Task without end; a stop leaves a note."""
     write_pid(file)
     try:
         time.sleep(PATIENCE)
@@ -39,13 +39,13 @@ def stand_still(file: Path) -> None:
 
 
 def wait_in_work(file: Path, end: Path) -> None:
-    """Work until there is another file."""
+    """Task until there is another file."""
     write_pid(file)
     wait_for(end.exists)
 
 
 def stand_still_in_zarr(file: Path) -> None:
-    """Work without end in the thread in which zarr reads."""
+    """Task without end in the thread in which zarr reads."""
     write_pid(file)
     zarr.core.sync.sync(asyncio.sleep(PATIENCE))
 
@@ -69,16 +69,16 @@ def wait_for(condition: Callable[[], object]) -> None:
     assert condition()
 
 
-def outcomes(work: dict[Path, Work], jobs: int) -> dict[str, str | None]:
+def outcomes(work: dict[Path, Task], jobs: int) -> dict[str, str | None]:
     ended: dict[str, str | None] = {}
-    work_through(work, jobs, lambda name, failure: ended.update({name.name: failure and str(failure)}))
+    run_tasks(work, jobs, lambda name, failure: ended.update({name.name: failure and str(failure)}))
     return ended
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_what_is_refused_takes_nothing_along(tmp_path: Path, jobs: int) -> None:
     files = [tmp_path / name for name in "abcd"]
-    work: dict[Path, Work] = {file: functools.partial(write_pid, file) for file in files}
+    work: dict[Path, Task] = {file: functools.partial(write_pid, file) for file in files}
     work = {Path("dry"): refuse, **work, Path("large"): run_out_of_memory}
     ended = outcomes(work, jobs)
     assert ended.pop("dry") == "the tap is dry: open it"
@@ -91,7 +91,7 @@ def test_what_is_refused_takes_nothing_along(tmp_path: Path, jobs: int) -> None:
 
 def test_what_is_killed_is_named_and_the_others_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     long = tmp_path / "long"
-    work: dict[Path, Work] = {long: functools.partial(stand_still, long), Path("bug"): fail}
+    work: dict[Path, Task] = {long: functools.partial(stand_still, long), Path("bug"): fail}
     work |= {tmp_path / name: functools.partial(write_pid, tmp_path / name) for name in "abc"}
 
     def kill() -> None:
@@ -110,7 +110,7 @@ def test_what_is_killed_is_named_and_the_others_go_on(tmp_path: Path, capfd: pyt
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_reaches_every_process_once(tmp_path: Path, told: signal.Signals) -> None:
-    work: dict[Path, Work] = {tmp_path / name: functools.partial(stand_still, tmp_path / name) for name in "abc"}
+    work: dict[Path, Task] = {tmp_path / name: functools.partial(stand_still, tmp_path / name) for name in "abc"}
     before = signal.getsignal(told)
 
     def stop() -> None:
@@ -133,7 +133,7 @@ def test_a_stop_reaches_every_process_once(tmp_path: Path, told: signal.Signals)
 def test_a_stop_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
     """As it is in what a shell starts in the background, and in what some schedulers start."""
     files, end = [tmp_path / name for name in "ab"], tmp_path / "end"
-    work: dict[Path, Work] = {file: functools.partial(wait_in_work, file, end) for file in files}
+    work: dict[Path, Task] = {file: functools.partial(wait_in_work, file, end) for file in files}
 
     def stop() -> None:
         wait_for(lambda: all(file.exists() for file in files))
@@ -155,7 +155,7 @@ def test_a_stop_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_stop_while_zarr_reads_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files = [tmp_path / name for name in "ab"]
-    work: dict[Path, Work] = {file: functools.partial(stand_still_in_zarr, file) for file in files}
+    work: dict[Path, Task] = {file: functools.partial(stand_still_in_zarr, file) for file in files}
 
     def stop() -> None:
         wait_for(lambda: all(file.exists() for file in files))
@@ -176,7 +176,7 @@ def script(tmp_path: Path, *, guarded: bool) -> subprocess.Popen[str]:
     lines += ["if __name__ == '__main__':" if guarded else "if True:"]
     lines += [f"    files = [pathlib.Path({str(tmp_path)!r}) / name for name in 'ab']"]
     lines += ["    work = {file: functools.partial(test_workers.stand_still, file) for file in files}"]
-    lines += ["    soilcast.workers.work_through(work, 2, lambda name, failure: print(name.name, failure))"]
+    lines += ["    soilcast.workers.run_tasks(work, 2, lambda name, failure: print(name.name, failure))"]
     file.write_text("\n".join(lines))
     surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, str(file)]
@@ -211,7 +211,7 @@ def test_a_script_that_would_start_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_stop_of_processes_that_just_start_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    work: dict[Path, Work] = {tmp_path / name: functools.partial(stand_still, tmp_path / name) for name in "abc"}
+    work: dict[Path, Task] = {tmp_path / name: functools.partial(stand_still, tmp_path / name) for name in "abc"}
     stopper = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     stopper.start()
     with pytest.raises(KeyboardInterrupt):

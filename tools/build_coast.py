@@ -41,24 +41,24 @@ def unwrap(ring: Ring) -> Ring:
 
 
 def clip(ring: Ring, west: float, east: float) -> Ring:
-    """Keep what lies between two meridians (Sutherland and Hodgman 1974)."""
+    """Clip a ring to two meridians (Sutherland and Hodgman 1974)."""
     for sign, limit in ((1.0, west), (-1.0, -east)):
-        kept: list[npt.NDArray[np.float64]] = []
+        clipped: list[npt.NDArray[np.float64]] = []
         for start, end in zip(ring, np.roll(ring, -1, axis=0), strict=True):
             inside = sign * start[0] >= limit, sign * end[0] >= limit
             if inside[0]:
-                kept.append(start)
+                clipped.append(start)
             if inside[0] != inside[1]:
                 share = (sign * limit - start[0]) / (end[0] - start[0])
-                kept.append(start + share * (end - start))
-        ring = np.asarray(kept).reshape(-1, 2)
+                clipped.append(start + share * (end - start))
+        ring = np.asarray(clipped).reshape(-1, 2)
     return ring
 
 
 def polygons(topology: dict) -> list[Ring]:
     """Every ring of the land, in -180 .. 180."""
     arcs = decode_arcs(topology)
-    found = []
+    rings = []
     for geometry in topology["objects"]["land"]["geometries"]:
         for polygon in geometry["arcs"]:
             for indices in polygon:
@@ -66,8 +66,8 @@ def polygons(topology: dict) -> list[Ring]:
                 for turn in (-360.0, 0.0, 360.0):
                     part = clip(ring + np.array([turn, 0.0]), -180.0, 180.0)
                     if len(part) > 2:
-                        found.append(np.concatenate([part, part[:1]]))
-    return found
+                        rings.append(np.concatenate([part, part[:1]]))
+    return rings
 
 
 def main(source: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cut the part of the Delaware set that soilcast ships out of the whole set.
+"""Extract the part of the Delaware set that soilcast ships.
 
     python tools/build_delaware_data.py ../shared/data/prms_delaware/prms_drb_daily_1979_1980.nc \
         src/soilcast/sources/delaware/data/delaware.nc
@@ -32,28 +32,28 @@ def main() -> None:
     parser.add_argument("whole", type=Path, help="prms_drb_daily_1979_1980.nc")
     parser.add_argument("out", type=Path, help="NetCDF file to write")
     arguments = parser.parse_args()
-    with xr.open_dataset(arguments.whole, engine="h5netcdf") as whole:
-        part = cut(whole, read_mapping(MAPPING))
+    with xr.open_dataset(arguments.whole, engine="h5netcdf") as dataset:
+        part = cut(dataset, read_mapping(MAPPING))
         write(part, arguments.out)
     print(f"{arguments.out}: {dict(part.sizes)}, {arguments.out.stat().st_size / 1e6:.2f} MB")
 
 
-def cut(whole: xr.Dataset, mapping: Mapping) -> xr.Dataset:
+def cut(dataset: xr.Dataset, mapping: Mapping) -> xr.Dataset:
     """Keep the named variables and every fourth selected unit, in the order of the set."""
-    selected = np.ones(whole.sizes["nhm_id"], dtype=bool)
+    selected = np.ones(dataset.sizes["nhm_id"], dtype=bool)
     for name, rule in mapping.cells.select.items():
         for comparison, limit in rule.model_dump(exclude_none=True).items():
-            selected &= RULES[comparison](whole[name].to_numpy(), limit)
-    kept = np.flatnonzero(selected)[::EVERY]
-    names = sorted({*named(mapping), *BALANCE} - {"nhm_id"})
-    part = whole[names].isel(nhm_id=kept).load()
+            selected &= RULES[comparison](dataset[name].to_numpy(), limit)
+    positions = np.flatnonzero(selected)[::EVERY]
+    names = sorted({*variable_names(mapping), *BALANCE} - {"nhm_id"})
+    part = dataset[names].isel(nhm_id=positions).load()
     # Rounded like the stores that they bound, layer by layer, so that no layer is more than full.
     upper = part["soil_rechr_max_mm"].round(3)
     part["soil_moist_max_mm"] = upper + (part["soil_moist_max_mm"] - part["soil_rechr_max_mm"]).round(3)
     part["soil_rechr_max_mm"] = upper
     part.attrs = {
-        "title": f"Part of: {whole.attrs['title']}",
-        "source": whole.attrs["source"],
+        "title": f"Part of: {dataset.attrs['title']}",
+        "source": dataset.attrs["source"],
         "license": "CC0 1.0",
         "comment": "land-model output under observed weather; every fourth unit of those with vegetation and two soil "
         "layers; depths of water rounded to 0.001 mm, temperatures to 0.01 degC, radiation to 0.1 W m-2",
@@ -61,7 +61,7 @@ def cut(whole: xr.Dataset, mapping: Mapping) -> xr.Dataset:
     return part
 
 
-def named(mapping: Mapping) -> Iterator[str]:
+def variable_names(mapping: Mapping) -> Iterator[str]:
     """All names of variables in the mapping."""
     yield from (mapping.cells.lat, mapping.cells.lon, *mapping.cells.select)
     terms: list[Term] = [*mapping.variables.values()]

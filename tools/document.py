@@ -50,9 +50,11 @@ def key_table() -> str:
     """Every key of the config, from `soilcast.training.keys.describe_keys`."""
     parts = []
     for heading, keys in describe_keys().items():
-        section, _, about = heading.partition(": ")
-        rows = [(f"`{one.key}`", f"`{one.default}`", one.meaning, one.choices) for one in keys]
-        parts.append(f"**{section}**: {about}\n\n" + _table(("key", "default", "meaning [unit]", "allowed"), rows))
+        section, _, description = heading.partition(": ")
+        rows = [(f"`{key.key}`", f"`{key.default}`", key.meaning, key.choices) for key in keys]
+        parts.append(
+            f"**{section}**: {description}\n\n" + _table(("key", "default", "meaning [unit]", "allowed"), rows)
+        )
     return "\n\n".join(parts)
 
 

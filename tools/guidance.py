@@ -30,7 +30,7 @@ _SCENARIOS: dict[str, list[str]] = {
     "10 % of the cells": ["split.cells_share=0.1"],
     "one year": ["split.development=2019"],
 }
-"""What there is to learn from -> settings."""
+"""Training data -> settings."""
 
 _EXTREMES = {"rmse_dry": "driest 5 %", "rmse_wet": "wettest 5 %"}
 _ZONES = "ABCDE"
@@ -48,103 +48,110 @@ seeds. Cells of an unseen climate are forecast by a network trained on the other
 
 def guidance_section(out: Path) -> Iterator[str]:
     """Run the study unless that was done, and write its table."""
-    experiment, found = builtin_experiment(GUIDANCE), guided(out)
+    experiment, results = builtin_experiment(GUIDANCE), guided(out)
     yield _HEAD
     yield f"{experiment.about.strip()} {experiment.seeds} seeds.\n"
-    leads = next(iter(found.values()))["lead"].to_numpy()
-    shown = [leads[0], leads[len(leads) // 2], leads[-1]]
-    heads = [f"{lead} d ahead" for lead in shown] + [*_EXTREMES.values()]
-    heads += [f"ratio to persistence, {lead} d" for lead in (shown[0], shown[-1])]
+    leads = next(iter(results.values()))["lead"].to_numpy()
+    selected = [leads[0], leads[len(leads) // 2], leads[-1]]
+    heads = [f"{lead} d ahead" for lead in selected] + [*_EXTREMES.values()]
+    heads += [f"ratio to persistence, {lead} d" for lead in (selected[0], selected[-1])]
     yield "| Learnt from | Guidance | " + " | ".join(heads) + " |"
     yield "|:--|:--|" + "--:|" * len(heads)
-    for scenario, result in found.items():
+    for scenario, result in results.items():
         for row in result["row"].to_numpy():
-            yield f"| {scenario} | {row} | " + " | ".join(_cells(result.sel(row=row), row == _REFERENCE, shown)) + " |"
+            yield (
+                f"| {scenario} | {row} | " + " | ".join(_cells(result.sel(row=row), row == _REFERENCE, selected)) + " |"
+            )
     yield ""
 
 
 def guided(out: Path) -> dict[str, xr.Dataset]:
-    """Run the study unless that was done; what there is to learn from -> differences from the reference [%]."""
+    """Run the study unless that was done; training data -> differences from the reference [%]."""
     experiment, folder = builtin_experiment(GUIDANCE), out / GUIDANCE
     cube, plans = folder / "cube", plan_runs(experiment)
     if not cube.exists():
         prepare(experiment.source, experiment.paths, out=cube, **experiment.options)
-    found = {}
+    results = {}
     for scenario, settings in _SCENARIOS.items():
-        place = folder / scenario.replace(" %", "").replace(" ", "-")
-        forecasts = _forecasts(cube, plan_runs(experiment, settings), place)
-        found[scenario] = _compared(cube, plans, forecasts, place)
-    place = folder / _NEVER_SEEN.replace(" ", "-")
+        subfolder = folder / scenario.replace(" %", "").replace(" ", "-")
+        forecasts = _forecasts(cube, plan_runs(experiment, settings), subfolder)
+        results[scenario] = _compared(cube, plans, forecasts, subfolder)
+    subfolder = folder / _NEVER_SEEN.replace(" ", "-")
     with open_cube(cube) as opened:
         groups = climate_groups(opened)
     by_zone = {}
     for letter in (letter for number, letter in enumerate(_ZONES) if (groups == number).any()):
-        left_out = plan_runs(experiment, [f"split.without_climate={letter}"])
-        by_zone[letter] = _forecasts(cube, left_out, place / letter)
+        without_climate = plan_runs(experiment, [f"split.without_climate={letter}"])
+        by_zone[letter] = _forecasts(cube, without_climate, subfolder / letter)
     stitched = {}
     for name in plans:
-        own = {letter: forecasts[name] for letter, forecasts in by_zone.items()}
-        stitched[name] = _stitched(own, groups, place / "stitched" / name)
-    found[_NEVER_SEEN] = _compared(cube, plans, stitched, place)
-    return found
+        by_climate = {letter: forecasts[name] for letter, forecasts in by_zone.items()}
+        stitched[name] = _stitched(by_climate, groups, subfolder / "stitched" / name)
+    results[_NEVER_SEEN] = _compared(cube, plans, stitched, subfolder)
+    return results
 
 
 def _forecasts(cube: Path, plans: Mapping[str, Config], folder: Path) -> dict[str, Path]:
     """Train and forecast what is missing."""
-    wanted = {name: folder / "forecasts" / name for name in plans}
-    if not all(path.exists() for path in wanted.values()):
+    outputs = {name: folder / "forecasts" / name for name in plans}
+    if not all(path.exists() for path in outputs.values()):
         _, failed = train_and_forecast(cube, plans, folder, jobs=_JOBS, resume=True)
         assert not failed, failed
-    return wanted
+    return outputs
 
 
 def _stitched(forecasts: Mapping[str, Path], groups: npt.NDArray[np.int64], out: Path) -> Path:
     """Put together, for each climate, the forecast of the run that learnt from the other climates."""
     if out.exists():
         return out
-    whole = xr.open_zarr(next(iter(forecasts.values())), consolidated=False, chunks=None).load()
+    stitched = xr.open_zarr(next(iter(forecasts.values())), consolidated=False, chunks=None).load()
     for letter, path in forecasts.items():
-        own = xr.open_zarr(path, consolidated=False, chunks=None)
+        source = xr.open_zarr(path, consolidated=False, chunks=None)
         of_zone = groups == _ZONES.index(letter)
-        for name, values in whole.data_vars.items():
+        for name, values in stitched.data_vars.items():
             if values.dims[:2] == ("cell", "time"):
-                values.to_numpy()[of_zone] = own[name].to_numpy()[of_zone]
-    for variable in whole.variables.values():
+                values.to_numpy()[of_zone] = source[name].to_numpy()[of_zone]
+    for variable in stitched.variables.values():
         variable.encoding = {}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_dataset(whole, out, netcdf=False)
+    write_dataset(stitched, out, netcdf=False)
     return out
 
 
 def _compared(cube: Path, plans: Mapping[str, Config], forecasts: Mapping[str, Path], folder: Path) -> xr.Dataset:
     """Differences in RMSE from the reference [%] over all days, and on the driest and wettest."""
-    kept = folder / "differences.nc"
-    if kept.exists():
-        return xr.load_dataset(kept, engine="h5netcdf")
+    file = folder / "differences.nc"
+    if file.exists():
+        return xr.load_dataset(file, engine="h5netcdf")
     rows: dict[str, dict[int, str]] = {}
     for name, plan in plans.items():
         row, _, seed = name.rpartition("-s")
         rows.setdefault(row, {})[int(seed)] = plan.label
     paths = [forecasts[name] for name in plans]
     scores = evaluate(paths, cube, folder / "scores", overwrite=True)
-    found = compare_forecasts(paths, cube, (_REFERENCE, "persistence"), rows=rows)
-    found = found.sel(tested_metric="rmse", target=_TARGET, drop=True)
+    differences = compare_forecasts(paths, cube, (_REFERENCE, "persistence"), rows=rows)
+    differences = differences.sel(tested_metric="rmse", target=_TARGET, drop=True)
     with open_cube(cube) as opened:
         area = read(opened, "area").astype(np.float64)
     medians = {name: _medians(scores[name], area) for name in ("rmse", *_EXTREMES)}
     seeds = list(rows[_REFERENCE].values())
-    level = np.mean([[medians["rmse"][label, lead] for lead in found["lead"].to_numpy()] for label in seeds], axis=0)
+    level = np.mean(
+        [[medians["rmse"][label, lead] for lead in differences["lead"].to_numpy()] for label in seeds], axis=0
+    )
     ends = {"difference_low": "low", "difference_high": "high"}
     result = (
         100
-        * found[["difference", *ends]].rename(ends).sel(reference=_REFERENCE, drop=True)
+        * differences[["difference", *ends]].rename(ends).sel(reference=_REFERENCE, drop=True)
         / xr.DataArray(level, dims="lead")
     )
-    result["ratio"] = found["difference_ratio"].sel(reference="persistence", drop=True)
+    result["ratio"] = differences["difference_ratio"].sel(reference="persistence", drop=True)
     for name in _EXTREMES:
-        limits = [_over_seeds(medians[name], own, rows[_REFERENCE], result["lead"].to_numpy()) for own in rows.values()]
+        limits = [
+            _over_seeds(medians[name], seeds_of_row, rows[_REFERENCE], result["lead"].to_numpy())
+            for seeds_of_row in rows.values()
+        ]
         result[name] = (("row", "limit"), limits)
-    result.to_netcdf(kept, engine="h5netcdf")
+    result.to_netcdf(file, engine="h5netcdf")
     return result
 
 
@@ -165,21 +172,21 @@ def _over_seeds(
     leads: npt.NDArray[np.integer],
 ) -> tuple[float, float, float]:
     """Difference from the reference [%], of the mean over the days ahead, and its interval over the seeds."""
-    mine, theirs = (
+    row, baseline = (
         np.array([np.mean([medians[rows[seed], int(lead)] for lead in leads]) for seed in seeds])
         for rows in (seeds, reference)
     )
-    return interval_over_seeds(100 * (mine / theirs - 1))
+    return interval_over_seeds(100 * (row / baseline - 1))
 
 
-def _cells(one: xr.Dataset, is_reference: bool, shown: list[np.integer]) -> list[str]:
+def _cells(result: xr.Dataset, is_reference: bool, selected: list[np.integer]) -> list[str]:
     """A row of the table."""
-    cells = ["–"] * (len(shown) + len(_EXTREMES))
+    cells = ["–"] * (len(selected) + len(_EXTREMES))
     if not is_reference:
-        ahead = [one.sel(lead=lead) for lead in shown]
+        ahead = [result.sel(lead=lead) for lead in selected]
         cells = [_differing(*(float(part[name]) for name in ("difference", "low", "high"))) for part in ahead]
-        cells += [_differing(*map(float, one[name].to_numpy())) for name in _EXTREMES]
-    return [*cells, *(f"{float(one['ratio'].sel(lead=lead)):.3f}" for lead in (shown[0], shown[-1]))]
+        cells += [_differing(*map(float, result[name].to_numpy())) for name in _EXTREMES]
+    return [*cells, *(f"{float(result['ratio'].sel(lead=lead)):.3f}" for lead in (selected[0], selected[-1]))]
 
 
 def _differing(value: float, low: float, high: float) -> str:

@@ -28,9 +28,9 @@ The tables below are of multi-day forecasts by a network with observed soil mois
 observation for every day: the area-weighted median over the cells. Below 1 is better than persistence. The damped
 anomaly and climatology use the same observations as persistence.
 
-"Weather ahead: observed" means that the network was given the observed weather of the forecast days, as from a perfect
-weather forecast, which does not exist in operation. Scores with a real weather forecast lie between those with observed
-weather and those without.
+"Weather of the forecast days: observed" means that the network was given the observed weather of these days, as from a
+perfect weather forecast, which does not exist in operation. Scores with a real weather forecast lie between those with
+observed weather and those without.
 """
 
 _SEARCH_HEAD = """### How the settings were chosen
@@ -68,8 +68,8 @@ def _experiment(name: str, folder: Path) -> Iterator[str]:
     attrs = scores.attrs
     yield (
         f"Trained on {attrs['train_period']}, validated on {attrs['validation_period']}, tested on "
-        f"{attrs['test_period']}; {attrs['cells_scored']} cells; weather ahead: {attrs['weather']}; soil moisture "
-        f"{attrs['latency_days']} day(s) old.\n"
+        f"{attrs['test_period']}; {attrs['cells_scored']} cells; weather of the forecast days: "
+        f"{attrs['weather']}; observation latency {attrs['latency_days']} d.\n"
     )
     for target in scores["target"].to_numpy():
         if scores.sizes["target"] > 1:
@@ -97,8 +97,8 @@ def _search(name: str, folder: Path) -> Iterator[str]:
         values += [f"{of_model['crps_median'].mean():.5f}", f"{covered:.3f}" if np.isfinite(covered) else "–"]
         keys = experiment.runs.get(str(label))
         name = f"*{label}*" if keys is None else label
-        what = "" if keys is None else f"`{json.dumps(keys)}`" if keys else "the first row"
-        yield f"| {name} | {what} | " + " | ".join(values) + " |"
+        changes = "" if keys is None else f"`{json.dumps(keys)}`" if keys else "the first row"
+        yield f"| {name} | {changes} | " + " | ".join(values) + " |"
     yield ""
 
 

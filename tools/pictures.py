@@ -2,7 +2,7 @@
 
     python -m tools.pictures --out results
 
-What stands in --out already is not made again. tools/results.py copies those of `soilcast reproduce`.
+What exists in --out already is not made again. tools/results.py copies those of `soilcast reproduce`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results"))
     out: Path = parser.parse_args().out
-    for made, command in COMMANDS.items():
-        if not (out / made).exists():
+    for output, command in COMMANDS.items():
+        if not (out / output).exists():
             print(f"soilcast {command.format(out=out)}", flush=True)
             subprocess.run([sys.executable, "-m", "soilcast", *shlex.split(command.format(out=out))], check=True)
     for name, (page, height) in PAGES.items():

@@ -69,8 +69,8 @@ _PAPER = """## The paper, reproduced
 
 What follows are the dossiers of `soilcast reproduce` ([how to read them](reproduce.md)). Each number is the median over
 the cells, weighted by area, ± its 95 % confidence interval over the seeds; in brackets the mean. ▲ better and ▼ worse
-than LSTM are differences beyond chance over seeds and over blocks of days. The trainings are shorter than the paper's,
-so that all of them fit into hours on two cores: each dossier says how long they are.
+than LSTM are significant over seeds and over blocks of days. The trainings are shorter than the paper's, so that all of
+them fit into hours on two cores: each dossier says how long they are.
 """
 
 _SINGLE = """## Single runs
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the real data")
     parser.add_argument("--out", type=Path, default=ROOT / "results", help="folder for runs and scores")
     parser.add_argument(
-        "--only", choices=(_AHEAD, *EXPERIMENTS, *REPRODUCED), help="run this one; only outlooks writes its part"
+        "--only", choices=(_AHEAD, *EXPERIMENTS, *REPRODUCED), help="run this one alone; multiday writes its part"
     )
     options = parser.parse_args()
     if options.only == _AHEAD:
@@ -105,8 +105,8 @@ def main() -> None:
     ahead = f"<!-- {_AHEAD}:begin -->\n{_ahead(options.data, options.out)}\n<!-- {_AHEAD}:end -->\n"
     sections = [_HEAD, ahead, _PAPER, *(_dossier(name, options.out) for name in REPRODUCED), _SINGLE]
     sections += [section for name in EXPERIMENTS for section in _section(name, options.out / name)]
-    made = ", ".join(f"{package} {version}" for package, version in versions().items())
-    sections.append(f"\nMade with {made} on {os.cpu_count()} processors ({platform.machine()}).\n")
+    packages = ", ".join(f"{package} {version}" for package, version in versions().items())
+    sections.append(f"\nMade with {packages} on {os.cpu_count()} processors ({platform.machine()}).\n")
     PAGE.write_text("\n".join(sections), encoding="utf-8")
     readme = ROOT / "README.md"
     demo = _scores(options.out / "demo")
@@ -169,8 +169,8 @@ def _inputs(folder: Path) -> str:
 
 def _training(run: Path) -> str:
     record = open_run(run).record
-    kept = record["water_sign_share"]
-    followed = f"; Eq. 13 keeps {kept:.0%} of the training cell-days" if kept is not None else ""
+    share = record["water_sign_share"]
+    followed = f"; Eq. 13 keeps {share:.0%} of the training cell-days" if share is not None else ""
     return (
         f"{record['label']}: {record['epochs']} epochs ({record['status']}), best in epoch {record['best_epoch']}, "
         f"seed {open_run(run).config.train.seed}, l1:l2 = {_weights(run)}{followed}"

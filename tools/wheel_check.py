@@ -16,12 +16,12 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PLACE = ROOT / "build" / "wheel"
+BUILD_DIR = ROOT / "build" / "wheel"
 TESTS = (
     "tests/cube", "--ignore", "tests/cube/test_cf.py", "tests/water", "tests/products", "tests/sources/test_planet.py",
     "tests/test_commands.py",
 )  # fmt: skip
-"""Of the rooms that read the package's data, and of the commands; not those that judge it by another package."""
+"""Of the rooms that read the package's data, and of the commands; not those that compare it with another package."""
 
 NEEDED = ("hypothesis", "psutil", "pytest", "pytest-xdist", "scores")
 """By these tests: the package itself is to do without its extras."""
@@ -29,28 +29,30 @@ NEEDED = ("hypothesis", "psutil", "pytest", "pytest-xdist", "scores")
 
 def main(tests: list[str]) -> None:
     """Build, compare, install and test."""
-    shutil.rmtree(PLACE, ignore_errors=True)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", PLACE, ROOT)
-    (sdist,), (wheel,) = PLACE.glob("*.tar.gz"), PLACE.glob("*.whl")
+    shutil.rmtree(BUILD_DIR, ignore_errors=True)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", BUILD_DIR, ROOT)
+    (sdist,), (wheel,) = BUILD_DIR.glob("*.tar.gz"), BUILD_DIR.glob("*.whl")
     files = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "soilcast").rglob("*") if path.is_file()}
     files = {name for name in files if "__pycache__" not in name and not name.endswith(".so")}
     with tarfile.open(sdist) as opened:
         refuse_missing(sdist, files - {name.partition("/src/")[2] for name in opened.getnames()})
     with zipfile.ZipFile(wheel) as opened:
         refuse_missing(wheel, files - set(opened.namelist()))
-    venv.create(PLACE / "venv", with_pip=True)
-    python = PLACE / "venv" / "bin" / "python"
+    venv.create(BUILD_DIR / "venv", with_pip=True)
+    python = BUILD_DIR / "venv" / "bin" / "python"
     needed = [f"soilcast[test] @ {wheel.as_uri()}"] if tests else [f"soilcast @ {wheel.as_uri()}", *NEEDED]
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint")
     run(*pip, ROOT / "constraints.txt", *needed)
-    shutil.copytree(ROOT / "tests", PLACE / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", PLACE)  # the settings of pytest
-    there = "import soilcast; print(soilcast.__file__)"
-    found = subprocess.run([python, "-c", there], cwd=PLACE, capture_output=True, text=True, check=True).stdout
-    assert found.startswith(str(PLACE / "venv")), f"tested would be {found}"
+    shutil.copytree(ROOT / "tests", BUILD_DIR / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", BUILD_DIR)  # the settings of pytest
+    program = "import soilcast; print(soilcast.__file__)"
+    installed_path = subprocess.run(
+        [python, "-c", program], cwd=BUILD_DIR, capture_output=True, text=True, check=True
+    ).stdout
+    assert installed_path.startswith(str(BUILD_DIR / "venv")), f"tested would be {installed_path}"
     pytest = (python, "-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", "-m", "not slow")
     run(*pytest, "--ignore", "tests/test_docs.py", *(tests or TESTS))
-    print(f"{sdist.name} and {wheel.name} are whole")
+    print(f"{sdist.name} and {wheel.name} are complete")
 
 
 def refuse_missing(archive: Path, missing: set[str]) -> None:
@@ -61,7 +63,7 @@ def refuse_missing(archive: Path, missing: set[str]) -> None:
 
 def run(*words: object) -> None:
     """Run a command beside what is built, and end here if it fails."""
-    subprocess.run(list(map(str, words)), cwd=PLACE if PLACE.is_dir() else ROOT, check=True)
+    subprocess.run(list(map(str, words)), cwd=BUILD_DIR if BUILD_DIR.is_dir() else ROOT, check=True)
 
 
 if __name__ == "__main__":

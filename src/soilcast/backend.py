@@ -37,8 +37,11 @@ class SoilcastBackend(BackendEntrypoint):
         concat_characters: bool = True,
     ) -> xr.Dataset:
         """Open a folder lazily."""
-        from soilcast.cube.cf import keep_to_cf  # else every use of xarray would import all of this
+        # Imported here, else every use of xarray would import all of this.
+        from soilcast.cube.cf import keep_to_cf
+        from soilcast.cube.identity import MANIFEST, check_store
 
+        check_store(Path(filename_or_obj))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that lie beside the arrays, of types that Zarr calls unstable
             opened: xr.Dataset = ZarrBackendEntrypoint().open_dataset(
@@ -51,5 +54,6 @@ class SoilcastBackend(BackendEntrypoint):
                 use_cftime=use_cftime,
                 concat_characters=concat_characters,
             )
+        opened.attrs.pop(MANIFEST, None)
         keep_to_cf(opened)
         return opened

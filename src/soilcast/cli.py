@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import sys
+from contextlib import suppress
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,9 +21,9 @@ from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 import soilcast
-from soilcast.errors import SoilcastError
+from soilcast.errors import NO_THREADS, SoilcastError, printable, system_fault
 from soilcast.files import NO_ROOM
-from soilcast.workers import STOPPED, leave_stopped
+from soilcast.workers import STOPPED, heed_stops, leave
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -132,7 +132,7 @@ def demo(
     plugins: Plugins = None,
 ) -> None:
     """Run the whole pipeline on built-in data. The planet has real geography and climate, but synthetic weather."""
-    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=True, log=typer.echo)
+    soilcast.demo(out, settings=settings or (), jobs=jobs, progress=True, log=_say)
 
 
 @app.command()
@@ -166,7 +166,7 @@ def compare(
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
         progress=True,
-        log=typer.echo,
+        log=_say,
     )
 
 
@@ -210,9 +210,9 @@ def download(
         wait=wait,
         timeout=timeout,
         progress=True,
-        log=typer.echo,
+        log=_say,
     )
-    typer.echo(f"{out}: {len(files)} file(s)")
+    _say(f"{out}: {len(files)} file(s)")
 
 
 @app.command()
@@ -269,6 +269,10 @@ def prepare(
     content: Annotated[
         str | None, typer.Option(help="era5land: description of the data, if not the reanalysis itself.")
     ] = None,
+    genuine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A value of this variable that repeats and stands apart is real."),
+    ] = None,
     memory: Memory = None,
     dask: Dask = None,
     resume: Resume = False,
@@ -292,15 +296,16 @@ def prepare(
         source,
         paths or (),
         out=out,
+        genuine=genuine or (),
         overwrite=overwrite,
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
         dask=dask,
         progress=True,
-        log=typer.echo,
+        log=_say,
         **given,
     )
-    typer.echo(describe(out))
+    _say(describe(out))
 
 
 @app.command()
@@ -331,7 +336,7 @@ def update(
         allow_gap=allow_gap,
         memory=parse_bytes(memory) if memory else None,
         progress=True,
-        log=typer.echo,
+        log=_say,
     )
 
 
@@ -355,16 +360,18 @@ def doctor(
     found = soilcast.doctor(
         files, units=_pairs(unit or [], "--unit"), flip_sign=flip_sign or (), map_to=map_to, overwrite=overwrite
     )
-    typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False) if as_json else found.text())
+    _say(json.dumps(found.as_json(), indent=2, allow_nan=False) if as_json else found.text())
     raise typer.Exit(found.exit_code)
 
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Cube, run, forecast or scores.")], plugins: Plugins = None
+    path: Annotated[Path, typer.Argument(help="Cube, run, forecast or scores.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read all values and verify their hash.")] = False,
+    plugins: Plugins = None,
 ) -> None:
     """Describe a cube, run, forecast or scores."""
-    typer.echo(soilcast.inspect(path))
+    _say(soilcast.inspect(path, verify=verify))
 
 
 @app.command()
@@ -415,10 +422,10 @@ def train(
         resume=resume,
         memory=limit,
         progress=True,
-        log=typer.echo,
+        log=_say,
     )
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(run_summary(run.record))
+        _say(run_summary(run.record))
     if run.record["status"] == "interrupted":
         raise typer.Exit(STOPPED)
 
@@ -464,7 +471,7 @@ def forecast(
     ahead: dict[str, Any] = {"issue": issue, "leads": lead, "weather": weather, "gaps": gaps.value, "append": append}
     ahead["units"] = _pairs(unit, "--unit") if unit else None
     soilcast.forecast(run, cube, out, **chosen, **ahead, overwrite=overwrite, resume=resume, progress=True)
-    typer.echo(soilcast.inspect(out))
+    _say(soilcast.inspect(out))
 
 
 @app.command()
@@ -494,7 +501,7 @@ def export(
         "day": day,
         "quantile": quantile,
     }
-    typer.echo(str(soilcast.export(source, out, **chosen, overwrite=overwrite)))
+    _say(soilcast.export(source, out, **chosen, overwrite=overwrite))
 
 
 @app.command()
@@ -515,7 +522,7 @@ def evaluate(
     """Score forecasts against observations (a cube). Baselines: persistence, damped anomaly, climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
     soilcast.evaluate(forecasts, cube, out, **options, progress=True)
-    typer.echo(soilcast.inspect(out))
+    _say(soilcast.inspect(out))
 
 
 @app.command()
@@ -530,7 +537,7 @@ def report(
 ) -> None:
     """Write an HTML report of scores or forecasts. It has tables, maps and time series."""
     soilcast.report(scores, out, title=title, overwrite=overwrite)
-    typer.echo(str(out))
+    _say(out)
 
 
 @app.command()
@@ -567,40 +574,62 @@ def reproduce(
         zones=zones.value,
         memory=parse_bytes(memory) if memory else None,
         progress=True,
-        log=typer.echo,
+        log=_say,
     )
 
 
 def main() -> None:
     """Run the command line: faults of the input are one line and exit code 2; anything else is loud."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as queues send it, and it too is to leave no halves
+    stopped = heed_stops()
     try:
+        _refuse_removed_folder()
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except SoilcastError as error:
         _refuse(str(error))
     except TyperException as error:
-        _refuse(f"{' '.join(error.format_message().split())} (see soilcast --help)")
-    except MemoryError as error:
-        _refuse(f"not enough memory ({error}): use fewer cells or days, or a smaller train.batch_size")
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            _refuse(f"{error.filename}: {error.strerror}: give another path")
-        # Files are written with faults of their own; what is left is what the command says of them.
-        if error.errno not in NO_ROOM:
-            raise
-        sys.stdout = None  # else Python tries once more, and says so, as it ends
-        _refuse(f"standard output cannot be written ({error.strerror}); the output files are complete")
+        _refuse(f"{printable(' '.join(error.format_message().split()))} (see soilcast --help)")
     except KeyboardInterrupt:
         code = STOPPED
+    except Exception as error:
+        if not stopped():
+            _refuse(_in_words(error))
+        code = STOPPED  # what a library made of the stop that came inside it
     if code == STOPPED:
         print("soilcast: stopped", file=sys.stderr)
-        leave_stopped()
+        leave(STOPPED)
     sys.exit(code)
 
 
+def _in_words(error: Exception) -> str:
+    """Say a fault of the system in a line; what is none stays loud."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{error.filename}: {error.strerror}: give another path"
+    if isinstance(error, OSError) and (error.errno in NO_ROOM or isinstance(error, BrokenPipeError)):
+        # Files are written with faults of their own; what is left is what the command says of them.
+        sys.stdout = None  # else Python tries once more, and says so, as it ends
+        return f"standard output cannot be written ({error.strerror}); the output files are complete"
+    if (fault := system_fault(error)) is None:
+        raise error
+    return fault
+
+
+def _refuse_removed_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise SoilcastError("the working folder was removed: change to another one and run again") from error
+
+
 def _refuse(line: str) -> NoReturn:
-    print(f"soilcast: {line}", file=sys.stderr)
+    with suppress(OSError, ValueError):
+        print(f"soilcast: {printable(line)}", file=sys.stderr)
+    if line.startswith(NO_THREADS):
+        leave(2)  # libraries would join threads that they could not start, and say so, at the end of Python
     sys.exit(2)
+
+
+def _say(text: object) -> None:
+    typer.echo(printable(str(text)))
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Work on the workers of a dask cluster: pieces go out, results come back in any order."""
+"""Tasks on the workers of a dask cluster: results come back in any order."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 ANSWER_SECONDS = 10.0
-"""How long a scheduler may take to answer."""
+"""Time in which a scheduler must answer [s]."""
 
 RETURN_SECONDS = 60.0
-"""How long a cluster may be without any worker in the middle of the work: nannies start those that died again."""
+"""Time that a cluster may be without any worker [s]: nannies restart those that died."""
 
-_LOOK_SECONDS = 2.0
-_AHEAD = 2
-"""Pieces that are out for each thread of the workers: enough that none waits, few enough to hold their results."""
+_POLL_SECONDS = 2.0
+_TASKS_PER_THREAD = 2
+"""Pieces submitted for each thread of the workers: enough that none waits, few enough to hold their results."""
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """A piece that is done, and what came of it."""
+class _Finished:
+    """A piece that is done, with its result or fault."""
 
     future: Future[Any]
     result: Any = None
@@ -44,23 +44,23 @@ class _Ended:
 
 
 def work_on_cluster(
-    address: str, work: Callable[[Piece], Result], pieces: Mapping[int, Piece], *, most: int | None = None
+    address: str, function: Callable[[Piece], Result], pieces: Mapping[int, Piece], *, most: int | None = None
 ) -> Iterator[tuple[int, Result]]:
-    """Do some work on each piece on a cluster's workers, and give the results as they come.
+    """Apply a function to each piece on a cluster's workers, and give the results as they come.
 
-    A piece whose worker died goes to another one.
+    A piece whose worker died is submitted again.
 
     Parameters
     ----------
     address
         Of the scheduler, such as ``tcp://host:8786``.
-    work
+    function
         Called on a worker with a piece; they and what it gives travel between the processes, so the paths in them
-        must be whole ones, and those of the workers too.
+        must be absolute, and those of the workers too.
     pieces
-        Number of a piece -> the piece, such as the slice of its cells; asked for one by one as workers are free.
+        Number of a piece -> the piece, such as the slice of its cells; taken one by one as workers are free.
     most
-        So many pieces at once, whatever the number of workers: what comes back from them is held here.
+        Number of pieces submitted at most, whatever the number of workers: their results are held here.
 
     Returns
     -------
@@ -70,45 +70,45 @@ def work_on_cluster(
     ------
     SoilcastError
         Without the extra ``cluster``; an address at which no scheduler or no worker answers; a scheduler or workers
-        that are lost, workers that died of a piece; another soilcast on the cluster; whatever the work raises.
+        that are lost, workers that died of a piece; another version on the cluster; whatever the function raises.
     """
     with _connected(address) as client:
         threads = sum(client.nthreads().values())
         if not threads:
             raise SoilcastError(f"--dask {address}: the cluster has no workers: start some with dask worker {address}")
-        _refuse_other_soilcast(client, address)
+        _refuse_other_version(client, address)
         waiting = list(pieces)
-        ahead = _AHEAD * threads if most is None else min(most, _AHEAD * threads)
-        out: dict[Future[Result], int] = {}
-        ended: SimpleQueue[_Ended] = SimpleQueue()
-        while waiting or out:
-            while waiting and len(out) < ahead:
+        limit = _TASKS_PER_THREAD * threads if most is None else min(most, _TASKS_PER_THREAD * threads)
+        submitted: dict[Future[Result], int] = {}
+        finished: SimpleQueue[_Finished] = SimpleQueue()
+        while waiting or submitted:
+            while waiting and len(submitted) < limit:
                 number = waiting.pop(0)
-                future = _submitted(client, work, pieces[number])
-                out[future] = number
-                future.add_done_callback(lambda done: ended.put(_gathered(done)))
-            piece = _next(ended, client, address)
+                future = _submit(client, function, pieces[number])
+                submitted[future] = number
+                future.add_done_callback(lambda done: finished.put(_collect(done)))
+            piece = _next(finished, client, address)
             if piece.fault is not None:
-                _tell(piece.fault, address)
-            yield out.pop(piece.future), piece.result
+                _raise_fault(piece.fault, address)
+            yield submitted.pop(piece.future), piece.result
 
 
-def _submitted(client: Client, work: Callable[[Piece], Result], piece: Piece) -> Future[Result]:
+def _submit(client: Client, function: Callable[[Piece], Result], piece: Piece) -> Future[Result]:
     plugins = loaded_plugins()
     if not plugins:
-        return client.submit(work, piece, pure=False)
+        return client.submit(function, piece, pure=False)
     import cloudpickle
 
     # What is of a plugin cannot be unpacked before it is loaded, which the worker's own way to it would do.
-    return client.submit(_with_plugins, plugins, cloudpickle.dumps((work, piece)), pure=False)
+    return client.submit(_with_plugins, plugins, cloudpickle.dumps((function, piece)), pure=False)
 
 
 def _with_plugins(plugins: Sequence[Plugin], packed: bytes) -> Any:
     import cloudpickle
 
     use_plugins(plugins)
-    work, piece = cloudpickle.loads(packed)
-    return work(piece)
+    function, piece = cloudpickle.loads(packed)
+    return function(piece)
 
 
 @contextmanager
@@ -117,24 +117,24 @@ def _connected(address: str) -> Iterator[Client]:
         from distributed import Client, Security
     except ImportError as error:
         raise SoilcastError("--dask needs an extra: install it with pip install 'soilcast[cluster]'") from error
-    scheme, place = _parsed(address)
+    scheme, host_and_port = _parsed(address)
     arguments = Security().get_connection_args("client")
     if scheme == "tls" and arguments["ssl_context"] is None:
         raise SoilcastError(
             f"--dask {address}: dask has no certificate for it: set distributed.comm.tls in its settings"
         )
     try:
-        # A client knocks again and again where nothing listens, and waits for ever where no scheduler does.
-        socket.create_connection(place, timeout=ANSWER_SECONDS).close()
+        # A client retries where nothing listens, and waits for ever where something else than a scheduler does.
+        socket.create_connection(host_and_port, timeout=ANSWER_SECONDS).close()
         with ThreadPoolExecutor(1) as pool:  # a notebook's own thread has a loop already
             pool.submit(asyncio.run, _greet(address, arguments)).result()
         client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, UnicodeError) as error:
-        said = str(error) or "not a dask scheduler"
+        reason = str(error) or "not a dask scheduler"
         raise SoilcastError(
-            f"--dask {address}: no scheduler responds ({said}): give the address that it prints"
+            f"--dask {address}: no scheduler responds ({reason}): give the address that it prints"
         ) from error
-    # It logs tracebacks of a scheduler that is lost, which is told in one line here.
+    # It logs tracebacks of a scheduler that is lost, which is one line here.
     log = logging.getLogger("distributed.client")
     level = log.level
     log.setLevel(logging.CRITICAL)
@@ -163,36 +163,36 @@ def _parsed(address: str) -> tuple[str, tuple[str, int]]:
     raise SoilcastError(f"--dask {address}: not the address of a scheduler: write it as tcp://HOST:PORT")
 
 
-def _refuse_other_soilcast(client: Client, address: str) -> None:
+def _refuse_other_version(client: Client, address: str) -> None:
     versions: Any = client.get_versions(packages=["soilcast"])
-    mine = versions["client"]["packages"]["soilcast"]
-    others = {"scheduler": versions["scheduler"]} | {f"worker {at}": of for at, of in versions["workers"].items()}
-    for other, known in others.items():
-        theirs = known["packages"].get("soilcast")
-        if theirs != mine:
+    own_version = versions["client"]["packages"]["soilcast"]
+    peers = {"scheduler": versions["scheduler"]} | {f"worker {name}": of for name, of in versions["workers"].items()}
+    for peer, peer_versions in peers.items():
+        peer_version = peer_versions["packages"].get("soilcast")
+        if peer_version != own_version:
             raise SoilcastError(
-                f"--dask {address}: its {other} has {f'soilcast {theirs}' if theirs else 'no soilcast'}: install "
-                f"soilcast {mine} there too"
+                f"--dask {address}: its {peer} has {f'soilcast {peer_version}' if peer_version else 'no soilcast'}: "
+                f"install soilcast {own_version} there too"
             )
 
 
-def _gathered(future: Future[Any]) -> _Ended:
+def _collect(future: Future[Any]) -> _Finished:
     # A worker that dies once it is done takes the result along, and a new one has to be waited for, if it ever comes:
-    # so it is fetched in dask's thread, while this one looks whether there are workers.
+    # so it is fetched in dask's thread, while this one checks that there are workers.
     if future.cancelled():
-        return _Ended(future, fault=CancelledError())
+        return _Finished(future, fault=CancelledError())
     try:
-        return _Ended(future, result=future.result())
+        return _Finished(future, result=future.result())
     except (Exception, asyncio.CancelledError) as fault:
-        return _Ended(future, fault=fault)
+        return _Finished(future, fault=fault)
 
 
-def _next(ended: SimpleQueue[_Ended], client: Client, address: str) -> _Ended:
+def _next(finished: SimpleQueue[_Finished], client: Client, address: str) -> _Finished:
     """Wait until a piece is done, for as long as there are workers."""
-    seen = time.monotonic()
+    last_seen = time.monotonic()
     while True:
         try:
-            return ended.get(timeout=_LOOK_SECONDS)
+            return finished.get(timeout=_POLL_SECONDS)
         except Empty:
             pass
         try:
@@ -200,15 +200,15 @@ def _next(ended: SimpleQueue[_Ended], client: Client, address: str) -> _Ended:
         except OSError as error:
             raise _lost(address) from error
         if threads:
-            seen = time.monotonic()
-        elif time.monotonic() - seen > RETURN_SECONDS:
+            last_seen = time.monotonic()
+        elif time.monotonic() - last_seen > RETURN_SECONDS:
             raise SoilcastError(
                 f"--dask {address}: all workers were lost: see their logs, start new ones with dask worker {address}, "
                 "and run the command again"
             )
 
 
-def _tell(fault: BaseException, address: str) -> NoReturn:
+def _raise_fault(fault: BaseException, address: str) -> NoReturn:
     from distributed import KilledWorker
 
     if isinstance(fault, (CancelledError, asyncio.CancelledError)):

@@ -16,6 +16,7 @@ from soilcast.errors import SoilcastError
 from soilcast.experiments import Experiment, builtin_experiment, load_experiment, plan_runs
 from soilcast.files import atomic_write, refuse_existing
 from soilcast.forecasting import forecast
+from soilcast.progress import Log
 from soilcast.reporting import report
 from soilcast.reporting.artifacts import artifact_file
 from soilcast.sources import prepare
@@ -31,8 +32,7 @@ from soilcast.workplace import workplace_of
 
 __all__ = ["Experiment", "builtin_experiment", "compare", "demo"]
 
-Log = Callable[[str], None]
-Ended = Callable[[str, Path | SoilcastError], None]
+OnRunEnd = Callable[[str, Path | SoilcastError], None]
 
 
 def compare(
@@ -87,7 +87,7 @@ def compare(
     SoilcastError
         What any of the steps raises; all runs failed.
     KeyboardInterrupt
-        Ctrl-C or SIGTERM; ``resume`` goes on.
+        Ctrl-C or SIGTERM; ``resume`` continues.
     """
     refuse_unguarded()
     out = Path(out)
@@ -96,7 +96,7 @@ def compare(
     plans = plan_runs(experiment, settings)
     years = _years(hold_out) if hold_out else []
     named = {_of_year(name, year): config for name, config in plans.items() for year in years} or plans
-    _refuse_taken(out, named, years, overwrite=overwrite, resume=resume)
+    _refuse_existing_outputs(out, named, years, overwrite=overwrite, resume=resume)
     cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, log=log)
     if years:
         with open_cube(cube) as opened:
@@ -121,8 +121,8 @@ def compare(
     if years:
         log(_summary_of_years(scores, out / "years.csv", overwrite=replaced))
     report(scores, out / "report.html", overwrite=replaced)
-    left_out = f"; {len(failed)} failed run(s) left out" if failed else ""
-    log(f"{out / 'report.html'}: the report of {', '.join(plans[name].label for name in good)}{left_out}")
+    failures = f"; {len(failed)} failed run(s) left out" if failed else ""
+    log(f"{out / 'report.html'}: the report of {', '.join(plans[name].label for name in good)}{failures}")
     return out / "report.html"
 
 
@@ -137,9 +137,9 @@ def train_and_forecast(
     memory: int | None = None,
     progress: bool = False,
     log: Log = print,
-    ended: Ended = lambda name, outcome: None,
+    ended: OnRunEnd = lambda name, outcome: None,
 ) -> tuple[dict[str, Path], dict[str, SoilcastError]]:
-    """Train and forecast many runs on one cube; one that fails is told, and takes no other along.
+    """Train and forecast many runs on one cube; one that fails is reported, and does not affect the others.
 
     Parameters
     ----------
@@ -152,14 +152,14 @@ def train_and_forecast(
     jobs, overwrite, resume, memory, progress, log
         See `compare`.
     ended
-        Called in this process with the name of each run as it ends, and with its forecast, or why there is none.
+        Called in this process with the name of each run as it ends, and its forecast or fault.
 
     Returns
     -------
-    Name -> forecast of those that came to one, and name -> fault of the others.
+    Name -> forecast of the completed runs, and name -> fault of the others.
     """
 
-    def say(run: Path, outcome: Run | SoilcastError) -> None:
+    def on_run_end(run: Path, outcome: Run | SoilcastError) -> None:
         if isinstance(outcome, SoilcastError):
             log(f"{run} failed: {outcome}")
         else:
@@ -175,7 +175,7 @@ def train_and_forecast(
     then = functools.partial(_forecast, cube, folder, overwrite or resume, resume)
     configs = {out / "runs" / name: config for name, config in plans.items()}
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
-    outcomes = train_runs(cube, configs, jobs=jobs, **options, progress=progress, then=then, ended=say)
+    outcomes = train_runs(cube, configs, jobs=jobs, **options, progress=progress, then=then, ended=on_run_end)
     failed = {run.name: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
     return {run.name: folder / run.name for run in outcomes if run.name not in failed}, failed
 
@@ -242,40 +242,41 @@ def _summary_of_years(scores: Sequence[Path], out: Path, *, overwrite: bool) -> 
             tables[path.name.rpartition("-")[2]] = summarise(opened)
     rows = pd.concat(tables, names=["year"])
     means = rows.groupby(level=["model", "target", "lead"], sort=False).mean()
-    with atomic_write(out, overwrite=overwrite) as partial:
+    with atomic_write(out, kind="table", overwrite=overwrite) as partial:
         pd.concat([rows, pd.concat({"mean": means}, names=["year"])]).to_csv(partial, float_format="%.6g")
     shown = [name for name in ("r_median", "rmse_median", "skill_median") if name in means]
     text = means[shown].to_string(float_format="{:.4f}".format)
     return f"means over {len(tables)} year(s), each held out in turn ({out} has the years):\n{text}"
 
 
-def _refuse_taken(
+def _refuse_existing_outputs(
     out: Path, plans: Mapping[str, Config], years: Sequence[int], *, overwrite: bool, resume: bool
 ) -> None:
-    """See, before hours of training, that all outputs can be written."""
-    for path in _outputs(out, plans, years):
+    """Check, before hours of training, that all outputs can be written."""
+    for path, kind in _outputs(out, plans, years):
         if path.exists() and not (overwrite or resume):
             raise SoilcastError(
                 f"{path} exists already: continue with --resume, give another --out, or --overwrite to replace it"
             )
         if path.name != CHECKPOINT:
-            refuse_existing(path, overwrite=True)
+            refuse_existing(path, kind=kind, overwrite=True)
 
 
-def _outputs(out: Path, plans: Mapping[str, Config], years: Sequence[int]) -> Iterator[Path]:
-    yield from (out / "cube", out / "report.html")
-    yield from (out / _of_year("scores", year) for year in years)
-    yield from (out / ("years.csv" if years else "scores"),)
+def _outputs(out: Path, plans: Mapping[str, Config], years: Sequence[int]) -> Iterator[tuple[Path, str]]:
+    yield from ((out / "cube", "cube"), (out / "report.html", "page"))
+    yield from ((out / _of_year("scores", year), "scores") for year in years)
+    yield (out / "years.csv", "table") if years else (out / "scores", "scores")
     for name in plans:
-        yield from (out / "runs" / name, workplace_of(out / "runs" / name) / CHECKPOINT, out / "forecasts" / name)
+        yield from ((out / "runs" / name, "run"), (out / "forecasts" / name, "forecast"))
+        yield workplace_of(out / "runs" / name) / CHECKPOINT, "checkpoint"
 
 
 def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool, resume: bool, log: Log) -> Path:
     if resume and cube.exists():
         with open_cube(cube) as opened:
-            made = _parsed(opened.attrs.get("provenance"))
-        wanted = json.loads(json.dumps({"source": experiment.source, "options": experiment.options}, default=str))
-        if {name: made.get(name) for name in wanted} != wanted:
+            provenance = _parsed(opened.attrs.get("provenance"))
+        expected = json.loads(json.dumps({"source": experiment.source, "options": experiment.options}, default=str))
+        if {name: provenance.get(name) for name in expected} != expected:
             raise SoilcastError(f"{cube} belongs to another experiment: give another --out, or --overwrite")
     else:
         paths = [data / path for path in experiment.paths]
@@ -295,17 +296,17 @@ def _parsed(provenance: object) -> dict[str, Any]:
 
 def _forecast(cube: Path, folder: Path, overwrite: bool, resume: bool, run: Path, memory: int | None) -> None:
     path = folder / run.name
-    if resume and _stands(path, run):
+    if resume and _is_up_to_date(path, run):
         return
     forecast(run, cube, path, memory=memory, overwrite=overwrite, resume=resume and not path.exists())
 
 
-def _stands(path: Path, run: Path) -> bool:
-    """Whether the forecast there is the very one that the run would make."""
+def _is_up_to_date(path: Path, run: Path) -> bool:
+    """Whether the forecast is the one that the run would make."""
     record = open_run(run).record
-    wanted = {name: record[name] for name in ("label", "weights_sha256", "cube_sha256", "test_period")}
+    expected = {name: record[name] for name in ("label", "weights_sha256", "cube_sha256", "test_period")}
     try:
         with open_artifact(path, "forecast") as opened:
-            return {name: opened.attrs.get(name) for name in wanted} == wanted
+            return {name: opened.attrs.get(name) for name in expected} == expected
     except SoilcastError:
         return False

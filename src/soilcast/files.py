@@ -6,18 +6,20 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from soilcast.errors import SoilcastError
+from soilcast.ownership import refuse_foreign
 
-_STORE = "zarr.json"
-_MARKS = (_STORE, "run.json", "scores.nc", "dossier.json")
-"""A folder that holds one of these is an artifact: a cube or a forecast, a run, scores, a dossier."""
-
+if TYPE_CHECKING:
+    import pandas as pd
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 """What the system says where a disk is full."""
@@ -30,20 +32,27 @@ _NOT_THERE = (
 )  # fmt: skip
 """What the system says of a place where nothing can be written."""
 
+_LOCK, _REPLACED = "lock", ".replaced"
+"""In the folder beside an artifact that is written: its lock, and the end of the name of what it replaces."""
+
+_FORMULA, _NUMBER = re.compile(r"[=+\-@\t\r]"), re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+
 _HERE, _EXCHANGE = -100, 2
 """Of Linux: paths count from the working folder (AT_FDCWD); two of them change places (RENAME_EXCHANGE)."""
 
 
 @contextmanager
-def atomic_write(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_write(out: Path, *, kind: str, overwrite: bool = False) -> Iterator[Path]:
     """Give a path beside ``out`` to write a file or a folder to; on success it becomes ``out``.
 
     Parameters
     ----------
     out
         Where the artifact is to stand.
+    kind
+        What it is, as `soilcast.ownership.kind_of` gives it.
     overwrite
-        Replace what stands there. Otherwise an existing ``out`` is refused before any work is done.
+        Replace what stands there, if it is of the same kind. Otherwise an existing ``out`` is refused before any work.
 
     Raises
     ------
@@ -51,19 +60,59 @@ def atomic_write(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         ``out`` exists, its folder cannot be written, or the disk is full.
     """
     out = Path(out)
-    refuse_existing(out, overwrite=overwrite)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    refuse_existing(out, kind=kind, overwrite=overwrite)
     with disk_faults_told(out):
+        make_folder(out.parent, out)
+        with _beside(out) as folder:
+            yield folder / out.name
+            # Another command may have written it meanwhile.
+            atomic_replace(folder / out.name, out, kind=kind, overwrite=overwrite)
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """Give a folder beside ``out`` to this process alone: whether it is alive is seen by the lock, on any machine."""
+    from filelock import FileLock  # takes longer to import than all that --help needs else
+
+    while True:
+        folder = out.with_name(f".{out.name}.partial-{secrets.token_hex(8)}")
+        folder.mkdir()
         try:
-            remove(partial)  # left by a process that was killed and had the same number, as they do in containers
-            out.parent.mkdir(parents=True, exist_ok=True)
-            yield partial
-            atomic_replace(partial, out, overwrite=overwrite)  # another command may have written it meanwhile
-        finally:
-            remove(partial)
+            lock = FileLock(folder / _LOCK).acquire()
+            break
+        except FileNotFoundError:  # another command took it for one that was left
+            continue
+    try:
+        with lock:
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def atomic_replace(made: Path, out: Path, *, overwrite: bool) -> None:
+def clear_leftovers(out: Path) -> None:
+    """Remove what processes that were killed while they wrote ``out`` left beside it; put back what stepped aside."""
+    from filelock import FileLock, Timeout
+
+    pattern = re.compile(rf"\.{re.escape(out.name)}\.partial-[0-9a-f]{{16}}")
+    with suppress(OSError):
+        for folder in [one for one in out.parent.glob(".*") if pattern.fullmatch(one.name) and one.is_dir()]:
+            with suppress(Timeout, OSError):
+                if (folder / _LOCK).is_file():
+                    with FileLock(folder / _LOCK).acquire(blocking=False):
+                        take_back(out, folder)
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    folder.rmdir()
+
+
+def take_back(out: Path, folder: Path) -> None:
+    """Put back what had stepped aside into a folder for a new ``out``, if the process was killed before that came."""
+    for aside in folder.glob(f"*{_REPLACED}"):
+        if not out.exists():
+            aside.rename(out)
+
+
+def atomic_replace(made: Path, out: Path, *, kind: str, overwrite: bool) -> None:
     """Make ``made``, on the same disk, become ``out``: whatever ends this, it is at the one place or the other.
 
     Raises
@@ -71,11 +120,11 @@ def atomic_replace(made: Path, out: Path, *, overwrite: bool) -> None:
     SoilcastError
         As `atomic_write`.
     """
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, kind=kind, overwrite=overwrite)
     with disk_faults_told(out):
         flush_to_disk(made)
         # Only a file can be renamed onto another in one step; a folder that cannot be swapped steps aside first.
-        aside = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+        aside = made.with_name(f"{made.name}{_REPLACED}")
         remove(aside)
         if out.is_dir() and made.is_dir() and atomic_swap(made, out):
             made.rename(aside)
@@ -106,11 +155,11 @@ def path_list(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [paths] if isinstance(paths, str | Path) else [*paths]
 
 
-def refuse_existing(out: Path, *, overwrite: bool) -> None:
+def refuse_existing(out: Path, *, overwrite: bool, kind: str = "") -> None:
     """Raise `SoilcastError` if ``out`` exists and must not be replaced, or its folder cannot be written.
 
-    Even ``overwrite`` replaces no folder but one that soilcast wrote, and no device: a slip of the hand in --out
-    costs no data.
+    Even ``overwrite`` replaces nothing but an artifact of soilcast, whole, of the same ``kind``: a slip of the hand in
+    --out costs no data. What killed processes left beside ``out`` is removed.
     """
     if out.name in ("", ".."):
         raise SoilcastError(f"{out} names no file or folder to write: give another --out")
@@ -121,17 +170,56 @@ def refuse_existing(out: Path, *, overwrite: bool) -> None:
         raise _user_error(error, out) from error
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise SoilcastError(f"{out} cannot be written ({folder} is not a writable folder): give another --out")
-    store = next((parent for parent in out.absolute().parents if (parent / _STORE).is_file()), None)
+    store = next((parent for parent in out.absolute().parents if (parent / "zarr.json").is_file()), None)
     if store:
         raise SoilcastError(f"{out} lies inside {store}, which it would damage: give another --out")
-    if not exists:
+    clear_leftovers(out)
+    if not exists and not out.exists():
         return
     if not overwrite:
         raise SoilcastError(f"{out} exists already: give another --out, or --overwrite to replace it")
     if not out.is_dir() and not out.is_file():
         raise SoilcastError(f"{out} is a device, not a file, so it is not replaced: give another --out")
-    if out.is_dir() and any(out.iterdir()) and not any((out / mark).is_file() for mark in _MARKS):
-        raise SoilcastError(f"{out} is a folder that soilcast did not write, so it is not replaced: give another --out")
+    refuse_foreign(out, kind)
+
+
+def make_folder(folder: Path, out: Path) -> None:
+    """Make the folder that ``out`` is to lie in.
+
+    Raises
+    ------
+    SoilcastError
+        It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise _user_error(error, out) from error
+        raise SoilcastError(f"{out} cannot be written ({error.strerror}): give another --out") from error
+
+
+def harmless_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Have a table's texts be texts in every spreadsheet: those that look like a formula begin with an apostrophe.
+
+    Parameters
+    ----------
+    table
+        What is written as CSV; numbers stay as they are.
+
+    Returns
+    -------
+    A copy.
+    """
+    table = table.copy()
+    for name in table.columns:
+        if table[name].dtype.kind in "OUST":
+            table[name] = table[name].map(lambda one: _harmless(one) if isinstance(one, str) else one)
+    return table.rename(columns={name: _harmless(name) for name in table.columns if isinstance(name, str)})
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -144,7 +232,9 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(content)
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as stream:
+            stream.write(content)
         flush_to_disk(partial)
         partial.replace(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Describe any of soilcast's artifacts in words: a cube, a run, a forecast, scores."""
+"""Describe any of soilcast's artifacts as text: a cube, a run, a forecast, scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import VARIABLES, open_artifact, read, usable_target
-from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, refuse_other_cube
+from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, content_sha256, refuse_other_cube
 from soilcast.errors import SoilcastError
 from soilcast.training.run import RECORD, open_run
 from soilcast.training.train import run_summary
@@ -21,8 +21,8 @@ from soilcast.verify.metrics import BUILT_IN
 
 SCORES_FILE = "scores.nc"
 
-_SHOWN = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
-_SHOWN_BY_LEAD = {
+_METRICS = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
+_METRICS_BY_LEAD = {
     "ratio": ("median", "RMSE relative to persistence"),
     "crps": ("median", "CRPS [m3 m-3]"),
     "coverage_90": ("mean", "share of days within the 90 % interval"),
@@ -42,18 +42,20 @@ class Description(str):
         return f"<pre>{escape(self)}</pre>"
 
 
-def inspect(path: str | Path) -> Description:
+def inspect(path: str | Path, *, verify: bool = False) -> Description:
     """Describe an artifact in some lines of text.
 
     Parameters
     ----------
     path
         A cube, run, forecast or scores.
+    verify
+        Read every stored value and compare the hash of a cube's content; opening compares the checksums alone.
 
     Raises
     ------
     SoilcastError
-        Nothing exists there, or it was not written by soilcast.
+        Nothing exists there, it was not written by soilcast, or it is not what was written.
     """
     path = Path(path)
     if not path.exists():
@@ -63,7 +65,23 @@ def inspect(path: str | Path) -> Description:
     if (path / SCORES_FILE).is_file():
         path = path / SCORES_FILE
     with open_artifact(path, *_DESCRIBE) as opened:
-        return Description("\n".join(_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path)))
+        lines = [*_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path)]
+        return Description("\n".join([*lines, *(_verified(opened, path) if verify else ())]))
+
+
+def _verified(opened: xr.Dataset, path: Path) -> Iterator[str]:
+    """Read all values; the checksum of each chunk is compared on the way."""
+    if opened.attrs["soilcast_kind"] != "cube":
+        for name in opened.data_vars:
+            read(opened, str(name))
+        yield "verified: every value has the checksum that it was written with"
+        return
+    computed, written = content_sha256(opened), opened.attrs["content_sha256"]
+    if computed != written:
+        raise SoilcastError(
+            f"{path}: its content has the hash {computed:.12}, but {written:.12} was written: prepare it again"
+        )
+    yield f"verified: every value is what was written (content_sha256 {written:.12})"
 
 
 def _cube_lines(cube: xr.Dataset, path: Path) -> Iterator[str]:
@@ -72,15 +90,15 @@ def _cube_lines(cube: xr.Dataset, path: Path) -> Iterator[str]:
     yield from _common_lines(cube)
     yield f"{'variable':<20} {'unit':<9} {'lowest':>11} {'mean':>11} {'highest':>11} {'missing':>8}  what"
     for name in (name for name in VARIABLES if name in cube):
-        row, found = VARIABLES[name], _survey(cube, name)
-        shown = " ".join(
-            f"{number:11.5g}" for number in (np.fmin.reduce(found.lowest), found.mean, np.fmax.reduce(found.highest))
+        row, survey = VARIABLES[name], _survey(cube, name)
+        summary = " ".join(
+            f"{number:11.5g}" for number in (np.fmin.reduce(survey.lowest), survey.mean, np.fmax.reduce(survey.highest))
         )
-        missing = 1 - found.present / cube[name].size
-        yield f"{name:<20} {row.units:<9} {shown} {missing:8.2%}  {row.long_name}"
+        missing = 1 - survey.present / cube[name].size
+        yield f"{name:<20} {row.units:<9} {summary} {missing:8.2%}  {row.long_name}"
         if name == "swvl1":
-            usable = int(usable_target(np.stack([found.lowest, found.highest], axis=1)).sum())
-    yield from (f"note: {note}" for note in cube.attrs.get("notes", "").splitlines())
+            usable = int(usable_target(np.stack([survey.lowest, survey.highest], axis=1)).sum())
+    yield from (f"note: {line}" for line in cube.attrs.get("notes", "").splitlines())
     if "swvl1" in cube:
         yield f"swvl1 as target: {usable} usable cells, {cube.sizes['cell'] - usable} masked (missing or constant)"
 
@@ -96,13 +114,13 @@ class _Survey:
 
 
 def _survey(cube: xr.Dataset, name: str) -> _Survey:
-    """Look at all values of a variable, a chunk at a time."""
+    """Survey all values of a variable, a chunk at a time."""
     lowest = np.full(cube.sizes["cell"], np.nan)
     highest, total, present = lowest.copy(), 0.0, 0
     for start in range(0, cube.sizes["cell"], CELL_CHUNK):
         cells = slice(start, start + CELL_CHUNK)
-        for first in range(0, cube.sizes["time"] if "time" in cube[name].dims else 1, DAY_CHUNK):
-            values = read(cube.isel(time=slice(first, first + DAY_CHUNK)), name, cells).astype(np.float64)
+        for first_day in range(0, cube.sizes["time"] if "time" in cube[name].dims else 1, DAY_CHUNK):
+            values = read(cube.isel(time=slice(first_day, first_day + DAY_CHUNK)), name, cells).astype(np.float64)
             values = np.where(np.isfinite(values), values, np.nan).reshape(len(values), -1)
             lowest[cells] = np.fmin(lowest[cells], np.fmin.reduce(values, axis=1))
             highest[cells] = np.fmax(highest[cells], np.fmax.reduce(values, axis=1))
@@ -112,26 +130,26 @@ def _survey(cube: xr.Dataset, name: str) -> _Survey:
 
 def _forecast_lines(forecast: xr.Dataset, path: Path) -> Iterator[str]:
     attributes = ("title", "content", "targets", "weather", "train_period", "validation_period")
-    _refuse_lacking(forecast, path, attributes, ("cell", "time", "lead"))
+    _refuse_missing(forecast, path, attributes, ("cell", "time", "lead"))
     targets = forecast.attrs["targets"].split(",")
-    _refuse_lacking(forecast, path, (), targets)
+    _refuse_missing(forecast, path, (), targets)
     yield f"forecast: {forecast.attrs['title']}"
     yield from _common_lines(forecast, "issue day(s)")
-    yield _known_line(forecast)
+    yield _leads_line(forecast)
     yield f"trained on {forecast.attrs['train_period']}, validated on {forecast.attrs['validation_period']}"
     blocks = [slice(start, start + CELL_CHUNK) for start in range(0, forecast.sizes["cell"], CELL_CHUNK)]
     for target in targets:
         present = sum(int(np.isfinite(read(forecast, target, cells)).sum()) for cells in blocks)
-        others = sorted(str(name) for name in forecast.data_vars if str(name).startswith(f"{target}_"))
+        products = sorted(str(name) for name in forecast.data_vars if str(name).startswith(f"{target}_"))
         yield f"{target}: {present:,} of {forecast[target].size:,} cell-days forecast (each issue day and lead)"
-        yield from (f"with {name}" for name in others)
+        yield from (f"with {name}" for name in products)
     yield from (f"note: {note}" for note in str(forecast.attrs.get("notes", "")).splitlines())
     if "quantile" in forecast.variables:
         yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"
 
 
 def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
-    _refuse_lacking(
+    _refuse_missing(
         scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "target", "lead", "rmse")
     )
     yield f"scores: {scores.attrs['title']}"
@@ -141,24 +159,24 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
         f"{scores.attrs.get('cells_scored', 0)} of {scores.attrs.get('cells_total', 0)} cells scored"
     )
     yield from (f"left out: {line}" for line in str(scores.attrs.get("left_out", "")).splitlines())
-    yield _known_line(scores)
+    yield _leads_line(scores)
     table = summarise(scores)
-    own = {name: metric for name, metric in metrics_of(scores).items() if name not in BUILT_IN}
+    custom = {name: metric for name, metric in metrics_of(scores).items() if name not in BUILT_IN}
     for target in scores["target"].to_numpy():
         of_target = table[table.index.get_level_values("target") == target].droplevel("target")
         if scores.sizes["lead"] == 1:
             yield f"{target}, median over the cells, by area:"
-            shown = {f"{name}_median": name for name in (*_SHOWN, *own) if name in scores}
-            yield of_target.droplevel("lead")[list(shown)].to_string(
-                float_format=_FOUR_DIGITS, header=list(shown.values())
+            columns = {f"{name}_median": name for name in (*_METRICS, *custom) if name in scores}
+            yield of_target.droplevel("lead")[list(columns)].to_string(
+                float_format=_FOUR_DIGITS, header=list(columns.values())
             )
             continue
-        by_lead = _SHOWN_BY_LEAD | {name: ("median", metric.long_name) for name, metric in own.items()}
-        for name, (statistic, what) in by_lead.items():
+        by_lead = _METRICS_BY_LEAD | {name: ("median", metric.long_name) for name, metric in custom.items()}
+        for name, (statistic, description) in by_lead.items():
             if name not in scores or not of_target[f"{name}_{statistic}"].notna().any():
                 continue
             values = of_target[f"{name}_{statistic}"].unstack("lead").reindex(scores["model"].to_numpy())
-            yield f"{target}, {what}, {statistic} over the cells by area, by lead [d]:"
+            yield f"{target}, {description}, {statistic} over the cells by area, by lead [d]:"
             yield values.dropna(how="all").to_string(float_format=_FOUR_DIGITS, index_names=False)
     if "tested_metric" in scores.coords:
         tested, rows, references = (
@@ -167,13 +185,13 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
         yield f"differences tested: {tested} of {rows} against {references}: see significance.csv and the report"
 
 
-def _known_line(opened: xr.Dataset) -> str:
-    """Which leads there are, and what is known of the days before and ahead."""
+def _leads_line(opened: xr.Dataset) -> str:
+    """Leads, observation latency, and the weather of the forecast days."""
     leads = opened["lead"].to_numpy()
     latency = opened.attrs.get("latency_days", "?")
-    shown = f"leads {leads.min()} .. {leads.max()} days ({len(leads)})" if len(leads) > 1 else f"lead {leads[0]} day(s)"
+    text = f"leads {leads.min()} .. {leads.max()} days ({len(leads)})" if len(leads) > 1 else f"lead {leads[0]} day(s)"
     return (
-        f"{shown}; observation latency {latency} d; weather of the forecast days: "
+        f"{text}; observation latency {latency} d; weather of the forecast days: "
         f"{opened.attrs.get('weather', 'not stated')}"
     )
 
@@ -191,11 +209,11 @@ def _run_lines(path: Path) -> Iterator[str]:
     yield from (f"note: {note}" for note in run.record.get("notes", ()))
 
 
-def _refuse_lacking(opened: xr.Dataset, path: Path, attributes: Sequence[str], variables: Sequence[str]) -> None:
-    lacking = [name for name in attributes if not isinstance(opened.attrs.get(name), str)]
-    lacking += [name for name in variables if name not in opened.variables]
-    if lacking:
-        raise SoilcastError(f"{path}: {', '.join(lacking)} is missing: damaged, or not written by soilcast")
+def _refuse_missing(opened: xr.Dataset, path: Path, attributes: Sequence[str], variables: Sequence[str]) -> None:
+    missing = [name for name in attributes if not isinstance(opened.attrs.get(name), str)]
+    missing += [name for name in variables if name not in opened.variables]
+    if missing:
+        raise SoilcastError(f"{path}: {', '.join(missing)} is missing: damaged, or not written by soilcast")
 
 
 def _common_lines(opened: xr.Dataset, days_are: str = "days") -> Iterator[str]:

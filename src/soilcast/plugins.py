@@ -1,4 +1,4 @@
-"""Code of a user's own: what it adds to the registries, and by which hash it is known again."""
+"""Plugins: user code that adds to the registries, identified by its hash."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Plugin:
 
 
 class Registry(UserDict[str, Part]):
-    """What can be chosen by name.
+    """Parts that can be chosen by name.
 
     While a plugin is loaded, a name that is taken is refused; other code replaces it, as in a dictionary.
 
     Parameters
     ----------
     kind
-        What its parts are, in a word.
+        Name of its parts, such as ``network``.
     parts
         Those of soilcast, by name.
     """
@@ -75,7 +75,7 @@ class Registry(UserDict[str, Part]):
 
     def __setitem__(self, name: str, part: Part) -> None:
         if _loading:
-            self._note(name, *_loading[-1])
+            self._record(name, *_loading[-1])
         else:
             self.origins.pop(name, None)
         super().__setitem__(name, part)
@@ -88,7 +88,7 @@ class Registry(UserDict[str, Part]):
         """Give the plugin that a part is from; None if it is from none."""
         return _plugins.get(self.origins.get(name, ""))
 
-    def _note(self, name: str, module: str, added: _Added) -> None:
+    def _record(self, name: str, module: str, added: _Added) -> None:
         if name in self.data:
             origin = self.origins.get(name)
             first = "this plugin" if origin == module else str(self.plugin_of(name) or "soilcast, or by the script")
@@ -149,7 +149,7 @@ def load_installed() -> None:
     SoilcastError
         One cannot be imported, or registers a name that is taken.
     """
-    if not _loading:  # else a plugin is at it, and asks for something of soilcast
+    if not _loading:  # else a plugin is being loaded, and imports something of soilcast
         with _lock:
             _load_installed()
 
@@ -160,7 +160,7 @@ def loaded_plugins() -> tuple[Plugin, ...]:
 
 
 def use_plugins(plugins: Sequence[Plugin]) -> None:
-    """Have the plugins of the process that this one works for, and no other files.
+    """Load the plugins of the process that this one works for, and no other files.
 
     Raises
     ------
@@ -169,44 +169,44 @@ def use_plugins(plugins: Sequence[Plugin]) -> None:
     """
     with _lock:
         load_installed()
-        wanted = {plugin.sha256 for plugin in plugins}
+        hashes = {plugin.sha256 for plugin in plugins}
         for module, plugin in list(_plugins.items()):
-            if plugin.source is not None and plugin.sha256 not in wanted:
+            if plugin.source is not None and plugin.sha256 not in hashes:
                 _unload(module)
         for plugin in plugins:
             if plugin.source is not None:
                 _load_file(plugin)
-            elif plugin.sha256 not in {one.sha256 for one in _plugins.values()}:
+            elif plugin.sha256 not in {other.sha256 for other in _plugins.values()}:
                 raise SoilcastError(f"a worker lacks the installed plugin {plugin}: install it there too")
 
 
 def plugin_record(parts: Iterable[tuple[Registry[Any], str]]) -> list[dict[str, Any]]:
-    """Say which plugins some parts are from, as artifacts keep it: ``name``, ``sha256`` and ``parts`` of each.
+    """Plugins that some parts are from, as stored in artifacts: ``name``, ``sha256`` and ``parts`` of each.
 
     Parameters
     ----------
     parts
         Registry and name of each part.
     """
-    found: dict[str, dict[str, Any]] = {}
+    records: dict[str, dict[str, Any]] = {}
     for registry, name in parts:
         plugin = registry.plugin_of(name)
         if plugin is not None:
-            record = found.setdefault(plugin.sha256, {"name": plugin.name, "sha256": plugin.sha256, "parts": []})
+            record = records.setdefault(plugin.sha256, {"name": plugin.name, "sha256": plugin.sha256, "parts": []})
             record["parts"].append(f"{registry.kind} {name}")
-    return list(found.values())
+    return list(records.values())
 
 
-def require_plugins(recorded: object, where: str | Path) -> None:
-    """See that the plugins that an artifact was made with are loaded.
+def require_plugins(recorded: object, artifact: str | Path) -> None:
+    """Check that the plugins that an artifact was made with are loaded.
 
     Nothing is loaded here: that an artifact names code is no reason to run it.
 
     Parameters
     ----------
     recorded
-        What `plugin_record` gave, as it stands in the artifact.
-    where
+        What `plugin_record` gave, as read from the artifact.
+    artifact
         The artifact.
 
     Raises
@@ -214,23 +214,25 @@ def require_plugins(recorded: object, where: str | Path) -> None:
     SoilcastError
         One is not loaded, or another one that has its name or its parts; the record is damaged.
     """
-    for wanted in _parsed(recorded, where):
+    for required in _parsed(recorded, artifact):
         loaded = _plugins.values()
-        if any(one.sha256 == wanted.sha256 for one in loaded):
+        if any(plugin.sha256 == required.sha256 for plugin in loaded):
             continue
-        told = f"{where}: its {', '.join(wanted.parts)} came from the plugin {wanted}"
-        named = [one for one in loaded if one.name == wanted.name]
-        others = named or [one for one in loaded if not {*one.parts}.isdisjoint(wanted.parts)]
-        if others:
-            raise SoilcastError(f"{told}, but {others[0]} is loaded, which differs: give the file it was made with")
-        if wanted.name.endswith(".py"):
+        origin = f"{artifact}: its {', '.join(required.parts)} came from the plugin {required}"
+        same_name = [plugin for plugin in loaded if plugin.name == required.name]
+        candidates = same_name or [plugin for plugin in loaded if not {*plugin.parts}.isdisjoint(required.parts)]
+        if candidates:
             raise SoilcastError(
-                f"{told}, which is not loaded: give it as --plugin {wanted.name}, in Python to soilcast.load_plugin"
+                f"{origin}, but {candidates[0]} is loaded, which differs: give the file it was made with"
             )
-        raise SoilcastError(f"{told}, which is not installed: install it")
+        if required.name.endswith(".py"):
+            raise SoilcastError(
+                f"{origin}, which is not loaded: give it as --plugin {required.name}, in Python to soilcast.load_plugin"
+            )
+        raise SoilcastError(f"{origin}, which is not installed: install it")
 
 
-class _HeldText(SourceLoader):
+class _TextLoader(SourceLoader):
     """Loads a module from its text, and leaves no compiled file beside the user's."""
 
     def __init__(self, path: str, source: bytes) -> None:
@@ -249,20 +251,20 @@ def _load_file(plugin: Plugin) -> Plugin:
     with _lock:
         if module in _plugins:
             return _plugins[module]
-        for other, one in list(_plugins.items()):
-            if one.path == plugin.path:
-                _unload(other)
-        loader = _HeldText(plugin.path, plugin.source)
+        for other_module, loaded in list(_plugins.items()):
+            if loaded.path == plugin.path:
+                _unload(other_module)
+        loader = _TextLoader(plugin.path, plugin.source)
         spec = spec_from_loader(module, loader)
         assert spec is not None, "of a loader"
-        made = sys.modules[module] = module_from_spec(spec)
+        loaded_module = sys.modules[module] = module_from_spec(spec)
         try:
             with _registering(module, f"plugin {plugin.path}", plugin.path):
-                loader.exec_module(made)
+                loader.exec_module(loaded_module)
         except BaseException:
             del sys.modules[module]
             raise
-        return _enter(module, plugin)
+        return _register(module, plugin)
 
 
 @cache
@@ -272,12 +274,12 @@ def _load_installed() -> None:
             name = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.module
             with _registering(entry.module, f"installed plugin {name}", None):
                 entry.load()
-            _enter(entry.module, Plugin(name, _sha256_of_package(entry.module), (), entry.module))
+            _register(entry.module, Plugin(name, _sha256_of_package(entry.module), (), entry.module))
 
 
 @contextmanager
-def _registering(module: str, where: str, file: str | None) -> Iterator[None]:
-    """Note what a plugin registers; if it fails nothing of that stays, and the fault is told in one line."""
+def _registering(module: str, source: str, file: str | None) -> Iterator[None]:
+    """Record what a plugin registers; if it fails all of that is undone, and the fault is one line."""
     added: _Added = []
     _loading.append((module, added))
     try:
@@ -287,13 +289,13 @@ def _registering(module: str, where: str, file: str | None) -> Iterator[None]:
             registry.pop(name, None)
         if not isinstance(error, (Exception, SystemExit)):
             raise
-        raise SoilcastError(f"{where}{_line_of(error, file)}: {_told(error)}") from error
+        raise SoilcastError(f"{source}{_line_of(error, file)}: {_message(error)}") from error
     finally:
         _loading.pop()
     _added[module] = added
 
 
-def _enter(module: str, plugin: Plugin) -> Plugin:
+def _register(module: str, plugin: Plugin) -> Plugin:
     parts = tuple(f"{registry.kind} {name}" for registry, name in _added[module])
     _plugins[module] = replace(plugin, parts=parts)
     return _plugins[module]
@@ -308,18 +310,18 @@ def _unload(module: str) -> None:
 
 
 def _line_of(error: BaseException, file: str | None) -> str:
-    """The line of the file that was at fault."""
+    """The line of the file that failed."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     if isinstance(error, SyntaxError) and error.filename == file:
         lines = [error.lineno]
     return f", line {lines[-1]}" if lines else ""
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, SoilcastError):
         return str(error)
     text = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
-    return f"{text}: install it; no file beside the plugin is seen" if isinstance(error, ImportError) else text
+    return f"{text}: install it; no file beside the plugin can be imported" if isinstance(error, ImportError) else text
 
 
 def _sha256_of_package(module: str) -> str:
@@ -328,18 +330,18 @@ def _sha256_of_package(module: str) -> str:
     file = Path(str(getattr(top, "__file__", None) or sys.modules[module].__file__))
     files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
     digest = hashlib.sha256()
-    for one in files:
-        digest.update(f"{one.relative_to(file.parent).as_posix()}\0".encode() + one.read_bytes() + b"\0")
+    for path in files:
+        digest.update(f"{path.relative_to(file.parent).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def _parsed(recorded: object, where: str | Path) -> list[Plugin]:
-    found = []
-    for one in recorded if isinstance(recorded, list) else [recorded]:
-        told = one if isinstance(one, dict) else {}
-        name, sha256, parts = (told.get(key) for key in ("name", "sha256", "parts"))
+def _parsed(recorded: object, artifact: str | Path) -> list[Plugin]:
+    plugins = []
+    for entry in recorded if isinstance(recorded, list) else [recorded]:
+        fields = entry if isinstance(entry, dict) else {}
+        name, sha256, parts = (fields.get(key) for key in ("name", "sha256", "parts"))
         texts = [name, sha256, *(parts if isinstance(parts, list) else [None])]
         if not all(isinstance(text, str) and text.isprintable() for text in texts):
-            raise SoilcastError(f"{where}: its record of plugins is damaged: create it again")
-        found.append(Plugin(texts[0], texts[1], tuple(texts[2:])))
-    return found
+            raise SoilcastError(f"{artifact}: its record of plugins is damaged: create it again")
+        plugins.append(Plugin(texts[0], texts[1], tuple(texts[2:])))
+    return plugins

@@ -1,4 +1,4 @@
-"""What a person sees of long work: a bar with the loss, the speed and the time left; in a log a line now and then."""
+"""Progress of long work: messages, and a bar with the time left; in a log a line now and then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Advance = Callable[[str], None]
-"""Called after each unit of work with a short text on how it stands."""
+"""Called after each unit of work with a short status text."""
+
+Log = Callable[[str], None]
+"""Called with a progress message, such as `print`."""
 
 _EVERY = 30.0
 """Time between two lines in a log [s]; work that takes less prints none."""
@@ -31,7 +34,7 @@ def progress_bar(title: str, total: int, *, shown: bool, done: int = 0) -> Itera
     shown
         False in library use; the command line shows it.
     done
-        Units that an earlier, interrupted work has done.
+        Units that were done before an interruption.
     """
     if not shown:
         yield lambda status: None

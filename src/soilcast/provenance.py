@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from soilcast.errors import printable
+
 _PACKAGES = ("soilcast", "numpy", "xarray", "zarr", "torch")
 
 
@@ -79,7 +81,7 @@ def history_of(provenance: object) -> dict[str, str]:
         steps = [made, *made.get("appended", [])]
         lines = [f"{one['created']} {one['made_by']} (soilcast {one['versions']['soilcast']})" for one in steps]
         return {"history": "\n".join(lines)}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -87,7 +89,7 @@ def written_by(provenance: str) -> str:
     """Name the soilcast that a provenance is from: ``soilcast 0.1.0``."""
     try:
         return f"soilcast {json.loads(provenance)['versions']['soilcast']}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "another soilcast"
 
 
@@ -107,9 +109,10 @@ def stamp(made_by: str, **inputs: Any) -> str:
     made_by
         The function or command that made it.
     inputs
-        What it was made from: paths, hashes, options. Values must fit JSON.
+        What it was made from: paths, hashes, options. Values must fit JSON. Users and passwords of addresses are left
+        out.
     """
-    return json.dumps(
+    text = json.dumps(
         {
             "made_by": made_by,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -118,3 +121,4 @@ def stamp(made_by: str, **inputs: Any) -> str:
         },
         default=str,
     )
+    return printable(text)

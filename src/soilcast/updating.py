@@ -22,7 +22,7 @@ from soilcast.provenance import stamp
 from soilcast.schema import nearest
 from soilcast.sources import SOURCES
 from soilcast.sources.climate import add_climate_zone
-from soilcast.sources.files import is_address
+from soilcast.sources.netcdf import is_address
 from soilcast.sources.table.mapping import restored_mapping
 
 __all__ = ["update"]
@@ -92,7 +92,7 @@ def update(
         raise SoilcastError(f"{out}: no such cube")
     if out.exists():
         open_cube(out).close()  # what is none is told before anything is made beside it
-    refuse_existing(out, overwrite=True)
+    refuse_existing(out, kind="cube", overwrite=True)
     with locked_cube(out) as place:
         stored = open_cube(out)
         made = _provenance(stored, out)

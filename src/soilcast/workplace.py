@@ -1,8 +1,7 @@
-"""The folder beside a run in which it is trained: locked, kept when the training breaks off, gone when it is done."""
+"""The folder beside an artifact in which it is made: locked, kept when the work breaks off, gone when it is done."""
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -10,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from soilcast.errors import SoilcastError
-from soilcast.files import locked, refuse_existing, remove
+from soilcast.files import clear_leftovers, locked, make_folder, refuse_existing, remove, take_back
 
-_LOCK = "lock"
+_LOCK = ".soilcast-lock"
+"""By which the folder is known as ours; whoever holds it works there alone."""
+
+_REPLACES = "replaces"
+"""Notes that what is made there is to replace what stands: --resume needs no --overwrite then."""
 
 
 def workplace_of(out: Path) -> Path:
@@ -40,23 +43,32 @@ def locked_workplace(out: Path, *, overwrite: bool, resume: bool, keep: str) -> 
     SoilcastError
         Another process is making it, or something unfinished is there and it is not said what to do with it.
     """
-    place = workplace_of(out)
-    if not place.exists():
-        refuse_existing(place, overwrite=True)
-    elif not place.is_dir() or (any(place.iterdir()) and not (place / _LOCK).is_file()):
-        raise SoilcastError(f"{place} is needed for this --out, but was not written by soilcast: give another --out")
-    place.mkdir(parents=True, exist_ok=True)
-    with _alone(place, out):
-        if (place / keep).exists() and not resume and not overwrite:
+    folder = workplace_of(out)
+    if not folder.exists():
+        refuse_existing(folder, overwrite=False)
+    elif not folder.is_dir() or (any(folder.iterdir()) and not (folder / _LOCK).is_file()):
+        raise SoilcastError(f"{folder} is needed for this --out, but was not written by soilcast: give another --out")
+    make_folder(folder, out)
+    with _alone(folder, out):
+        restore(out)
+        if (folder / keep).exists() and not resume and not overwrite:
             raise SoilcastError(
-                f"{place}: an unfinished run for {out} exists: continue with --resume, or start over with --overwrite"
+                f"{folder}: an unfinished run for {out} exists: continue with --resume, or start over with --overwrite"
             )
-        _clear(out, None if resume else place)
+        if not resume:
+            _empty(folder)
+        if overwrite and out.exists():
+            (folder / _REPLACES).touch()
         try:
-            yield place
+            yield folder
         finally:
-            if not (place / keep).exists():
-                _remove(out, place)
+            if not (folder / keep).exists():
+                _remove(folder)
+
+
+def is_to_replace(out: Path) -> bool:
+    """Whether the unfinished work for ``out`` was begun with leave to replace what stands there."""
+    return (workplace_of(out) / _REPLACES).exists()
 
 
 def first_difference(mine: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
@@ -72,42 +84,36 @@ def clear_workplace(out: Path) -> None:
     SoilcastError
         Another process is making it anew.
     """
-    place = workplace_of(out)
-    if (place / _LOCK).is_file():
-        with _alone(place, out):
-            _remove(out, place)
-    elif place.is_dir() and not any(place.iterdir()):
-        place.rmdir()
+    folder = workplace_of(out)
+    clear_leftovers(out)
+    if (folder / _LOCK).is_file():
+        with _alone(folder, out):
+            _remove(folder)
+    elif folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
-def take_back(out: Path) -> None:
+def restore(out: Path) -> None:
     """Put back what had stepped aside for a new ``out``, if the process was killed before that came."""
-    for found in _left_beside(out, "replaced"):
-        if not out.exists():
-            found.rename(out)
+    folder = workplace_of(out)
+    if not out.exists() and (folder / _LOCK).is_file():
+        for inside in (folder, *(one for one in folder.iterdir() if one.is_dir())):
+            take_back(out, inside)
 
 
-def _alone(place: Path, out: Path) -> AbstractContextManager[None]:
+def _alone(folder: Path, out: Path) -> AbstractContextManager[None]:
     return locked(
-        place / _LOCK, f"{out}: another soilcast process is writing it: wait for it to end, or give another --out"
+        folder / _LOCK, f"{out}: another soilcast process is writing it: wait for it to end, or give another --out"
     )
 
 
-def _left_beside(out: Path, kinds: str) -> list[Path]:
-    """List what processes that were killed while they wrote ``out`` left beside it; who has the lock alone writes."""
-    left = re.compile(rf"\.{re.escape(out.name)}\.({kinds})-\d+")
-    return sorted(found for found in out.parent.glob(".*") if left.fullmatch(found.name))
+def _empty(folder: Path) -> None:
+    for inside in folder.iterdir():
+        if inside.name != _LOCK:
+            remove(inside)
 
 
-def _clear(out: Path, place: Path | None) -> None:
-    """Remove what killed processes left beside ``out``, and what is in ``place`` but the lock."""
-    inside = place.iterdir() if place else ()
-    for found in (*_left_beside(out, "partial|replaced"), *inside):
-        if found.name != _LOCK:
-            remove(found)
-
-
-def _remove(out: Path, place: Path) -> None:
+def _remove(folder: Path) -> None:
     # The lock last: without it, what a process leaves that is killed here would look like somebody else's folder.
-    _clear(out, place)
-    shutil.rmtree(place, ignore_errors=True)
+    _empty(folder)
+    shutil.rmtree(folder, ignore_errors=True)

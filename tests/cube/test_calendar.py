@@ -61,8 +61,25 @@ def test_a_day_given_twice_is_named() -> None:
 
 def test_hours_are_no_days() -> None:
     hours = np.arange("2020-01-01", "2020-01-20", 6, dtype="datetime64[h]")
-    with pytest.raises(SoilcastError, match=r"2020-01-01, .*2020-01-05, \.\.\. occurs more than once"):
+    with pytest.raises(SoilcastError, match=r"^f\.nc: 2020-01-01 occurs more than once: 4 values a day, .*aggregate"):
         daily_axis(hours, "f.nc")
+
+
+@pytest.mark.parametrize(
+    ("days", "name"),
+    [
+        (np.arange("2020-01", "2021-01", dtype="datetime64[M]"), "monthly"),
+        (np.arange("2020-01", "2020-03", dtype="datetime64[M]"), "monthly"),
+        (np.arange("2020-02", "2021-02", dtype="datetime64[M]").astype("datetime64[D]") - 1, "monthly"),
+        (np.arange("2001", "2010", dtype="datetime64[Y]"), "yearly"),
+        (np.arange("2020-01-01", "2020-03-01", 8, dtype="datetime64[D]"), "8-day composites"),
+        (np.arange("2020-01-01", "2020-03-01", 7, dtype="datetime64[D]"), "weekly"),
+        (np.arange("2020-01-01", "2020-03-01", 2, dtype="datetime64[D]"), "not daily"),
+    ],
+)
+def test_values_of_longer_times_are_named_for_what_they_are(days: np.ndarray, name: str) -> None:
+    with pytest.raises(SoilcastError, match=rf"^f\.nc: the values are {name} \(every \d+.* days, .*give the daily"):
+        daily_axis(days.astype("datetime64[D]"), "f.nc")
 
 
 def test_missing_days_are_counted_and_named() -> None:

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from soilcast.cube import VARIABLES, Conversion, conversion
+from soilcast.cube import VARIABLES, Conversion, conversion, is_amount
 from soilcast.errors import SoilcastError
 
 PLAIN = pint.UnitRegistry()  # pint as it comes, without cf-xarray and without our readings
+
+FRACTIONS = ("unitless", "m3 m−3", "[m3/m3]", "m^3/m^3", "cm3 cm-3", "m³ m⁻³", "m3.m-3")
+MILLIMETRES = ("mm H2O", "mm of water", "mm/d", "mm day**-1", "mm w.e.", "mm·d⁻¹", "kg.m-2")
 
 # variable, unit as files write it, a value in it, the same in the contract's unit by hand
 BY_HAND = [
@@ -65,6 +68,15 @@ BY_HAND = [
     ("area", "km2", 2.5, 2.5e6),
     ("area", "ha", 3.0, 3.0e4),
     ("landcover", "-", 7.0, 7.0),
+    *(("swvl1", unit, 0.32, 0.32) for unit in FRACTIONS),
+    *(("swvl1", unit, 32.0, 0.32) for unit in ("vol%", "vol %", "% by volume")),
+    *(("t2m", unit, 10.0, 283.15) for unit in ("degrees_celsius", "°C", "deg C", "C", "[degC]", "℃", "Celsius")),
+    *(("tp", unit, 3.0, 0.003) for unit in MILLIMETRES),
+    *(("tp", unit, 1e-4, 0.00864) for unit in ("kg/m2/s", "kg.m-2.s-1", "kg/(m2 s)")),
+    ("e", "m of water equivalent per day", 0.003, 0.003),
+    ("sd", "mm SWE", 30.0, 0.03),
+    *(("ssrd", unit, 200.0, 200.0) for unit in ("W/m²", "W·m⁻²", "Watts m-2", "watt/m2")),
+    ("ssrd", "J m-2 day-1", 17.28e6, 200.0),
 ]
 
 
@@ -107,6 +119,19 @@ def test_a_conversion_is_affine_and_has_an_inverse(case: tuple[str, str, float, 
     assert found(value) - found(0.0) == pytest.approx(value * found.scale, rel=1e-9, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("variable", "unit", "amount"),
+    [
+        *(("tp", unit, True) for unit in ("m", "mm", "kg m-2", None)),
+        *(("e", unit, False) for unit in ("mm d-1", "kg m-2 s-1", "m h-1", "K", "flarg")),
+        *(("ssrd", unit, True) for unit in ("J m-2", "MJ/m2")),
+        *(("ssrd", unit, False) for unit in ("W m-2", "J m-2 d-1")),
+    ],
+)
+def test_amounts_are_told_from_rates(variable: str, unit: str | None, amount: bool) -> None:
+    assert is_amount(variable, unit) is amount
+
+
 @pytest.mark.parametrize("variable", list(VARIABLES))
 def test_the_contracts_own_unit_changes_nothing(variable: str) -> None:
     values = np.arange(3, dtype=np.float32)
@@ -133,6 +158,8 @@ def test_a_missing_unit_is_asked_for_by_file_variable_and_option(unit: str | Non
         ("t2m", "m"),
         ("t2m", "unknown"),
         ("t2m", "degrees X"),
+        ("area", "C"),
+        ("swvl1", "[m3] [m-3"),
         ("t2m", "10 K"),
         ("t2m", "K)"),
         ("swvl1", "mm"),

@@ -310,7 +310,7 @@ def test_json_holds_all_that_is_said() -> None:
         ("strd", 86400, 0, "J m-2 of a day read as W m-2"),
         ("t2m", 1, -273.15, "is it in degC? --unit t2m=degC"),
         ("swvl2", 0, 0.3, "swvl2 (volumetric soil water, layer 2): the fraction of the area on which it varies is 0"),
-        ("e", -1, 0, "is its sign reversed? In soilcast it is positive upward"),
+        ("e", -1, 0, "its sign is reversed, in soilcast it is positive upward"),
         ("sp", 0.01, 0, "hPa read as Pa (--unit sp=hPa)?"),
         ("q", 1000, 0, "g kg-1 read as kg kg-1?"),
     ],

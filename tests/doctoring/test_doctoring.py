@@ -52,7 +52,7 @@ def test_right_files_close_and_have_no_fault(files: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("broken", "fault", "said"),
     [
-        ("fluxes", "e_upward", "e is positive upward, contrary to the ECMWF convention"),
+        ("fluxes", "e_upward", r"e \(evapo.*its sign is reversed, .*--flip-sign e"),
         ("fluxes", "e_upward", "e has the opposite sign"),
         ("fluxes", "tp_mean_of_hours", "tp is 24 times too small"),
         ("fluxes", "shifted_by_a_day", "all fluxes are dated a day too late"),

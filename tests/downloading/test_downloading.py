@@ -772,6 +772,42 @@ def test_answers_that_make_no_sense_are_told(
     assert what in command.refusal()
 
 
+def test_words_nested_without_end_are_told(command: Command, store: Store) -> None:
+    for place, status in (("key", 200), ("key", 403), ("submit", 403)):
+        store.fault(place, status=status, body=b"[" * 200_000, headers={"Content-Type": "application/json"})
+        command.refusal()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://one.example/api", "the key is not sent to http://one.example/api unencrypted: write https://"),
+        ("http://10.0.0.1/api", "unencrypted"),
+        ("http://me:secret@127.0.0.1:9/api", "the address of the data store holds a user or a password: remove it"),
+        ("https://me@one.example/api", "holds a user or a password"),
+        ("http://[::1", "is not the address of a data store"),
+    ],
+)
+def test_the_key_goes_nowhere_but_to_https_and_no_password_stands_in_the_address(
+    command: Command, address: str, words: str
+) -> None:
+    command.environment["ECMWF_DATASTORES_URL"] = address
+    refusal = command.refusal()
+    assert words in refusal
+    assert "secret" not in refusal
+
+
+def test_no_password_of_a_netrc_is_sent_to_anybody(command: Command, store: Store) -> None:
+    (command.home / ".netrc").write_text("machine 127.0.0.1 login me password SECRET\n")
+    (command.home / ".netrc").chmod(0o600)
+    with serving() as other:
+        store.fault("file", status=302, headers={"Location": f"{other.url.removesuffix('/api')}/cache/job-0001"})
+        command.run()
+        assert other.seen
+        for seen in (*store.seen, *other.seen):
+            assert "authorization" not in {name.lower() for name in seen.headers}
+
+
 def test_the_key_is_not_shown_to_another_server_that_an_answer_points_to(command: Command, store: Store) -> None:
     with serving() as other:
         elsewhere = {"links": [{"rel": "self", "href": f"{other.url}/retrieve/v1/jobs/job-0001"}]}

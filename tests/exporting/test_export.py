@@ -87,7 +87,7 @@ def made_forecast(
         },
         {
             "soilcast_kind": "forecast",
-            "soilcast_format": 2,
+            "soilcast_format": 3,
             "title": "LSTM: 3 days ahead",
             "content": "synthetic weather",
         },
@@ -294,6 +294,16 @@ def test_a_table_has_all_days(tmp_path: Path, suffix: str, monkeypatch: pytest.M
     assert not index.duplicated().any()
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".png", ".tif"])
+def test_what_it_wrote_is_replaced_if_told(forecast: Path, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"map{ending}"
+    for overwrite in (False, True):
+        soilcast.export(forecast, out, variable="swvl1_percentile", lead=1, overwrite=overwrite)
+    with pytest.raises(SoilcastError, match="exists already"):
+        soilcast.export(forecast, out, variable="swvl1_percentile", lead=1)
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
 def test_a_table_of_a_period(tmp_path: Path) -> None:
     made_forecast(tmp_path / "forecast.nc", issues=["2020-02-27", "2020-02-28", "2020-03-01"])
     given: dict[str, Any] = {"source": tmp_path / "forecast.nc", "variable": "swvl1"}
@@ -459,7 +469,7 @@ def test_a_file_of_another_kind_is_refused(forecast: Path, tmp_path: Path) -> No
     )
     refused("no such forecast", source=tmp_path / "nowhere", out=tmp_path / "map.tif")
     write_dataset(
-        xr.Dataset(attrs={"soilcast_kind": "scores", "soilcast_format": 2}), tmp_path / "scores.nc", netcdf=True
+        xr.Dataset(attrs={"soilcast_kind": "scores", "soilcast_format": 3}), tmp_path / "scores.nc", netcdf=True
     )
     refused(
         "scores.nc: cannot be exported: give a forecast or cube",
@@ -534,7 +544,10 @@ def test_what_stands_there_is_replaced_only_if_told(forecast: Path, tmp_path: Pa
     out = tmp_path / "map.csv"
     out.write_text("mine")
     refused("map.csv exists already: give another --out, or --overwrite", source=forecast, out=out)
+    refused("map.csv is a file that soilcast did not write", source=forecast, out=out, overwrite=True)
     assert out.read_text() == "mine"
+    out.unlink()
+    soilcast.export(forecast, out, variable="swvl1", lead=1)
     soilcast.export(forecast, out, variable="swvl1", overwrite=True)
     assert len(rows_of(out)) == 21
 
@@ -561,7 +574,12 @@ def test_damaged_values_are_told_with_the_file(tmp_path: Path) -> None:
     made_forecast(tmp_path / "forecast")
     chunk = next(path for path in (tmp_path / "forecast" / "swvl1" / "c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-8] + b"damaged!")
-    refused("forecast: swvl1 cannot be read", "damaged", source=tmp_path / "forecast", out=tmp_path / "map.tif")
+    refused(
+        "forecast: swvl1 changed after it was written",
+        "damaged",
+        source=tmp_path / "forecast",
+        out=tmp_path / "map.tif",
+    )
 
 
 # The command.

@@ -367,7 +367,7 @@ def test_a_cluster_without_soilcast_is_told(tmp_path: Path, without: str) -> Non
 
 def test_a_cluster_whose_workers_are_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("soilcast.cluster.RETURN_SECONDS", 0.0)
-    monkeypatch.setattr("soilcast.cluster._LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("soilcast.cluster._POLL_SECONDS", 0.2)
     with (
         processes(tmp_path) as (address, _),
         pytest.raises(SoilcastError, match="all workers were lost: see their logs") as caught,

@@ -142,7 +142,7 @@ def test_a_forecast_says_of_which_days_it_is(folder: Path, tmp_path: Path, run: 
     assert made["lead"].attrs["units"] == "d"
     expected = {
         "soilcast_kind": "forecast",
-        "soilcast_format": 2,
+        "soilcast_format": 3,
         "targets": "swvl1",
         "lead_days": leads,
         "latency_days": 0,

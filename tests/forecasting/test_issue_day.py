@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from soilcast.cube import open_artifact, open_cube, save_cube
+from soilcast.cube import open_artifact, open_cube, save_cube, write_dataset
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
 from soilcast.products import add_products
@@ -315,7 +315,7 @@ def test_a_forecast_of_the_weather_that_does_not_do_is_named(folder: Path, tmp_p
         forecast(folder / "ahead", folder / "cube", tmp_path / "out", issue=ISSUE, weather=short)
     elsewhere = forecast_weather(tmp_path / "elsewhere.nc", ISSUE)
     with xr.open_dataset(elsewhere, engine="h5netcdf") as opened:
-        opened.load().isel(cell=slice(2, None)).to_netcdf(tmp_path / "few.nc", engine="h5netcdf")
+        write_dataset(opened.load().isel(cell=slice(2, None)), tmp_path / "few.nc", netcdf=True)
     with pytest.raises(SoilcastError, match=r"few.nc.*2 of (the )?6 cells"):
         forecast(folder / "ahead", folder / "cube", tmp_path / "out", issue=ISSUE, weather=tmp_path / "few.nc")
 

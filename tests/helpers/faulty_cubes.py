@@ -67,6 +67,17 @@ def summed_since_midnight(*names: str) -> Change:
     return change
 
 
+def averaged_since_midnight(*names: str) -> Change:
+    """Means over the hours of what fell since midnight: the sums by 24."""
+    summed = summed_since_midnight(*names)
+
+    def change(cube: xr.Dataset) -> xr.Dataset:
+        made = summed(cube)
+        return put(made, {name: values(made, name) / 24 for name in names})
+
+    return change
+
+
 def in_the_north(change: Change) -> Change:
     """The fault north of 30 degrees north alone."""
 
@@ -155,9 +166,10 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "snow in mm": (scaled(1000, "sd"), "sd: 1 000 times too large"),
     "snow too small": (scaled(1e-3, "sd"), "sd: 1 000 times too small"),
     "depth of snow": (scaled(1 / 0.3, "sd"), "sd, a fitted factor"),
-    "tp since midnight": (summed_since_midnight("tp"), "tp, a fitted factor"),
-    "e since midnight": (summed_since_midnight("e"), "e, a fitted factor"),
-    "all since midnight": (summed_since_midnight(*FLUXES), "all fluxes, a fitted factor"),
+    "tp since midnight": (summed_since_midnight("tp"), "tp: summed since midnight"),
+    "e since midnight": (summed_since_midnight("e"), "e: summed since midnight"),
+    "all since midnight": (summed_since_midnight(*FLUXES), "all fluxes: summed since midnight"),
+    "all averaged": (averaged_since_midnight(*FLUXES), "all fluxes: averaged since midnight"),
     "e without a part": (scaled(0.6, "e"), "e, a fitted factor"),
 }
 """Fault -> how it is made, and the name of the hypothesis that must be found."""

@@ -121,7 +121,7 @@ def made_forecast(
             },
             attrs={
                 "soilcast_kind": "forecast",
-                "soilcast_format": 2,
+                "soilcast_format": 3,
                 "title": "a made forecast",
                 "targets": ",".join(targets),
                 "lead_days": leads,

@@ -23,7 +23,7 @@ _INTERVALS = ("coverage_50", "coverage_90", "width_90")
 _BALANCE = {"LSTM": "none", "PHY-LSTM": "single", "PHYs-LSTM": "multi"}
 _BINS = 10
 _ABOUT = {
-    "soilcast_format": 2,
+    "soilcast_format": 3,
     "title": "A made-up planet",
     "content": "synthetic weather",
     "source": "planet",
@@ -190,7 +190,7 @@ def make_forecast(
 def save_scores(scores: xr.Dataset, folder: Path) -> Path:
     """Write scores as a folder with its scores.nc, and give the folder."""
     folder.mkdir(parents=True)
-    scores.to_netcdf(folder / "scores.nc", engine="h5netcdf")
+    write_dataset(scores, folder / "scores.nc", netcdf=True)
     return folder
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import xarray as xr
 
 import soilcast
-from soilcast.cube import appending, save_cube
+from soilcast import files
+from soilcast.cube import save_cube
 from tests.helpers.forks import Death, ends, is_change, start
 
 GIVEN: dict[str, xr.Dataset] = {}
@@ -60,9 +61,9 @@ def changes_of_update(cube: Path, files: Sequence[Path], noted: Path, *, steps: 
     return noted.read_text().split()
 
 
-def _update(cube: Path, files: list[Path], death: Death | None, steps: int, noted: Path | None) -> None:
+def _update(cube: Path, given: list[Path], death: Death | None, steps: int, noted: Path | None) -> None:
     if steps == 2:
-        appending.atomic_swap = lambda one, other: False  # type: ignore[assignment]
+        files.atomic_swap = lambda one, other: False
     if death is not None:
         death.await_in(cube.parent)
     changes: list[str] = []
@@ -70,6 +71,6 @@ def _update(cube: Path, files: list[Path], death: Death | None, steps: int, note
         sys.addaudithook(
             lambda event, given: changes.append(event) if is_change(event, given, str(cube.parent)) else None
         )
-    soilcast.update(cube, files)
+    soilcast.update(cube, given)
     if noted is not None:
         noted.write_text(" ".join(changes))

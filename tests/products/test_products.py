@@ -17,7 +17,7 @@ from soilcast.cube.assemble import era5_land_thickness
 from soilcast.cube.grid import Grid
 from soilcast.errors import SoilcastError
 from soilcast.products import add_products
-from soilcast.products.climate import gather, reference_positions, years_known
+from soilcast.products.climate import count_years, gather, reference_positions
 from soilcast.products.indices import (
     anomaly,
     days_to,
@@ -115,7 +115,7 @@ def test_a_year_counts_if_more_than_half_of_its_days_are_observed() -> None:
     reference = np.ones((3, 2, 5), dtype=np.float32)
     reference[1, 0, :2] = NAN
     reference[2, 0, :3] = NAN
-    assert years_known(reference).tolist() == [2, 2, 1]
+    assert count_years(reference).tolist() == [2, 2, 1]
 
 
 # Percentile and anomaly.

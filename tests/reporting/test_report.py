@@ -104,7 +104,7 @@ def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
 def test_places_without_grid_zones_or_fluxes(tmp_path: Path) -> None:
     scores = make_scores(networks=("LSTM",), gridded=False, zones=False, consistency=False, cells=8)
     page = report_page(tmp_path, scores)
-    assert "a dot stands at the centre of each" in page.text
+    assert "a dot is at the centre of each" in page.text
     assert "physical consistency is not computed" in page.text
     assert not anchors(page) & {"zones0", "physics0"}
     assert len(page.row("persistence")) == 8

@@ -30,7 +30,7 @@ from soilcast.reproducing.reported import reported
 from soilcast.verify.agreement import measure_agreement
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.metrics import METRICS, Metric
-from soilcast.verify.significance import Estimate, judge_field
+from soilcast.verify.significance import Estimate, field_test
 from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
 from tests.helpers.forks import PATIENCE, run_command, start_command, wait_until
@@ -210,7 +210,7 @@ def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_pa
     words = text_of(out / "dossier" / "report.html")
     assert "B2 is skipped: " in words
     assert "Inputs of the paper that the cube lacks, left out of all runs: u10." in words
-    assert "With one seed, chance in training is not in the interval." in words
+    assert "With one seed, the interval omits the variability between trainings." in words
     for part in ("fig3", "fig4"):
         reproduce(part, tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
     reproduce("table2", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
@@ -543,7 +543,7 @@ def test_a_network_and_a_metric_of_ones_own_are_reproduced(
     assert np.isnan(found["p"])
     assert np.isfinite(table.loc["persistence", "dry_bias", "median"]["value"])
     words = text_of(tmp_path / "out" / "dossier" / "report.html")
-    assert "is not tested, since days cannot be resampled in a metric of one's own" in words
+    assert "is not tested, since days cannot be resampled in a user-defined metric" in words
     # The name of a run holds the code of its network, which is to be in a file.
     source, before = tmp_path / "mine.py", names_of(cube, [], runs={"LSTM": {"network": {"name": "mean"}}})
     source.write_text("other = 'code'")
@@ -584,7 +584,7 @@ def test_what_the_paper_reports_is_what_it_reports(shared: Path) -> None:
 def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> Claim:
     number = np.asarray
     estimate = Estimate(number(value), number(value - reach), number(value + reach), number(p))
-    field = judge_field(
+    field = field_test(
         Estimate(number([value, -value]), *(number([np.nan] * 2),) * 2, number([1e-9, 0.9])),
         metric,
         np.array([1.0, 3.0]),
@@ -598,24 +598,24 @@ def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> 
         (
             claim("rmse", -0.002, 0.001, 0.01),
             "PHYs-LSTM beats LSTM in RMSE by 10.0 % [5.0, 15.0]; significantly better in 25 %, worse in 0 % of the "
-            "land area (these trainings alone: better in 25 %, worse in 0 %).",
+            "land area (for these trained networks alone: better in 25 %, worse in 0 %).",
         ),
         (
             claim("rmse", 0.002, 0.001, 0.01),
             "PHYs-LSTM is worse than LSTM in RMSE by 10.0 % [5.0, 15.0]; significantly better in 0 %, worse in 25 % of "
-            "the land area (these trainings alone: better in 0 %, worse in 25 %).",
+            "the land area (for these trained networks alone: better in 0 %, worse in 25 %).",
         ),
         (
             claim("kge", 0.01, 0.02, 0.4, seeds=1),
             "No significant difference in KGE between PHYs-LSTM and LSTM: PHYs-LSTM is better by 0.010 "
             "[−0.010, 0.030]; over days alone, significantly better in 25 %, worse in 0 % of the land area. With one "
-            "seed, chance in training is not in the interval.",
+            "seed, the interval omits the variability between trainings.",
         ),
         (
             claim("consistency_w2_masked", -0.01, 0.005, 0.01),
             "PHYs-LSTM is worse than LSTM in consistency with W2 under the observed mask by 1.0 percentage points "
-            "[0.5, 1.5]; significantly better in 0 %, worse in 25 % of the land area (these trainings alone: better in "
-            "0 %, worse in 25 %).",
+            "[0.5, 1.5]; significantly better in 0 %, worse in 25 % of the land area (for these trained networks "
+            "alone: better in 0 %, worse in 25 %).",
         ),
     ],
 )

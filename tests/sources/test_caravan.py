@@ -235,7 +235,7 @@ def test_nothing_to_read_is_said(made: Path, tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "nowhere")
     assert "no CSV or NetCDF" in refusal(tmp_path / "empty")
     assert "notes.txt" in refusal(tmp_path / "notes.txt")
-    assert "no path is given" in refusal()
+    assert "no file is given" in refusal()
 
 
 def test_saturation_vapour_pressure_agrees_with_the_tables() -> None:

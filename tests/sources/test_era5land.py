@@ -17,7 +17,7 @@ from soilcast.cube import grid_of, to_grid
 from soilcast.errors import SoilcastError
 from soilcast.sources.derived import specific_humidity
 from soilcast.sources.era5land import era5land
-from soilcast.sources.era5land.grib import open_grib
+from soilcast.sources.grib import open_grib
 from tests.helpers.era5_files import (
     AMOUNTS,
     HourlyWeather,
@@ -366,7 +366,7 @@ def test_what_is_no_era5_is_named(tmp_path: Path, weather: HourlyWeather) -> Non
         era5land([tmp_path / "empty"])
     with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
         archive.writestr("a.txt", "nothing")
-    with pytest.raises(SoilcastError, match=r"texts\.zip: no NetCDF or GRIB file in this archive"):
+    with pytest.raises(SoilcastError, match=r"texts\.zip: no NetCDF file in this archive"):
         era5land([tmp_path / "texts.zip"])
 
 

@@ -67,13 +67,22 @@ def hash_by_hand(cube: xr.Dataset) -> str:
     """The hash of the content as docs/cube.md describes it."""
     dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
     digest = hashlib.sha256()
-    for name in sorted(str(name) for name in cube.variables if name not in dynamic):
-        digest.update(name.encode() + cube[name].to_numpy().tobytes())
-    for name in dynamic:
-        digest.update(name.encode())
-        for first in range(0, cube.sizes["time"], store.DAY_CHUNK):
-            digest.update(cube[name][:, first : first + store.DAY_CHUNK].to_numpy().tobytes())
+    for name in (*sorted(str(name) for name in cube.variables if name not in dynamic), *dynamic):
+        one = cube[name]
+        remarks = ("origin", "comment", "history")
+        attributes = {key: in_single_precision(value) for key, value in one.attrs.items() if key not in remarks}
+        described = [name, list(one.dims), one.dtype.newbyteorder("<").str, attributes]
+        digest.update(json.dumps(described, sort_keys=True).encode())
+        step = store.DAY_CHUNK if name in dynamic else max(1, *one.shape)
+        for first in range(0, one.shape[-1], step):
+            digest.update(one[..., first : first + step].to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def in_single_precision(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return np.asarray(value, dtype=np.float32).astype(np.float64).tolist()
 
 
 # ---------------------------------------------------------------- the same bytes however it is read

@@ -12,6 +12,7 @@ import xarray as xr
 
 import soilcast.sources
 from soilcast.cube import grid_of, open_cube, save_cube, to_grid
+from soilcast.errors import SoilcastError
 from soilcast.sources.table import table
 from soilcast.sources.table.mapping import read_mapping
 from tests.helpers.table_data import as_csv, gridded_data, listed, saved, write_recipe
@@ -206,6 +207,104 @@ def test_moselle_example(shared, tmp_path):
     residual = (flows[:, 1:] + flows[:, :-1]) / 2 - np.diff(stores, axis=1)
     assert np.abs(residual).mean() < 1.1e-4
     assert abs(residual.mean()) < 2e-6
+
+
+def in_halves(data: xr.Dataset, folder: Path, change: Callable[[xr.Dataset], xr.Dataset]) -> list[Path]:
+    """Two files, the later one changed."""
+    early, late = data.isel(time=slice(0, 200)), data.isel(time=slice(200, None)).copy(deep=True)
+    return [saved(early, folder / "a.nc"), saved(change(late), folder / "b.nc")]
+
+
+def rescaled(**units: tuple[str, float, float]) -> Callable[[xr.Dataset], xr.Dataset]:
+    def change(data: xr.Dataset) -> xr.Dataset:
+        for name, (unit, scale, offset) in units.items():
+            data[name] = (data[name].dims, data[name].to_numpy() * scale + offset, {"units": unit})
+        return data
+
+    return change
+
+
+OTHER_UNITS = {
+    "temperature": {"temp": ("K", 1.0, 273.15)},
+    "rain and snow": {"rain": ("m", 1e-3, 0.0), "snow": ("kg m-2 s-1", 1 / 86400, 0.0)},
+    "evaporation": {"evap": ("kg m-2 s-1", 1 / 86400, 0.0)},
+    "soil moisture": {"sm": ("m3 m-3", 1e-2, 0.0)},
+}
+
+
+@pytest.mark.parametrize("case", OTHER_UNITS)
+def test_each_file_is_converted_by_its_own_unit(case, tmp_path):
+    data = gridded_data()
+    for name in ("rain", "snow"):
+        data[name].attrs["units"] = "mm"
+    recipe = write_recipe(tmp_path, variables__tp={"name": "rain", "add": "snow"})
+    whole = table([saved(data, tmp_path / "whole.nc")], mapping=recipe)
+    parts = table(in_halves(data, tmp_path, rescaled(**OTHER_UNITS[case])), mapping=recipe)
+    for name in ("t2m", "tp", "e", "swvl1"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=2e-6, atol=1e-9)
+
+
+def test_variables_that_are_added_are_each_converted(tmp_path):
+    data = gridded_data()
+    data["rain"].attrs["units"] = "mm"
+    whole = table([saved(data, tmp_path / "a.nc")], mapping=write_recipe(tmp_path))
+    data["snow"] = (data.snow.dims, data.snow.to_numpy() / 86400, {"units": "kg m-2 s-1"})
+    other = table([saved(data, tmp_path / "b.nc")], mapping=write_recipe(tmp_path, variables__tp__unit=None))
+    np.testing.assert_allclose(other.tp, whole.tp, rtol=1e-6)
+
+
+UNITS_REFUSED = {
+    "one silent": (
+        lambda data: data.assign(temp=data.temp.drop_attrs()),
+        {},
+        r"b.nc: temp is in no unit, but in a.nc in degC: correct the units attributes",
+    ),
+    "another quantity": (rescaled(temp=("mm", 1, 0)), {}, r"b.nc: temp is in mm, but in a.nc in degC"),
+    "one unit stated for two": (
+        rescaled(temp=("K", 1, 273.15)),
+        {"variables__t2m": {"name": "temp", "unit": "degC"}},
+        r"b.nc: temp is in K, but in a.nc in degC: give files of one unit",
+    ),
+    "a factor of a product": (
+        rescaled(evap=("m d-1", 1e-3, 0)),
+        {"variables__e": {"name": "evap", "multiply_by": 2, "unit": "mm"}},
+        r"b.nc: evap is in m d-1, but in a.nc in mm d-1: give files of one unit",
+    ),
+    "a constant that changes": (
+        lambda data: data.assign(mask=data.mask + 1),
+        {"variables__landcover": "mask"},
+        r"b.nc: mask differs from that of a.nc",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNITS_REFUSED)
+def test_units_that_do_not_fit_each_other_are_refused_by_file(case, tmp_path):
+    change, recipe, message = UNITS_REFUSED[case]
+    paths = in_halves(gridded_data(), tmp_path, change)
+    with pytest.raises(SoilcastError, match=message):
+        table(paths, mapping=write_recipe(tmp_path, **recipe))
+
+
+def test_days_that_bounds_enclose(tmp_path):
+    data = gridded_data()
+    whole = table([saved(data, tmp_path / "a.nc")], mapping=write_recipe(tmp_path))
+    late = data.assign_coords(time=data.time + np.timedelta64(1, "D"))
+    late.time.attrs["bounds"] = "time_bounds"
+    late["time_bounds"] = (("time", "nv"), np.stack([data.time.values, late.time.values], 1))
+    late.time.encoding["units"] = late.time_bounds.encoding["units"] = "days since 2001-01-01"
+    xr.testing.assert_equal(table([saved(late, tmp_path / "b.nc")], mapping=write_recipe(tmp_path)), whole)
+
+
+def test_what_attributes_say_against_the_mapping_is_refused(tmp_path):
+    data = gridded_data()
+    data["evap"].attrs["positive"] = "down"
+    with pytest.raises(SoilcastError, match=r"a.nc: evap: e counts downward as positive .*add sign: -1"):
+        table([saved(data, tmp_path / "a.nc")], mapping=write_recipe(tmp_path, variables__e="evap"))
+    table([tmp_path / "a.nc"], mapping=write_recipe(tmp_path))
+    data["rain"].attrs |= {"GRIB_stepType": "accum", "units": "mm"}
+    with pytest.raises(SoilcastError, match=r"b.nc: rain: tp is accumulated up to its time stamp .*one stamp a day"):
+        table([saved(data, tmp_path / "b.nc")], mapping=write_recipe(tmp_path))
 
 
 def stations(folder: Path, *, without: tuple[str, ...] = (), variables: tuple[str, ...] = ("sm", "t")) -> xr.Dataset:

@@ -350,7 +350,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "XLS": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), r"an Excel workbook \(XLS\)"),
     "HTML": ("<!DOCTYPE html><html><title>Log in</title></html>", r"a web page or XML, such as that of a log-in"),
     "JSON": ('{"type": "FeatureCollection"}', r"JSON: export the table as CSV"),
-    "NetCDF": (b"\x89HDF\r\n\x1a\n" + bytes(500), r"a NetCDF-4 or HDF5 file: name it .nc"),
+    "NetCDF": (b"\x89HDF\r\n\x1a\n" + bytes(500), r"x.csv: cannot be read as NetCDF"),
     "Parquet": (b"PAR1" + bytes(500), r"a Parquet file"),
     "bad gzip": (b"\x1f\x8b\x08\x00" + bytes(20), r"its gzip is damaged or truncated"),
 }

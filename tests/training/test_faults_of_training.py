@@ -301,8 +301,9 @@ def test_a_folder_of_someone_else_s_where_a_run_is_to_be_made_is_left_alone(
 
 
 def test_only_what_killed_processes_left_is_removed(cube: Path, tmp_path: Path) -> None:
-    for name in (".run.partial-77", ".run.replaced-78", ".run.partial-mine", ".other.partial-77"):
+    theirs = [".other.partial-0123456789abcdef", ".run.partial-77", ".run.partial-mine"]
+    for name in (".run.partial-0123456789abcdef", *theirs):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "content").write_text("half")
+        (tmp_path / name / "lock").write_text("")
     train(cube, tmp_path / "run", config())
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.partial-77", ".run.partial-mine", "run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*theirs, "run"]

@@ -114,7 +114,10 @@ def test_a_folder_for_samples_that_is_given_stays(cube: Path, tmp_path: Path) ->
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["lstm", "phy-lstm"]
 
 
-def test_one_bar_shows_all_runs(cube: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_bar_shows_all_runs(
+    cube: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soilcast.progress._EVERY", 0.0)  # a line for each unit: the tests have no terminal
     runs = {tmp_path / model: quick(model) for model in MODELS[:2]}
     train_runs(cube, runs, progress=True)
     shown = capfd.readouterr().err

@@ -17,18 +17,13 @@ from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify import dayblocks, evaluate, summarise
 from soilcast.verify.comparison import DIMS, compare_forecasts
-from soilcast.verify.dayblocks import sum_case, sum_day_blocks
+from soilcast.verify.dayblocks import iterate_day_blocks, sum_day_blocks
 from soilcast.verify.significance import FEWEST_BLOCKS
 from soilcast.verify.summary import weighted_median
-from tests.helpers.forecast_factory import DAYS, LEADS, LEVELS, TEST, made_cube, made_forecast
+from tests.helpers.forecast_factory import DAYS, LEADS, LEVELS, TEST, made_forecast
 
 EVALUATE = import_module("soilcast.verify.evaluate")  # by its name, since the package shows the function
 QUICK = {"block_days": 10, "resamples": 200}
-
-
-@pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    return made_cube(tmp_path_factory.mktemp("cube") / "cube.zarr")
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +141,7 @@ def test_a_pass_for_each_lead_gives_the_same(cube, forecasts, compared, monkeypa
         return genuine(*given, **options)
 
     monkeypatch.setattr(dayblocks, "_sum_blocks", counted)
-    monkeypatch.setattr(dayblocks, "_HELD", 1)
+    monkeypatch.setattr(dayblocks, "_MOST_BYTES", 1)
     found = compare_forecasts(forecasts, cube, ("persistence", "climatology", "bad"), **QUICK)
     xr.testing.assert_identical(found, compared)
     assert len(passes) == LEADS
@@ -157,7 +152,7 @@ def tested(tmp_path_factory, cube, forecasts):
     """The folder of scores with tested differences, in blocks of days short enough for so short a test period."""
     folder = tmp_path_factory.mktemp("tested") / "scores"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EVALUATE, "sum_case", functools.partial(sum_case, block_days=10))
+        patch.setattr(EVALUATE, "iterate_day_blocks", functools.partial(iterate_day_blocks, block_days=10))
         evaluate(forecasts[:2], cube, folder, significance=True)
     return folder
 

@@ -10,26 +10,9 @@ import pytest
 from soilcast.cube import assemble, cells_of_places, open_cube, save_cube
 from soilcast.verify import evaluate
 from soilcast.verify.entries import open_entries
-from tests.helpers.forecast_factory import DAYS, LEADS, LEVELS, TEST, altered, made_cube, made_forecast, refused
+from tests.helpers.forecast_factory import DAYS, LEADS, LEVELS, TEST, altered, made_forecast, refused
 
 SEVERAL = {"leads": LEADS, "levels": LEVELS}
-
-
-@pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    return made_cube(tmp_path_factory.mktemp("cube") / "cube.zarr")
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory, cube):
-    """A forecast of several leads with quantiles; not to be changed."""
-    return made_forecast(tmp_path_factory.mktemp("single") / "single.zarr", cube, **SEVERAL)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory, cube):
-    """A forecast of the next day; not to be changed."""
-    return made_forecast(tmp_path_factory.mktemp("plain") / "plain.zarr", cube)
 
 
 def test_inputs_that_are_something_else_are_refused(tmp_path, cube, single):

@@ -21,11 +21,6 @@ QUANTILE_METRICS = ("coverage_50", "coverage_90", "width_90")
 
 
 @pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    return made_cube(tmp_path_factory.mktemp("cube") / "cube.zarr")
-
-
-@pytest.fixture(scope="module")
 def forecasts(tmp_path_factory, cube):
     folder = tmp_path_factory.mktemp("forecasts")
     return [

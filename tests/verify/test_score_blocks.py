@@ -14,9 +14,9 @@ from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.verify import dayblocks, evaluate
 from soilcast.verify.blocks import score_on_worker
-from soilcast.verify.case import make_case
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
+from soilcast.verify.plan import make_plan
 from soilcast.water import WaterConfig
 from tests.helpers.forecast_factory import DAYS, TEST, altered, made_forecast, refused
 from tests.helpers.small import small_cube
@@ -61,8 +61,8 @@ def test_any_block_of_cells_gives_the_same_sums(wide, monkeypatch):
         for key, sums in made[0].items():
             np.testing.assert_array_equal(other[key].offset, sums.offset)
             np.testing.assert_array_equal(other[key].moments, sums.moments)
-            for name, followed in sums.followed.items():
-                np.testing.assert_array_equal(other[key].followed[name], followed, err_msg=name)
+            for name, followed in sums.daily.items():
+                np.testing.assert_array_equal(other[key].daily[name], followed, err_msg=name)
 
 
 @pytest.mark.slow
@@ -135,15 +135,16 @@ def test_a_baseline_that_knows_nothing_is_named_with_the_cube(tmp_path):
 def test_files_that_change_under_way_are_told(wide):
     with open_cube(wide / "cube") as opened:
         entries = open_entries([wide / "forecast"], opened, reserved=())
-        case = make_case(entries, opened, wide / "cube", choose_balance(entries, opened).readings)
-    changed = replace(case, marks=case.marks | {(wide / "forecast").absolute(): "another"})
-    score_on_worker(case, slice(0, 64))
+        plan = make_plan(entries, opened, wide / "cube", choose_balance(entries, opened).readings)
+    changed = replace(plan, fingerprints=plan.fingerprints | {(wide / "forecast").absolute(): "another"})
+    score_on_worker(plan, slice(0, 64))
     with pytest.raises(SoilcastError, match="forecast: it changed during the evaluation"):
         score_on_worker(changed, slice(0, 64))
 
 
 @pytest.mark.slow
-def test_a_bar_is_shown_if_wished(tmp_path, wide, block_of, capsys):
+def test_progress_is_shown_if_wished(tmp_path, wide, block_of, capsys, monkeypatch):
+    monkeypatch.setattr("soilcast.progress._EVERY", 0.0)  # a line for each unit: the tests have no terminal
     block_of(64)
     evaluate([wide / "forecast"], wide / "cube", tmp_path / "quiet")
     assert capsys.readouterr().err == ""

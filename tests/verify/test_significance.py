@@ -19,8 +19,8 @@ from soilcast.verify.significance import (
     Estimate,
     Sample,
     combine,
+    field_test,
     interval_over_seeds,
-    judge_field,
     take_sample,
 )
 from soilcast.verify.summary import weighted_mean, weighted_means, weighted_median, weighted_medians
@@ -166,7 +166,7 @@ def test_no_difference_in_any_cell_is_declared_in_few_fields() -> None:
         sample = made_sample(rng, cells)
         estimate = sample.compare_in_cells("new", "old", "rmse")
         alone += int(np.count_nonzero(estimate.p < 0.05))
-        significant += judge_field(estimate, "rmse", np.ones(cells)).is_significant
+        significant += field_test(estimate, "rmse", np.ones(cells)).is_significant
     assert alone / (trials * cells) == pytest.approx(0.05, abs=0.03)
     assert significant <= 12  # 5 of 100 expected
 
@@ -176,7 +176,7 @@ def test_a_planted_difference_is_found_where_it_is() -> None:
     planted = np.zeros((60, 1))
     planted[:30] = 0.5
     sample = made_sample(rng, 60, planted, seeds=5)
-    field = judge_field(sample.compare_in_cells("new", "old", "rmse"), "rmse", np.ones(60))
+    field = field_test(sample.compare_in_cells("new", "old", "rmse"), "rmse", np.ones(60))
     assert field.is_significant
     assert field.better[:30].mean() > 0.8
     assert field.better[30:].mean() < 0.1
@@ -191,7 +191,7 @@ def test_a_planted_difference_is_found_where_it_is() -> None:
 def test_worse_is_found_as_well_as_better_and_by_the_metrics_sense() -> None:
     p, area = np.array([1e-6, 1e-6, 0.5, np.nan]), np.array([1.0, 2.0, 1.0, 5.0])
     estimate = Estimate(np.array([0.1, -0.1, 0.1, 0.1]), p, p, p)
-    error, share = judge_field(estimate, "rmse", area), judge_field(estimate, "kge", area)
+    error, share = field_test(estimate, "rmse", area), field_test(estimate, "kge", area)
     np.testing.assert_array_equal(error.better, [False, True, False, False])
     np.testing.assert_array_equal(error.worse, share.better)
     assert (error.area_better, error.area_worse) == (0.5, 0.25)
@@ -208,7 +208,7 @@ def test_the_order_of_cells_and_what_is_held_at_once_do_not_matter(monkeypatch: 
     for cells in (slice(None), order):
         shuffled = {name: values[cells] for name, values in models.items()}
         found.append(take_sample(summed(observed[cells], shuffled), area[cells], rows, [("a", "b")]))
-    monkeypatch.setattr("soilcast.verify.significance._HELD", 1)
+    monkeypatch.setattr("soilcast.verify.significance._MOST_BYTES", 1)
     found.append(take_sample(summed(observed, models), area, rows, [("a", "b")]))
     p = [one.compare_in_cells("a", "b", "rmse").p for one in found]
     np.testing.assert_allclose(p[0][order], p[1], rtol=1e-9)

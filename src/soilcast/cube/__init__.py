@@ -13,7 +13,7 @@ from soilcast.cube.contract import (
 )
 from soilcast.cube.grid import Grid, from_grid, grid_of, spacing, to_grid, wrap_longitude
 from soilcast.cube.store import FORMATS, open_artifact, open_cube, open_forecast, read, write_dataset
-from soilcast.cube.units import Conversion, conversion
+from soilcast.cube.units import Conversion, conversion, conversion_between, is_amount
 from soilcast.cube.writing import save_cube
 
 __all__ = [
@@ -30,11 +30,13 @@ __all__ = [
     "cells_of_places",
     "check_bounds",
     "conversion",
+    "conversion_between",
     "daily_axis",
     "days_of",
     "era5_land_thickness",
     "from_grid",
     "grid_of",
+    "is_amount",
     "open_artifact",
     "open_cube",
     "open_forecast",

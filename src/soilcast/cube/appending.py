@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from soilcast.cube.check import check_bounds
 from soilcast.cube.joining import Joined
-from soilcast.cube.store import complete_metadata, zarr_settings, zarr_to_netcdf
+from soilcast.cube.store import put_store_in_place, zarr_settings
 from soilcast.cube.stream import PROGRESS, CubeStream, same_layout
-from soilcast.cube.writing import scheduler_of, write_missing
+from soilcast.cube.writing import check_constants, scheduler_of, write_missing
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_swap, atomic_write, disk_faults_told, flush_to_disk
-from soilcast.workplace import locked_workplace, workplace_of
+from soilcast.files import disk_faults_told
+from soilcast.workplace import locked_workplace, restore, workplace_of
 
 
 @contextmanager
@@ -37,7 +36,6 @@ def locked_cube(out: Path) -> Iterator[Path]:
                 f"{out}: its preparation is unfinished ({place}): complete it with --resume, or remove that folder"
             )
         with disk_faults_told(out):
-            _recover(out)
             shutil.rmtree(_inside(place), ignore_errors=True)  # of an update that was killed
             _inside(place).mkdir()
         yield _inside(place)
@@ -45,7 +43,8 @@ def locked_cube(out: Path) -> Iterator[Path]:
 
 def stands(out: Path) -> bool:
     """Whether there is something to open, or to recover and then open."""
-    return out.exists() or _aside(out).exists()
+    restore(out)
+    return out.exists()
 
 
 def append(
@@ -87,15 +86,14 @@ def append(
     """
     cube = joined.cube
     skeleton = cube.drop_vars(list(joined.changed)).load()
-    for name in skeleton.data_vars:
-        check_bounds(str(name), skeleton[name].to_numpy(), str(skeleton[name].attrs.get("origin", out)))
+    check_constants(skeleton)
     with zarr_settings(), disk_faults_told(out), scheduler_of(memory):
         stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in joined.changed}, {})
         stream.take(_unchanged(joined, stream, out), out)
         written = len(stream.missing)
         write_missing(cube, stream, memory=memory, progress=progress, log=log, doing="update")
         stream.finish(provenance)
-        _put(stream.store, out)
+        put_store_in_place(stream.store, out, kind="cube", overwrite=True)
     return written
 
 
@@ -109,42 +107,6 @@ def _unchanged(joined: Joined, stream: CubeStream, out: Path) -> list[int]:
         for number, (name, days) in enumerate(stream.units)
         if name in alike and not joined.changed[name][days].any()
     ]
-
-
-def _put(store: Path, out: Path) -> None:
-    """Have a finished store become the cube."""
-    if not out.is_dir():
-        with atomic_write(out, overwrite=True) as partial:
-            zarr_to_netcdf(store, partial)
-        return
-    complete_metadata(store)
-    flush_to_disk(store)
-    if not atomic_swap(store, out):
-        # The system cannot do it in one step. Between these two no cube stands at its place; `_recover` brings it back.
-        out.rename(_aside(out))
-        try:
-            store.rename(out)
-        except BaseException:
-            if not out.exists():
-                _aside(out).rename(out)
-            raise
-        shutil.rmtree(_aside(out))
-    flush_to_disk(out.parent, inside=False)
-
-
-def _recover(out: Path) -> None:
-    """Undo or end what an update left that was killed between the two steps of putting the new cube in its place."""
-    aside = _aside(out)
-    if not aside.exists():
-        return
-    if out.exists():
-        shutil.rmtree(aside)
-    else:
-        aside.rename(out)
-
-
-def _aside(out: Path) -> Path:
-    return out.with_name(f".{out.name}.before-update")
 
 
 def _inside(place: Path) -> Path:

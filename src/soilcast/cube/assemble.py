@@ -13,6 +13,7 @@ from soilcast.cube.calendar import Days
 from soilcast.cube.cf import CONVENTIONS, DAY, LATITUDE, LONGITUDE
 from soilcast.cube.contract import CONTRACT_VERSION, ERA5_LAND_LAYERS, VARIABLES, thickness_name
 from soilcast.cube.grid import Grid
+from soilcast.cube.pieces import PACKING
 
 
 def cells_of_grid(grid: Grid) -> dict[str, xr.Variable]:
@@ -74,6 +75,7 @@ def assemble(
     source: str,
     content: str,
     origins: Mapping[str, str] | None = None,
+    packing: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
     """Put converted variables together as a cube.
 
@@ -94,6 +96,8 @@ def assemble(
         ``"reanalysis"``, ``"land-model output"``, ``"synthetic weather"`` or so: said wherever numbers appear.
     origins
         Contract name -> the file or pattern that it came from.
+    packing
+        Contract name -> step in which its files have rounded it [contract's unit]: what values may be out of bounds by.
 
     Returns
     -------
@@ -129,6 +133,7 @@ def assemble(
         if origins and name in origins:
             attributes["origin"] = origins[name]
         cube[name] = (row.dims, data.astype(row.dtype, copy=False), attributes)
+        cube[name].encoding[PACKING] = float((packing or {}).get(name, 0.0))
     for layer in ERA5_LAND_LAYERS:
         if layer in cube and thickness_name(layer) not in cube:
             raise ValueError(f"{layer} comes without its thickness {thickness_name(layer)}")

@@ -61,6 +61,7 @@ def daily_axis(times: Any, where: str) -> Days:
             "check the units of the time axis"
         )
     _, first, counts = np.unique(days, return_index=True, return_counts=True)
+    refuse_other_steps(days, where)
     if (counts > 1).any():
         repeated = days[first[counts > 1]]
         raise SoilcastError(
@@ -75,6 +76,43 @@ def daily_axis(times: Any, where: str) -> Days:
             f"{where}: {len(missing)} missing day(s): {_named(missing)}; add them (with NaN where there is no value)"
         )
     return days.astype("datetime64[ns]")
+
+
+def refuse_other_steps(days: Days, where: str) -> None:
+    """Raise `SoilcastError` if days ``(time,)`` are those of values that are clearly not daily, and say what they are.
+
+    They are not where no two follow each other (monthly means, weekly values), or where nearly every one occurs more
+    than once (hourly values).
+    """
+    unique, counts = np.unique(days.astype("datetime64[D]"), return_counts=True)
+    steps = np.diff(unique).astype(int)
+    if len(steps) and steps.min() > 1 and (len(steps) > 1 or 28 <= steps[0] <= 31):
+        name = next((name for low, high, name in _STEPS if low <= steps.min() and steps.max() <= high), "not daily")
+        span = f"{steps.min()}" if steps.min() == steps.max() else f"{steps.min()} to {steps.max()}"
+        raise SoilcastError(
+            f"{where}: the values are {name} (every {span} days, {_named(unique)}), but daily ones are expected: give "
+            "the daily values"
+        )
+    if np.median(counts) > 1:
+        each = int(np.median(counts))
+        raise SoilcastError(
+            f"{where}: {unique[int(np.argmax(counts))]} occurs more than once: {each} values a day, but daily ones are "
+            "expected; aggregate them to days of UTC (means of states, totals of amounts), or use prepare era5land for "
+            "hourly data of ERA5"
+        )
+
+
+_STEPS = (
+    (7, 7, "weekly"),
+    (8, 8, "8-day composites"),
+    (5, 6, "pentads"),
+    (9, 11, "ten-day means"),
+    (28, 31, "monthly"),
+    (59, 62, "two-monthly"),
+    (89, 92, "seasonal"),
+    (365, 366, "yearly"),
+)
+"""Fewest and most days between values, and what they are called."""
 
 
 def refuse_other_days(days: Days, expected: Days, where: str, reference: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 
+from soilcast.cube.identity import MANIFEST, manifest_of
 from soilcast.provenance import history_of
 
 CONVENTIONS = "CF-1.11"
@@ -42,7 +45,7 @@ def keep_to_cf(dataset: xr.Dataset) -> None:
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a dataset as NetCDF-4 that keeps to CF and says its history.
+    """Write a dataset as NetCDF-4 that keeps to CF, says its history and carries its manifest.
 
     Parameters
     ----------
@@ -59,6 +62,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping
     dataset = dataset.copy()
     keep_to_cf(dataset)
     dataset.attrs |= history_of(dataset.attrs.get("provenance"))
+    dataset.attrs.pop(MANIFEST, None)
     with _Patient(path, "w+") as file:
         try:
             dataset.to_netcdf(file, engine="h5netcdf", encoding=encoding)
@@ -66,6 +70,11 @@ def write_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping
             # What could not be written could not be read again either: the fault of the disk is the cause.
             if file.fault is None:
                 raise
+    if file.fault is not None:
+        raise file.fault
+    manifest = json.dumps(manifest_of(path))
+    with _Patient(path, "r+") as file, h5py.File(file, "r+") as opened:
+        opened.attrs[MANIFEST] = manifest
     if file.fault is not None:
         raise file.fault
 

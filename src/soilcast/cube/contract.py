@@ -22,7 +22,10 @@ Beck, H. E. et al. (2018), Present and future Koeppen-Geiger climate classificat
 Scientific Data 5:180214, doi:10.1038/sdata.2018.214, Table 2.
 """
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
+
+GENUINE = "genuine"
+"""Attribute of a cube: variables whose values that repeat and stand apart the user has called genuine."""
 
 WATER_DENSITY = 1000.0
 """Density of liquid water [kg m-3]: 1 kg m-2 of water stands 1 mm deep."""

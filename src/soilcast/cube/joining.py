@@ -13,10 +13,11 @@ import xarray as xr
 
 from soilcast.cube.calendar import Days
 from soilcast.cube.check import check_bounds
-from soilcast.cube.contract import VARIABLES
+from soilcast.cube.contract import GENUINE, VARIABLES
 from soilcast.cube.fitting import Fit, fit
-from soilcast.cube.pieces import Floats, lazily
+from soilcast.cube.pieces import PACKING, Floats, lazily
 from soilcast.cube.planning import beside, plan
+from soilcast.cube.plausibility import UNUSUAL
 from soilcast.errors import SoilcastError
 
 OVERLAPS = ("refuse", "keep", "replace")
@@ -209,7 +210,7 @@ class _Days:
         begin = max(first, self.taken, self.fit.offset)
         end = min(last, self.fit.offset + int(self.given.shape[1]))
         if begin < end:
-            values[:, begin - first : end - first] = self.of_part(slice(begin, end))
+            values[:, begin - first : end - first] = self.of_part(slice(begin, end), begin - first)
         return values[cells]
 
     def of_cube(self, days: slice) -> Floats:
@@ -220,11 +221,13 @@ class _Days:
                 f"{self.where}: {self.variable} cannot be read ({error}): the store is damaged; create it again"
             ) from error
 
-    def of_part(self, days: slice) -> Floats:
+    def of_part(self, days: slice, offset: int = 0) -> Floats:
         within = slice(days.start - self.fit.offset, days.stop - self.fit.offset)
         values = np.asarray(self.given[:, within].to_numpy(), dtype=np.float32)
-        check_bounds(self.variable, values, self.origin)
-        return np.ascontiguousarray(values if self.fit.order is None else values[self.fit.order])
+        values = np.ascontiguousarray(values if self.fit.order is None else values[self.fit.order])
+        slack = float(self.given.encoding.get(PACKING, 0.0))
+        check_bounds(self.variable, values, self.origin, slack=slack, offset=offset)
+        return values
 
 
 def _compared(days: _Days, both: slice, step: int, tolerance: float) -> tuple[npt.NDArray[np.bool_], Difference | None]:
@@ -274,12 +277,15 @@ def _whole(cube: xr.Dataset, part: xr.Dataset, days: Mapping[str, _Days], fit: F
 
 def _attributes(cube: xr.Dataset, part: xr.Dataset, fit: Fit, *, is_replaced: bool) -> dict[str, Any]:
     attributes = {name: value for name, value in part.attrs.items() if name not in ("notes", "absent")}
+    attributes |= {name: cube.attrs[name] for name in (GENUINE,) if name in cube.attrs}
     attributes["title"] = _title(str(cube.attrs["title"]), str(part.attrs["title"]))
     begin, end = (str(one.astype("datetime64[D]")) for one in part["time"].to_numpy()[[0, -1]])
-    notes = str(cube.attrs.get("notes", "")).splitlines()
+    # What follows from the values follows anew from all of them.
+    notes = [note for note in str(cube.attrs.get("notes", "")).splitlines() if not note.startswith(UNUSUAL)]
     if is_replaced:  # what was said of an earlier part, such as that it is preliminary, goes with its days
         notes = [note for note in notes if not _is_within(note, begin, end)]
-    notes += [f"{begin} .. {end}: {note}" for note in str(part.attrs.get("notes", "")).splitlines()]
+    added = [note for note in str(part.attrs.get("notes", "")).splitlines() if note not in notes]
+    notes += [f"{begin} .. {end}: {note}" for note in added]
     if notes:
         attributes["notes"] = "\n".join(dict.fromkeys(notes))
     if "absent" in cube.attrs:

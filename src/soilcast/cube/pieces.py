@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube.check import check_bounds
 from soilcast.cube.store import DAY_CHUNK
+
+PACKING = "packing"
+"""Key of a variable's encoding: the step in which its file has rounded it, in the contract's unit."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -31,8 +33,6 @@ class Piece:
         Name in the contract.
     days
         Position of its days in the cube.
-    where
-        What it comes from, for the message.
     array
         ``(cell, time)``: whatever gives values when it is sliced.
     within
@@ -41,15 +41,12 @@ class Piece:
 
     variable: str
     days: slice
-    where: str
     array: Any
     within: slice
 
     def read(self) -> Floats:
-        """Read ``(cell, time)`` in the order of memory, its bounds checked."""
-        values = np.ascontiguousarray(self.array[:, self.within], dtype=np.float32)
-        check_bounds(self.variable, values, self.where)
-        return values
+        """Read ``(cell, time)`` in the order of memory."""
+        return np.ascontiguousarray(self.array[:, self.within], dtype=np.float32)
 
     def for_worker(self) -> Piece:
         """The same, with no more than it needs of what dask would compute it from."""
@@ -62,9 +59,8 @@ class Piece:
 def piece_of(cube: xr.Dataset, name: str, days: slice) -> Piece:
     """Some days of a variable of a cube."""
     variable = cube[name].variable
-    where = str(variable.attrs.get("origin", cube.attrs["source"]))
     source = source_of(variable)
-    return Piece(name, days, where, variable if source is None else source, days)
+    return Piece(name, days, variable if source is None else source, days)
 
 
 def is_lazy(cube: xr.Dataset, name: str) -> bool:

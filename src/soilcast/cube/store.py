@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,32 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from soilcast.cube.cf import keep_to_cf, write_netcdf
 from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
-from soilcast.errors import SoilcastError
+from soilcast.cube.identity import (
+    MANIFEST,
+    VERSION,
+    ContentHash,
+    check_store,
+    refuse_replaced,
+    refuse_special,
+    refuse_unlike_manifest,
+    seal_store,
+    version_of,
+)
+from soilcast.errors import SoilcastError, printable, raise_system_fault
 from soilcast.files import atomic_replace, atomic_write
 from soilcast.provenance import history_of, written_by
 
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
 
-FORMATS: dict[str, int] = {"forecast": 2, "scores": 2}
+FORMATS: dict[str, int] = {"forecast": 3, "scores": 3}
 """Kinds of artifacts that carry the number of their format as ``soilcast_format`` -> the one of this soilcast."""
 
 _FORMER_KINDS = {"outlook": "forecast", "outlook_scores": "scores"}
 _AGAIN = {"forecast": "forecast again", "scores": "evaluate again"}
+
+_TEXTS = ("title", "content", "source", "content_sha256", "provenance", "history", "notes", "absent")
+"""Attributes that are texts where they are there."""
 
 _PROMISED = ("title", "content", "source", "content_sha256")
 
@@ -84,24 +98,33 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
         raise SoilcastError(f"{path}: no such {kind}")
     try:
         if path.is_dir():
+            check_store(path)
+            version = version_of(path)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # of things beside the arrays
+                warnings.simplefilter("ignore")  # of things beside the arrays, and of metadata that are refused below
                 opened: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
         else:
+            refuse_special(path)
+            version = version_of(path)
             opened = xr.open_dataset(path, engine="h5netcdf")
         found = opened.attrs.get("soilcast_kind")
         _refuse_other_format(opened, path, (kind, *others))
         if found in (kind, *others):
-            if path.is_dir():
-                _check_complete(path)
+            manifest = opened.attrs.pop(MANIFEST, None)
+            _refuse_unlike(path, manifest)
             for name in opened.coords:
                 opened.variables[name].load()
+            _refuse_other_types(opened, path)
+            opened = with_printable_texts(opened)
             keep_to_cf(opened)
+            opened.encoding |= {VERSION: (path.absolute(), version), MANIFEST: manifest}
+            refuse_replaced(opened)
             return opened
         opened.close()
     except SoilcastError:
         raise
     except Exception as error:
+        raise_system_fault(error)
         raise SoilcastError(
             f"{path}: cannot be read as a {kind} ({type(error).__name__}): damaged or of another format; create it "
             "again"
@@ -111,9 +134,50 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
     raise SoilcastError(f"{path}: {wanted} is expected, but this is {this}")
 
 
+def _refuse_unlike(path: Path, manifest: object) -> None:
+    """Raise `SoilcastError` unless an artifact is as it was written; a chunk that is missing is named."""
+    try:
+        refuse_unlike_manifest(path, manifest)
+    except SoilcastError:
+        if path.is_dir():
+            _check_complete(path)
+        raise
+
+
+def _refuse_other_types(opened: xr.Dataset, path: Path) -> None:
+    """Raise `SoilcastError` if an attribute that is a text is none."""
+    for name in _TEXTS:
+        if not isinstance(opened.attrs.get(name, ""), str):
+            raise SoilcastError(
+                f"{path}: its attribute {name} is {opened.attrs[name]!r}, not a text: damaged; create it again"
+            )
+
+
+def with_printable_texts(dataset: xr.Dataset) -> xr.Dataset:
+    """Give a dataset whose attributes and names of cells are harmless to print and to store (`printable`)."""
+    dataset = dataset.assign_attrs(_printable(dataset.attrs))
+    names: dict[Any, xr.Variable] = {}
+    for name, variable in dataset.variables.items():
+        variable.attrs = _printable(variable.attrs)
+        if variable.dtype.kind in "OUT" and variable.ndim == 1:
+            texts = variable.to_numpy()
+            harmless = [printable(str(text)) for text in texts]
+            if harmless != [*texts]:
+                names[name] = variable.copy(data=np.array(harmless))
+    for name, variable in names.items():  # after all others: this gives the dataset variables of its own
+        dataset[name] = variable
+    return dataset
+
+
+def _printable(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {name: printable(text) if isinstance(text, str) else text for name, text in attributes.items()}
+
+
 def _refuse_other_format(opened: xr.Dataset, path: Path, kinds: Sequence[str]) -> None:
     """Raise `SoilcastError` for what is of one of these kinds, but of the format of another soilcast."""
     found = str(opened.attrs.get("soilcast_kind"))
+    if found == "cube" and "cube" in kinds:
+        refuse_other_contract(opened, path)
     kind = found if found in kinds else _FORMER_KINDS.get(found, found)
     if kind not in kinds or kind not in FORMATS:
         return
@@ -133,16 +197,21 @@ def _with_article(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind.replace('_', ' ')}"
 
 
-def refuse_other_cube(cube: xr.Dataset, path: str | Path) -> None:
-    """Raise `SoilcastError` for a cube of another contract, or without what every step relies on.
-
-    That is the attributes that artifacts carry on, cells with a place, days, the dimensions.
-    """
+def refuse_other_contract(cube: xr.Dataset, path: str | Path) -> None:
+    """Raise `SoilcastError` for a cube of another contract."""
     version = cube.attrs.get("soilcast_contract")
     if version != CONTRACT_VERSION:
         raise SoilcastError(
             f"{path}: cube contract {version}, but this soilcast reads {CONTRACT_VERSION}: prepare the cube again"
         )
+
+
+def refuse_other_cube(cube: xr.Dataset, path: str | Path) -> None:
+    """Raise `SoilcastError` for a cube of another contract, or without what every step relies on.
+
+    That is the attributes that artifacts carry on, cells with a place, days, the dimensions.
+    """
+    refuse_other_contract(cube, path)
     lacking = [name for name in _PROMISED if not isinstance(cube.attrs.get(name), str)]
     dims: dict[str, tuple[str, ...]] = {"lat": ("cell",), "lon": ("cell",), "area": ("cell",), "time": ("time",)}
     dims |= {name: row.dims for name, row in VARIABLES.items() if name in cube}
@@ -162,11 +231,14 @@ def read(opened: xr.Dataset, name: str, cells: slice | npt.NDArray[Any] = slice(
     Raises
     ------
     SoilcastError
-        The stored bytes are damaged.
+        The stored bytes are damaged, or another version of the artifact stands there by now.
     """
     try:
         values: npt.NDArray[np.float32] = opened[name].isel(cell=cells).to_numpy()
+        refuse_replaced(opened)
     except (OSError, ValueError, RuntimeError) as error:
+        refuse_replaced(opened)
+        raise_system_fault(error)
         path = opened.encoding.get("source", "the store")
         raise SoilcastError(
             f"{path}: {name} cannot be read ({error}): the store is damaged; create it again"
@@ -174,12 +246,26 @@ def read(opened: xr.Dataset, name: str, cells: slice | npt.NDArray[Any] = slice(
     return values
 
 
+def content_sha256(cube: xr.Dataset) -> str:
+    """Compute the hash of an opened cube's content from all its values."""
+    dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
+    content = ContentHash(cube.drop_vars(dynamic).load())
+    step = 4 * CELL_CHUNK
+    for name in dynamic:
+        content.begin(name, cube[name].dims, np.dtype(np.float32), cube[name].attrs)
+        for first in range(0, cube.sizes["time"], DAY_CHUNK):
+            block = cube.isel(time=slice(first, first + DAY_CHUNK))
+            for start in range(0, cube.sizes["cell"], step):
+                content.add(read(block, name, slice(start, start + step)))
+    return content.hexdigest()
+
+
 def write_dataset(dataset: xr.Dataset, path: Path, *, netcdf: bool) -> None:
     """Write a dataset that is in memory as NetCDF-4 or as Zarr v3."""
     if netcdf:
         # Higher levels make noise such as scores hardly smaller, and take a third longer.
         numbers = [str(name) for name, one in dataset.data_vars.items() if one.dtype.kind in "fiub"]
-        compression = {name: {"zlib": True, "complevel": 1} for name in numbers}
+        compression = {name: {"zlib": True, "complevel": 1, "fletcher32": True} for name in numbers}
         write_netcdf(dataset, path, compression)
         return
     encoding = {str(name): zarr_encoding(variable) for name, variable in dataset.variables.items() if variable.dims}
@@ -189,14 +275,17 @@ def write_dataset(dataset: xr.Dataset, path: Path, *, netcdf: bool) -> None:
 
 
 def complete_metadata(store: Path) -> None:
-    """Have a finished Zarr store say its history, and the metadata of all its arrays in one place.
+    """Have a finished Zarr store say its history, the metadata of all its arrays in one place, and its manifest.
 
     Consolidated metadata are what other software looks for first; a store that grew has them written anew.
     """
+    for half in store.rglob("*.partial"):  # zarr's own, of a process that was killed while it wrote
+        half.unlink()
     with zarr_settings():
         group = zarr.open_group(store, mode="r+", use_consolidated=False)
         group.attrs.update(history_of(group.attrs.get("provenance")))
         zarr.consolidate_metadata(store)
+    seal_store(store)
 
 
 def zarr_encoding(variable: xr.Variable) -> dict[str, Any]:
@@ -218,7 +307,7 @@ def zarr_settings() -> Iterator[None]:
         yield
 
 
-def put_store_in_place(store: Path, out: Path, *, overwrite: bool) -> None:
+def put_store_in_place(store: Path, out: Path, *, kind: str, overwrite: bool) -> None:
     """Have a finished Zarr store become ``out``, or be copied to it as NetCDF-4 if that ends in ``.nc``.
 
     Raises
@@ -228,9 +317,9 @@ def put_store_in_place(store: Path, out: Path, *, overwrite: bool) -> None:
     """
     if out.suffix != ".nc":
         complete_metadata(store)
-        atomic_replace(store, out, overwrite=overwrite)
+        atomic_replace(store, out, kind=kind, overwrite=overwrite)
         return
-    with atomic_write(out, overwrite=overwrite) as partial:
+    with atomic_write(out, kind=kind, overwrite=overwrite) as partial:
         zarr_to_netcdf(store, partial)
 
 
@@ -239,7 +328,7 @@ def zarr_to_netcdf(store: Path, out: Path) -> None:
     with xr.open_zarr(store, consolidated=False, mask_and_scale=False) as cube:
         for name in cube.variables:
             cube[name].encoding = {}
-        encoding = {str(name): {"zlib": True, "complevel": 3} for name in cube.data_vars}
+        encoding = {str(name): {"zlib": True, "complevel": 3, "fletcher32": True} for name in cube.data_vars}
         write_netcdf(cube, out, encoding)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Mapping
@@ -15,9 +14,12 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
+from soilcast.cube.contract import VARIABLES
+from soilcast.cube.identity import ContentHash
 from soilcast.cube.pieces import Parts, blocks_of
+from soilcast.cube.plausibility import FEWEST_DAYS, UNUSUAL, Tally, doubts_of, imbalance, refuse_certain
 from soilcast.cube.store import CELL_CHUNK, zarr_encoding
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.files import flush_to_disk, link_or_copy, replace_file
 from soilcast.workplace import first_difference
 
@@ -86,6 +88,7 @@ class UnfinishedStore:
             found, done = dict(content["identity"]), {int(number) for number in content["done"]}
             self._take_noted(content)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise_system_fault(error)
             raise damaged from error
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(
@@ -121,6 +124,7 @@ class CubeStream(UnfinishedStore):
     ) -> None:
         blocks = blocks_of(skeleton.sizes["time"])
         self.units = [(name, days) for name in dynamic for days in blocks]
+        self.clipped: dict[str, int] = {}
         super().__init__(place, "cube", len(self.units), identity)
         self._place, self._cells, self._blocks = place, skeleton.sizes["cell"], len(blocks)
         self._taken: dict[int, Path] = {}
@@ -128,10 +132,13 @@ class CubeStream(UnfinishedStore):
             self._remove_halves()
         else:
             self._create(skeleton, dynamic)
-        self._digest = hashlib.sha256()
-        for name in sorted(map(str, skeleton.variables)):
-            self._digest.update(name.encode() + np.ascontiguousarray(skeleton[name].to_numpy()).tobytes())
+        self._hash, self._attributes = ContentHash(skeleton), dynamic
         self._hashed = 0
+        self._skeleton = skeleton
+        self._origins = {
+            name: str(one.get("origin", skeleton.attrs.get("source", ""))) for name, one in dynamic.items()
+        }
+        self._tallies = {name: Tally(skeleton["area"].to_numpy().astype(np.float64)) for name in dynamic}
         group = zarr.open_group(self.store, mode="r+")
         self._arrays: dict[str, Any] = {name: group[name] for name in dynamic}
 
@@ -149,8 +156,10 @@ class CubeStream(UnfinishedStore):
         for cells in self._cell_blocks():
             values = parts.read(cells)
             if hashed:
-                self._digest.update(values.data.cast("B"))
+                self._take_in(name, cells, values)
             self._arrays[name][cells, days] = values
+        if hashed:
+            refuse_certain(name, self._tallies[name].record(), self._origins[name])
         self._flush(number)
         parts.discard()
         self.done.add(number)
@@ -169,11 +178,31 @@ class CubeStream(UnfinishedStore):
             self._taken[number] = store
         self.done.update(numbers)
 
+    def _noted(self) -> dict[str, Any]:
+        return {"clipped": self.clipped}
+
+    def _take_noted(self, content: Mapping[str, Any]) -> None:
+        self.clipped = {str(name): int(count) for name, count in content["clipped"].items()}
+
     def finish(self, provenance: str) -> None:
-        """Add what is known at the end, the hash of the content among it."""
+        """Add what is known at the end: the hash of the content, the notes that follow from the values."""
         self._hash_what_is_there()
         assert self._hashed == len(self.units), "units are missing"
-        self.note_attributes({"content_sha256": self._digest.hexdigest(), "provenance": provenance})
+        records = {name: tally.record() for name, tally in self._tallies.items()}
+        records = {name: one for name, one in records.items() if one.days >= FEWEST_DAYS}
+        notes = [f"{UNUSUAL}{doubt.sentence}" for doubt in (*doubts_of(records), *imbalance(records))]
+        for name, count in sorted(self.clipped.items()):
+            row = VARIABLES[name]
+            bounds = f"{row.valid_min:g} .. {row.valid_max:g} {row.units}"
+            notes.append(f"{name}: {count} value(s) a rounding beyond {bounds} set to the bound")
+        lines = [*str(self._skeleton.attrs.get("notes", "")).splitlines(), *notes]
+        added = {"notes": "\n".join(dict.fromkeys(lines))} if lines else {}
+        self.note_attributes({"content_sha256": self._hash.hexdigest(), "provenance": provenance, **added})
+
+    def _take_in(self, name: str, cells: slice, values: npt.NDArray[np.float32]) -> None:
+        """Each value once, in the order of the units: into the hash, and into what is known of its variable."""
+        self._hash.add(values)
+        self._tallies[name].add(cells, values)
 
     def _hash_what_is_there(self) -> None:
         """Go on with the hash, whose order is that of the units, as far as they are there."""
@@ -181,12 +210,14 @@ class CubeStream(UnfinishedStore):
             name, days = self.units[self._hashed]
             self._begin(self._hashed)
             for cells in self._cell_blocks():
-                self._digest.update(self._stored(self._hashed, name, cells, days).data.cast("B"))
+                self._take_in(name, cells, self._stored(self._hashed, name, cells, days))
+            refuse_certain(name, self._tallies[name].record(), self._origins[name])
             self._hashed += 1
 
     def _begin(self, number: int) -> None:
         if number % self._blocks == 0:
-            self._digest.update(self.units[number][0].encode())
+            name = self.units[number][0]
+            self._hash.begin(name, ("cell", "time"), np.dtype(np.float32), self._attributes[name])
 
     def _stored(self, number: int, name: str, cells: slice, days: slice) -> npt.NDArray[np.float32]:
         try:
@@ -194,6 +225,7 @@ class CubeStream(UnfinishedStore):
                 chunk.stat()  # zarr reads one that is not there as zeros
             values: npt.NDArray[np.float32] = np.ascontiguousarray(self._arrays[name][cells, days])
         except (OSError, ValueError, RuntimeError) as error:
+            raise_system_fault(error)
             if (taken := self._taken.get(number)) is not None:
                 raise SoilcastError(
                     f"{taken}: {name} cannot be read ({error}): the store is damaged; create it again"

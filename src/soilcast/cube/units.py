@@ -65,17 +65,82 @@ def conversion(variable: str, unit: str | None, where: str) -> Conversion:
     return found
 
 
+def conversion_between(variable: str, unit: str, other: str, where: str) -> Conversion:
+    """Find the conversion from one unit of a variable to another, both of which convert to the contract's.
+
+    Parameters
+    ----------
+    variable
+        Name in the contract.
+    unit, other
+        From and to.
+    where
+        File and variable, for the message.
+
+    Raises
+    ------
+    SoilcastError
+        One of the two is missing, unknown, or of another dimension than the contract's.
+    """
+    if unit == other:
+        return Conversion(1.0, 0.0)
+    mine, theirs = conversion(variable, unit, where), conversion(variable, other, where)
+    return Conversion(mine.scale / theirs.scale, (mine.offset - theirs.offset) / theirs.scale)
+
+
+def is_amount(variable: str, unit: str | None) -> bool:
+    """Whether a unit is of an amount (m, kg m-2, J m-2), which counts as the total of a day, and not of a rate.
+
+    Parameters
+    ----------
+    variable
+        Name of a flux in the contract.
+    unit
+        As the file writes it; None is an amount, since stores that are silent hold ECMWF's.
+    """
+    if unit is None:
+        return True
+    source = _parsed(unit.strip(), VARIABLES[variable].units)
+    goal = registry.Quantity(1.0, VARIABLES[variable].units)
+    return source is not None and any(
+        goal.is_compatible_with(source * one) for one in (1.0 / _DAY, 1.0 / (_DENSITY * _DAY))
+    )
+
+
 _SPELLINGS = {
-    "m of water equivalent": "m",
-    "mm of water equivalent": "mm",
     "(0 - 1)": "1",
+    "0-1": "1",
+    "0 - 1": "1",
     "fraction": "1",
+    "unitless": "1",
+    "dimensionless": "1",
     "-": "1",
-    "Kelvin": "K",
-    "degrees C": "degC",
-    "Pascals": "Pa",
     "mb": "mbar",
+    "%": "percent",
+    "vol%": "percent",
+    "vol.%": "percent",
+    "vol %": "percent",
+    "vol. %": "percent",
+    "% vol": "percent",
+    "volumetric %": "percent",
+    "% by volume": "percent",
+    "percent by volume": "percent",
+    "volume percent": "percent",
 }
+"""Whole texts that pint reads otherwise, or not at all."""
+
+_SPELLINGS_OF = {"K": {"C": "degC"}}
+"""Texts that are certain for one unit of the contract alone: elsewhere C is the coulomb."""
+
+# Signs that a word processor or a PDF puts for a minus and for a product, and blanks that are none.
+_CHARACTERS = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "·": " ", "⋅": " ", "\N{NO-BREAK SPACE}": " "})
+# Which water a depth is of: mm H2O, m of water equivalent per day.
+_OF_WATER = re.compile(r"(?<=m)\s*(of\s+water(\s+equivalent)?|H2O|w\.?\s?e\.?|SWE)(?=$|[\s/])")
+_DEGREES = re.compile(r"(?:°|º|o|deg(?:ree)?s?)[_ .]*(c|k|f)(?:elsius|elvin|ahrenheit)?|℃", re.IGNORECASE)
+_TITLE = re.compile(r"\b[A-Z][a-z]{3,}\b")  # Watts, Joules, Kelvin
+_BRACKETS = re.compile(r"\[([^][]*)\]|\(([A-Za-z][^()]*)\)")
+# UDUNITS multiplies by a full stop: kg.m-2.s-1
+_STOP = re.compile(r"(?<=[A-Za-z0-9])\.(?=[A-Za-z])")
 
 _DAY = registry.Quantity(SECONDS_PER_DAY, "s")
 _DENSITY = registry.Quantity(WATER_DENSITY, "kg m-3")
@@ -96,17 +161,37 @@ _HOSTILE = re.compile(rf"[^A-Za-z%°\s{_SUPERSCRIPT}]\s*(\*\*|\^|[{_SUPERSCRIPT}
 
 @cache
 def _conversion(unit: str, target: str) -> Conversion | None:
-    unit = _SPELLINGS.get(unit, unit)
-    if len(unit) > _LONGEST_UNIT or _HOSTILE.search(unit):
-        return None
+    source = _parsed(unit, target)
     try:
-        source = registry.Unit(unit)
-    except Exception:  # pint parses with Python's own tokenizer: a hostile text may raise nearly anything
-        return None
-    try:
-        return _between(source, target)
+        return None if source is None else _between(source, target)
     except OverflowError:  # such as P103, poise to the power of 103
         return None
+
+
+def _parsed(unit: str, target: str) -> pint.Unit | None:
+    """A unit in pint's terms; None where it is none, or may not be computed with."""
+    if len(unit) > _LONGEST_UNIT:
+        return None
+    unit = _plain(unit)
+    unit = _SPELLINGS_OF.get(target, {}).get(unit, unit)
+    if _HOSTILE.search(unit):
+        return None
+    try:
+        return registry.Unit(unit)
+    except Exception:  # pint parses with Python's own tokenizer: a hostile text may raise nearly anything
+        return None
+
+
+def _plain(unit: str) -> str:
+    """A unit as pint reads it, whatever characters, brackets and words people write around it."""
+    unit = _SPELLINGS.get(unit, unit).translate(_CHARACTERS)
+    if inside := _BRACKETS.fullmatch(unit):
+        unit = (inside[1] or inside[2] or "").strip()
+    unit = _STOP.sub(" ", _OF_WATER.sub("", unit))
+    if degrees := _DEGREES.fullmatch(unit):
+        return {"c": "degC", "k": "K", "f": "degF"}[(degrees[1] or "c").lower()]
+    unit = _TITLE.sub(lambda word: word[0].lower(), unit)
+    return _SPELLINGS.get(unit, unit)
 
 
 def _between(source: pint.Unit, target: str) -> Conversion | None:

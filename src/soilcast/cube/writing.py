@@ -15,18 +15,18 @@ import numpy as np
 import xarray as xr
 
 from soilcast.cluster import work_on_cluster
-from soilcast.cube.check import BoundsError, check_bounds
-from soilcast.cube.contract import CONTRACT_VERSION
-from soilcast.cube.pieces import Floats, Parts, Piece, is_lazy, piece_of, pieces_of
+from soilcast.cube.check import BoundsError, check_bounds, clip_to_bounds, refuse_fills
+from soilcast.cube.contract import CONTRACT_VERSION, GENUINE, VARIABLES
+from soilcast.cube.pieces import PACKING, Floats, Parts, Piece, is_lazy, piece_of, pieces_of
 from soilcast.cube.planning import plan
-from soilcast.cube.store import open_cube, put_store_in_place, zarr_settings
+from soilcast.cube.store import open_cube, put_store_in_place, with_printable_texts, zarr_settings
 from soilcast.cube.stream import PROGRESS, CubeStream
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, disk_faults_told, refuse_existing
 from soilcast.memory import peak_memory
 from soilcast.progress import progress_bar
-from soilcast.provenance import stamp, versions
-from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
+from soilcast.provenance import input_of, stamp, versions
+from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
 
 MIB = 2**20
 
@@ -85,28 +85,32 @@ def save_cube(
         A value outside the bounds, an ``out`` that exists, unfinished work that is not said what to do with, too
         little memory, unfinished work on another cube, a fault of the cluster, a full disk (what is written stands).
     """
-    out = Path(out)
+    out, cube = Path(out), with_printable_texts(cube)
     log = log or (lambda line: None)
     # Sorted, so that the hash depends on the content and not on the order in which a source gave it.
     dynamic = sorted(str(name) for name in cube.data_vars if "time" in cube[name].dims)
     skeleton = cube.drop_vars(dynamic).load()
-    for name in skeleton.data_vars:
-        where = str(skeleton[name].attrs.get("origin", cube.attrs["source"]))
-        check_bounds(str(name), skeleton[name].to_numpy(), where)
+    check_constants(skeleton)
     identity = _identity(cube, skeleton, dynamic, depends_on or {})
     made_from = _hash(identity)
     if resume and not overwrite and out.exists():
-        _refuse_another(out, made_from)
-        clear_workplace(out)
-        return
-    refuse_existing(out, overwrite=overwrite)
+        if _is_made_from(out, made_from):
+            clear_workplace(out)
+            return
+        if not is_to_replace(out):
+            raise SoilcastError(
+                f"{out} is a cube of other files, options, cells or days: give another --out, or --overwrite to "
+                "replace it"
+            )
+        overwrite = True
+    refuse_existing(out, kind="cube", overwrite=overwrite)
     with _workplace(out, overwrite=overwrite, resume=resume) as place, zarr_settings():
         with disk_faults_told(out), scheduler_of(memory):
             stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in dynamic}, identity)
             with _saying_what_stands(stream, out, log):
                 write_missing(cube, stream, memory=memory, dask=dask, progress=progress, log=log)
                 stream.finish(stamp("soilcast prepare", **inputs, made_from_sha256=made_from))
-                put_store_in_place(stream.store, out, overwrite=overwrite)
+                put_store_in_place(stream.store, out, kind="cube", overwrite=overwrite)
         stream.discard()
     log(f"peak memory {peak_memory() / MIB:,.0f} MiB")
 
@@ -195,6 +199,7 @@ def write_missing(
         writing: Future[None] | None = None
         for number, days, values in coming:
             name, block = stream.units[number]
+            values = _checked(cube, stream, name, days, values)
             if number not in open_parts:
                 open_parts[number] = stream.parts(number, pieces_of(block, planned.days[name]))
             open_parts[number].put(days, values)
@@ -220,12 +225,60 @@ def _values(
     """Read pieces, here or on workers: the number of the unit, the days, and ``(cell, time)``."""
     for number, days in wanted:
         if stream.units[number][0] not in remote:
-            yield number, days, piece_of(cube, stream.units[number][0], days).read()
+            with _naming_place(cube, days):
+                values = piece_of(cube, stream.units[number][0], days).read()
+            yield number, days, values
     sent = [(number, days) for number, days in wanted if stream.units[number][0] in remote]
     if dask is not None and sent:
         pieces = _Pieces(cube, [(stream.units[number][0], days) for number, days in sent])
         for piece, values in work_on_cluster(dask, _read_on_worker, pieces, most=most):
             yield *sent[piece], values
+
+
+def check_constants(skeleton: xr.Dataset) -> None:
+    """Check the bounds of everything that has no time.
+
+    Raises
+    ------
+    BoundsError
+        Names cell and value.
+    """
+    for name in skeleton.data_vars:
+        where = str(skeleton[name].attrs.get("origin", skeleton.attrs["source"]))
+        with _naming_place(skeleton):
+            check_bounds(str(name), skeleton[name].to_numpy(), where)
+
+
+def _checked(cube: xr.Dataset, stream: CubeStream, name: str, days: slice, values: Floats) -> Floats:
+    """Look through values ``(cell, time)`` before they are written; what is a rounding out of bounds is put on them."""
+    row, where = VARIABLES[name], str(cube[name].attrs.get("origin", cube.attrs["source"]))
+    with _naming_place(cube, days):
+        lowest, highest = check_bounds(name, values, where, slack=float(cube[name].encoding.get(PACKING, 0.0)))
+        if name not in str(cube.attrs.get(GENUINE, "")).split():
+            refuse_fills(name, values, (lowest, highest), where)
+    if lowest < row.valid_min or highest > row.valid_max:
+        values, count = clip_to_bounds(name, values)
+        if count:
+            stream.clipped[name] = stream.clipped.get(name, 0) + count
+    return values
+
+
+@contextmanager
+def _naming_place(cube: xr.Dataset, days: slice = slice(0, 0)) -> Iterator[None]:
+    """Say in which cell and on which day a value is."""
+
+    def place(index: tuple[int, ...]) -> str:
+        cell = cube.isel(cell=index[0])
+        named = f"in cell {cell['cell_name'].item()}" if "cell_name" in cube else "in the cell"
+        text = f"{named} at lat {cell['lat'].item():g}, lon {cell['lon'].item():g}"
+        if len(index) > 1:
+            text += f" on {np.datetime_as_string(cube['time'].to_numpy()[days.start + index[1]], 'D')}"
+        return text
+
+    try:
+        yield
+    except BoundsError as error:
+        raise (error.located(place) if error.index else error) from None
 
 
 class _Pieces(Mapping[int, Piece]):
@@ -286,13 +339,7 @@ def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_another(out: Path, made_from: str) -> None:
-    """Refuse a cube that stands at ``out`` but is not the one that is asked for."""
-    try:
-        found = json.loads(open_cube(out).attrs["provenance"]).get("made_from_sha256")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        found = None
-    if found != made_from:
-        raise SoilcastError(
-            f"{out} is a cube of other files, options, cells or days: give another --out, or --overwrite to replace it"
-        )
+def _is_made_from(out: Path, made_from: str) -> bool:
+    """Whether a cube stands at ``out`` that is the one that is asked for."""
+    with open_cube(out) as found:
+        return bool(input_of(found.attrs.get("provenance"), "made_from_sha256") == made_from)

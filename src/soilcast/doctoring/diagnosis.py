@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from soilcast.cube.plausibility import Doubt, plausibility
 from soilcast.doctoring.closure import FEWEST_DAYS, Trial, measure, number
 from soilcast.doctoring.evidence import Evidence
 from soilcast.doctoring.hypotheses import hypotheses
-from soilcast.doctoring.plausibility import Doubt, plausibility
 from soilcast.doctoring.sentences import Judged, say
 from soilcast.doctoring.terms import LAGS, States, terms_of
 

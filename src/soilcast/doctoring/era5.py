@@ -11,10 +11,11 @@ import numpy as np
 from soilcast.cube import VARIABLES
 from soilcast.doctoring.findings import FileFound, VariableFound, grid_name, period_name
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import Place, opened, places_of
-from soilcast.sources.era5land.recognising import Field, Unread, scan_all
+from soilcast.sources.era5land.recognising import FORMATS, Field, Unread, scan_all
 from soilcast.sources.era5land.saying import product_of
-from soilcast.sources.files import is_address
+from soilcast.sources.formats import named_format
+from soilcast.sources.netcdf import is_address
+from soilcast.sources.opening import DataFile, list_files, open_datasets
 
 READER = "soilcast prepare era5land"
 
@@ -26,8 +27,8 @@ def describe_era5(path: str) -> FileFound | None:
     """Describe a file if it holds a parameter of ERA5-Land on a grid; None if it does not."""
     if not is_address(path) and Path(path).is_file() and Path(path).suffix.lower() in (".csv", ".txt", ".stm"):
         return None
-    places = places_of([path])
-    fields, unread = scan_all(places)
+    files = list_files([path], FORMATS).files
+    fields, unread = scan_all(files)
     if not fields:
         return None
     timed = [field for field in fields if len(field.hours)]
@@ -35,9 +36,9 @@ def describe_era5(path: str) -> FileFound | None:
     remarks = list(_remarks(fields, unread))
     return FileFound(
         path=path,
-        format=_format(places[0]),
+        format=_format(files[0]),
         product=f"{product_of(fields)} (by its grid)" if np.isfinite(fields[0].spacing) else product_of(fields),
-        layout=_layout(places[0], fields),
+        layout=_layout(files[0], fields),
         period=period_name(hours.astype("datetime64[h]")),
         grid=grid_name(fields[0].lat, fields[0].lon),
         variables=tuple(_variable(field) for field in fields),
@@ -86,22 +87,24 @@ def _named(hours: Any) -> str:
     return shown if len(hours) <= _SHOWN else f"{shown} and {len(hours) - _SHOWN} more"
 
 
-def _format(place: Place) -> str:
-    if place.format == "netcdf":
-        with Path(place.path).open("rb") as stream:
+def _format(file: DataFile) -> str:
+    if file.member:
+        return "zip archive of NetCDF"
+    if file.format == "netcdf":
+        with Path(file.path).open("rb") as stream:
             return "NetCDF-4" if stream.read(4) == b"\x89HDF" else "NetCDF-3"
-    if place.format == "grib":
-        with opened(place) as datasets:
+    if file.format == "grib":
+        with open_datasets(file) as datasets:
             return f"GRIB edition {datasets[0].attrs.get('GRIB_edition', '?')}"
-    return {"zip": "zip archive of NetCDF", "zarr": "Zarr store"}[place.format]
+    return named_format(file.format)
 
 
-def _layout(place: Place, fields: Sequence[Field]) -> str:
-    with opened(place) as datasets:
+def _layout(file: DataFile, fields: Sequence[Field]) -> str:
+    with open_datasets(file) as datasets:
         names = {str(name) for dataset in datasets for name in (*dataset.variables, *dataset.sizes)}
-    if place.format == "grib":
+    if file.format == "grib":
         return ""
-    if place.format == "zarr":
+    if file.format == "zarr":
         return "analysis-ready store"
     timed = next((field for field in fields if len(field.hours)), fields[0])
     units = timed.attributes["time units"]
@@ -119,7 +122,7 @@ def scan_readable(paths: Sequence[str]) -> tuple[list[Field], list[Unread], list
     faults: list[str] = []
     for path in paths:
         try:
-            found, others = scan_all(places_of([path]))
+            found, others = scan_all(list_files([path], FORMATS).files)
         except SoilcastError as error:
             faults.append(str(error))
             continue

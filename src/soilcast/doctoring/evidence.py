@@ -21,7 +21,7 @@ from soilcast.doctoring.closure import (
     scale_of,
     weighted_quantiles,
 )
-from soilcast.doctoring.hypotheses import AS_IS, fitted, is_known
+from soilcast.doctoring.hypotheses import AS_IS, CLOSED_IN_THE_MEAN, fitted, is_known
 from soilcast.doctoring.terms import SIGNS, Array, States, Terms
 
 Verdict = Literal["closes", "balances", "closes if", "does not close", "cannot be tested"]
@@ -36,9 +36,6 @@ stores that are missing (ERA5-Land's fourth layer, the ponds and leaves of PRMS)
 
 CLOSED_IF_OPEN = 0.40
 """The same for a known fault if stores may be missing: what is left may be their change."""
-
-CLOSED_IN_THE_MEAN = 0.60
-"""The same for values that were added up since midnight: their factor is another one on each day."""
 
 IMPROVED = 1 / 3
 """A fault must take the residual below this share of what it is without it."""
@@ -258,6 +255,8 @@ class Evidence:
 
     def _limit(self, trial: Trial) -> float:
         hypothesis = trial.hypothesis
+        if hypothesis.closed is not None:
+            return hypothesis.closed
         if not hypothesis.is_fitted:
             return CLOSED_IF_OPEN if self._terms.open and hypothesis.fault else CLOSED
         name, factor = next(iter(hypothesis.factors.items()))

@@ -18,7 +18,6 @@ from soilcast.sources.era5land.assembling import (
     cube_of,
     daily_variables,
     days_axis,
-    refuse_flipped_sign,
 )
 from soilcast.sources.era5land.counting import STORES, Counting, States, count_days
 from soilcast.sources.era5land.daily import DailyValues
@@ -77,6 +76,11 @@ def examine_together(paths: Sequence[str], units: Mapping[str, str], flip_sign: 
     if not records:
         return Made(Together(faults=tuple(faults))) if faults else None
     prepared = _countings(records, units, faults, at_end=False)
+    # What is left of accumulations once a day is refused; what the balance says of it is heard nevertheless.
+    left = {name: record for name, record in records.items() if name not in prepared and record.step == DAY}
+    for name, record in left.items():
+        with suppress(SoilcastError):
+            prepared |= count_days({name: record}, stamp="day", units=units)
     records = {name: records[name] for name in prepared}
     if not records:
         return Made(Together(faults=tuple(faults)))
@@ -94,8 +98,6 @@ def examine_together(paths: Sequence[str], units: Mapping[str, str], flip_sign: 
         return Made(Together(faults=(*faults, str(error))))
     title = title_of(fields, layout.said, days)
     sound = _within_bounds(made, flip_sign, faults)
-    with _collecting(faults):
-        refuse_flipped_sign(sound)
     origins = {name: origin_of(one, units, flip_sign) for name, one in made.items()}
     whole = cube_of(made, fixed, layout, days, title=title, content="", origins=origins)
     together = Together(
@@ -134,7 +136,7 @@ def _records(fields: Sequence[Field], faults: list[str]) -> dict[str, Record]:
     for name in dict.fromkeys(field.parameter.name for field in timed):
         own = [field for field in timed if field.parameter.name == name]
         try:
-            records[name] = make_record(own, grid, str(lead.place))
+            records[name] = make_record(own, grid, str(lead.file))
         except SoilcastError as error:
             told.setdefault(str(error).replace(f" {name} ", " {} "), []).append(name)
     faults += [said.replace("{}", ", ".join(names)) for said, names in told.items()]

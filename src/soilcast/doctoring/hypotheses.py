@@ -33,6 +33,9 @@ class Hypothesis:
         One clause each, for people; the remedy in the words of soilcast.
     is_fitted
         Whether the factor was fitted, as no known slip has it.
+    closed
+        Share of the scale below which the residual is small under it, where that is special: its factor is another
+        one on each day.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Hypothesis:
     fault: str = ""
     remedy: str = ""
     is_fitted: bool = False
+    closed: float | None = None
 
 
 AS_IS = Hypothesis("as it is", "as it is")
@@ -104,6 +108,23 @@ SNOW_SLIPS: tuple[Slip, ...] = (Slip("mm", "m"), Slip("m", "mm"), Slip("cm", "m"
 
 _NEAR = 1.25
 
+CLOSED_IN_THE_MEAN = 0.60
+"""Limit for values that were added up since midnight and summed: their factor is another one on each day."""
+
+_SINCE_MIDNIGHT: Mapping[str, tuple[float, float, str]] = {
+    "summed": (1 / 12.5, CLOSED_IN_THE_MEAN, "summed over the hours of the day"),
+    "averaged": (24 / 12.5, 0.40, "averaged over the hours of the day"),
+}
+"""How accumulations since midnight are resampled wrongly: factor that mends it on the whole, limit, in words.
+
+What falls evenly over a day counts 12.5 times in a sum of the values of its hours, and a half in their mean.
+"""
+
+_ANEW = (
+    "aggregate the hours again: of values accumulated since midnight that at 00 UTC of the next day is the total of "
+    "the day, and so is the sum of the differences from hour to hour"
+)
+
 _LEVELS: Mapping[float, str] = {
     1e-2: "their thickness is given in cm, or swvl in %",
     1e2: "their thickness was divided by 100 once too often",
@@ -127,9 +148,12 @@ def times(factor: float) -> str:
 def is_known(term: str, factor: float) -> bool:
     """Whether a factor is near to one that a known slip has, so that there is no need to fit it."""
     if term == SOIL:
-        known = list(_LEVELS)
+        known = [*_LEVELS, *(1 / one for one, _, _ in _SINCE_MIDNIGHT.values())]
     else:
         known = [slip.factor(SNOW if term == SNOW else "tp") for slip in (SNOW_SLIPS if term == SNOW else FLUX_SLIPS)]
+        known += [
+            one for how, (one, _, _) in _SINCE_MIDNIGHT.items() if term == "all" or (term != SNOW and how == "summed")
+        ]
     return any(1 / _NEAR < factor / one < _NEAR for one in known)
 
 
@@ -162,10 +186,9 @@ def _fitted_remedy(kind: str, factor: float) -> str:
     if kind == "snow" and 1 / 12 < factor < 0.8:
         return "this may be snow depth: use snow water equivalent"
     if kind == "flux" and 1 / 20 <= factor <= 1 / 8:
-        return (
-            "values accumulated since midnight may have been summed as if hourly: use the last value of the day, or "
-            "the differences"
-        )
+        return f"they may have been summed as if hourly: {_ANEW}"
+    if kind == "flux" and 1.8 <= factor <= 2.1:
+        return f"they may have been averaged: {_ANEW}"
     if kind == "flux" and factor > 1:
         return "no unit error has this factor; a part of the flux may be missing: check its components"
     if kind == "layer":
@@ -199,6 +222,25 @@ def _flux_units(terms: Terms) -> Iterator[Hypothesis]:
                     fault=f"{name} is {times(factor)}{' and has the opposite sign' if turned else ''} ({slip})",
                     remedy=_unit(name, slip.unit) + turn,
                 )
+
+
+def _resampled(terms: Terms) -> Iterator[Hypothesis]:
+    for how, (factor, closed, words) in _SINCE_MIDNIGHT.items():
+        # The half of a single flux may as well be a part of it that is missing.
+        for names in (terms.fluxes, *((name,) for name in terms.fluxes if how == "summed")):
+            is_all = len(names) > 1
+            yield Hypothesis(
+                f"{'all fluxes' if is_all else names[0]}: {how} since midnight",
+                "level" if is_all else names[0],
+                names,
+                dict.fromkeys(names, factor),
+                fault=(
+                    f"{'all fluxes (' if is_all else ''}{', '.join(names)}{') are' if is_all else ' is'} about "
+                    f"{times(factor)}, as if accumulated since midnight and then {words}"
+                ),
+                remedy=_ANEW,
+                closed=closed,
+            )
 
 
 def _level(terms: Terms) -> Iterator[Hypothesis]:
@@ -302,6 +344,7 @@ def _rivals(terms: Terms) -> Iterator[Hypothesis]:
 HYPOTHESES = {
     "signs": _signs,
     "units of a flux": _flux_units,
+    "resampled by the wrong rule": _resampled,
     "units of snow": _snow,
     "units of soil water": _soil,
     "units of all fluxes": _level,

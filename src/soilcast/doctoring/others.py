@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ import xarray as xr
 from soilcast.doctoring.era5 import describe_era5
 from soilcast.doctoring.findings import FileFound, VariableFound, grid_name, period_name, step_name
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import format_of, opened, places_of
-from soilcast.sources.files import is_address, unit_of
+from soilcast.sources.era5land.recognising import FORMATS
+from soilcast.sources.formats import named_format
 from soilcast.sources.gridded import axes_of
+from soilcast.sources.netcdf import is_address, open_netcdf, unit_of
+from soilcast.sources.opening import DataFile, list_files, open_datasets, why_left_out
 
 TABLE_READER = "soilcast prepare table, with a mapping (docs/own-data.md)"
 STATIC_READER = "soilcast prepare ... --static NAME=FILE, as a static variable"
 CARAVAN_READER = "soilcast prepare caravan"
+CUBE_READER = "soilcast train, and what follows"
 
 _NUMBER = r"\s+(-?\d+\.\d+)"
 _ISMN_FIRST = re.compile(rf"^(\S+)\s+(\S+)\s+(\S.*?){_NUMBER * 5}")
 _ISMN_STAMP = re.compile(r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}")
 _CARAVAN = ("volumetric_soil_water_layer_1", "total_precipitation_sum", "temperature_2m_mean")
 _ALOFT = "isobaricInhPa"
-_FORMATS = {"netcdf": "NetCDF", "zip": "zip archive", "zarr": "Zarr store"}
 
 
 def describe_artifact(path: str) -> FileFound | None:
@@ -37,13 +40,18 @@ def describe_artifact(path: str) -> FileFound | None:
     marks = place / "zarr.json"
     if marks.is_file() and '"soilcast_kind"' in marks.read_text(encoding="utf-8", errors="replace"):
         with xr.open_zarr(place, consolidated=False, chunks=None) as opened:
-            return FileFound(
-                path,
-                "Zarr v3",
-                f"a {opened.attrs.get('soilcast_kind')} of soilcast: {opened.attrs.get('title', 'without a title')}",
-                reader="soilcast inspect",
-            )
+            return _artifact(path, "Zarr v3", opened.attrs)
+    if place.suffix == ".nc" and place.is_file():
+        with suppress(SoilcastError), open_netcdf(place, decode_times=False) as opened:
+            if "soilcast_kind" in opened.attrs:
+                return _artifact(path, "NetCDF-4", opened.attrs)
     return None
+
+
+def _artifact(path: str, form: str, attributes: Mapping[str, Any]) -> FileFound:
+    kind = str(attributes.get("soilcast_kind"))
+    product = f"a {kind} of soilcast: {attributes.get('title', 'without a title')}"
+    return FileFound(path, form, product, reader=CUBE_READER if kind == "cube" else "soilcast inspect")
 
 
 def describe_ismn(path: str) -> FileFound | None:
@@ -98,10 +106,10 @@ def describe_table(path: str) -> FileFound | None:
 
 def describe_array_file(path: str) -> FileFound | None:
     """Describe any other NetCDF, GRIB or Zarr by what it says of itself."""
-    places = places_of([path])
+    files = list_files([path], FORMATS).files
     datasets: list[xr.Dataset] = []
-    for place in places:
-        with opened(place) as found:
+    for file in files:
+        with open_datasets(file) as found:
             datasets += found
     first = datasets[0]
     variables = list(
@@ -131,10 +139,9 @@ def describe_array_file(path: str) -> FileFound | None:
         reader = STATIC_READER
     elif not levels:
         remarks.append(_why_not(step))
-    form = format_of(Path(path)) if not is_address(path) else "zarr"
     return FileFound(
         path=path,
-        format=f"GRIB edition {first.attrs.get('GRIB_edition')}" if form == "grib" else _FORMATS[form],
+        format=_format(files[0], first),
         product="Caravan (ERA5-Land means of basins and streamflow)" if is_caravan else _product(first, path),
         layout=layout,
         period=period,
@@ -143,6 +150,12 @@ def describe_array_file(path: str) -> FileFound | None:
         reader=reader,
         remarks=tuple(remarks),
     )
+
+
+def _format(file: DataFile, dataset: xr.Dataset) -> str:
+    if file.format == "grib":
+        return f"GRIB edition {dataset.attrs.get('GRIB_edition')}"
+    return "zip archive" if file.member else named_format(file.format)
 
 
 def _members(dataset: xr.Dataset) -> int:
@@ -209,6 +222,13 @@ def _text_lines(path: Path) -> list[str] | None:
     return [line for line in lines if line.strip()] or None
 
 
+def _why_left_out(path: Path) -> str | None:
+    try:
+        return why_left_out(path, FORMATS)
+    except SoilcastError:
+        return None
+
+
 RECOGNISERS: tuple[Callable[[str], FileFound | None], ...] = (
     describe_artifact,
     describe_ismn,
@@ -219,14 +239,16 @@ RECOGNISERS: tuple[Callable[[str], FileFound | None], ...] = (
 """Each gives what a file is, or None where it is not of its family; the first that knows it is heard."""
 
 
-def describe(path: str) -> FileFound:
-    """Say what a file, archive or store is, whatever it is."""
+def describe(path: str, *, in_folder: bool = False) -> FileFound:
+    """Say what a file, archive or store is, whatever it is; beside data in a folder, what is no data is no fault."""
     if not is_address(path) and not Path(path).exists():
         return FileFound(path, "nothing", "no such file", faults=("no such file: check the path",))
     for recognise in RECOGNISERS:
         try:
             found = recognise(path)
         except SoilcastError as error:
+            if in_folder and (reason := _why_left_out(Path(path))):
+                return FileFound(path, "left out", reason)
             said = str(error).removeprefix(f"{path}: ")
             return FileFound(path, "unknown", "cannot be read", faults=(said,))
         if found is not None:

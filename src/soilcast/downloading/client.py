@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from soilcast.downloading.access import CDS, Access, one_line, the_client
+from soilcast.downloading.access import CDS, Access, anonymous_session, one_line, the_client
 from soilcast.downloading.datasets import Day
 from soilcast.errors import SoilcastError
 
@@ -222,7 +222,7 @@ class Store:
                 raise JobFailedError(self._without_key(one_line(error))) from None
             except (
                 requests.RequestException, LinkError, KeyError, TypeError, ValueError, AttributeError, AssertionError,
-                IndexError,
+                IndexError, RecursionError,
             ) as error:  # fmt: skip
                 raise self._senseless(about, type(error).__name__) from None
         raise SoilcastError(
@@ -279,11 +279,9 @@ class Store:
 
 
 def _session(url: str) -> requests.Session:
-    import requests
-
     home = _origin(url)
 
-    class StoreSession(requests.Session):
+    class StoreSession(anonymous_session()):  # type: ignore[misc]  # requests takes long to import
         """Shows the key to the store alone, wherever an answer may point, and reads no endless answer."""
 
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
@@ -292,7 +290,7 @@ def _session(url: str) -> requests.Session:
                 raise SoilcastError(
                     f"the data store {url} redirects to {other}, which must not receive the key: check the address"
                 )
-            response = super().send(request, **(options | {"stream": True}))
+            response: requests.Response = super().send(request, **(options | {"stream": True}))
             content = bytearray()
             for block in response.iter_content(1 << 16):
                 content += block
@@ -312,7 +310,7 @@ def _origin(url: str) -> tuple[str, str]:
 def _words_of(response: requests.Response) -> str:
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         return one_line(response.reason)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soilcast.downloading.access import anonymous_session
 from soilcast.downloading.client import RETRIED, TRIES, Asset, JobGoneError, Pace
 from soilcast.downloading.record import Partial, disk_fault
 from soilcast.errors import SoilcastError
@@ -161,14 +162,15 @@ class _Transfer:
         )
 
     def _try(self, held: int) -> str:
-        import requests
-
         asked = {"Accept-Encoding": "identity"}
         version = self._version() if held else None
         if version:
             asked |= {"Range": f"bytes={held}-", "If-Range": version}
         # Without the key: a file of the store may lie with another service.
-        with requests.get(self.asset.url, headers=asked, stream=True, timeout=self.pace.timeout) as response:
+        with (
+            anonymous_session()() as session,
+            session.get(self.asset.url, headers=asked, stream=True, timeout=self.pace.timeout) as response,
+        ):
             status = response.status_code
             if status in RETRIED:
                 return f"HTTP {status}"

@@ -51,7 +51,7 @@ class Design(BaseModel):
 
 
 class Experiment(Design):
-    """Runs on the data of a source: what a YAML file for `compare` says. Seeds get a run each: NAME-s0, NAME-s1, ..."""
+    """Runs on the data of a source: the YAML file of `compare`. Each seed is a run: NAME-s0, NAME-s1, ..."""
 
     about: str = Field(description="description of the data in a sentence: observed, modelled or synthetic")
     source: str = Field(description="source for `prepare`")
@@ -137,10 +137,10 @@ def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str,
     SoilcastError
         A key or a value of a config that does not fit, with the run that it is of.
     """
-    named: dict[str, dict[str, Any]] = {name: {"model": name} for name in experiment.models}
-    named |= {name: {"label": name, **keys} for name, keys in experiment.runs.items()}
+    runs: dict[str, dict[str, Any]] = {name: {"model": name} for name in experiment.models}
+    runs |= {name: {"label": name, **keys} for name, keys in experiment.runs.items()}
     plans = {}
-    for name, keys in named.items():
+    for name, keys in runs.items():
         try:
             config = load_config(settings=settings, base=merged(experiment.config, keys))
         except SoilcastError as error:

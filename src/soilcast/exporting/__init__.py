@@ -60,13 +60,13 @@ def export(
         without a regular grid (GeoTIFF), nothing to draw (PNG), an extra that is not installed, or a full disk.
     """
     path, out = Path(source), Path(out)
-    write = _WRITERS.get(out.suffix.lower())
+    kind, write = _WRITERS.get(out.suffix.lower(), ("", None))
     if write is None:
         raise SoilcastError(f"{out}: unknown file type: end the name in {', '.join(_WRITERS)}")
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, kind=kind, overwrite=overwrite)
     is_table = write is write_table
     field = select(path, variable, lead=lead, issue=issue, day=day, quantile=quantile, several=is_table)
-    with atomic_write(out, overwrite=overwrite) as partial:
+    with atomic_write(out, kind=kind, overwrite=overwrite) as partial:
         write(field, partial, out)
     return out
 
@@ -78,11 +78,11 @@ def _write_picture(field: Field, partial: Path, out: Path) -> None:
     write_picture(field, partial, out)
 
 
-_WRITERS: dict[str, Callable[[Field, Path, Path], None]] = {
-    ".tif": write_geotiff,
-    ".tiff": write_geotiff,
-    ".png": _write_picture,
-    ".csv": write_table,
-    ".parquet": write_table,
+_WRITERS: dict[str, tuple[str, Callable[[Field, Path, Path], None]]] = {
+    ".tif": ("GeoTIFF", write_geotiff),
+    ".tiff": ("GeoTIFF", write_geotiff),
+    ".png": ("picture", _write_picture),
+    ".csv": ("table", write_table),
+    ".parquet": ("table", write_table),
 }
-"""How a field is written, by the end of the file's name: ``(field, where to write, file that it will be)``."""
+"""End of the file's name -> what it is, and how a field is written: ``(field, where to write, file it will be)``."""

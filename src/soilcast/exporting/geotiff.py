@@ -11,13 +11,14 @@ import numpy.typing as npt
 from soilcast.cube import Grid, grid_of, spacing
 from soilcast.errors import SoilcastError
 from soilcast.exporting.selecting import Band, Field
+from soilcast.ownership import GENERATOR
 from soilcast.products.indices import MISSING
 
 # A map of the whole Earth at 0.02 degrees has fewer.
 _MOST_PIXELS = 1 << 28
 
-_OFF_THE_STEP = 0.05
-"""How far a row or column may lie from its place on even steps, as a share of the step."""
+_MOST_DEVIATION = 0.05
+"""Largest deviation of a row or column from even spacing, as a share of the step."""
 
 _TILE = 256
 
@@ -32,17 +33,17 @@ class _Axis:
         Coordinate of the centre of the first pixel [degrees].
     step
         From one to the next [degrees]; negative where coordinates fall.
-    place
+    pixel
         Pixel of each point of the axis ``(point,)``.
     """
 
     first: float
     step: float
-    place: npt.NDArray[np.int64]
+    pixel: npt.NDArray[np.int64]
 
     @property
     def size(self) -> int:
-        return int(self.place.max()) + 1
+        return int(self.pixel.max()) + 1
 
 
 def write_geotiff(field: Field, partial: Path, out: Path) -> None:
@@ -55,7 +56,7 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
     partial
         Where to write.
     out
-        What it will be called, for messages.
+        Final path, for messages.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
         "blockysize": _TILE,
     }
     row, column = np.divmod(grid.index, len(grid.lon))
-    pixels = rows.place[row] * columns.size + columns.place[column]
+    pixels = rows.pixel[row] * columns.size + columns.pixel[column]
     # In memory, since GDAL hides the error of a full disk; and GDAL puts no files of its own beside it.
     with MemoryFile() as memory:
         with memory.open(**profile) as raster:
@@ -112,7 +113,7 @@ def _axes(grid: Grid, out: Path) -> tuple[_Axis, _Axis]:
     return rows, columns
 
 
-def _axis(points: npt.NDArray[np.float64], sign: int, what: str, out: Path) -> _Axis:
+def _axis(points: npt.NDArray[np.float64], sign: int, name: str, out: Path) -> _Axis:
     points = points.astype(np.float64)
     first, last = (points.min(), points.max()) if sign > 0 else (points.max(), points.min())
     step = spacing(np.sort(points))
@@ -120,11 +121,11 @@ def _axis(points: npt.NDArray[np.float64], sign: int, what: str, out: Path) -> _
         # Steps that were written as float32 add up to something else than their number times the smallest.
         steps = max(round(abs(last - first) / step), 1)
         step = abs(last - first) / steps if last != first else step
-        place = (points - first) * sign / step
-        if steps < _MOST_PIXELS and np.abs(place - np.rint(place)).max() <= _OFF_THE_STEP:
-            return _Axis(float(first), sign * step, np.rint(place).astype(np.int64))
+        position = (points - first) * sign / step
+        if steps < _MOST_PIXELS and np.abs(position - np.rint(position)).max() <= _MOST_DEVIATION:
+            return _Axis(float(first), sign * step, np.rint(position).astype(np.int64))
     raise SoilcastError(
-        f"{out}: the {what} of the grid are not evenly spaced, as a GeoTIFF requires: use --out "
+        f"{out}: the {name} of the grid are not evenly spaced, as a GeoTIFF requires: use --out "
         f"{out.with_suffix('.csv')}"
     )
 
@@ -148,6 +149,7 @@ def _description(field: Field, band: Band) -> str:
 def _tags(field: Field) -> dict[str, str]:
     """Tags of the whole file."""
     tags = {
+        "TIFFTAG_SOFTWARE": GENERATOR,
         "title": str(field.opened.attrs.get("title", "")),
         "variable": field.name,
         "long_name": field.long_name,

@@ -49,7 +49,7 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
     partial
         Where to write.
     out
-        What it will be called, for messages.
+        Final path, for messages.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
     """
     if len(field.bands) > _MOST_MAPS:
         raise SoilcastError(f"{out}: {len(field.bands)} maps do not fit on a page: select leads with --lead")
-    product = next((one for one in _STYLES if field.name.endswith(f"_{one.suffix}")), None)
+    product = next((product for product in _STYLES if field.name.endswith(f"_{product.suffix}")), None)
     values = _drawable(field, product)
     scale = _scale(field, product, values)
     if scale is None:
@@ -72,8 +72,8 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel in panels:
             panel.set_axis_off()
-        for panel, band, one in zip(panels, field.bands, values, strict=False):
-            panel.imshow(canvas.picture(xr.DataArray(one, dims="cell"), scale), interpolation="antialiased")
+        for panel, band, cell_values in zip(panels, field.bands, values, strict=False):
+            panel.imshow(canvas.picture(xr.DataArray(cell_values, dims="cell"), scale), interpolation="antialiased")
             panel.set_title(_title(field, band), loc="left")
         figure.suptitle(_wrapped(_capital(field.long_name), 80), x=0.01, ha="left", fontsize=10)
         _bar(figure, list(panels), field, product, scale)
@@ -126,8 +126,8 @@ def _title(field: Field, band: Band) -> str:
 
 
 def _footer(field: Field) -> str:
-    made = "" if field.issue is None else f", made at the end of {field.issue}"
-    return f"{_capital(field.nature)}{made}. {field.opened.attrs.get('title', '')}".strip()
+    issued = "" if field.issue is None else f", made at the end of {field.issue}"
+    return f"{_capital(field.nature)}{issued}. {field.opened.attrs.get('title', '')}".strip()
 
 
 def _last_lead(field: Field) -> int:

@@ -14,6 +14,8 @@ import pandas as pd
 from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.exporting.selecting import Field
+from soilcast.files import harmless_table
+from soilcast.ownership import GENERATOR
 
 _ROWS = 1 << 20
 """Rows that are held at a time, or those of one chunk of cells."""
@@ -100,7 +102,9 @@ def _csv(partial: Path) -> Iterator[Append]:
 
         def append(rows: pd.DataFrame) -> None:
             # Seven digits are what float32 holds, and a hand's breadth of the place of a cell is enough.
-            rows.to_csv(stream, index=False, header=stream.tell() == 0, float_format="%.7g", lineterminator="\n")
+            harmless_table(rows).to_csv(
+                stream, index=False, header=stream.tell() == 0, float_format="%.7g", lineterminator="\n"
+            )
 
         yield append
 
@@ -116,6 +120,7 @@ def _parquet(partial: Path) -> Iterator[Append]:
 
     def append(rows: pd.DataFrame) -> None:
         table = Table.from_pandas(rows, preserve_index=False)
+        table = table.replace_schema_metadata({**table.schema.metadata, "software": GENERATOR})
         if not writers:
             writers.append(parquet.ParquetWriter(partial, table.schema))
         writers[0].write_table(table)

@@ -14,6 +14,7 @@ import xarray as xr
 
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_artifact
+from soilcast.cube.identity import refuse_changed
 from soilcast.cube.store import put_store_in_place
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, refuse_existing
@@ -27,7 +28,7 @@ from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
 from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
 from soilcast.training.inputs import BLOCK_BYTES, block_size
-from soilcast.workplace import clear_workplace, locked_workplace, take_back
+from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, restore
 
 Values = tuple[Mapping[str, npt.NDArray[Any]], Tally]
 """Of a block of cells: what is stored, and what is left out."""
@@ -141,7 +142,7 @@ def forecast(
     if append and issue is None:
         raise SoilcastError(f"{out}: --append needs an issue day: give it with --from")
     if append:
-        take_back(out)
+        restore(out)
     append = append and out.exists()
     if append and resume and _was_added(out, opened, attributes):
         clear_workplace(out)
@@ -149,8 +150,12 @@ def forecast(
     if append:
         refuse_append(out, attributes, opened.cube, opened.issue_days[0])
     elif resume and out.exists():
-        return _finished(out, attributes)
-    refuse_existing(out, overwrite=overwrite or append)
+        found = _finished(out, attributes, needed=not (overwrite or is_to_replace(out)))
+        if found is not None:
+            clear_workplace(out)
+            return found
+        overwrite = True
+    refuse_existing(out, kind="forecast", overwrite=overwrite or append)
     with (
         torch_threads(opened.run.config.train.threads) as threads,
         locked_workplace(out, overwrite=overwrite, resume=resume, keep=PROGRESS) as place,
@@ -187,12 +192,13 @@ def _write(
             for number, values in _blocks(opened, forecaster, missing, dask):
                 stream.write(number, *values)
                 advance("")
+        refuse_changed(opened.cube)
         costs = {} if attributes["precision"] == "float32" else _rounding(opened, forecaster, threads)
         notes = list(notes_of(opened, stream.tallies))
         left_out = {"notes": "\n".join(notes)} if notes else {}
         stream.note_attributes({**costs, **left_out, "peak_memory_bytes": peak_memory()})
         store = joined(out, stream.store, place) if append else stream.store
-        put_store_in_place(store, out, overwrite=overwrite or append)
+        put_store_in_place(store, out, kind="forecast", overwrite=overwrite or append)
     except _GapsError:
         stream.discard()  # no other attempt with the same inputs would come farther
         raise
@@ -242,11 +248,13 @@ def _worker_forecaster(request: Request, meant: tuple[str, ...]) -> tuple[Opened
     return opened, BlockForecaster(opened, 1, choose_device("cpu"))
 
 
-def _finished(out: Path, attributes: Mapping[str, Any]) -> xr.Dataset:
-    """Open ``out`` if it is the very forecast that is asked for."""
+def _finished(out: Path, attributes: Mapping[str, Any], *, needed: bool) -> xr.Dataset | None:
+    """Open ``out`` if it is the very forecast that is asked for; raise `SoilcastError` if it is not and has to be."""
     found = open_artifact(out, "forecast")
     for name in IDENTITY_KEYS:
         if found.attrs.get(name) != attributes[name]:
+            if not needed:
+                return None
             raise SoilcastError(
                 f"{out} has {name} {found.attrs.get(name)}, not {attributes[name]}: give another --out, or "
                 "--overwrite to replace it"

@@ -21,9 +21,6 @@ from soilcast.models.recurrence import (
     last_states_of_sequences,
 )
 
-# The members' weights lie together, whatever cuDNN would like better.
-warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk", UserWarning)
-
 
 class Backend(Protocol):
     """Forward and backward of all members at once.
@@ -71,19 +68,19 @@ class AutogradBackend:
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """See `Backend`."""
-        self._forecasts = self._all(windows, mask)
+        self._forecasts = self._forward_all(windows, mask)
         return self._forecasts.detach()
 
     def backward(self, grad: Tensor) -> None:
         """See `Backend`."""
         self._members.gradients.zero_()
-        with _all_bits():
+        with _full_precision():
             self._forecasts.backward(grad)  # type: ignore[no-untyped-call]
 
     def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `Backend`."""
         with torch.inference_mode():
-            return self._all(windows, mask)
+            return self._forward_all(windows, mask)
 
     def predict_windows(self, sequences: Tensor, length: int) -> Tensor:
         """See `Backend`."""
@@ -92,13 +89,15 @@ class AutogradBackend:
         forecasts = self.infer(windows.flatten(1, 2).expand(members, -1, -1, -1))
         return forecasts.view(members, *windows.shape[1:3], *forecasts.shape[2:])
 
-    def _all(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+    def _forward_all(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         networks = self._members.networks
         masks = [None] * len(networks) if mask is None else mask
         mixed = torch.autocast(windows.device.type, self._product, enabled=self._product != torch.float32)
-        with mixed, _all_bits():
+        with mixed, _full_precision(), warnings.catch_warnings():
+            # The members' weights lie together, whatever cuDNN would like better.
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk", UserWarning)
             parts = zip(networks, windows.transpose(1, 2), masks, strict=True)
-            return torch.stack([network(window, one) for network, window, one in parts]).float()
+            return torch.stack([network(window, member_mask) for network, window, member_mask in parts]).float()
 
 
 class LSTMBackend:
@@ -119,12 +118,12 @@ class LSTMBackend:
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """See `Backend`."""
-        states = self._recurrence.forward(self._seen(windows), self._count)
+        states = self._recurrence.forward(self._trunk_inputs(windows), self._count)
         if self._is_eq7:
             output, self._mask = states[:, 0], None if mask is None else mask[:, :, 0]
             self._output = output if self._mask is None else output * self._mask
             return self._linear(self._output)
-        self._states = [one.transpose(0, 1).detach().requires_grad_() for one in states]
+        self._states = [state.transpose(0, 1).detach().requires_grad_() for state in states]
         with torch.enable_grad():
             self._forecasts = self._heads(self._states, windows, mask)
         return self._forecasts.detach()
@@ -135,52 +134,52 @@ class LSTMBackend:
         if self._is_eq7:
             by_sample = grad.flatten(1)
             weight = members.of(members.weights, "head.linear.weight")
-            of_weight, of_bias = (members.of(members.gradients, f"head.linear.{part}") for part in ("weight", "bias"))
-            torch.bmm(by_sample.unsqueeze(1), self._output, out=of_weight)
-            torch.sum(by_sample, dim=1, keepdim=True, out=of_bias)
-            of_output = by_sample.unsqueeze(2) * weight
-            of_output = of_output if self._mask is None else of_output.mul_(self._mask)
-            self._recurrence.backward(of_output.unsqueeze(1))
+            torch.bmm(by_sample.unsqueeze(1), self._output, out=members.of(members.gradients, "head.linear.weight"))
+            torch.sum(by_sample, dim=1, keepdim=True, out=members.of(members.gradients, "head.linear.bias"))
+            grad_output = by_sample.unsqueeze(2) * weight
+            grad_output = grad_output if self._mask is None else grad_output.mul_(self._mask)
+            self._recurrence.backward(grad_output.unsqueeze(1))
             return
-        parameters = [dict(one.named_parameters())[name] for one in members.networks for name in self._head_names]
-        found = torch.autograd.grad(self._forecasts, [*parameters, *self._states], grad, materialize_grads=True)
-        of_head, of_states = found[: len(parameters)], found[len(parameters) :]
-        for position, of_parameter in enumerate(of_head):
+        parameters = [net.get_parameter(name) for net in members.networks for name in self._head_names]
+        gradients = torch.autograd.grad(self._forecasts, [*parameters, *self._states], grad, materialize_grads=True)
+        grad_parameters, grad_states = gradients[: len(parameters)], gradients[len(parameters) :]
+        for position, grad_parameter in enumerate(grad_parameters):
             member, name = divmod(position, len(self._head_names))
-            members.of(members.gradients, self._head_names[name])[member].copy_(of_parameter)
-        self._recurrence.backward(torch.stack(of_states).transpose(1, 2))
+            members.of(members.gradients, self._head_names[name])[member].copy_(grad_parameter)
+        self._recurrence.backward(torch.stack(grad_states).transpose(1, 2))
 
     def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `Backend`."""
         with torch.inference_mode():
-            states = last_states(self._seen(windows), self._recurrence.weights, self._product, self._count).float()
+            inputs = self._trunk_inputs(windows)
+            states = last_states(inputs, self._recurrence.weights, self._product, self._count).float()
             if self._is_eq7:
                 return self._linear(states[:, 0] if mask is None else states[:, 0] * mask[:, :, 0])
-            return self._heads([one.transpose(0, 1) for one in states], windows, mask)
+            return self._heads([state.transpose(0, 1) for state in states], windows, mask)
 
     def predict_windows(self, sequences: Tensor, length: int) -> Tensor:
         """See `Backend`."""
         forecasts = []
         for member, network in enumerate(self._members.networks):
-            own = slice(member, member + 1)
-            weights = self._recurrent(self._members.weights[own])
+            selection = slice(member, member + 1)
+            weights = self._recurrent(self._members.weights[selection])
             states = last_states_of_sequences(sequences, length, weights, self._product).float()
             if self._is_eq7:
-                one = self._linear(states.flatten(0, 1).unsqueeze(0), own)[0]
+                forecast = self._linear(states.flatten(0, 1).unsqueeze(0), selection)[0]
             else:
                 # Of such a head nothing in the windows matters but their states.
-                one = network.head(states.flatten(0, 1).unsqueeze(1), sequences, None)
-            forecasts.append(one.view(*states.shape[:2], *one.shape[1:]))
+                forecast = network.head(states.flatten(0, 1).unsqueeze(1), sequences, None)
+            forecasts.append(forecast.view(*states.shape[:2], *forecast.shape[1:]))
         return torch.stack(forecasts)
 
-    def _seen(self, windows: Tensor) -> Tensor:
+    def _trunk_inputs(self, windows: Tensor) -> Tensor:
         return windows[:, : self._used.stop, :, : self._features].contiguous()
 
     def _heads(self, states: list[Tensor], windows: Tensor, mask: Tensor | None) -> Tensor:
         networks = self._members.networks
         masks = [None] * len(networks) if mask is None else mask
         parts = zip(networks, states, windows.transpose(1, 2), masks, strict=True)
-        return torch.stack([network.head(state, window, one) for network, state, window, one in parts])
+        return torch.stack([network.head(state, window, member_mask) for network, state, window, member_mask in parts])
 
     def _linear(self, output: Tensor, members: slice = slice(None)) -> Tensor:
         """Eq. 7: from ``(member, sample, hidden)`` to forecasts."""
@@ -233,7 +232,7 @@ def takes_sequences(network: Network) -> bool:
     return layout.is_sequence and head.used_steps == slice(layout.task.window - 1, layout.task.window)
 
 
-def _all_bits() -> AbstractContextManager[None]:
+def _full_precision() -> AbstractContextManager[None]:
     """Keep cuDNN from rounding float32 to 10 bits in recurrent layers, as torch lets it do by default."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 

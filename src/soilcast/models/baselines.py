@@ -44,8 +44,8 @@ def persistence(
 ) -> Forecast:
     """Forecast soil moisture as the newest that is known: SM_{t-lag}, yesterday's by default.
 
-    It knows yesterday's soil moisture, which is not among the paper's inputs: a network beats it only where the
-    weather tells more than that.
+    It uses yesterday's soil moisture, which is not among the paper's inputs: a network beats it only where the
+    weather is more informative.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def persistence(
     ``(cell, test day)``, of several lags ``(lag, cell, test day)`` [m3 m-3]; NaN where the newest observation is
     missing.
     """
-    known = newest_values(observed, fill_days)
-    forecasts = np.stack([_earlier(known, test, one) for one in _several(lag)])
-    return _as_asked(forecasts.astype(np.float32), lag)
+    newest = newest_values(observed, fill_days)
+    forecasts = np.stack([_earlier(newest, test, single_lag) for single_lag in _lag_list(lag)])
+    return _squeeze_lag(forecasts.astype(np.float32), lag)
 
 
 def climatology(
@@ -126,12 +126,12 @@ BASELINES: Registry[Baseline] = Registry(
 """Every baseline of the scores, by the name that tables show."""
 
 
-def _several(lag: Lag) -> Sequence[int]:
+def _lag_list(lag: Lag) -> Sequence[int]:
     return [lag] if isinstance(lag, int) else lag
 
 
-def _as_asked(forecasts: Forecast, lag: Lag) -> Forecast:
-    """Forecasts ``(lag, cell, test day)`` without their first dimension where one lag was asked for."""
+def _squeeze_lag(forecasts: Forecast, lag: Lag) -> Forecast:
+    """Forecasts ``(lag, cell, test day)`` without their first dimension for a single lag."""
     return forecasts[0] if isinstance(lag, int) else forecasts
 
 
@@ -147,12 +147,12 @@ def _in_blocks(
     """Forecast block by block of cells, so that the float64 copies stay small."""
     waves = _waves(days, HARMONICS if _spans_a_year(days, learn) else 0)
     first, last, _ = test.indices(len(days))
-    lags = _several(lag)
+    lags = _lag_list(lag)
     out = np.empty((len(lags), len(observed), last - first), dtype=np.float32)
     for start in range(0, len(observed), _CELLS_AT_ONCE):
         block = slice(start, start + _CELLS_AT_ONCE)
         out[:, block] = forecast(observed[block], waves, learn, test, lags, fill_days)
-    return _as_asked(out, lag)
+    return _squeeze_lag(out, lag)
 
 
 def _climatology(
@@ -168,7 +168,7 @@ def _damped_anomaly(
     """``(lag, cell, test day)``."""
     cycle = _product(_fit(observed[:, learn], waves[learn]), waves.T)
     departure = observed - cycle
-    newest, learnt = (newest_values(known, fill_days) for known in (departure, np.where(learn, departure, np.nan)))
+    newest, learnt = (newest_values(series, fill_days) for series in (departure, np.where(learn, departure, np.nan)))
     damped = []
     for lag in lags:
         earlier = _earlier(newest, test, lag)
@@ -179,13 +179,13 @@ def _damped_anomaly(
 
 
 def _earlier(values: Series, test: slice, lag: int) -> Series:
-    """Values of the days that lie ``lag`` days before the test days; NaN before the first day of all."""
+    """Values of the days ``lag`` days before the test days; NaN before the first day of all."""
     if lag < 1:
         raise ValueError(f"a forecast of {lag} days ahead would know the day that it forecasts")
     first, last, _ = test.indices(values.shape[1])
     missing = min(max(lag - first, 0), last - first)
-    known = values[:, max(first - lag, 0) : max(last - lag, 0)]
-    return np.pad(known, ((0, 0), (missing, 0)), constant_values=np.nan) if missing else known
+    earlier = values[:, max(first - lag, 0) : max(last - lag, 0)]
+    return np.pad(earlier, ((0, 0), (missing, 0)), constant_values=np.nan) if missing else earlier
 
 
 def _spans_a_year(days: Days, learn: Learn) -> bool:
@@ -210,17 +210,17 @@ def _fit(values: Series, waves: Matrix) -> Matrix:
     products = (waves[:, :, np.newaxis] * waves[:, np.newaxis, :]).reshape(len(waves), -1)
     scale = 1 / np.maximum(count, 1)[:, np.newaxis]
     normal = (_product(valid.astype(np.float64), products) * scale).reshape(-1, size, size)
-    right = _product(np.where(valid, values.astype(np.float64), 0.0), waves) * scale
+    weighted_sums = _product(np.where(valid, values.astype(np.float64), 0.0), waves) * scale
     coefficients = np.zeros((len(values), size), dtype=np.float64)
     coefficients[count == 0] = np.nan
-    left = count > 0
+    undetermined = count > 0
     for used in range(size, 0, -2):
         part = normal[:, :used, :used]
-        determined = np.zeros_like(left)
-        determined[left] = np.linalg.eigvalsh(part[left])[:, 0] >= _LEAST_SPREAD
-        solved = np.linalg.solve(part[determined], right[determined, :used, np.newaxis])
+        determined = np.zeros_like(undetermined)
+        determined[undetermined] = np.linalg.eigvalsh(part[undetermined])[:, 0] >= _LEAST_SPREAD
+        solved = np.linalg.solve(part[determined], weighted_sums[determined, :used, np.newaxis])
         coefficients[determined, :used] = solved[:, :, 0]
-        left &= ~determined
+        undetermined &= ~determined
     return coefficients
 
 

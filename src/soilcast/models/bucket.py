@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Step(NamedTuple):
+class BucketState(NamedTuple):
     """One day of a bucket, each ``(...)``: the storage at its end [m], and its fluxes [m d-1]."""
 
     storage: Tensor
@@ -36,7 +36,7 @@ class Bucket(nn.Module):
 
     @staticmethod
     def start() -> Tensor:
-        """Give the bias of the head to begin with, ``(2,)`` float32: 80 % of the rain infiltrates, 5 % leaves a day."""
+        """Initial bias of the head, ``(2,)`` float32: 80 % of the rain infiltrates, 5 % leaves a day."""
         return torch.tensor([math.log(share / (1 - share)) for share in (0.8, 0.05)])
 
     def forward(
@@ -47,8 +47,8 @@ class Bucket(nn.Module):
         porosity: Tensor,
         thickness: Tensor,
         wilting: Tensor | float = 0.0,
-    ) -> Step:
-        """Go on by one day.
+    ) -> BucketState:
+        """Compute one day.
 
         Parameters
         ----------
@@ -71,8 +71,8 @@ class Bucket(nn.Module):
         infiltrating, leaving = torch.sigmoid(raw).unbind(-1)
         capacity, bound = porosity * thickness, wilting * thickness
         infiltration = torch.minimum(infiltrating * rain, torch.relu(capacity - storage))
-        held = storage + infiltration
-        loss = torch.maximum(leaving * torch.relu(held - bound), torch.relu(held - capacity))
+        filled = storage + infiltration
+        loss = torch.maximum(leaving * torch.relu(filled - bound), torch.relu(filled - capacity))
         # The difference is within the bounds but for its rounding.
-        kept = torch.relu(held - loss)
-        return Step(kept.clamp(max=capacity.expand_as(kept)), infiltration, loss)
+        remaining = torch.relu(filled - loss)
+        return BucketState(remaining.clamp(max=capacity.expand_as(remaining)), infiltration, loss)

@@ -1,7 +1,7 @@
-"""How the error of a central forecast is distributed: what a head's raw numbers mean, and their loss.
+"""Predictive distributions of the error of a central forecast: their parameters, quantiles and losses.
 
-Everything here is about the error e = observed - centre, in units in which persistence errs by 1. A network gives a
-centre and P raw numbers for each lead and layer.
+The error is e = observed - centre, scaled by the RMSE of persistence. A network gives a centre and P raw numbers for
+each lead and layer.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_EXPECTED = 0.5
-"""Standard deviation of the errors that an untrained head expects: half of what persistence errs."""
+_INITIAL_SPREAD = 0.5
+"""Standard deviation of the errors that an untrained head predicts: half of the RMSE of persistence."""
 
-# Raw numbers count up to here: sums of them stay finite in float32, and no error is ten thousand times persistence's.
+# Raw numbers are clipped here: sums of them stay finite in float32, and no error is ten thousand times persistence's.
 _LARGEST = 1e4
 # Widths stay above a hundredth of persistence's error, or the density would grow without end on days when nothing
 # changes; and both tails of a component stay within a hundred times its width.
@@ -32,7 +32,7 @@ _NEWTON_STEPS, _MOST_STEPS = 8, 100
 
 
 class Distribution(Protocol):
-    """What a head's raw numbers say of the error e."""
+    """Predictive distribution of the error e, parametrised by a head's raw numbers."""
 
     @property
     def parameters(self) -> int:
@@ -40,7 +40,7 @@ class Distribution(Protocol):
         ...
 
     def start(self) -> Tensor:
-        """Give the bias of the head to begin with, ``(P,)`` float32: errors of about half of persistence's."""
+        """Initial bias of the head, ``(P,)`` float32: errors of about half of those of persistence."""
         ...
 
     def loss(self, raw: Tensor, error: Tensor) -> Tensor:
@@ -60,11 +60,11 @@ class Distribution(Protocol):
         ...
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Give the expected error, ``(...)``: what the central forecast lacks of the mean."""
+        """Expected error, ``(...)``: the mean less the central forecast."""
         ...
 
     def quantiles(self, raw: Tensor, levels: npt.ArrayLike) -> Tensor:
-        """Give quantiles of the error.
+        """Quantiles of the error.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Point:
-    """No distribution: the squared error alone. Calibration gives the width (`soilcast.training.calibration`)."""
+    """No distribution: the squared error alone. Calibration gives the width (`soilcast.training.conformal`)."""
 
     parameters: int = 0
 
@@ -129,7 +129,7 @@ class Quantiles:
 
     def start(self) -> Tensor:
         """See `Distribution`: a normal distribution."""
-        normal = np.array([NormalDist(0, _EXPECTED).inv_cdf(level) for level in self.levels])
+        normal = np.array([NormalDist(0, _INITIAL_SPREAD).inv_cdf(level) for level in self.levels])
         raw = np.concatenate([normal[self._middle : self._middle + 1], _inverse_softplus(np.diff(normal))])
         return torch.tensor(raw, dtype=torch.float32)
 
@@ -144,19 +144,19 @@ class Quantiles:
         return raw.new_zeros(raw.shape[:-1])
 
     def quantiles(self, raw: Tensor, levels: npt.ArrayLike) -> Tensor:
-        """See `Distribution`: linear in the level between trained ones; beyond the outermost the last slope goes on."""
-        asked, trained = checked_levels(levels), np.array(self.levels)
+        """See `Distribution`: linear in the level between trained ones; extrapolated beyond the outermost."""
+        requested, trained = checked_levels(levels), np.array(self.levels)
         values = self.trained(raw)
         if len(trained) == 1:
-            return values.expand(*values.shape[:-1], len(asked)).clone()
-        left = np.clip(np.searchsorted(trained, asked, side="right") - 1, 0, len(trained) - 2)
-        share = raw.new_tensor((asked - trained[left]) / (trained[left + 1] - trained[left]))
-        lower = torch.as_tensor(left, device=raw.device)
+            return values.expand(*values.shape[:-1], len(requested)).clone()
+        index = np.clip(np.searchsorted(trained, requested, side="right") - 1, 0, len(trained) - 2)
+        share = raw.new_tensor((requested - trained[index]) / (trained[index + 1] - trained[index]))
+        lower = torch.as_tensor(index, device=raw.device)
         between = values[..., lower] * (1 - share) + values[..., lower + 1] * share
         return between.cummax(-1).values  # rounding might cross quantiles of neighbouring levels
 
     def trained(self, raw: Tensor) -> Tensor:
-        """Give the quantiles of the trained levels, ``(..., level)``, from ``(..., P)``."""
+        """Quantiles of the trained levels, ``(..., level)``, from ``(..., P)``."""
         bounded = raw.clamp(-_LARGEST, _LARGEST)
         gaps = functional.softplus(bounded[..., 1:])
         climb = functional.pad(gaps.cumsum(-1), (1, 0))
@@ -201,41 +201,41 @@ class CMAL:
         """See `Distribution`: symmetric, about zero, of different widths, as equal components would stay equal."""
         # A symmetric component (tau = 1/2) has a variance of 8 b^2.
         spread = 2.0 ** np.linspace(-1, 1, self.components) if self.components > 1 else np.ones(1)
-        widths = spread * _EXPECTED / np.sqrt(8 * np.mean(spread**2))
+        widths = spread * _INITIAL_SPREAD / np.sqrt(8 * np.mean(spread**2))
         raw = np.zeros((4, self.components))
         raw[1] = _inverse_softplus(widths - _SMALLEST_WIDTH)
         return torch.tensor(raw.ravel(), dtype=torch.float32)
 
     def loss(self, raw: Tensor, error: Tensor) -> Tensor:
         """See `Distribution`: the negative logarithm of the density."""
-        one = self.mixture(raw)
-        away = error.unsqueeze(-1) - one.mu
-        fall = torch.maximum(one.tau * away, (one.tau - 1) * away) / one.b
-        height = torch.log(one.tau * (1 - one.tau)) - torch.log(one.b)
-        return -torch.logsumexp(one.log_weight + height - fall, dim=-1)
+        mixture = self.mixture(raw)
+        away = error.unsqueeze(-1) - mixture.mu
+        fall = torch.maximum(mixture.tau * away, (mixture.tau - 1) * away) / mixture.b
+        height = torch.log(mixture.tau * (1 - mixture.tau)) - torch.log(mixture.b)
+        return -torch.logsumexp(mixture.log_weight + height - fall, dim=-1)
 
     def mean(self, raw: Tensor) -> Tensor:
         """See `Distribution`: sum of pi (mu + b (1 - 2 tau) / (tau (1 - tau)))."""
-        one = self.mixture(raw)
-        means = one.mu + one.b * (1 - 2 * one.tau) / (one.tau * (1 - one.tau))
-        return (one.log_weight.exp() * means).sum(-1)
+        mixture = self.mixture(raw)
+        means = mixture.mu + mixture.b * (1 - 2 * mixture.tau) / (mixture.tau * (1 - mixture.tau))
+        return (mixture.log_weight.exp() * means).sum(-1)
 
     @torch.no_grad()
     def quantiles(self, raw: Tensor, levels: npt.ArrayLike) -> Tensor:
         """See `Distribution`: by inverting the distribution function; without gradients."""
         level = raw.new_tensor(checked_levels(levels))
-        found = raw.new_empty(raw.shape[:-1].numel(), len(level))
-        flat = raw.reshape(len(found), self.parameters)
+        quantiles = raw.new_empty(raw.shape[:-1].numel(), len(level))
+        flat = raw.reshape(len(quantiles), self.parameters)
         rows = max(_AT_ONCE // (len(level) * self.components), 1)
-        for start in range(0, len(found), rows):
+        for start in range(0, len(quantiles), rows):
             part = flat[start : start + rows]
-            one = Laplacians(*(of.repeat_interleave(len(level), dim=0) for of in self.mixture(part)))
-            found[start : start + rows] = _invert(one, level.repeat(len(part))).view(-1, len(level))
+            mixture = Laplacians(*(values.repeat_interleave(len(level), dim=0) for values in self.mixture(part)))
+            quantiles[start : start + rows] = _invert(mixture, level.repeat(len(part))).view(-1, len(level))
         # Rounding might cross quantiles of neighbouring levels.
-        return found.cummax(-1).values.view(*raw.shape[:-1], len(level))
+        return quantiles.cummax(-1).values.view(*raw.shape[:-1], len(level))
 
     def mixture(self, raw: Tensor) -> Laplacians:
-        """Give the components that raw numbers ``(..., P)`` mean."""
+        """Components of the mixture that raw numbers ``(..., P)`` parametrise."""
         bounded = raw.clamp(-_LARGEST, _LARGEST)
         mu, width, asymmetry, weight = bounded.view(*raw.shape[:-1], 4, self.components).unbind(-2)
         return Laplacians(
@@ -248,69 +248,69 @@ class CMAL:
 
 def checked_levels(levels: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Give quantile levels as ``(Q,)`` float64; they must increase, between 0 and 1."""
-    asked = np.asarray(levels, dtype=np.float64)
-    assert asked.ndim == 1, "levels are a list of numbers"
-    assert len(asked), "no levels"
-    assert (np.diff(asked, prepend=0.0, append=1.0) > 0).all(), "levels increase between 0 and 1"
-    return asked
+    checked = np.asarray(levels, dtype=np.float64)
+    assert checked.ndim == 1, "levels are a list of numbers"
+    assert len(checked), "no levels"
+    assert (np.diff(checked, prepend=0.0, append=1.0) > 0).all(), "levels increase between 0 and 1"
+    return checked
 
 
-def _tails(one: Laplacians, error: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _tails(mixture: Laplacians, error: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Probabilities below and above, and the density, of a mixture ``(..., C)`` at errors ``(..., 1)``: ``(...)``.
 
     Each probability is a sum of small terms where it is small, so that neither tail is lost to rounding.
     """
-    away = error - one.mu
-    fall = torch.exp(-torch.maximum(one.tau * away, (one.tau - 1) * away) / one.b)
-    weight = one.log_weight.exp()
-    left, right = one.tau * fall, (1 - one.tau) * fall
+    away = error - mixture.mu
+    fall = torch.exp(-torch.maximum(mixture.tau * away, (mixture.tau - 1) * away) / mixture.b)
+    weight = mixture.log_weight.exp()
+    left, right = mixture.tau * fall, (1 - mixture.tau) * fall
     below = (weight * torch.where(away < 0, left, 1 - right)).sum(-1)
     above = (weight * torch.where(away < 0, 1 - left, right)).sum(-1)
-    density = (weight * one.tau * right / one.b).sum(-1)
+    density = (weight * mixture.tau * right / mixture.b).sum(-1)
     return below, above, density
 
 
-def _invert(one: Laplacians, level: Tensor) -> Tensor:
+def _invert(mixture: Laplacians, level: Tensor) -> Tensor:
     """Quantiles ``(row,)`` of mixtures ``(row, C)`` at levels ``(row,)``: Newton's steps, halving where these fail.
 
     Newton's method runs on the logarithm of the smaller tail, which is straight where one component rules: most rows
     are done in three steps, and only the others go on. The quantile of a mixture lies between the least and the
     greatest of its components.
     """
-    low, high = _component_quantiles(one, level.unsqueeze(-1)).aminmax(dim=-1)
-    at = 0.5 * (low + high)
-    found, rows = at.clone(), torch.arange(len(at), device=at.device)
-    close = 8 * torch.finfo(level.dtype).eps
+    low, high = _component_quantiles(mixture, level.unsqueeze(-1)).aminmax(dim=-1)
+    estimate = 0.5 * (low + high)
+    quantiles, rows = estimate.clone(), torch.arange(len(estimate), device=estimate.device)
+    tolerance = 8 * torch.finfo(level.dtype).eps
     for step in range(_MOST_STEPS):
-        below, above, density = _tails(one, at.unsqueeze(-1))
+        below, above, density = _tails(mixture, estimate.unsqueeze(-1))
         lower = level <= 0.5
-        beyond = torch.where(lower, below - level, (1 - level) - above)
-        low, high = torch.where(beyond < 0, at, low), torch.where(beyond > 0, at, high)
-        far = (beyond.abs() > close) & (high - low > close * (1 + at.abs()))
-        found[rows] = at
-        if not far.any():
+        excess = torch.where(lower, below - level, (1 - level) - above)
+        low, high = torch.where(excess < 0, estimate, low), torch.where(excess > 0, estimate, high)
+        unconverged = (excess.abs() > tolerance) & (high - low > tolerance * (1 + estimate.abs()))
+        quantiles[rows] = estimate
+        if not unconverged.any():
             break
         tail = torch.where(lower, below, above)
         ratio = torch.where(lower, level / tail, tail / (1 - level))
-        newton = at + tail / density * torch.log(ratio)
-        # Halving bounds the number of steps where Newton creeps, and stands in where it leads away or to NaN.
+        newton = estimate + tail / density * torch.log(ratio)
+        # Halving bounds the number of steps where Newton is slow, and replaces it where it diverges or gives NaN.
         trusted = (newton > low) & (newton < high) & (step < _NEWTON_STEPS or step % 2 == 0)
-        at = torch.where(trusted, newton, 0.5 * (low + high))
-        one = Laplacians(*(part[far] for part in one))
-        level, low, high, at, rows = level[far], low[far], high[far], at[far], rows[far]
-    return found
+        estimate = torch.where(trusted, newton, 0.5 * (low + high))
+        mixture = Laplacians(*(part[unconverged] for part in mixture))
+        level, low, high, estimate, rows = (values[unconverged] for values in (level, low, high, estimate, rows))
+    return quantiles
 
 
-def _component_quantiles(one: Laplacians, level: Tensor) -> Tensor:
+def _component_quantiles(mixture: Laplacians, level: Tensor) -> Tensor:
     """Quantiles of each component by itself, in closed form, ``(..., C)``."""
-    left = torch.log(level / one.tau) / (1 - one.tau)
-    right = torch.log((1 - one.tau) / (1 - level)) / one.tau
-    return one.mu + one.b * torch.where(level < one.tau, left, right)
+    below = torch.log(level / mixture.tau) / (1 - mixture.tau)
+    above = torch.log((1 - mixture.tau) / (1 - level)) / mixture.tau
+    return mixture.mu + mixture.b * torch.where(level < mixture.tau, below, above)
 
 
 @lru_cache(maxsize=16)
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers on a device, brought there once: a captured step of training may bring none."""
+    """Numbers on a device, copied there once: a step captured as a CUDA graph may copy none."""
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype, device=device)
 

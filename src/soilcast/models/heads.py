@@ -1,4 +1,4 @@
-"""What becomes of the trunk's states: all lead times at once, day by day, or through a store that conserves water."""
+"""Heads, which make forecasts of the trunk's states: directly, day by day, or through a store that conserves water."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from soilcast.models.design import NetworkDesign
 from soilcast.plugins import Registry
 
 _CHANGE = 0.3
-"""A head gives changes in units of this share of what the normalised soil moisture spans: about those of some days."""
+"""Unit of the changes that a head gives, in normalised soil moisture: about the change over some days."""
 
-_BESIDE = ("newest", "calendar")
-"""Channels that the heads see too."""
+_SKIP_CHANNELS = ("newest", "calendar")
+"""Channels of the newest day that skip the trunk."""
 
 _FIRST_WEIGHTS = 0.1
 """Factor on the initial weights where forecasts are to begin near persistence."""
@@ -37,12 +37,12 @@ class Head(nn.Module):
         Steps of the window whose states the head takes.
     needs_water
         Whether windows hold the rain in metres and the physical properties of the layers.
-    one_for_all
+    shares_weights
         Whether all days share one linear layer.
     """
 
     needs_water = False
-    one_for_all = False
+    shares_weights = False
 
     def __init__(self, design: NetworkDesign) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class Head(nn.Module):
         self.numbers = (len(task.layers), 1 + len(design.spread))
         self.mask_rows = task.lead_days
         self.used_steps = slice(task.window - 1, layout.steps if task.known_future else task.window)
-        beside = sum(layout.count(name) for name in _BESIDE)
-        days = 1 if self.one_for_all else task.lead_days
-        self.linear = nn.Linear(design.hidden_size + beside, days * self.numbers[0] * self.numbers[1])
+        skip = sum(layout.count(name) for name in _SKIP_CHANNELS)
+        days = 1 if self.shares_weights else task.lead_days
+        self.linear = nn.Linear(design.hidden_size + skip, days * self.numbers[0] * self.numbers[1])
         with torch.no_grad():
             weight, bias = self.linear.weight.view(days, *self.numbers, -1), self.linear.bias.view(days, *self.numbers)
             begins_at_persistence = 0 if design.change else 1
@@ -86,20 +86,20 @@ class Head(nn.Module):
     def _linear_output(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         leads = self.design.layout.task.lead_days
         states = states.expand(-1, leads, -1)
-        seen = self._beside(states if mask is None else states * mask, windows)
+        features = self._with_skip(states if mask is None else states * mask, windows)
         if self.design.lead1_only:
-            seen = torch.cat((seen[:, :1], seen[:, 1:].detach()), dim=1)
-        weight = self.linear.weight.view(leads, -1, seen.shape[-1])
-        output = torch.einsum("sdf,dof->sdo", seen, weight) + self.linear.bias.view(leads, -1)
+            features = torch.cat((features[:, :1], features[:, 1:].detach()), dim=1)
+        weight = self.linear.weight.view(leads, -1, features.shape[-1])
+        output = torch.einsum("sdf,dof->sdo", features, weight) + self.linear.bias.view(leads, -1)
         return output.view(len(states), leads, *self.numbers)
 
-    def _beside(self, states: Tensor, windows: Tensor) -> Tensor:
-        """Put the newest soil moisture and the season beside the states."""
+    def _with_skip(self, states: Tensor, windows: Tensor) -> Tensor:
+        """Concatenate the newest soil moisture and the season to the states."""
         layout = self.design.layout
-        places = [layout.channels[name] for name in _BESIDE if layout.count(name)]
-        if not places:
+        channels = [layout.channels[name] for name in _SKIP_CHANNELS if layout.count(name)]
+        if not channels:
             return states
-        parts = [windows[:, layout.task.window - 1, place] for place in places]
+        parts = [windows[:, layout.task.window - 1, channel] for channel in channels]
         return torch.cat((states, *(part.unsqueeze(1).expand(-1, states.shape[1], -1) for part in parts)), dim=-1)
 
 
@@ -109,31 +109,31 @@ class RolloutHead(Head):
     Changes are forecast from the day after the newest observation on, so that a latency needs no other network.
     """
 
-    one_for_all = True
+    shares_weights = True
 
     def __init__(self, design: NetworkDesign) -> None:
         super().__init__(design)
         task = design.layout.task
-        self._behind = task.soil_latency if design.change else 0
-        self.mask_rows = task.lead_days + self._behind
+        self._latency = task.soil_latency if design.change else 0
+        self.mask_rows = task.lead_days + self._latency
 
     def roll_out(self, trunk: nn.Module, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Forecast day by day: see `Head.forward`."""
         layout, change = self.design.layout, self.design.change
-        start = layout.task.window - 1 - self._behind
+        start = layout.task.window - 1 - self._latency
         states, memory = trunk(windows[:, : start + 1, : layout.features])
         level, days = windows[:, 0, layout.channels["newest"]], []
         for step in range(start, layout.steps):
             if step > start:
                 states, memory = trunk(self._fed_back(windows[:, step : step + 1], level), memory)
             state = states[:, -1:] if mask is None else states[:, -1:] * mask[:, step - start, None]
-            output = self.linear(self._beside(state, windows)).view(len(windows), *self.numbers)
+            output = self.linear(self._with_skip(state, windows)).view(len(windows), *self.numbers)
             level = level + _CHANGE * output[..., 0] if change else output[..., 0]
             days.append(torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1))
-        return torch.stack(days[self._behind :], dim=1)
+        return torch.stack(days[self._latency :], dim=1)
 
     def _fed_back(self, windows: Tensor, level: Tensor) -> Tensor:
-        """Put a forecast where the soil moisture of the day before is seen, if it is not known."""
+        """Feed a forecast back as the lagged soil moisture of the next day."""
         layout = self.design.layout
         lags, flags = layout.channels["lags"], layout.channels["lags_known"]
         changed = windows[..., : layout.features].clone()
@@ -169,26 +169,26 @@ class BucketHead(Head):
         output = self._linear_output(states[:, task.soil_latency :], windows, mask)
         level, days = windows[:, 0, layout.channels["newest"]], []
         for position, step in enumerate(range(layout.steps)[self.used_steps]):
-            level = self._poured(level, self.gates(states[:, position]), windows[:, step])
+            level = self._fill_layers(level, self.gates(states[:, position]), windows[:, step])
             days.append(level)
         levels = torch.stack(days[task.soil_latency :], dim=1)
         return torch.cat((levels.unsqueeze(-1), output[..., 1:]), dim=-1)
 
-    def _poured(self, level: Tensor, raw: Tensor, windows: Tensor) -> Tensor:
-        """Let water come into each layer, from the rain or from the layer above, and leave it."""
+    def _fill_layers(self, level: Tensor, raw: Tensor, windows: Tensor) -> Tensor:
+        """Soil moisture of the next day: each layer gains from the rain or the layer above, and drains."""
         channels, layers = self.design.layout.channels, self.numbers[0]
         physical = windows[:, channels["physical"]].view(len(windows), layers, -1)
         offset, scale, thickness, porosity = physical.unbind(-1)
         shares = raw.view(len(raw), layers, -1)
         storage = torch.relu((level * scale + offset) * thickness)
         water = torch.relu(windows[:, channels["rain"].start])
-        kept = []
+        storages = []
         for layer in range(layers):
-            day = self.bucket(shares[:, layer], water, storage[:, layer], porosity[:, layer], thickness[:, layer])
-            kept.append(day.storage)
-            water = day.loss
-        poured: Tensor = (torch.stack(kept, dim=-1) / thickness - offset) / scale
-        return poured
+            state = self.bucket(shares[:, layer], water, storage[:, layer], porosity[:, layer], thickness[:, layer])
+            storages.append(state.storage)
+            water = state.loss
+        levels: Tensor = (torch.stack(storages, dim=-1) / thickness - offset) / scale
+        return levels
 
 
 HEADS: Registry[type[Head]] = Registry("head", {"direct": Head, "rollout": RolloutHead, "bucket": BucketHead})

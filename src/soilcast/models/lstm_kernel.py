@@ -17,11 +17,11 @@ from torch import Tensor
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 
 
-Step = Callable[[], None]
+BoundStep = Callable[[], None]
 """A day's step on tensors that stay where they are: bound once, called on every batch."""
 
 
-def bind_forward(gates: Tensor, before: Tensor | None, cell: Tensor, bounded: Tensor, output: Tensor) -> Step:
+def bind_forward(gates: Tensor, before: Tensor | None, cell: Tensor, bounded: Tensor, output: Tensor) -> BoundStep:
     """One day's step that keeps what back-propagation needs.
 
     Parameters
@@ -52,7 +52,7 @@ def bind_forward(gates: Tensor, before: Tensor | None, cell: Tensor, bounded: Te
 
 def bind_backward(
     gates: Tensor, before: Tensor | None, bounded: Tensor, grad_output: Tensor, grad_cell: Tensor, *, last: bool
-) -> Step:
+) -> BoundStep:
     """One day's step back.
 
     Parameters
@@ -76,10 +76,10 @@ def bind_backward(
         if last:
             grad_cell.zero_()
         grad_cell.add_(grad_output * o * (1 - bounded * bounded))
-        of_input, of_candidate = grad_cell * g * i * (1 - i), grad_cell * i * (1 - g * g)
+        grad_input, grad_candidate = grad_cell * g * i * (1 - i), grad_cell * i * (1 - g * g)
         o.copy_(grad_output * bounded * o * (1 - o))
-        i.copy_(of_input)
-        g.copy_(of_candidate)
+        i.copy_(grad_input)
+        g.copy_(grad_candidate)
         carried = grad_cell * f
         f.copy_(torch.zeros_like(f) if before is None else carried * (1 - f) * before)
         grad_cell.copy_(carried)
@@ -88,7 +88,7 @@ def bind_backward(
 
 
 def infer(from_inputs: Tensor, from_output: Tensor | None, cell: Tensor, output: Tensor) -> None:
-    """Take one day's step of a forecast, of which nothing is kept.
+    """Take one day's step of a forecast, without keeping anything for back-propagation.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def infer(from_inputs: Tensor, from_output: Tensor | None, cell: Tensor, output:
         c and h, of the day before; become those of the day. ``output`` may be float32 or bfloat16.
     """
     if _compiled(cell):
-        named = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[output.dtype]
-        _bound(f"soilcast_cell_infer_{named}", (from_inputs, from_output, cell, output))()
+        suffix = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[output.dtype]
+        _bound(f"soilcast_cell_infer_{suffix}", (from_inputs, from_output, cell, output))()
         return
     sums = from_inputs if from_output is None else from_inputs + from_output
     i, f, g, o = torch.split(sums, cell.shape[-1], dim=-1)
@@ -124,9 +124,9 @@ def fused_forward(from_inputs: Tensor, from_output: Tensor, before: Tensor) -> t
     -------
     h_t, c_t, and the activations for `fused_backward`.
     """
-    flat = (one.flatten(0, 1) for one in (from_inputs, from_output, before))
-    made = torch.ops.aten._thnn_fused_lstm_cell(*flat)
-    output, cell, gates = (one.unflatten(0, before.shape[:2]) for one in made)
+    flat = (tensor.flatten(0, 1) for tensor in (from_inputs, from_output, before))
+    outputs = torch.ops.aten._thnn_fused_lstm_cell(*flat)
+    output, cell, gates = (tensor.unflatten(0, before.shape[:2]) for tensor in outputs)
     return output, cell, gates
 
 
@@ -146,10 +146,10 @@ def fused_backward(
     -------
     Gradients with respect to the sums and to c_{t-1}.
     """
-    flat = (one.flatten(0, 1) for one in (grad_output, grad_cell, before, cell, gates))
-    made = torch.ops.aten._thnn_fused_lstm_cell_backward_impl(*flat, False)
-    of_sums, of_cell = (one.unflatten(0, before.shape[:2]) for one in made[:2])
-    return of_sums, of_cell
+    flat = (tensor.flatten(0, 1) for tensor in (grad_output, grad_cell, before, cell, gates))
+    gradients = torch.ops.aten._thnn_fused_lstm_cell_backward_impl(*flat, False)
+    grad_sums, grad_previous_cell = (tensor.unflatten(0, before.shape[:2]) for tensor in gradients[:2])
+    return grad_sums, grad_previous_cell
 
 
 @functools.cache
@@ -158,10 +158,10 @@ def library() -> ctypes.CDLL | None:
 
     Without it the networks are the same, and slower.
     """
-    found = importlib.util.find_spec("soilcast.models._lstm_kernel")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("soilcast.models._lstm_kernel")
+    if spec is None or spec.origin is None:
         return None
-    compiled = ctypes.CDLL(found.origin)
+    compiled = ctypes.CDLL(spec.origin)
     compiled.soilcast_cell_forward.argtypes = [_COUNT, _COUNT, *[_POINTER] * 5]
     compiled.soilcast_cell_backward.argtypes = [_COUNT, _COUNT, *[_POINTER] * 5, ctypes.c_int32]
     for name in ("float32", "bfloat16"):
@@ -176,21 +176,20 @@ def _compiled(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and library() is not None
 
 
-def _bound(name: str, tensors: Sequence[Tensor | None], *more: int) -> Step:
+def _bound(name: str, tensors: Sequence[Tensor | None], *more: int) -> BoundStep:
     """Bind the compiled step to where the tensors lie, member by member: those of one lie together, of all need not."""
     gates = tensors[0]
     assert gates is not None
     if gates.dim() == 2:
         # The compiled step walks over memory as it lies.
-        assert all(one is None or one.is_contiguous() for one in tensors), "the tensors of a member lie together"
-        addresses = (None if one is None else one.data_ptr() for one in tensors)
+        assert all(tensor is None or tensor.is_contiguous() for tensor in tensors), "a member's tensors are contiguous"
+        addresses = (None if tensor is None else tensor.data_ptr() for tensor in tensors)
         return functools.partial(getattr(library(), name), len(gates), gates.shape[1] // 4, *addresses, *more)
-    steps = [
-        _bound(name, [None if one is None else one[member] for one in tensors], *more) for member in range(len(gates))
-    ]
+    of_members = zip(*([None] * len(gates) if tensor is None else tensor for tensor in tensors), strict=True)
+    steps = [_bound(name, of_member, *more) for of_member in of_members]
     return steps[0] if len(steps) == 1 else functools.partial(_in_turn, steps)
 
 
-def _in_turn(steps: Sequence[Step]) -> None:
+def _in_turn(steps: Sequence[BoundStep]) -> None:
     for step in steps:
         step()

@@ -15,7 +15,7 @@ _ALIGNED = 16
 
 
 class Members:
-    """Networks whose parameters are views of one tensor, so that an optimiser and a checkpoint see one thing.
+    """Networks whose parameters are views of one tensor, so that an optimiser and a checkpoint have one.
 
     Parameters
     ----------
@@ -30,39 +30,39 @@ class Members:
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = list(networks)
-        self._places: dict[str, tuple[slice, torch.Size]] = {}
+        self._columns: dict[str, tuple[slice, torch.Size]] = {}
         end = 0
         for name, parameter in self.networks[0].named_parameters():
-            self._places[name] = (slice(end, end + parameter.numel()), parameter.shape)
+            self._columns[name] = (slice(end, end + parameter.numel()), parameter.shape)
             end += -(-parameter.numel() // _ALIGNED) * _ALIGNED
         device = next(self.networks[0].parameters()).device
         self.weights = torch.zeros(len(self.networks), end, device=device)
         self.gradients = torch.zeros_like(self.weights)
         for member, network in enumerate(self.networks):
             for name, parameter in network.named_parameters():
-                place = self.of(self.weights, name)[member]
-                place.copy_(parameter.detach())
-                parameter.data = place
+                view = self.of(self.weights, name)[member]
+                view.copy_(parameter.detach())
+                parameter.data = view
                 parameter.grad = self.of(self.gradients, name)[member]
 
     def alongside(self) -> Members:
-        """The same networks and weights, with gradients of their own."""
-        other = copy.copy(self)
-        other.gradients = torch.zeros_like(self.gradients)
-        return other
+        """The same networks and weights, with gradients of their own, for another thread."""
+        shared = copy.copy(self)
+        shared.gradients = torch.zeros_like(self.gradients)
+        return shared
 
     def of(self, stacked: Tensor, name: str) -> Tensor:
         """View one parameter of all members, ``(member, ...)``, in `weights`, `gradients` or what is like them."""
-        place, shape = self._places[name]
-        return stacked[:, place].view(len(stacked), *shape)
+        columns, shape = self._columns[name]
+        return stacked[:, columns].view(len(stacked), *shape)
 
     def marked(self, frozen: Sequence[str]) -> Tensor:
         """Mark the parameters of some modules with 0 and others with 1, ``(1, parameter)``."""
         marks = torch.ones_like(self.weights[:1])
-        for name, (place, _) in self._places.items():
+        for name, (columns, _) in self._columns.items():
             part = name.partition(".")[0]
             if part in frozen:
-                marks[:, place] = 0.0
+                marks[:, columns] = 0.0
         return marks
 
     def train(self, training: bool) -> None:

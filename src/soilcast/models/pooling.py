@@ -1,4 +1,4 @@
-"""One distribution out of many: quantiles of the equal mixture of an ensemble's members."""
+"""Pooled predictive distribution: quantiles of the equal mixture of an ensemble's members."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ROUNDING = 1e-12
 
 
 def pool_quantiles(quantiles: npt.NDArray[np.floating], levels: npt.ArrayLike) -> Quantiles:
-    """Pool the members of an ensemble: trained networks, draws of dropout, forecasts by perturbed weather.
+    """Pool the members of an ensemble: trained networks, Monte Carlo dropout samples, forecasts with perturbed weather.
 
-    Each member's quantiles are read as a distribution function that is linear between them, and goes on with the
-    outermost slopes to 0 and 1. The mean of these functions is that of the equal mixture (the linear pool); it is
-    inverted exactly. A member of equal quantiles is a point, so point forecasts give the steps of their ranks. The
+    Each member's quantiles are read as a distribution function that is linear between them, and extrapolated with
+    the outermost gradients to 0 and 1. The mean of these functions is that of the equal mixture (the linear pool); it
+    is inverted exactly. A member of equal quantiles is a point, so point forecasts give the steps of their ranks. The
     pool of members that are calibrated each by itself is too wide (Ranjan and Gneiting 2010,
     doi:10.1111/j.1467-9868.2009.00726.x): calibrate after pooling.
 
@@ -44,8 +44,8 @@ def pool_quantiles(quantiles: npt.NDArray[np.floating], levels: npt.ArrayLike) -
     rows = max(_AT_ONCE // (members * (count + 2)), 1)
     for start in range(0, flat.shape[1], rows):
         block = flat[:, start : start + rows].astype(np.float64)
-        known = np.isfinite(block).all(axis=(0, 2))
-        out[start : start + rows][known] = _pool(block[:, known], level)
+        valid = np.isfinite(block).all(axis=(0, 2))
+        out[start : start + rows][valid] = _pool(block[:, valid], level)
     return out.reshape(*shape, count)
 
 
@@ -53,12 +53,12 @@ def _pool(quantiles: Matrix, level: Matrix) -> Matrix:
     """Quantiles of the mixture ``(row, level)`` of ``(member, row, level)``."""
     assert (np.diff(quantiles, axis=-1) >= 0).all(), "quantiles must not decrease"
     members, rows, _ = quantiles.shape
-    knots, probability = _to_the_ends(quantiles, level)
+    knots, probability = _extrapolate(quantiles, level)
     piece = np.diff(knots, axis=-1)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         density = np.diff(probability) / (piece * members)
     point = ~np.isfinite(density)
-    # What lies at a single point is a jump at the knot that ends the piece.
+    # The mass of a single point is a jump at the knot that ends the piece.
     jump = np.where(point, np.diff(probability) / members, 0.0)
     none = np.zeros((members, rows, 1))
     jump = np.concatenate([none, jump], axis=-1)
@@ -67,19 +67,19 @@ def _pool(quantiles: Matrix, level: Matrix) -> Matrix:
     # All members' knots in one order; stable, so that equal knots of a member stay in theirs.
     together = knots.transpose(1, 0, 2).reshape(rows, members * knots.shape[-1])
     order = np.argsort(together, axis=-1, kind="stable")
-    at = np.take_along_axis(together, order, axis=-1)
-    rise = np.zeros_like(at)
+    position = np.take_along_axis(together, order, axis=-1)
+    rise = np.zeros_like(position)
     for member in range(members):
         passed = np.cumsum(order // knots.shape[-1] == member, axis=-1)
         rise[:, :-1] += np.take_along_axis(density[member], passed[:, :-1], axis=-1)
-    rise[:, 1:] = rise[:, :-1] * np.diff(at, axis=-1)
+    rise[:, 1:] = rise[:, :-1] * np.diff(position, axis=-1)
     rise[:, 0] = 0.0
-    jumps = np.take_along_axis(jump.transpose(1, 0, 2).reshape(at.shape), order, axis=-1)
+    jumps = np.take_along_axis(jump.transpose(1, 0, 2).reshape(position.shape), order, axis=-1)
     after = np.cumsum(rise + jumps, axis=-1)
-    return _inverse(at, after - jumps, after, level)
+    return _inverse(position, after - jumps, after, level)
 
 
-def _to_the_ends(quantiles: Matrix, level: Matrix) -> tuple[Matrix, Matrix]:
+def _extrapolate(quantiles: Matrix, level: Matrix) -> tuple[Matrix, Matrix]:
     """Quantiles with those of 0 and 1 beside ``(member, row, knot)``, and the probabilities of all ``(knot,)``."""
     probability = np.concatenate([[0.0], level, [1.0]])
     first, last = quantiles[..., :1], quantiles[..., -1:]
@@ -92,13 +92,13 @@ def _to_the_ends(quantiles: Matrix, level: Matrix) -> tuple[Matrix, Matrix]:
 def _inverse(at: Matrix, before: Matrix, after: Matrix, level: Matrix) -> Matrix:
     """Invert distribution functions ``(row, knot)`` that rise from ``before`` to ``after`` at each knot."""
     out = np.empty((len(at), len(level)))
-    for position, wanted in enumerate(level):
-        right = np.count_nonzero(after < wanted - _ROUNDING, axis=-1, keepdims=True).clip(max=at.shape[-1] - 1)
+    for position, probability in enumerate(level):
+        right = np.count_nonzero(after < probability - _ROUNDING, axis=-1, keepdims=True).clip(max=at.shape[-1] - 1)
         left = np.maximum(right - 1, 0)
         start, end, low, high = (
-            np.take_along_axis(values, place, axis=-1)[:, 0]
-            for values, place in ((at, left), (at, right), (after, left), (before, right))
+            np.take_along_axis(values, index, axis=-1)[:, 0]
+            for values, index in ((at, left), (at, right), (after, left), (before, right))
         )
-        share = np.divide(wanted - low, high - low, out=np.ones_like(low), where=high > low).clip(0, 1)
+        share = np.divide(probability - low, high - low, out=np.ones_like(low), where=high > low).clip(0, 1)
         out[:, position] = start + share * (end - start)
     return np.maximum.accumulate(out, axis=-1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from soilcast.models.lstm_kernel import Step, bind_backward, bind_forward, fused_backward, fused_forward, infer
+from soilcast.models.lstm_kernel import BoundStep, bind_backward, bind_forward, fused_backward, fused_forward, infer
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Recurrence:
 
     def __init__(self, weights: RecurrentWeights, gradients: RecurrentWeights, product: torch.dtype) -> None:
         self.weights, self.gradients, self.product = weights, gradients, product
-        self._room: _Room | None = None
+        self._buffers: _Buffers | None = None
 
     def forward(self, windows: Tensor, count: int = 1) -> Tensor:
         """Give h of the last days, from c_0 = h_0 = 0.
@@ -67,17 +67,17 @@ class Recurrence:
         ``(member, count, sample, hidden)``; a buffer that the next call writes over.
         """
         shape = (*windows.shape[:3], self.weights.output.shape[-1])
-        room = self._room
-        if room is None or room.output.shape != shape:
-            room = self._room = _Room(shape, windows.device)
+        buffers = self._buffers
+        if buffers is None or buffers.output.shape != shape:
+            buffers = self._buffers = _Buffers(shape, windows.device)
         self._windows = windows
         recurrent = self.weights.output.transpose(1, 2).to(self.product)
-        _project(windows, self.weights, room.gates)
-        for day, (gates, output_before, step) in enumerate(room.forward):
+        _project(windows, self.weights, buffers.gates)
+        for day, (gates, output_before, step) in enumerate(buffers.forward):
             if day:
                 self._add_product(gates, output_before, recurrent)
             step()
-        return room.output[:, -count:]
+        return buffers.output[:, -count:]
 
     def backward(self, grad: Tensor) -> None:
         """Write the gradients with respect to the parameters.
@@ -87,25 +87,18 @@ class Recurrence:
         grad
             Gradient of the loss with respect to what `forward` gave, ``(member, count, sample, hidden)``.
         """
-        room = self._room
-        assert room is not None, "forward comes first"
+        buffers = self._buffers
+        assert buffers is not None, "forward comes first"
         recurrent = self.weights.output.to(self.product)
         count = grad.shape[1]
-        room.grad_output.copy_(grad[:, -1])
-        for position, (gates, step) in enumerate(room.backward):
+        buffers.grad_output.copy_(grad[:, -1])
+        for position, (gates, step) in enumerate(buffers.backward):
             step()
-            if position < len(room.backward) - 1:
-                self._product(gates, recurrent, room.grad_output)
+            if position < len(buffers.backward) - 1:
+                _multiply(gates, recurrent, self.product, buffers.grad_output)
                 if position + 1 < count:
-                    room.grad_output.add_(grad[:, count - 2 - position])
-        # With the long side first a product with so few features is three times as fast.
-        of_inputs = torch.bmm(self._windows.flatten(1, 2).transpose(1, 2), room.gates)
-        self.gradients.inputs.copy_(of_inputs.transpose(1, 2))
-        samples = grad.shape[2]
-        after, outputs = room.gates[:, samples:].transpose(1, 2), room.output.flatten(1, 2)[:, :-samples]
-        self._product(after, outputs, self.gradients.output)
-        torch.sum(room.gates, dim=1, out=self.gradients.bias_inputs)
-        self.gradients.bias_output.copy_(self.gradients.bias_inputs)
+                    buffers.grad_output.add_(grad[:, count - 2 - position])
+        _write_gradients(self.gradients, buffers.gates, self._windows, buffers.output, self.product)
 
     def _add_product(self, sums: Tensor, left: Tensor, right: Tensor) -> None:
         if self.product == torch.float32:
@@ -113,18 +106,13 @@ class Recurrence:
         else:
             sums.add_(torch.bmm(left.to(self.product), right))
 
-    def _product(self, left: Tensor, right: Tensor, out: Tensor) -> Tensor:
-        if self.product == torch.float32:
-            return torch.bmm(left, right, out=out)
-        return out.copy_(torch.bmm(left.to(self.product), right.to(self.product)))
-
 
 class FusedRecurrence:
     """The same on a GPU, where the number of kernels counts: between the products there is one a day."""
 
     def __init__(self, weights: RecurrentWeights, gradients: RecurrentWeights, product: torch.dtype) -> None:
         self.weights, self.gradients, self.product = weights, gradients, product
-        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._saved: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, windows: Tensor, count: int = 1) -> Tensor:
         """See `Recurrence.forward`."""
@@ -134,42 +122,38 @@ class FusedRecurrence:
         inputs, recurrent = weights.inputs.transpose(1, 2), weights.output.transpose(1, 2)
         cell = windows.new_zeros(members, samples, recurrent.shape[1])
         from_output = windows.new_zeros(members, samples, recurrent.shape[2])
-        self._windows, self._kept = windows, []
+        self._windows, self._saved = windows, []
         outputs: list[Tensor] = []
         for day in range(days):
             if day:
                 from_output = self._multiplied(outputs[-1], recurrent)
             before = cell
             output, cell, gates = fused_forward(torch.baddbmm(bias, windows[:, day], inputs), from_output, before)
-            self._kept.append((before, cell, gates))
+            self._saved.append((before, cell, gates))
             outputs.append(output)
         self._outputs = torch.stack(outputs, dim=1)
         return self._outputs[:, -count:]
 
     def backward(self, grad: Tensor) -> None:
         """See `Recurrence.backward`."""
-        count, samples = grad.shape[1:3]
-        grad_output, grad_cell = grad[:, -1], torch.zeros_like(self._kept[-1][1])
-        of_days: list[Tensor] = []
-        for position, (before, cell, gates) in enumerate(reversed(self._kept)):
+        count = grad.shape[1]
+        grad_output, grad_cell = grad[:, -1], torch.zeros_like(self._saved[-1][1])
+        grad_sums_by_day: list[Tensor] = []
+        for position, (before, cell, gates) in enumerate(reversed(self._saved)):
             if position:
-                grad_output = self._multiplied(of_days[-1], self.weights.output)
+                grad_output = self._multiplied(grad_sums_by_day[-1], self.weights.output)
                 if position < count:
                     grad_output = grad_output + grad[:, count - 1 - position]
-            of_sums, grad_cell = fused_backward(grad_output, grad_cell, before, cell, gates)
-            of_days.append(of_sums)
-        sums = torch.stack(of_days[::-1], dim=1).flatten(1, 2)
-        after, outputs = sums[:, samples:].transpose(1, 2), self._outputs.flatten(1, 2)[:, :-samples]
-        self.gradients.inputs.copy_(torch.bmm(sums.transpose(1, 2), self._windows.flatten(1, 2)))
-        self.gradients.output.copy_(self._multiplied(after, outputs))
-        torch.sum(sums, dim=1, out=self.gradients.bias_inputs)
-        self.gradients.bias_output.copy_(self.gradients.bias_inputs)
+            grad_sums, grad_cell = fused_backward(grad_output, grad_cell, before, cell, gates)
+            grad_sums_by_day.append(grad_sums)
+        sums = torch.stack(grad_sums_by_day[::-1], dim=1).flatten(1, 2)
+        _write_gradients(self.gradients, sums, self._windows, self._outputs, self.product)
 
     def _multiplied(self, left: Tensor, right: Tensor) -> Tensor:
         return torch.bmm(left.to(self.product), right.to(self.product)).float()
 
 
-class _Room:
+class _Buffers:
     """The buffers of one shape ``(member, day, sample, hidden)``, and each day's views of them."""
 
     def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
@@ -178,8 +162,8 @@ class _Room:
         cell, bounded, output = (torch.empty(*shape, device=device) for _ in range(3))
         grad_output, grad_cell = (torch.empty(members, samples, hidden, device=device) for _ in range(2))
         self.gates, self.output, self.grad_output = gates.flatten(1, 2), output, grad_output
-        self.forward: list[tuple[Tensor, Tensor, Step]] = []
-        self.backward: list[tuple[Tensor, Step]] = []
+        self.forward: list[tuple[Tensor, Tensor, BoundStep]] = []
+        self.backward: list[tuple[Tensor, BoundStep]] = []
         for day in range(days):
             before = cell[:, day - 1] if day else None
             ahead = bind_forward(gates[:, day], before, cell[:, day], bounded[:, day], output[:, day])
@@ -187,7 +171,7 @@ class _Room:
             last = day == days - 1
             back = bind_backward(gates[:, day], before, bounded[:, day], grad_output, grad_cell, last=last)
             self.backward.insert(0, (gates[:, day], back))
-        self._held = (cell, bounded, grad_cell)  # the bound steps know only where these lie
+        self._bound = (cell, bounded, grad_cell)  # the bound steps hold only their addresses
 
 
 def last_states(
@@ -212,7 +196,7 @@ def last_states(
     sums = windows.new_empty(members, days, samples, weights.inputs.shape[1])
     _project(windows, weights, sums.flatten(1, 2))
     recurrent = weights.output.transpose(1, 2).to(product)
-    return torch.stack(_walk([sums[:, day] for day in range(days)], recurrent, count), dim=1)
+    return torch.stack(_unroll([sums[:, day] for day in range(days)], recurrent, count), dim=1)
 
 
 def last_states_of_sequences(sequences: Tensor, length: int, weights: RecurrentWeights, product: torch.dtype) -> Tensor:
@@ -238,10 +222,10 @@ def last_states_of_sequences(sequences: Tensor, length: int, weights: RecurrentW
     sums = torch.addmm(bias, sequences.flatten(0, 1), weights.inputs[0].t()).view(*sequences.shape[:2], -1)
     count = sequences.shape[1] - length + 1
     recurrent = weights.output[0].t().to(product)
-    return _walk([sums[:, day : day + count] for day in range(length)], recurrent, 1)[0]
+    return _unroll([sums[:, day : day + count] for day in range(length)], recurrent, 1)[0]
 
 
-def _walk(sums: Sequence[Tensor], recurrent: Tensor, count: int) -> list[Tensor]:
+def _unroll(sums: Sequence[Tensor], recurrent: Tensor, count: int) -> list[Tensor]:
     """Step through the days and give h of the last ones."""
     cell = output = from_output = torch.empty(0)
     last = []
@@ -262,3 +246,24 @@ def _walk(sums: Sequence[Tensor], recurrent: Tensor, count: int) -> list[Tensor]
 def _project(windows: Tensor, weights: RecurrentWeights, out: Tensor) -> None:
     bias = (weights.bias_inputs + weights.bias_output).unsqueeze(1)
     torch.baddbmm(bias, windows.flatten(1, 2), weights.inputs.transpose(1, 2), out=out)
+
+
+def _multiply(left: Tensor, right: Tensor, product: torch.dtype, out: Tensor) -> None:
+    if product == torch.float32:
+        torch.bmm(left, right, out=out)
+    else:
+        out.copy_(torch.bmm(left.to(product), right.to(product)))
+
+
+def _write_gradients(
+    gradients: RecurrentWeights, grad_sums: Tensor, windows: Tensor, outputs: Tensor, product: torch.dtype
+) -> None:
+    """Gradients with respect to the parameters, from those of the sums, ``(member, day * sample, gate)``."""
+    samples = windows.shape[2]
+    # With the long side first a product with so few features is three times as fast.
+    grad_inputs = torch.bmm(windows.flatten(1, 2).transpose(1, 2), grad_sums)
+    gradients.inputs.copy_(grad_inputs.transpose(1, 2))
+    after, before = grad_sums[:, samples:].transpose(1, 2), outputs.flatten(1, 2)[:, :-samples]
+    _multiply(after, before, product, gradients.output)
+    torch.sum(grad_sums, dim=1, out=gradients.bias_inputs)
+    gradients.bias_output.copy_(gradients.bias_inputs)

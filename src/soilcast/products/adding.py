@@ -1,4 +1,4 @@
-"""From a block of forecasts and the cube's record to the products of each layer."""
+"""Products of each layer, from a block of forecasts and the climatology of the cube."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from soilcast.errors import SoilcastError
 from soilcast.products.climate import (
     LEAST_YEARS,
     WINDOW,
-    Record,
     Reference,
+    Sampling,
+    count_years,
     gather,
-    moves,
-    parts_of,
-    record_of,
-    years_known,
+    is_variable,
+    read_parts,
+    select_days,
 )
 from soilcast.products.indices import (
     DRY_PERCENTILE,
@@ -42,7 +42,7 @@ from soilcast.products.variables import (
 )
 
 Floats = npt.NDArray[np.float32]
-Made = dict[Product, npt.NDArray[Any]]
+Products = dict[Product, npt.NDArray[Any]]
 
 _DIMS = ("cell", "time", "lead")
 
@@ -112,7 +112,7 @@ def add_products(
     issue = forecasts["time"].to_numpy()[0].astype("datetime64[D]")
     newest = issue - int(forecasts.attrs.get("latency_days", 0))
     valid_days = issue + leads.astype(np.int64)
-    record = record_of(cube["time"].to_numpy(), reference, newest, valid_days, window, least_years)
+    sampling = select_days(cube["time"].to_numpy(), reference, newest, valid_days, window, least_years)
     dryness = Dryness(dry_percentile, dry_threshold)
     products: dict[str, xr.Variable] = {}
     for layer in layers:
@@ -122,13 +122,13 @@ def add_products(
             quantiles = _values(forecasts, f"{layer}_quantile", (*_DIMS, "quantile"))
             levels = forecasts["quantile"].to_numpy()
         parts = []
-        for part, values in parts_of(cube, layer, cells, record):
+        for part, values in read_parts(cube, layer, cells, sampling):
             block = _Block(forecast[part], leads, None if quantiles is None else quantiles[part], levels)
-            parts.append(_made(block, values, record, dryness))
+            parts.append(_compute(block, values, sampling, dryness))
         for product in parts[0]:
-            whole = np.concatenate([made[product] for made in parts])[:, np.newaxis]
-            attributes = product.attributes(layer, record.climate, dryness)
-            products[product.name(layer)] = xr.Variable(_DIMS[: whole.ndim], whole, attributes)
+            array = np.concatenate([computed[product] for computed in parts])[:, np.newaxis]
+            attributes = product.attributes(layer, sampling.climate, dryness)
+            products[product.name(layer)] = xr.Variable(_DIMS[: array.ndim], array, attributes)
     return products
 
 
@@ -142,27 +142,27 @@ class _Block:
     levels: npt.NDArray[np.float64]
 
 
-def _made(block: _Block, values: Reference, record: Record, dryness: Dryness) -> Made:
+def _compute(block: _Block, values: Reference, sampling: Sampling, dryness: Dryness) -> Products:
     """Products of some cells, from the days of their record ``(cell, day)``, lead by lead."""
     departures, ranks, thresholds = (np.full(block.forecast.shape, np.nan, dtype=np.float32) for _ in range(3))
-    for lead, positions in enumerate(record.positions):
-        around = gather(values, positions)
-        enough = years_known(around) >= record.climate.least_years
-        ranked = enough & moves(around)
-        samples = around.reshape(len(around), positions.size)
-        departures[:, lead] = np.where(enough, anomaly(block.forecast[:, lead], samples), np.nan)
-        ranks[:, lead] = np.where(ranked, percentile(block.forecast[:, lead], samples), np.nan)
+    for lead, positions in enumerate(sampling.positions):
+        reference = gather(values, positions)
+        has_climate = count_years(reference) >= sampling.climate.least_years
+        has_ranks = has_climate & is_variable(reference)
+        samples = reference.reshape(len(reference), positions.size)
+        departures[:, lead] = np.where(has_climate, anomaly(block.forecast[:, lead], samples), np.nan)
+        ranks[:, lead] = np.where(has_ranks, percentile(block.forecast[:, lead], samples), np.nan)
         if block.quantiles is not None and dryness.threshold is None:
-            thresholds[:, lead] = np.where(ranked, threshold_at(samples, dryness.percentile), np.nan)
+            thresholds[:, lead] = np.where(has_ranks, threshold_at(samples, dryness.percentile), np.nan)
     if dryness.threshold is None:
         days = days_to(ranks, dryness.percentile, block.leads)
     else:
         thresholds[:] = dryness.threshold
         days = days_to(block.forecast, dryness.threshold, block.leads)
-    made: Made = {ANOMALY: departures, PERCENTILE: ranks, DROUGHT: drought_class(ranks), DAYS_TO_DRY: days}
+    products: Products = {ANOMALY: departures, PERCENTILE: ranks, DROUGHT: drought_class(ranks), DAYS_TO_DRY: days}
     if block.quantiles is not None:
-        made[PROBABILITY_DRY] = probability_below(block.quantiles, block.levels, thresholds)
-    return made
+        products[PROBABILITY_DRY] = probability_below(block.quantiles, block.levels, thresholds)
+    return products
 
 
 def _values(forecasts: xr.Dataset, name: str, dims: tuple[str, ...]) -> Floats:

@@ -1,4 +1,4 @@
-"""The climate of a date: which days of a cell's own record it is made of, how they are read, and what they tell."""
+"""The climatology of a date: which days of a cell's own record it is made of, and how they are read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEAST_YEARS = 2
 """Years that a climate needs: a single one is an event."""
 
 COARSE_YEARS = 10
-"""Years below which the driest classes rest on a few events, which is said wherever they stand."""
+"""Years below which the driest classes depend on a few events, which their attributes state."""
 
 
 _VALUES_AT_ONCE = 1 << 18
@@ -56,34 +56,34 @@ class Climate:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What a product says of it."""
-        said = (
+        """Attributes of a product that depends on it."""
+        comment = (
             f"against the cell's own days within {self.window} days of the date, in {self.years} year(s) of "
             f"{self.period or 'an empty record'}; missing where fewer than {self.least_years} are known; no "
             f"percentile where they all lie within {SMALLEST_SPREAD:g} m3 m-3"
         )
         if self.years < COARSE_YEARS:
-            said += f"; of fewer than {COARSE_YEARS} years percentiles are coarse: the driest rest on few events"
+            comment += f"; of fewer than {COARSE_YEARS} years percentiles are coarse: the driest depend on few events"
         return {
             "reference_period": self.period,
             "reference_window_days": np.int32(self.window),
             "reference_years": np.int32(self.years),
-            "comment": said,
+            "comment": comment,
         }
 
 
 @dataclass(frozen=True)
-class Record:
-    """The days that count of a cube's record.
+class Sampling:
+    """The days of a cube that make the climatology of the valid days.
 
     Parameters
     ----------
     runs
         Consecutive days to read, as positions along the cube's time.
     positions
-        Of each valid day, ``(year, day)``: positions along what the runs hold together, -1 where there is none.
+        Of each valid day, ``(year, day)``: positions along the days that were read, -1 where there is none.
     climate
-        What they make.
+        Their description.
     """
 
     runs: tuple[slice, ...]
@@ -91,9 +91,9 @@ class Record:
     climate: Climate
 
 
-def record_of(
+def select_days(
     days: Days, reference: slice, newest: np.datetime64, valid_days: Days, window: int, least_years: int
-) -> Record:
+) -> Sampling:
     """Find the days around the dates of all valid days.
 
     Parameters
@@ -111,22 +111,22 @@ def record_of(
     """
     first, stop, _ = reference.indices(len(days))
     stop = min(stop, int(np.searchsorted(days.astype("datetime64[D]"), newest.astype("datetime64[D]"), side="right")))
-    known = days[first:stop].astype("datetime64[D]")
-    if not len(known):
-        nothing = np.empty((0, 2 * window + 1), dtype=np.int64)
-        return Record((), (nothing,) * len(valid_days), Climate("", window, 0, least_years))
-    positions = [reference_positions(known, day, window) for day in valid_days]
-    wanted = np.unique(np.concatenate([one[one >= 0] for one in positions]))
-    breaks = np.flatnonzero(np.diff(wanted) > 1) + 1
-    runs = [run for run in np.split(wanted + first, breaks) if len(run)]
-    return Record(
+    available = days[first:stop].astype("datetime64[D]")
+    if not len(available):
+        no_positions = np.empty((0, 2 * window + 1), dtype=np.int64)
+        return Sampling((), (no_positions,) * len(valid_days), Climate("", window, 0, least_years))
+    positions = [reference_positions(available, day, window) for day in valid_days]
+    selected = np.unique(np.concatenate([rows[rows >= 0] for rows in positions]))
+    breaks = np.flatnonzero(np.diff(selected) > 1) + 1
+    runs = [run for run in np.split(selected + first, breaks) if len(run)]
+    return Sampling(
         tuple(slice(int(run[0]), int(run[-1]) + 1) for run in runs),
-        tuple(np.where(one >= 0, np.searchsorted(wanted, one), -1) for one in positions),
-        Climate(f"{known[0]}:{known[-1]}", window, min(years_covered(one) for one in positions), least_years),
+        tuple(np.where(rows >= 0, np.searchsorted(selected, rows), -1) for rows in positions),
+        Climate(f"{available[0]}:{available[-1]}", window, min(years_covered(rows) for rows in positions), least_years),
     )
 
 
-def parts_of(cube: xr.Dataset, layer: str, cells: slice, record: Record) -> Iterator[tuple[slice, Reference]]:
+def read_parts(cube: xr.Dataset, layer: str, cells: slice, sampling: Sampling) -> Iterator[tuple[slice, Reference]]:
     """Read the record of a block of cells part by part.
 
     Parameters
@@ -137,20 +137,20 @@ def parts_of(cube: xr.Dataset, layer: str, cells: slice, record: Record) -> Iter
         What to read.
     cells
         The block, as positions in the cube.
-    record
+    climate_days
         The days.
 
     Yields
     ------
-    The cells of a part, as positions in the block, and their values ``(cell, day)``; one part at least.
+    The cells of a part, as positions in the block, and their values ``(cell, day)``; at least one part.
     """
     first, stop, _ = cells.indices(cube.sizes["cell"])
     stop = max(first, stop)
-    size = max(1, _VALUES_AT_ONCE // max(1, *(one.size for one in record.positions)))
+    size = max(1, _VALUES_AT_ONCE // max(1, *(rows.size for rows in sampling.positions)))
     # Each chunk on the disk is read once.
     edges = [first, *range((first // CELL_CHUNK + 1) * CELL_CHUNK, stop, CELL_CHUNK), stop]
     for start, end in pairwise(edges):
-        runs = [read(cube.isel(time=run), layer, slice(start, end)) for run in record.runs]
+        runs = [read(cube.isel(time=run), layer, slice(start, end)) for run in sampling.runs]
         values = np.concatenate(runs, axis=1) if runs else np.empty((end - start, 0), dtype=np.float32)
         for part in range(start, max(end, start + 1), size):
             last = min(part + size, end)
@@ -178,24 +178,24 @@ def reference_positions(days: Days, valid_day: np.datetime64, window: int = WIND
     among them are left out.
     """
     assert 0 <= window < 183, "a day would belong to two years"
-    known = days.astype("datetime64[D]")
-    dates = _same_date(known, valid_day)
-    positions = (dates[:, np.newaxis] + np.arange(-window, window + 1) - known[0]).astype(np.int64)
-    positions[(positions < 0) | (positions >= len(known))] = -1
-    known_years: Positions = positions[(positions >= 0).any(axis=1)]
-    return known_years
+    available = days.astype("datetime64[D]")
+    dates = _dates_in_years(available, valid_day)
+    positions = (dates[:, np.newaxis] + np.arange(-window, window + 1) - available[0]).astype(np.int64)
+    positions[(positions < 0) | (positions >= len(available))] = -1
+    years: Positions = positions[(positions >= 0).any(axis=1)]
+    return years
 
 
 def gather(values: npt.NDArray[np.floating], positions: Positions) -> Reference:
     """Values ``(cell, year, day)`` at positions ``(year, day)`` along the time of ``(cell, time)``; NaN at -1."""
     if not positions.size:
         return np.empty((len(values), *positions.shape), dtype=np.float32)
-    found = np.take(values, np.maximum(positions, 0).ravel(), axis=1).astype(np.float32, copy=False)
-    found[:, (positions < 0).ravel()] = np.nan
-    return found.reshape(len(values), *positions.shape)
+    gathered = np.take(values, np.maximum(positions, 0).ravel(), axis=1).astype(np.float32, copy=False)
+    gathered[:, (positions < 0).ravel()] = np.nan
+    return gathered.reshape(len(values), *positions.shape)
 
 
-def years_known(reference: Reference) -> npt.NDArray[np.int64]:
+def count_years(reference: Reference) -> npt.NDArray[np.int64]:
     """Years of which more than half of the days around the date are observed.
 
     Parameters
@@ -211,12 +211,12 @@ def years_known(reference: Reference) -> npt.NDArray[np.int64]:
     return np.asarray(np.count_nonzero(2 * observed > reference.shape[2], axis=1))
 
 
-def moves(reference: Reference) -> npt.NDArray[np.bool_]:
-    """Whether soil moisture moves at all around the date ``(cell, year, day)``: frozen soil and deserts have no ranks.
+def is_variable(reference: Reference) -> npt.NDArray[np.bool_]:
+    """Whether soil moisture varies at all around the date ``(cell, year, day)``: frozen soil and deserts have no ranks.
 
     Returns
     -------
-    ``(cell,)``, True where it moves by `SMALLEST_SPREAD` at least.
+    ``(cell,)``, True where it varies by `SMALLEST_SPREAD` at least.
     """
     highest = np.fmax.reduce(reference, axis=(1, 2), initial=-np.inf)
     lowest = np.fmin.reduce(reference, axis=(1, 2), initial=np.inf)
@@ -224,15 +224,15 @@ def moves(reference: Reference) -> npt.NDArray[np.bool_]:
 
 
 def years_covered(positions: Positions) -> int:
-    """Years of which more than half of the days around the date ``(year, day)`` lie in the record."""
+    """Years of which more than half of the days around the date ``(year, day)`` are in the record."""
     return int(np.count_nonzero(2 * np.count_nonzero(positions >= 0, axis=1) > positions.shape[1]))
 
 
-def _same_date(known: Days, valid_day: np.datetime64) -> Days:
+def _dates_in_years(days: Days, valid_day: np.datetime64) -> Days:
     """The date in each year from the one before the first day to the one after the last, ``(year,)``."""
     date = valid_day.astype("datetime64[D]")
     month, year = date.astype("datetime64[M]"), date.astype("datetime64[Y]")
-    years = np.arange(known[0].astype("datetime64[Y]") - 1, known[-1].astype("datetime64[Y]") + 2)
+    years = np.arange(days[0].astype("datetime64[Y]") - 1, days[-1].astype("datetime64[Y]") + 2)
     months = years.astype("datetime64[M]") + (month - year.astype("datetime64[M]"))
     last = (months + 1).astype("datetime64[D]") - 1
     dates: Days = np.minimum(months.astype("datetime64[D]") + (date - month.astype("datetime64[D]")), last)

@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float32]
 Whole = npt.NDArray[np.int8]
 
 MISSING = -128
-"""Stands in whole numbers where there is no value."""
+"""Fill value of integers."""
 
 NO_DROUGHT = -1
 NOT_REACHED = -1
@@ -49,8 +49,8 @@ def percentile(values: Values, reference: Values) -> Floats:
     sought = values[:, np.newaxis]
     count = np.count_nonzero(np.isfinite(reference), axis=1)
     twice = np.count_nonzero(reference < sought, axis=1) + np.count_nonzero(reference <= sought, axis=1)
-    known = np.isfinite(values) & (count > 0)
-    return np.where(known, 50.0 * twice / np.maximum(count, 1), np.nan).astype(np.float32)
+    valid = np.isfinite(values) & (count > 0)
+    return np.where(valid, 50.0 * twice / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def anomaly(values: Values, reference: Values) -> Floats:
@@ -65,9 +65,9 @@ def anomaly(values: Values, reference: Values) -> Floats:
     -------
     ``(cell,)`` [m3 m-3]; NaN where the value or the whole reference is missing.
     """
-    there = np.isfinite(reference)
-    count = np.count_nonzero(there, axis=1)
-    total = np.where(there, reference, 0).sum(axis=1, dtype=np.float64)
+    valid = np.isfinite(reference)
+    count = np.count_nonzero(valid, axis=1)
+    total = np.where(valid, reference, 0).sum(axis=1, dtype=np.float64)
     mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return (values - mean).astype(np.float32)
 
@@ -113,8 +113,8 @@ def threshold_at(reference: Values, percent: float) -> Floats:
     ascending = np.sort(reference, axis=1)  # missing values come last
     count = np.count_nonzero(np.isfinite(reference), axis=1)
     # A share that is a whole number of values may come out a hair short of it.
-    place = np.clip(np.floor(percent * count / 100 + 1e-9).astype(np.int64), 0, np.maximum(count - 1, 0))
-    return np.take_along_axis(ascending, place[:, np.newaxis], axis=1)[:, 0].astype(np.float32)
+    rank = np.clip(np.floor(percent * count / 100 + 1e-9).astype(np.int64), 0, np.maximum(count - 1, 0))
+    return np.take_along_axis(ascending, rank[:, np.newaxis], axis=1)[:, 0].astype(np.float32)
 
 
 def days_to(values: Values, threshold: Values | float, leads: npt.NDArray[np.integer]) -> Whole:
@@ -136,18 +136,18 @@ def days_to(values: Values, threshold: Values | float, leads: npt.NDArray[np.int
     assert leads.max(initial=0) <= np.iinfo(np.int8).max
     threshold = np.broadcast_to(np.asarray(threshold, dtype=values.dtype), values.shape)
     open_yet = np.isnan(values) | np.isnan(threshold)
-    tells = open_yet | (values <= threshold)
-    first = np.argmax(tells, axis=1)
-    found = np.where(tells.any(axis=1), leads[first], NOT_REACHED)
-    unknown = open_yet[np.arange(len(values)), first]
-    return np.where(unknown, MISSING, found).astype(np.int8)
+    decided = open_yet | (values <= threshold)
+    position = np.argmax(decided, axis=1)
+    lead_reached = np.where(decided.any(axis=1), leads[position], NOT_REACHED)
+    unknown = open_yet[np.arange(len(values)), position]
+    return np.where(unknown, MISSING, lead_reached).astype(np.int8)
 
 
 def probability_below(quantiles: Values, levels: Values, threshold: Values | float) -> Floats:
     """Probability that a quantile forecast gives to values at or below a threshold.
 
-    Between two quantiles the distribution function is a straight line, and beyond the outermost ones it goes on with
-    the slope that it has beside them, to 0 and 1.
+    Between two quantiles the distribution function is a straight line, and beyond the outermost ones it is
+    extrapolated with the gradient beside them, to 0 and 1.
 
     Parameters
     ----------
@@ -164,13 +164,13 @@ def probability_below(quantiles: Values, levels: Values, threshold: Values | flo
     """
     assert len(levels) >= 2
     ascending = np.sort(quantiles.astype(np.float64), axis=-1)
-    sought = np.broadcast_to(threshold, quantiles.shape[:-1]).astype(np.float64)
-    passed = np.count_nonzero(ascending <= sought[..., np.newaxis], axis=-1)
-    upper = np.clip(passed, 1, len(levels) - 1)
-    low, high = (np.take_along_axis(ascending, at[..., np.newaxis], axis=-1)[..., 0] for at in (upper - 1, upper))
-    # Where two quantiles are one value, all that is below lies to the left of it and all above to the right.
-    steps = np.where(sought < low, -np.inf, np.where(sought >= high, np.inf, 0.0))
-    share = np.divide(sought - low, high - low, out=steps, where=high > low)
+    limit = np.broadcast_to(threshold, quantiles.shape[:-1]).astype(np.float64)
+    below = np.count_nonzero(ascending <= limit[..., np.newaxis], axis=-1)
+    upper = np.clip(below, 1, len(levels) - 1)
+    low, high = (np.take_along_axis(ascending, index[..., np.newaxis], axis=-1)[..., 0] for index in (upper - 1, upper))
+    # Where two quantiles are equal, the distribution function jumps at their value.
+    steps = np.where(limit < low, -np.inf, np.where(limit >= high, np.inf, 0.0))
+    share = np.divide(limit - low, high - low, out=steps, where=high > low)
     probability = np.clip(levels[upper - 1] + share * (levels[upper] - levels[upper - 1]), 0.0, 1.0)
-    known = np.isfinite(sought) & np.isfinite(quantiles).all(axis=-1)
-    return np.where(known, probability, np.nan).astype(np.float32)
+    valid = np.isfinite(limit) & np.isfinite(quantiles).all(axis=-1)
+    return np.where(valid, probability, np.nan).astype(np.float32)

@@ -26,7 +26,7 @@ class Dryness:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What a product says of it."""
+        """Attributes of a product that depends on it."""
         if self.threshold is not None:
             return {"dry": f"at or below {self.threshold:g} m3 m-3"}
         return {"dry": f"at or below percentile {self.percentile:g} of the valid day"}
@@ -40,24 +40,24 @@ class Product:
     ----------
     suffix
         What follows the layer in its name.
-    what
+    title
         In words, before those of the layer.
     units
         As CF writes them.
     type
         On disk.
-    rests_on
+    depends_on
         Whether it depends on the ``climate``, on what is ``dry``, which may be a percentile of the climate, or both.
-    more
+    extra
         Attributes of its own.
     """
 
     suffix: str
-    what: str
+    title: str
     units: str
     type: type[np.float32 | np.int8] = np.float32
-    rests_on: str = "climate"
-    more: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    depends_on: str = "climate"
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
     def name(self, layer: str) -> str:
         """Name of the variable."""
@@ -65,12 +65,12 @@ class Product:
 
     def attributes(self, layer: str, climate: Climate, dryness: Dryness) -> dict[str, Any]:
         """CF attributes of the variable."""
-        made = {"long_name": f"{self.what}: {VARIABLES[layer].long_name}", "units": self.units, **self.more}
-        if self.rests_on == "dry":
-            made |= dryness.attributes
-        if self.rests_on == "climate" or dryness.threshold is None:
-            made |= climate.attributes
-        return made | ({"_FillValue": np.int8(MISSING)} if self.type is np.int8 else {})
+        attributes = {"long_name": f"{self.title}: {VARIABLES[layer].long_name}", "units": self.units, **self.extra}
+        if self.depends_on == "dry":
+            attributes |= dryness.attributes
+        if self.depends_on == "climate" or dryness.threshold is None:
+            attributes |= climate.attributes
+        return attributes | ({"_FillValue": np.int8(MISSING)} if self.type is np.int8 else {})
 
 
 _CLASSES: dict[str, Any] = {
@@ -85,9 +85,9 @@ _NOT_WITHIN: dict[str, Any] = {
 
 ANOMALY = Product("anomaly", "departure from the mean of the date", "m3 m-3")
 PERCENTILE = Product("percentile", "percentile among the days around the date", "%")
-DROUGHT = Product("drought", "drought class of the U.S. Drought Monitor", "1", np.int8, more=_CLASSES)
+DROUGHT = Product("drought", "drought class of the U.S. Drought Monitor", "1", np.int8, extra=_CLASSES)
 DAYS_TO_DRY = Product("days_to_dry", "days until it is dry", "d", np.int8, "dry", _NOT_WITHIN)
-PROBABILITY_DRY = Product("probability_dry", "probability that it is dry", "1", rests_on="dry")
+PROBABILITY_DRY = Product("probability_dry", "probability that it is dry", "1", depends_on="dry")
 
 PRODUCTS = (ANOMALY, PERCENTILE, DROUGHT, DAYS_TO_DRY, PROBABILITY_DRY)
 """Every product; the last one only of forecasts with quantiles."""

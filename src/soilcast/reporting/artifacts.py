@@ -17,7 +17,7 @@ _STORE = "zarr.json"
 
 
 def artifact_file(path: Path) -> Path:
-    """Give what is to be opened at a path: the ``scores.nc`` in a folder of scores, else the path itself.
+    """File to open at a path: the ``scores.nc`` in a folder of scores, else the path itself.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def check_dims(
             )
 
 
-def check_places(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
+def check_cells(dataset: xr.Dataset, file: Path, again: str = "evaluate again") -> None:
     """Refuse cells that cannot be drawn or weighted."""
     if dataset.sizes["cell"] == 0 or not np.isfinite(dataset["lat"]).all() or not np.isfinite(dataset["lon"]).all():
         raise SoilcastError(f"{file}: no cells, or cells without coordinates: {again}")
@@ -80,16 +80,16 @@ def leads(dataset: xr.Dataset) -> list[int]:
     return [int(lead) for lead in dataset["lead"].to_numpy()]
 
 
-def shown_leads(dataset: xr.Dataset) -> list[int]:
+def selected_leads(dataset: xr.Dataset) -> list[int]:
     """Give the first, the middle and the last lead [d]; fewer where there are fewer."""
-    there = leads(dataset)
-    return list(dict.fromkeys((there[0], there[(len(there) - 1) // 2], there[-1])))
+    all_leads = leads(dataset)
+    return list(dict.fromkeys((all_leads[0], all_leads[(len(all_leads) - 1) // 2], all_leads[-1])))
 
 
 def end_leads(dataset: xr.Dataset) -> list[int]:
     """Give the first and the last lead [d]; one where there is one."""
-    there = leads(dataset)
-    return list(dict.fromkeys((there[0], there[-1])))
+    all_leads = leads(dataset)
+    return list(dict.fromkeys((all_leads[0], all_leads[-1])))
 
 
 def json_attribute(dataset: xr.Dataset, name: str, again: str = "evaluate again") -> dict[str, Any]:
@@ -102,19 +102,19 @@ def json_attribute(dataset: xr.Dataset, name: str, again: str = "evaluate again"
     """
     text = dataset.attrs.get(name, "{}")
     try:
-        found = json.loads(text)
-        json.dumps(found, indent=2)  # finds nesting too deep to be walked, while the fault can still be named
+        parsed = json.loads(text)
+        json.dumps(parsed, indent=2)  # finds nesting too deep to be walked, while the fault can still be named
     except (TypeError, ValueError, RecursionError) as error:
         raise SoilcastError(
-            f"{place_of(dataset)}: attribute {name} is not JSON: the file is damaged; {again}"
+            f"{source_file(dataset)}: attribute {name} is not JSON: the file is damaged; {again}"
         ) from error
-    if not isinstance(found, dict):
-        raise SoilcastError(f"{place_of(dataset)}: attribute {name} is not a JSON object: the file is damaged; {again}")
-    return found
+    if not isinstance(parsed, dict):
+        raise SoilcastError(f"{source_file(dataset)}: attribute {name} is no JSON object: the file is damaged; {again}")
+    return parsed
 
 
-def place_of(dataset: xr.Dataset) -> str:
-    """Give the file that an artifact was opened from, for messages."""
+def source_file(dataset: xr.Dataset) -> str:
+    """File that an artifact was opened from, for messages."""
     return str(dataset.encoding.get("source", "scores"))
 
 

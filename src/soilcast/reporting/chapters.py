@@ -27,7 +27,7 @@ from soilcast.reporting.sections import (
     zones,
 )
 from soilcast.reporting.sections.headline import headline
-from soilcast.reporting.tables import CONSISTENCY, EXTREMES, shown
+from soilcast.reporting.tables import CONSISTENCY, EXTREMES, metrics_in
 from soilcast.reporting.verdict import verdict
 
 
@@ -37,14 +37,14 @@ class Need:
 
     Parameters
     ----------
-    there
+    is_available
         Whether an artifact has it.
-    lacking
-        What the page says where it has not; empty if nobody misses it.
+    message
+        Sentence of the page where it has not; empty for none.
     """
 
-    there: Callable[[xr.Dataset], bool]
-    lacking: str = ""
+    is_available: Callable[[xr.Dataset], bool]
+    message: str = ""
 
 
 NEEDS: dict[str, Need] = {
@@ -54,14 +54,14 @@ NEEDS: dict[str, Need] = {
     "series": Need(lambda scores: {"pick_cell", "observed", "predicted", "day", "time"} <= set(scores.variables)),
     "climate zone": Need(lambda scores: "climate_zone" in scores),
     "water": Need(
-        lambda scores: bool(shown(scores, CONSISTENCY)),
+        lambda scores: bool(metrics_in(scores, CONSISTENCY)),
         "The data lack the water fluxes that Eq. 19 needs: physical consistency is not computed.",
     ),
     "quantiles": Need(
         lambda scores: any(with_intervals(scores, target) for target in targets(scores)),
         "No network gives quantiles: no intervals are evaluated.",
     ),
-    "extremes": Need(lambda scores: bool(shown(scores, EXTREMES))),
+    "extremes": Need(lambda scores: bool(metrics_in(scores, EXTREMES))),
     "drought": Need(lambda forecast: any(has_product(forecast, name, "drought") for name in layers(forecast))),
     "significance": Need(lambda scores: "difference" in scores),
 }
@@ -75,7 +75,7 @@ class Section:
     Parameters
     ----------
     anchor, heading
-        In the page; a section without heading stands above the links to the others.
+        In the page; a section without heading is above the links to the others.
     draw
         Gives its HTML from what the chapter is on; where that is empty, the section is left out.
     needs
@@ -89,7 +89,7 @@ class Section:
 
     def missing(self, dataset: xr.Dataset) -> list[str]:
         """Names of what it needs and what is not there."""
-        return [need for need in self.needs if not NEEDS[need].there(dataset)]
+        return [need for need in self.needs if not NEEDS[need].is_available(dataset)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Chapter:
     load
         Loads what is opened, given the file for messages, and refuses what no page can be made of.
     sentences
-        Plain sentences, of which the first stands in the contents of a page on several.
+        Plain sentences, of which the first is in the contents of a page on several.
     heading, subtitle
         Of a page; the heading where it is on several artifacts.
     sections

@@ -1,4 +1,4 @@
-"""Drought classes: how they are called and coloured, and how much of the area lies in each."""
+"""Drought classes: names, colours, and the share of the area in each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES: dict[int, tuple[str, str]] = {
     4: ("D4 exceptional drought", "#730000"),
 }
 """Names and colours of the U.S. Drought Monitor. From D0 on each is darker than the one before, and so they can be
-told apart under every common form of colour blindness."""
+distinguished under every common form of colour blindness."""
 
 DROUGHT = 1
 """The class from which dryness is called drought."""
@@ -37,7 +37,7 @@ def swatch_colours() -> dict[str, str]:
 
 
 def area_shares(classes: npt.NDArray[np.floating], area: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Share of the area that lies in each class.
+    """Share of the area in each class.
 
     Parameters
     ----------
@@ -71,11 +71,11 @@ def drought_table(forecast: xr.Dataset, target: str) -> html.Markup:
     rows.append(("baseline first", "D1 to D4", share_in_drought(forecast, target)))
     days = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     heads = [html.Cell(str(lead), day[5:]) for lead, day in zip(forecast["lead"].to_numpy(), days, strict=True)]
-    return html.table("Days ahead", heads, [(kind, name, [*map(percent, row)]) for kind, name, row in rows])
+    return html.table("Days ahead", heads, [(row_class, name, [*map(percent, row)]) for row_class, name, row in rows])
 
 
 def percent(share: float) -> str:
-    """Share of the area for people: a decimal, none at 100; a dash where it is not known."""
+    """Share of the area [%] as text: a decimal, none at 100; a dash where it is not known."""
     if not np.isfinite(share):
         return "–"
     return f"{100 * share:.1f}" if share < 1 else "100"

@@ -32,7 +32,7 @@ _LONGEST_BEFORE, _SHORTEST_BEFORE = 14, 6
 _FEW_DAYS = 45
 """An axis of so many days at most names days; one of more leaves it to matplotlib."""
 
-_WANTED = (0.9, 0.5)
+_PREFERRED = (0.9, 0.5)
 _SHADES = (0.2, 0.36)
 _Y_LABEL = f"soil moisture\n[{pretty_units('m3 m-3')}]"
 
@@ -56,23 +56,23 @@ def bands(levels: Values) -> list[Band]:
 
     Returns
     -------
-    At most two, the wider first; none where no two levels lie symmetrically.
+    At most two, the wider first; none where no two levels are symmetric.
     """
-    found = [
+    pairs = [
         Band(round(1 - 2 * float(level), 6), low, int(high))
         for low, level in enumerate(levels)
         if level < 0.5
         for high in np.flatnonzero(np.isclose(levels, 1 - level))[:1]
     ]
-    if not found:
+    if not pairs:
         return []
-    wide = next((band for band in found if np.isclose(band.share, _WANTED[0])), max(found, key=lambda b: b.share))
-    narrower = [band for band in found if band.share < wide.share]
-    return [wide, *sorted(narrower, key=lambda band: abs(band.share - _WANTED[1]))[:1]]
+    wide = next((band for band in pairs if np.isclose(band.share, _PREFERRED[0])), max(pairs, key=lambda b: b.share))
+    narrower = [band for band in pairs if band.share < wide.share]
+    return [wide, *sorted(narrower, key=lambda band: abs(band.share - _PREFERRED[1]))[:1]]
 
 
 def band_names(drawn: Sequence[Band]) -> str:
-    """Name intervals for people: 90 % and 50 %."""
+    """Name intervals: 90 % and 50 %."""
     return " and ".join(f"{100 * band.share:g}\N{NO-BREAK SPACE}%" for band in drawn)
 
 
@@ -107,14 +107,14 @@ def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour:
         figure = Figure(figsize=(11.2, 5.0))
         figure.subplots_adjust(1.0 / 11.2, 0.34 / 5.0, 1 - 0.15 / 11.2, 1 - 0.08 / 5.0, hspace=0.36, wspace=0.1)
         grid = figure.add_gridspec(2, _ZOOMED, height_ratios=[1.15, 1])
-        whole = figure.add_subplot(grid[0, :])
+        overview = figure.add_subplot(grid[0, :])
         parts = [figure.add_subplot(grid[1, column]) for column in range(len(zoomed))]
-        for axes, fans in [(whole, issued), *((part, [at]) for part, at in zip(parts, zoomed, strict=True))]:
+        for axes, fans in [(overview, issued), *((part, [at]) for part, at in zip(parts, zoomed, strict=True))]:
             axes.plot(day, observed, color=OBSERVED, linewidth=1.5)
             for at in fans:
                 draw_fan(axes, time[at] + lead * _DAY, centre[at], quantiles[at], drawn, colour)
         first, last = min(day.min(), time[issued[0]]), max(day.max(), time[issued[-1]] + lead[-1] * _DAY)
-        _day_axis(whole, first - 2 * _DAY, last + 2 * _DAY, 12)
+        _day_axis(overview, first - 2 * _DAY, last + 2 * _DAY, 12)
         for axes, at in zip(parts, zoomed, strict=True):
             axes.axvline(time[at], color="#9aa1ab", linewidth=0.9, linestyle=":")
             axes.set_title(f"issued {np.datetime_as_string(time[at], 'D')}", loc="left", fontsize=9.5, color="#4b5563")
@@ -122,8 +122,8 @@ def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour:
             axes.sharey(parts[0])
             if axes is not parts[0]:
                 axes.tick_params(labelleft=False)
-        _frame_of(parts, zoomed, time, lead, before, day, observed, centre, quantiles)
-        whole.set_ylabel(_Y_LABEL)
+        _set_common_range(parts, zoomed, time, lead, before, day, observed, centre, quantiles)
+        overview.set_ylabel(_Y_LABEL)
         parts[0].set_ylabel(_Y_LABEL)
         figure.align_ylabels()
         return svg(figure)
@@ -170,23 +170,23 @@ def draw_fan(axes: Axes, valid: Days, centre: Values, quantiles: Values, drawn: 
     axes.plot(valid, centre, color=colour, linewidth=1.6, marker="o" if len(valid) == 1 else "", markersize=3.5)
 
 
-def issue_days(there: npt.NDArray[np.bool_], leads: int) -> list[int]:
+def issue_days(has_forecast: npt.NDArray[np.bool_], leads: int) -> list[int]:
     """Choose the issue days whose fans are drawn: the first with a forecast, then every 30th or so.
 
     Parameters
     ----------
-    there
+    has_forecast
         Whether an issue day has a forecast, ``(time,)``.
     leads
-        How many days a fan is long: fans do not lie on each other.
+        Length of a fan [d]: fans do not overlap.
 
     Returns
     -------
     Positions along time.
     """
-    step = max(leads + 2, min(_EVERY, len(there) // _FEWEST))
+    step = max(leads + 2, min(_EVERY, len(has_forecast) // _FEWEST))
     chosen: list[int] = []
-    for at in np.flatnonzero(there):
+    for at in np.flatnonzero(has_forecast):
         if not chosen or at - chosen[-1] >= step:
             chosen.append(int(at))
     return chosen
@@ -197,12 +197,12 @@ def _quantiles(scores: xr.Dataset, target: str, pick: int, label: str) -> tuple[
     shape = (scores.sizes["time"], scores.sizes["lead"])
     if "predicted_quantile" not in scores:
         return np.empty((*shape, 0)), []
-    found = scores["predicted_quantile"].sel(model=label, target=target).isel(pick=pick)
-    values = found.transpose("time", "lead", "quantile").to_numpy()
+    selected = scores["predicted_quantile"].sel(model=label, target=target).isel(pick=pick)
+    values = selected.transpose("time", "lead", "quantile").to_numpy()
     return values, bands(scores["quantile"].to_numpy()) if np.isfinite(values).any() else []
 
 
-def _frame_of(
+def _set_common_range(
     parts: Sequence[Axes],
     zoomed: Sequence[int],
     time: Days,
@@ -214,10 +214,10 @@ def _frame_of(
     quantiles: Values,
 ) -> None:
     """Set one vertical range for the large fans, from what they show alone."""
-    shown = [centre[list(zoomed)].ravel(), quantiles[list(zoomed)].ravel()]
+    visible = [centre[list(zoomed)].ravel(), quantiles[list(zoomed)].ravel()]
     for at in zoomed:
-        shown.append(observed[(day >= time[at] - before) & (day <= time[at] + (lead[-1] + 2) * _DAY)])
-    values = np.concatenate(shown)
+        visible.append(observed[(day >= time[at] - before) & (day <= time[at] + (lead[-1] + 2) * _DAY)])
+    values = np.concatenate(visible)
     values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())
     slack = 0.06 * (high - low) or 0.01

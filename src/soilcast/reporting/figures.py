@@ -19,6 +19,8 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from soilcast.ownership import GENERATOR
+
 DEEP = -4.0
 """Value below which an axis is logarithmic beneath -1: where soil moisture hardly moves, skill falls without bound."""
 
@@ -64,7 +66,7 @@ def set_margins(figure: Figure, *, left: float, bottom: float, right: float = 0.
 
 
 def log_ticks(axes: Axes) -> None:
-    """Make the vertical axis logarithmic, with numbers as people write them."""
+    """Make the vertical axis logarithmic, with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=8))
     axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
@@ -113,7 +115,7 @@ def svg(figure: Figure) -> str:
     # The font once for all texts, places to a hundredth of a point, no turns by nothing, no indents: a quarter less.
     drawing = drawing.replace(f"font-family: '{_LAYOUT_FONT}'; ", "")
     drawing = drawing.replace("<svg ", f'<svg font-family="{_READER_FONTS}" ', 1)
-    drawing = re.sub(r' (?:d|x|y)="[^"]*"', lambda place: re.sub(r"(\.\d\d)\d+", r"\1", place[0]), drawing)
+    drawing = re.sub(r' (?:d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), drawing)
     drawing = re.sub(r' transform="rotate\(-?0 [^"]*"', "", drawing)
     drawing = re.sub(r">\s+<", "><", drawing)
     return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode("ascii")
@@ -157,7 +159,7 @@ def print_look() -> Iterator[None]:
 def printed(figure: Figure, name: str) -> dict[str, bytes]:
     """Make the files of a figure: ``NAME.pdf`` and ``NAME.png``."""
     stream = io.BytesIO()
-    known = {"CreationDate": None, "Creator": None, "Producer": None}
+    known = {"CreationDate": None, "Creator": GENERATOR, "Producer": None}
     FigureCanvasPdf(figure).print_pdf(stream, metadata=known)  # type: ignore[no-untyped-call]
     return {f"{name}.pdf": stream.getvalue(), f"{name}.png": png(figure)}
 
@@ -172,6 +174,6 @@ def png(figure: Figure, dots: int = _DOTS) -> bytes:
     stream = io.BytesIO()
     before = figure.dpi
     figure.set_dpi(dots)
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": GENERATOR})  # type: ignore[no-untyped-call]
     figure.set_dpi(before)
     return stream.getvalue()

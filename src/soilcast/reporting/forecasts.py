@@ -9,7 +9,7 @@ import xarray as xr
 
 from soilcast.cube import VARIABLES
 from soilcast.errors import SoilcastError
-from soilcast.reporting.artifacts import check_dims, check_leads, check_places, json_attribute, loaded
+from soilcast.reporting.artifacts import check_cells, check_dims, check_leads, json_attribute, loaded
 from soilcast.reporting.wording import target_words
 
 _AGAIN = "forecast again"
@@ -60,7 +60,7 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
         f"{name}_{suffix}": dims for name in names for suffix, dims in _PRODUCTS.items()
     }
     check_dims(forecast, file, required | {name: dims for name, dims in optional.items() if name in forecast}, _AGAIN)
-    check_places(forecast, file, _AGAIN)
+    check_cells(forecast, file, _AGAIN)
     check_leads(forecast, file, _AGAIN)
     if not names:
         raise SoilcastError(f"{file}: attribute targets names no layer: the file is damaged; {_AGAIN}")
@@ -74,7 +74,7 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
             "weather of the run, and forecast again"
         )
     for name in names:
-        # Classes are whole numbers on the disk, where a number beyond them stands for a missing value.
+        # Classes are stored as integers, in which a number outside of them is a missing value.
         for suffix, lowest, highest in (("drought", -1, 4), ("days_to_dry", -1, np.inf)):
             product = f"{name}_{suffix}"
             if product in forecast:
@@ -91,12 +91,12 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
 
 def layers(forecast: xr.Dataset) -> list[str]:
     """Names of the layers that are forecast, and of the root zone if it is there."""
-    named = [name.strip() for name in str(forecast.attrs.get("targets", "")).split(",") if name.strip()]
-    return [*named, _ROOT_ZONE] if named and _ROOT_ZONE in forecast else named
+    names = [name.strip() for name in str(forecast.attrs.get("targets", "")).split(",") if name.strip()]
+    return [*names, _ROOT_ZONE] if names and _ROOT_ZONE in forecast else names
 
 
 def layer_words(forecast: xr.Dataset, name: str) -> str:
-    """Name a layer for people: what it is, and its name in brackets."""
+    """Long name of a layer, and its short name in brackets."""
     words = str(forecast[name].attrs.get("long_name", "")).strip()
     return target_words(name) if name in VARIABLES or not words else f"{words} ({name})"
 

@@ -23,7 +23,7 @@ NOTHING = Markup()
 
 
 class Cell(NamedTuple):
-    """What stands in a cell of a table: a text above another, or lines; ``kind`` are its classes."""
+    """Content of a cell of a table: a text above another, or lines; ``kind`` are its classes."""
 
     upper: str = ""
     lower: str = ""

@@ -53,7 +53,7 @@ class Frame:
     label
         Of the vertical axis, with its unit.
     level
-        A value to draw a thin line at: no skill, the wanted coverage.
+        A value to draw a thin line at: no skill, the nominal coverage.
     band
         A range to shade.
     zero
@@ -107,9 +107,11 @@ def lead_lines(leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[
         if frame.level is not None:
             axes.axhline(frame.level, color="#9aa1ab", linewidth=0.9, zorder=1)
         for label, values in drawn.items():
-            one = look[label]
-            dot, size = (one.marker, 4) if one.marker else ("_" if len(leads) == 1 else "", 14)
-            axes.plot(leads, values, color=one.colour, linestyle=one.dashes, linewidth=1.5, marker=dot, markersize=size)
+            line = look[label]
+            dot, size = (line.marker, 4) if line.marker else ("_" if len(leads) == 1 else "", 14)
+            axes.plot(
+                leads, values, color=line.colour, linestyle=line.dashes, linewidth=1.5, marker=dot, markersize=size
+            )
         _scale(axes, np.concatenate(list(drawn.values())), frame)
         lead_axis(axes, leads)
         axes.set_ylabel(frame.label)
@@ -142,26 +144,26 @@ def _scale(axes: Axes, values: Values, frame: Frame) -> None:
     if frame.zero:
         axes.set_ylim(0, 1.06 * largest or 1)
         return
-    known = [least, largest, *([] if frame.level is None else [frame.level]), *(frame.band or ())]
-    slack = 0.06 * (max(known) - min(known)) or 0.05
-    axes.set_ylim(min(known) - slack, max(known) + slack)
+    limits = [least, largest, *([] if frame.level is None else [frame.level]), *(frame.band or ())]
+    slack = 0.06 * (max(limits) - min(limits)) or 0.05
+    axes.set_ylim(min(limits) - slack, max(limits) + slack)
 
 
 def _name_ends(axes: Axes, leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[str, Look]) -> None:
-    """Write each name beside the last value of its line, moved apart where they would lie on each other."""
-    there = {label: np.flatnonzero(np.isfinite(values))[-1] for label, values in lines.items()}
+    """Write each name beside the last value of its line, moved apart where they would overlap."""
+    last_positions = {label: np.flatnonzero(np.isfinite(values))[-1] for label, values in lines.items()}
     to_axes = axes.transData + axes.transAxes.inverted()
-    ends = {label: to_axes.transform((leads[at], lines[label][at])) for label, at in there.items()}
-    height = _LINE / (_HIGH - _BOTTOM - _TOP)
+    ends = {label: to_axes.transform((leads[at], lines[label][at])) for label, at in last_positions.items()}
+    line_height = _LINE / (_HIGH - _BOTTOM - _TOP)
     order = sorted(ends, key=lambda label: float(ends[label][1]))
-    places = spread([float(ends[label][1]) for label in order], height)
-    for label, place in zip(order, places, strict=True):
+    heights = spread([float(ends[label][1]) for label in order], line_height)
+    for label, label_height in zip(order, heights, strict=True):
         colour = look[label].colour
         x, y = ends[label]
         axes.annotate(
             _short(label),
             xy=(x, y),
-            xytext=(1.025, place),
+            xytext=(1.025, label_height),
             xycoords="axes fraction",
             textcoords="axes fraction",
             color=colour,
@@ -172,19 +174,19 @@ def _name_ends(axes: Axes, leads: Sequence[int], lines: Mapping[str, Values], lo
         )
 
 
-def spread(places: Sequence[float], least: float) -> list[float]:
-    """Move ascending places apart until neighbours are ``least`` apart, and all from 0 to 1, as little as that takes.
+def spread(positions: Sequence[float], least: float) -> list[float]:
+    """Move ascending positions within 0 .. 1 until neighbours are ``least`` apart, as little as that takes.
 
-    Each group of places that touch is centred on the mean of where its members wish to be.
+    Each group of positions that touch is centred on the mean of where its members wish to be.
     """
     groups: list[list[float]] = []  # of wishes
-    least = min(least, 1 / max(len(places) - 1, 1))
-    for place in places:
-        groups.append([place])
+    least = min(least, 1 / max(len(positions) - 1, 1))
+    for target in positions:
+        groups.append([target])
         while len(groups) > 1 and _first(groups[-1], least) < _last(groups[-2], least) + least:
             joined = groups.pop()
             groups[-1] += joined
-    return [_first(group, least) + position * least for group in groups for position in range(len(group))]
+    return [_first(group, least) + order * least for group in groups for order in range(len(group))]
 
 
 def _first(group: Sequence[float], least: float) -> float:

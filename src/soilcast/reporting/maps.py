@@ -75,7 +75,7 @@ def robust_scale(values: Values, style: MapStyle) -> Scale | None:
 
 
 class Canvas:
-    """The place that all maps of a data set share: projection, extent and which cell each pixel shows.
+    """What all maps of a data set share: projection, extent and which cell each pixel shows.
 
     Parameters
     ----------
@@ -143,15 +143,15 @@ class Canvas:
         axes.set_autoscale_on(False)
         land = Outline.make_compound_path(*(Outline(self._project(ring), closed=True) for ring in land_rings()))
         axes.add_artist(PathPatch(land, facecolor=_LAND_UNDER_DOTS, linewidth=0, zorder=1))
-        there = np.isfinite(values)
+        valid = np.isfinite(values)
         norm = Normalize(scale.low, scale.high, clip=True)
         look: dict[str, Any] = {"cmap": scale.style.colours, "norm": norm, "zorder": 2}
         x, y = self.projection.forward(self._lon, self._lat)
         if self._grid is None:
             size = float(np.clip(6000 / max(len(values), 1), 2, 40))
-            axes.scatter(x[there], y[there], s=size, c=values[there], edgecolors="#374151", linewidths=0.3, **look)
+            axes.scatter(x[valid], y[valid], s=size, c=values[valid], edgecolors="#374151", linewidths=0.3, **look)
         else:
-            cells = PolyCollection(list(self._outlines()[there]), array=values[there], linewidths=0, **look)
+            cells = PolyCollection(list(self._outlines()[valid]), array=values[valid], linewidths=0, **look)
             cells.set_edgecolor("face")  # else thin seams show between the cells in some viewers
             cells.set_linewidth(0.1)
             axes.add_collection(cells, autolim=False)
@@ -201,14 +201,14 @@ class Canvas:
         axes = self._axes()
         axes.imshow(self._base, extent=self._box, aspect="auto", interpolation="nearest", zorder=0)
         x, y = self.projection.forward(self._lon, self._lat)
-        there = np.isfinite(values)
+        valid = np.isfinite(values)
         size = float(np.clip(40000 / max(len(values), 1), 10, 200))
-        axes.scatter(x[~there], y[~there], s=size * 0.5, c="#9aa1ab", linewidths=0, zorder=3)
+        axes.scatter(x[~valid], y[~valid], s=size * 0.5, c="#9aa1ab", linewidths=0, zorder=3)
         axes.scatter(
-            x[there],
-            y[there],
+            x[valid],
+            y[valid],
             s=size,
-            c=values[there],
+            c=values[valid],
             cmap=colours,
             norm=norm,
             edgecolors="#374151",
@@ -249,16 +249,16 @@ class Canvas:
         return np.column_stack(self.projection.forward(points[:, 0], points[:, 1]))
 
 
-def _nearest(axis: Values, places: Values, turn: float | None = None) -> npt.NDArray[np.int64]:
-    """Position on an axis of the cell that each place lies in; -1 outside and for NaN."""
+def _nearest(axis: Values, coordinates: Values, turn: float | None = None) -> npt.NDArray[np.int64]:
+    """Position on an axis of the cell that each coordinate lies in; -1 outside and for NaN."""
     order = np.argsort(axis)
     middle = axis[order]
     half = spacing(axis) / 2
     edges = np.concatenate([[middle[0] - half], (middle[:-1] + middle[1:]) / 2, [middle[-1] + half]])
     if turn is not None:
-        places = edges[0] + (places - edges[0]) % turn
-    position = np.searchsorted(edges, places, side="right") - 1
-    inside = np.isfinite(places) & (position >= 0) & (position < len(axis))
+        coordinates = edges[0] + (coordinates - edges[0]) % turn
+    position = np.searchsorted(edges, coordinates, side="right") - 1
+    inside = np.isfinite(coordinates) & (position >= 0) & (position < len(axis))
     return np.where(inside, order[np.clip(position, 0, len(axis) - 1)], -1)
 
 

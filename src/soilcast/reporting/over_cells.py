@@ -58,7 +58,7 @@ def ratios(scores: xr.Dataset, target: str) -> xr.DataArray:
     return medians(scores, ratio.where(np.isfinite(ratio)))
 
 
-def as_shown(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def rounded_for_print(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Round to the three decimals that ratios and shares are shown with, exactly as they are printed."""
     return np.array([float(f"{value:.3f}") for value in values.ravel()], dtype=np.float64).reshape(values.shape)
 
@@ -96,6 +96,6 @@ def _rows(values: xr.DataArray) -> npt.NDArray[np.float64]:
     return array.reshape(-1, array.shape[-1])
 
 
-def _over_cells(values: xr.DataArray, found: npt.NDArray[np.float64]) -> xr.DataArray:
+def _over_cells(values: xr.DataArray, statistics: npt.NDArray[np.float64]) -> xr.DataArray:
     like = values.transpose(..., "cell").isel(cell=0, drop=True)
-    return like.copy(data=found.reshape(like.shape))
+    return like.copy(data=statistics.reshape(like.shape))

@@ -45,20 +45,20 @@ def report(
     """
     if not scores:
         raise SoilcastError("no scores are given: name at least one output of soilcast evaluate")
-    refuse_existing(Path(out), overwrite=overwrite)
-    places = [Path(path) for path in path_list(scores)]
-    opened = [_open(path) for path in places]
-    names = [_name(dataset, path) for dataset, path in zip(opened, places, strict=True)]
+    refuse_existing(Path(out), kind="page", overwrite=overwrite)
+    paths = [Path(path) for path in path_list(scores)]
+    opened = [_open(path) for path in paths]
+    names = [_name(dataset, path) for dataset, path in zip(opened, paths, strict=True)]
     kinds = [_chapter(dataset) for dataset in opened]
-    alike = all(kind is kinds[0] for kind in kinds)
+    is_uniform = all(kind is kinds[0] for kind in kinds)
     text = html.page(
         "report.html.j2",
-        title=title or (names[0] if len(names) == 1 else kinds[0].heading if alike else _MIXED),
-        subtitle=kinds[0].subtitle if alike else _MIXED,
+        title=title or (names[0] if len(names) == 1 else kinds[0].heading if is_uniform else _MIXED),
+        subtitle=kinds[0].subtitle if is_uniform else _MIXED,
         command=f"soilcast report on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         chapters=[_drawn(dataset, name) for dataset, name in zip(opened, names, strict=True)],
     )
-    with atomic_write(Path(out), overwrite=overwrite) as partial:
+    with atomic_write(Path(out), kind="page", overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")
 
 
@@ -76,12 +76,12 @@ def _drawn(dataset: xr.Dataset, name: str) -> dict[str, object]:
     """Draw the chapter on an artifact."""
     chapter = _chapter(dataset)
     missing = {section: section.missing(dataset) for section in chapter.sections}
-    lacking = dict.fromkeys(NEEDS[need].lacking for needs in missing.values() for need in needs)
+    messages = dict.fromkeys(NEEDS[need].message for needs in missing.values() for need in needs)
     return {
         "name": name,
         "summary": f"Data: {content(dataset)}. {chapter.sentences(dataset)[0]}",
         "drawn": [(section, section.draw(dataset)) for section in chapter.sections if not missing[section]],
-        "left_out": " ".join(text for text in lacking if text),
+        "left_out": " ".join(text for text in messages if text),
     }
 
 

@@ -1,4 +1,4 @@
-"""Where things lie on a map: from longitude and latitude to its plane and back, and the coast, Natural Earth 1:110m."""
+"""Map projections: from longitude and latitude to its plane and back, and the coast, Natural Earth 1:110m."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Projection(Protocol):
     """A map projection; both directions take and give arrays of any one shape."""
 
     def forward(self, lon: Values, lat: Values) -> tuple[Values, Values]:
-        """Place on the map of a longitude and latitude [degrees]."""
+        """Position on the map of a longitude and latitude [degrees]."""
 
     def inverse(self, x: Values, y: Values) -> tuple[Values, Values]:
-        """Longitude and latitude [degrees] of a place on the map; NaN outside the world."""
+        """Longitude and latitude [degrees] of a position on the map; NaN outside the world."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class EqualEarth:
     def _height(self, theta: Values) -> tuple[Values, Values]:
         a1, a2, a3, a4 = self._A
         y = theta * (a1 + a2 * theta**2 + theta**6 * (a3 + a4 * theta**2))
-        slope = a1 + 3 * a2 * theta**2 + theta**6 * (7 * a3 + 9 * a4 * theta**2)
-        return y, slope
+        derivative = a1 + 3 * a2 * theta**2 + theta**6 * (7 * a3 + 9 * a4 * theta**2)
+        return y, derivative
 
     def forward(self, lon: Values, lat: Values) -> tuple[Values, Values]:
-        """Place on the map, in radii of the Earth."""
+        """Position on the map, in radii of the Earth."""
         theta = np.arcsin(np.sqrt(3) / 2 * np.sin(np.radians(lat)))
-        y, slope = self._height(theta)
-        return 2 * np.sqrt(3) * np.radians(lon) * np.cos(theta) / (3 * slope), y
+        y, derivative = self._height(theta)
+        return 2 * np.sqrt(3) * np.radians(lon) * np.cos(theta) / (3 * derivative), y
 
     def inverse(self, x: Values, y: Values) -> tuple[Values, Values]:
         """Longitude and latitude [degrees], by Newton's iteration."""
         limit = np.pi / 3  # theta at the poles
         theta = np.clip(np.asarray(y, dtype=np.float64) / self._A[0], -limit, limit)
         for _ in range(8):
-            found, slope = self._height(theta)
-            theta = np.clip(theta - (found - y) / slope, -limit, limit)
-        found, slope = self._height(theta)
-        lon = np.degrees(3 * x * slope / (2 * np.sqrt(3) * np.cos(theta)))
+            height, derivative = self._height(theta)
+            theta = np.clip(theta - (height - y) / derivative, -limit, limit)
+        height, derivative = self._height(theta)
+        lon = np.degrees(3 * x * derivative / (2 * np.sqrt(3) * np.cos(theta)))
         lat = np.degrees(np.arcsin(np.clip(2 / np.sqrt(3) * np.sin(theta), -1, 1)))
-        outside = (np.abs(lon) > 180) | (np.abs(found - y) > 1e-6)
+        outside = (np.abs(lon) > 180) | (np.abs(height - y) > 1e-6)
         return np.where(outside, np.nan, lon), np.where(outside, np.nan, lat)
 
 
@@ -73,7 +73,7 @@ class Regional:
         return max(float(np.cos(np.radians(self.parallel))), 0.05)
 
     def forward(self, lon: Values, lat: Values) -> tuple[Values, Values]:
-        """Place on the map, in degrees of latitude."""
+        """Position on the map, in degrees of latitude."""
         return np.asarray(lon) * self._stretch, np.asarray(lat) * 1.0
 
     def inverse(self, x: Values, y: Values) -> tuple[Values, Values]:

@@ -1,4 +1,4 @@
-"""Open the scores that a page is made of, and tell their models apart."""
+"""Open the scores of a page, and classify their models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import xarray as xr
 
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
-from soilcast.reporting.artifacts import artifact_file, check_dims, check_leads, check_places, json_attribute, loaded
+from soilcast.reporting.artifacts import artifact_file, check_cells, check_dims, check_leads, json_attribute, loaded
 from soilcast.verify.metrics import METRICS
 
 PERSISTENCE = "persistence"
@@ -94,7 +94,7 @@ def load_scores(opened: xr.Dataset, file: Path) -> xr.Dataset:
     optional = _IF_THERE | dict.fromkeys(METRICS, _BY_CELL)
     check_dims(scores, file, _REQUIRED | {name: dims for name, dims in optional.items() if name in scores.variables})
     _check_models(scores, file)
-    check_places(scores, file)
+    check_cells(scores, file)
     check_leads(scores, file)
     if "pick_cell" in scores and not np.isin(scores["pick_cell"], np.arange(scores.sizes["cell"])).all():
         raise SoilcastError(f"{file}: pick_cell names cells that do not exist: the file is damaged; evaluate again")
@@ -105,7 +105,7 @@ def load_scores(opened: xr.Dataset, file: Path) -> xr.Dataset:
     for name in _JSON:
         json_attribute(scores, name)
     texts = [name for name in ("model", "target", "row", "reference", "tested_metric") if name in scores.coords]
-    return scores.sortby("lead").assign_coords({name: [str(one) for one in scores[name].to_numpy()] for name in texts})
+    return scores.sortby("lead").assign_coords({name: [*map(str, scores[name].to_numpy())] for name in texts})
 
 
 def networks(scores: xr.Dataset) -> list[str]:
@@ -116,8 +116,8 @@ def networks(scores: xr.Dataset) -> list[str]:
 def baselines(scores: xr.Dataset) -> list[str]:
     """Labels of the baselines: persistence first."""
     inside = networks(scores)
-    others = [str(label) for label in scores["model"].to_numpy() if str(label) not in (*inside, PERSISTENCE)]
-    return [PERSISTENCE, *others]
+    rest = [str(label) for label in scores["model"].to_numpy() if str(label) not in (*inside, PERSISTENCE)]
+    return [PERSISTENCE, *rest]
 
 
 def ordered(scores: xr.Dataset) -> list[str]:

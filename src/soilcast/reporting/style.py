@@ -11,7 +11,7 @@ from matplotlib.colors import Colormap
 from soilcast.reporting.scores import PERSISTENCE, baselines, networks
 from soilcast.verify.metrics import METRICS, Metric
 
-# Okabe and Ito (2008): told apart under every common form of colour blindness.
+# Okabe and Ito (2008): distinguishable under every common form of colour blindness.
 _NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _BASELINES = ("#6b7280", "#9aa1ab", "#c3c8cf")
 OBSERVED = "#111827"
@@ -65,9 +65,9 @@ IMPROVEMENT = MapStyle("RdBu", True, "less consistent", "more consistent")
 """The same in the colours of the paper's Figure 4: blue better, red worse."""
 
 
-def style_of(metric: str, known: Mapping[str, Metric] = METRICS) -> MapStyle:
+def style_of(metric: str, metrics: Mapping[str, Metric] = METRICS) -> MapStyle:
     """How a metric is drawn on a map: see `MAPS`; one that is not in it by which of its values is best."""
-    return MAPS.get(metric, _DEFAULTS[known[metric].best])
+    return MAPS.get(metric, _DEFAULTS[metrics[metric].best])
 
 
 def colours(scores: xr.Dataset) -> dict[str, str]:
@@ -75,14 +75,14 @@ def colours(scores: xr.Dataset) -> dict[str, str]:
     return palette(networks(scores), baselines(scores))
 
 
-def palette(inside: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+def palette(networks: Sequence[str], baselines: Sequence[str]) -> dict[str, str]:
     """Colour of every label, of networks and of baselines: see `colours`."""
-    greys = [PERSISTENCE, *(label for label in others if label != PERSISTENCE)]
-    return _cycle(inside, _NETWORKS) | _cycle(greys, _BASELINES)
+    greys = [PERSISTENCE, *(label for label in baselines if label != PERSISTENCE)]
+    return _cycle(networks, _NETWORKS) | _cycle(greys, _BASELINES)
 
 
 def pretty_units(units: str) -> str:
-    """Units as people write them: ``m3 m-3`` becomes m³ m⁻³ without a line break; empty for a pure number."""
+    """Units in print: ``m3 m-3`` becomes m³ m⁻³ without a line break; empty for a pure number."""
     if units in ("", "1"):
         return ""
     raised = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")

@@ -12,7 +12,7 @@ import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.over_cells import as_shown, means, medians, ratios, summarised, summary_at
+from soilcast.reporting.over_cells import means, medians, ratios, rounded_for_print, summarised, summary_at
 from soilcast.reporting.scores import PERSISTENCE, baselines, networks, ordered, targets
 from soilcast.reporting.style import pretty_units
 from soilcast.verify.metrics import METRICS, Metric, metrics_of
@@ -42,37 +42,37 @@ PERSISTENCE_NOTE = (
 )
 
 
-def number(value: float, metric: str, known: Mapping[str, Metric] = METRICS) -> str:
+def number(value: float, metric: str, specs: Mapping[str, Metric] = METRICS) -> str:
     """One value of a metric: 4 decimals for soil moisture, 3 for others, none from 100 on; a dash for NaN."""
     if not np.isfinite(value):
         return _DASH
-    text = f"{value:.{0 if abs(value) >= 100 else _decimals(metric, known)}f}"
+    text = f"{value:.{0 if abs(value) >= 100 else _decimals(metric, specs)}f}"
     if float(text) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "−")
 
 
-def head(metric: str, known: Mapping[str, Metric] = METRICS) -> str:
+def head(metric: str, specs: Mapping[str, Metric] = METRICS) -> str:
     """Heading of a metric, without its unit."""
-    return _HEADS.get(metric, known[metric].symbol)
+    return _HEADS.get(metric, specs[metric].symbol)
 
 
-def plain_head(metric: str, known: Mapping[str, Metric] = METRICS) -> str:
+def plain_head(metric: str, specs: Mapping[str, Metric] = METRICS) -> str:
     """Heading of a metric with its unit in brackets."""
-    units = pretty_units(known[metric].units)
-    return f"{head(metric, known)} [{units}]" if units else head(metric, known)
+    units = pretty_units(specs[metric].units)
+    return f"{head(metric, specs)} [{units}]" if units else head(metric, specs)
 
 
-def column_head(metric: str, known: Mapping[str, Metric] = METRICS) -> html.Cell:
+def column_head(metric: str, specs: Mapping[str, Metric] = METRICS) -> html.Cell:
     """Heading of a metric, with its unit beneath."""
-    return html.Cell(head(metric, known), pretty_units(known[metric].units))
+    return html.Cell(head(metric, specs), pretty_units(specs[metric].units))
 
 
 def plain(text: str) -> str:
     """Give a text as Markdown that shows it as it is."""
     # A label from a file must not end the cell, start markup, or pass HTML on to the page that shows the Markdown.
-    kept = "".join(f"\\{sign}" if sign in "\\|*_`[]#~" else sign for sign in " ".join(text.split()))
-    return escape(kept, quote=False)
+    escaped = "".join(f"\\{sign}" if sign in "\\|*_`[]#~" else sign for sign in " ".join(text.split()))
+    return escape(escaped, quote=False)
 
 
 def numbers(upper: str, lower: str, kind: str = "") -> html.Cell:
@@ -109,28 +109,28 @@ def plain_label(label: str, of_baselines: Collection[str]) -> str:
     return f"*{plain(label)}*" if label in of_baselines else plain(label)
 
 
-def shown(scores: xr.Dataset, metrics: Sequence[str]) -> list[str]:
+def metrics_in(scores: xr.Dataset, metrics: Sequence[str]) -> list[str]:
     """Those of the metrics that the scores hold."""
     return [metric for metric in metrics if metric in scores]
 
 
-def own_metrics(scores: xr.Dataset) -> list[str]:
+def custom_metrics(scores: xr.Dataset) -> list[str]:
     """Metrics of the scores that somebody added to those of soilcast, also where they are not registered here."""
     return [metric for metric in metrics_of(scores) if metric not in (*_HEADLINE, *_ELSEWHERE)]
 
 
 def headline_metrics(scores: xr.Dataset) -> list[str]:
     """Metrics that the scoreboard of a lead has as columns."""
-    return [*shown(scores, _HEADLINE), *own_metrics(scores)]
+    return [*metrics_in(scores, _HEADLINE), *custom_metrics(scores)]
 
 
-def best(summary: pd.DataFrame, metric: str, labels: Sequence[str], known: Mapping[str, Metric] = METRICS) -> set[str]:
+def best(summary: pd.DataFrame, metric: str, labels: Sequence[str], specs: Mapping[str, Metric] = METRICS) -> set[str]:
     """Labels with the best median, all that tie to the digits shown; none if fewer than two can be compared."""
     median = summary.loc[list(labels), f"{metric}_median"].dropna()
     distances = {"higher": -median, "lower": median, "zero": median.abs()}
-    if len(median) < 2 or known[metric].best not in distances:
+    if len(median) < 2 or specs[metric].best not in distances:
         return set()
-    rounded = distances[known[metric].best].round(_decimals(metric, known))
+    rounded = distances[specs[metric].best].round(_decimals(metric, specs))
     winners = rounded.index[rounded == rounded.min()]
     return set() if len(winners) == len(median) else {str(label) for label in winners}
 
@@ -152,16 +152,16 @@ def scoreboard(
         Mark the best network and the best of all in each column of accuracy.
     """
     summary = summary_at(scores, target, lead)
-    known = metrics_of(scores)
-    columns = headline_metrics(scores) if metrics is None else shown(scores, metrics)
+    specs = metrics_of(scores)
+    columns = headline_metrics(scores) if metrics is None else metrics_in(scores, metrics)
     marked = [metric for metric in columns if marks and metric not in CONSISTENCY]
-    leaders = {metric: best(summary, metric, networks(scores), known) for metric in marked}
-    overall = {metric: best(summary, metric, ordered(scores), known) for metric in marked}
+    leaders = {metric: best(summary, metric, networks(scores), specs) for metric in marked}
+    overall = {metric: best(summary, metric, ordered(scores), specs) for metric in marked}
     rows = {
         label: [
             numbers(
-                *_both(summary, label, metric, known),
-                " ".join(name for name, who in (("lead", leaders), ("top", overall)) if label in who.get(metric, ())),
+                *_both(summary, label, metric, specs),
+                " ".join(name for name, won in (("lead", leaders), ("top", overall)) if label in won.get(metric, ())),
             )
             for metric in columns
         ]
@@ -170,7 +170,7 @@ def scoreboard(
     # The columns that `PERSISTENCE_NOTE` explains.
     star = not {"skill", *CONSISTENCY}.isdisjoint(columns)
     kind = "narrow" if len(columns) < _FEW_COLUMNS else ""
-    return model_table("Model", [column_head(metric, known) for metric in columns], rows, baselines(scores), kind, star)
+    return model_table("Model", [column_head(metric, specs) for metric in columns], rows, baselines(scores), kind, star)
 
 
 def lead_table(scores: xr.Dataset, target: str) -> html.Markup:
@@ -181,13 +181,13 @@ def lead_table(scores: xr.Dataset, target: str) -> html.Markup:
     """
     labels = ordered(scores)
     ratio, rmse = _by_lead(scores, target)
-    tinted, least = as_shown(ratio) < 1, _least(ratio)
+    tinted, least = rounded_for_print(ratio) < 1, _least(ratio)
     rows = {
         label: [
             numbers(
                 number(ratio[row, column], "ratio"),
                 number(rmse[row, column], "rmse"),
-                " ".join(name for name, there in (("lead", tinted), ("top", least)) if there[row, column]),
+                " ".join(name for name, mask in (("lead", tinted), ("top", least)) if mask[row, column]),
             )
             for column in range(ratio.shape[1])
         ]
@@ -207,12 +207,12 @@ def markdown_table(scores: xr.Dataset, target: str | None = None, lead: int | No
         What is shown; by default the first of each.
     """
     summary = summary_at(scores, target or targets(scores)[0], lead or leads(scores)[0])
-    columns, known = headline_metrics(scores), metrics_of(scores)
+    columns, specs = headline_metrics(scores), metrics_of(scores)
     rows = {
-        plain_label(label, baselines(scores)): [_pair(*_both(summary, label, metric, known)) for metric in columns]
+        plain_label(label, baselines(scores)): [_pair(*_both(summary, label, metric, specs)) for metric in columns]
         for label in ordered(scores)
     }
-    return markdown("Model", [plain_head(metric, known) for metric in columns], rows.items())
+    return markdown("Model", [plain_head(metric, specs) for metric in columns], rows.items())
 
 
 def markdown_leads(scores: xr.Dataset, target: str) -> str:
@@ -246,8 +246,8 @@ def markdown_leads(scores: xr.Dataset, target: str) -> str:
     return markdown("Days ahead", [str(lead) for lead in leads(scores)], rows)
 
 
-def _decimals(metric: str, known: Mapping[str, Metric]) -> int:
-    return 4 if metric in known and known[metric].units == "m3 m-3" else 3
+def _decimals(metric: str, specs: Mapping[str, Metric]) -> int:
+    return 4 if metric in specs and specs[metric].units == "m3 m-3" else 3
 
 
 def _by_lead(scores: xr.Dataset, target: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -259,14 +259,14 @@ def _by_lead(scores: xr.Dataset, target: str) -> tuple[npt.NDArray[np.float64], 
 
 def _least(ratio: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Mark the least of each column and what ties with it to the digits shown; none where all tie."""
-    rounded = np.where(np.isfinite(ratio), as_shown(ratio), np.inf)
+    rounded = np.where(np.isfinite(ratio), rounded_for_print(ratio), np.inf)
     least = (rounded == rounded.min(axis=0)) & np.isfinite(rounded)
     return np.asarray(least & (least.sum(axis=0) < np.isfinite(rounded).sum(axis=0)))
 
 
-def _both(summary: pd.DataFrame, label: str, metric: str, known: Mapping[str, Metric]) -> tuple[str, str]:
+def _both(summary: pd.DataFrame, label: str, metric: str, specs: Mapping[str, Metric]) -> tuple[str, str]:
     median, mean = (summarised(summary, label, metric, statistic) for statistic in ("median", "mean"))
-    return number(median, metric, known), number(mean, metric, known)
+    return number(median, metric, specs), number(mean, metric, specs)
 
 
 def _pair(median: str, mean: str) -> str:

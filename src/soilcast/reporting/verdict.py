@@ -10,12 +10,12 @@ import xarray as xr
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.over_cells import (
     against,
-    as_shown,
     best_network,
     best_with_intervals,
     means,
     medians,
     ratios,
+    rounded_for_print,
     summarised,
     summary_at,
     with_intervals,
@@ -28,9 +28,9 @@ from soilcast.verify.metrics import METRICS
 
 UNTESTED = "Differences are not tested for significance."
 SIGNIFICANT = 0.05
-"""Probability of a difference by chance below which it is called significant."""
+"""p-value below which a difference is called significant."""
 
-HELD = (0.88, 0.92)
+CALIBRATED = (0.88, 0.92)
 """A 90 % interval that covers as many of the observations is called about right."""
 
 _DAMPED = "damped anomaly"
@@ -48,7 +48,7 @@ def verdict(scores: xr.Dataset) -> list[str]:
     Returns
     -------
     Sentences, plain text (not escaped): of several targets the first is on all of them; then, if not all cells are
-    scored, on how many it rests; the last ones say what is tested for significance, or that nothing is.
+    scored, how many are; the last ones say what is tested for significance, or that nothing is.
     """
     if not networks(scores):
         return ["Only baselines were scored: there is no network to evaluate."]
@@ -60,8 +60,8 @@ def verdict(scores: xr.Dataset) -> list[str]:
         for sentence in (*of_target(scores, target), *_significance(scores, target))
     ]
     tested = "difference_p" in scores and bool(np.isfinite(scores["difference_p"]).any())
-    first, *others = [*([] if len(names) == 1 else [_over_all(scores)]), *each, *([] if tested else [UNTESTED])]
-    return [first, *_of_some_cells(scores), *others]
+    first, *remaining = [*([] if len(names) == 1 else [_over_all(scores)]), *each, *([] if tested else [UNTESTED])]
+    return [first, *_of_some_cells(scores), *remaining]
 
 
 def scored_cells(scores: xr.Dataset) -> tuple[int, int]:
@@ -76,7 +76,7 @@ def wins(scores: xr.Dataset, target: str, label: str, baseline: str) -> npt.NDAr
         ratio = ratios(scores, target).sel(model=label)
     else:
         ratio = medians(scores, against(scores, target, baseline).sel(model=label))
-    return np.asarray(as_shown(ratio.to_numpy()) < 1)
+    return np.asarray(rounded_for_print(ratio.to_numpy()) < 1)
 
 
 def _of_some_cells(scores: xr.Dataset) -> list[str]:
@@ -106,10 +106,10 @@ def _next_day(scores: xr.Dataset, target: str) -> list[str]:
 
 
 def _against_persistence(rmse: pd.Series[float], rivals: list[str], champion: str) -> str:
-    ours, theirs = _show(rmse[champion]), _show(rmse[PERSISTENCE])
+    best, reference = _show(rmse[champion]), _show(rmse[PERSISTENCE])
     unit = pretty_units(METRICS["rmse"].units)
-    numbers = f"a median RMSE of {ours} against {theirs} {unit} of persistence"
-    if ours == theirs:
+    numbers = f"a median RMSE of {best} against {reference} {unit} of persistence"
+    if best == reference:
         return f"The best network only equals persistence to the digits shown: {champion} with {numbers}."
     share = _percent(rmse[champion], rmse[PERSISTENCE])
     if rmse[champion] > rmse[PERSISTENCE]:
@@ -117,20 +117,20 @@ def _against_persistence(rmse: pd.Series[float], rivals: list[str], champion: st
             "No network beats persistence: best is" if len(rivals) > 1 else "The network does not beat persistence:"
         )
         return f"{subject} {champion} with {numbers} ({share} higher)."
-    winners = [label for label in rivals if _show(rmse[label]) != theirs and rmse[label] < rmse[PERSISTENCE]]
+    winners = [label for label in rivals if _show(rmse[label]) != reference and rmse[label] < rmse[PERSISTENCE]]
     if len(rivals) == 1:
         return f"{champion} beats persistence, with {numbers} ({share} lower)."
-    how_many = "All" if len(winners) == len(rivals) else f"{len(winners)} of"
+    count = "All" if len(winners) == len(rivals) else f"{len(winners)} of"
     verb = "beats" if len(winners) == 1 else "beat"
-    return f"{how_many} {len(rivals)} networks {verb} persistence; best is {champion} with {numbers} ({share} lower)."
+    return f"{count} {len(rivals)} networks {verb} persistence; best is {champion} with {numbers} ({share} lower)."
 
 
 def _mean_disagrees(summary: pd.DataFrame, champion: str) -> list[str]:
-    ours, theirs = (summarised(summary, label, "rmse", "mean") for label in (champion, PERSISTENCE))
+    best, reference = (summarised(summary, label, "rmse", "mean") for label in (champion, PERSISTENCE))
     median = summarised(summary, champion, "rmse", "median") - summarised(summary, PERSISTENCE, "rmse", "median")
-    if not np.isfinite(ours - theirs) or _show(ours) == _show(theirs) or (ours - theirs) * median >= 0:
+    if not np.isfinite(best - reference) or _show(best) == _show(reference) or (best - reference) * median >= 0:
         return []
-    return [f"By the mean over the area it is the other way round: {_show(ours)} against {_show(theirs)}."]
+    return [f"By the mean over the area it is the other way round: {_show(best)} against {_show(reference)}."]
 
 
 def _won_area(scores: xr.Dataset, target: str, champion: str, weather: str) -> list[str]:
@@ -144,10 +144,10 @@ def _won_area(scores: xr.Dataset, target: str, champion: str, weather: str) -> l
 
 def _against_baselines(scores: xr.Dataset, rmse: pd.Series[float], champion: str) -> list[str]:
     strongest = str(rmse[[label for label in baselines(scores) if np.isfinite(rmse[label])]].idxmin())
-    ours, theirs = _show(rmse[champion]), _show(rmse[strongest])
-    if strongest == PERSISTENCE or ours == theirs or rmse[champion] < rmse[strongest]:
+    best, reference = _show(rmse[champion]), _show(rmse[strongest])
+    if strongest == PERSISTENCE or best == reference or rmse[champion] < rmse[strongest]:
         return []
-    return [f"The strongest baseline, {strongest}, is better than every network: {theirs} against {ours}."]
+    return [f"The strongest baseline, {strongest}, is better than every network: {reference} against {best}."]
 
 
 def _against_plain(scores: xr.Dataset, rmse: pd.Series[float], rivals: list[str]) -> list[str]:
@@ -170,16 +170,16 @@ def _against_plain(scores: xr.Dataset, rmse: pd.Series[float], rivals: list[str]
 
 def _over_all(scores: xr.Dataset) -> str:
     best = {target: best_network(scores, target) for target in targets(scores)}
-    known = {target: label for target, label in best.items() if label is not None}
-    if not known:
+    best_labels = {target: label for target, label in best.items() if label is not None}
+    if not best_labels:
         return "No verdict: the networks and persistence have no cell with an error in common."
-    scored = {target: np.isfinite(ratios(scores, target).sel(model=label)) for target, label in known.items()}
-    total = sum(int(there.sum()) for there in scored.values())
+    scored = {target: np.isfinite(ratios(scores, target).sel(model=label)) for target, label in best_labels.items()}
+    total = sum(int(has_ratio.sum()) for has_ratio in scored.values())
     parts = []
     for baseline in baselines(scores):
-        won = sum(int(wins(scores, target, label, baseline).sum()) for target, label in known.items())
-        parts.append(f"{_named(baseline)} at {'all' if won == total else f'{won} of'} {total}")
-    observed = any(knows_observed_weather(scores, label) for label in known.values())
+        won = sum(int(wins(scores, target, label, baseline).sum()) for target, label in best_labels.items())
+        parts.append(f"{_with_article(baseline)} at {'all' if won == total else f'{won} of'} {total}")
+    observed = any(knows_observed_weather(scores, label) for label in best_labels.values())
     weather = f"{_OBSERVED} " if observed else ""
     return f"Over {total} pairs of target and lead, {weather}the best network of each target beats {enumerated(parts)}."
 
@@ -192,77 +192,77 @@ def _standing(scores: xr.Dataset, target: str) -> str:
     label = best_network(scores, target)
     if label is None:
         return "no verdict, as the networks and persistence have no cell with an error in common."
-    there = leads(scores)
+    lead_days = leads(scores)
     ratio = ratios(scores, target).sel(model=label).to_numpy()
-    first, last = (number(float(one), "ratio") for one in ratio[[0, -1]])
-    numbers = f"(median RMSE ratio {first} at lead {there[0]} and {last} at lead {there[-1]})"
+    first, last = (number(float(value), "ratio") for value in ratio[[0, -1]])
+    numbers = f"(median RMSE ratio {first} at lead {lead_days[0]} and {last} at lead {lead_days[-1]})"
     won = {baseline: wins(scores, target, label, baseline) for baseline in baselines(scores)}
-    others = [f"{_named(name)} at {at_leads(there, won[name])}" for name in won if name != PERSISTENCE]
+    others = [f"{_with_article(name)} at {at_leads(lead_days, won[name])}" for name in won if name != PERSISTENCE]
     observed = knows_observed_weather(scores, label)
     weather, it = (f"{_OBSERVED} ", f"{_OBSERVED.capitalize()} it") if observed else ("", "It")
-    rest = f" {it} beats {enumerated(others)}." if others else ""
+    addition = f" {it} beats {enumerated(others)}." if others else ""
     if won[PERSISTENCE].any():
-        return f"{weather}{label} beats persistence at {at_leads(there, won[PERSISTENCE])} {numbers}.{rest}"
-    which = f"no network beats persistence at any lead; best is {label}"
+        return f"{weather}{label} beats persistence at {at_leads(lead_days, won[PERSISTENCE])} {numbers}.{addition}"
+    statement = f"no network beats persistence at any lead; best is {label}"
     if len(networks(scores)) == 1:
-        which = f"{label} beats persistence at no lead"
-    return f"{weather}{which} {numbers}.{rest}"
+        statement = f"{label} beats persistence at no lead"
+    return f"{weather}{statement} {numbers}.{addition}"
 
 
 # Intervals and tests, of any number of leads
 
 
 def _coverage(scores: xr.Dataset, target: str) -> list[str]:
-    """State what share of the observations lies in the 90 % interval of the best network that has one."""
+    """State what share of the observations is in the 90 % interval of the best network that has one."""
     if not with_intervals(scores, target):
         return ["no network gives intervals."]
     label = best_with_intervals(scores, target)
     if label is None:
         return []
     covered = means(scores, scores["coverage_90"].sel(target=target, model=label)).to_numpy()
-    known = covered[np.isfinite(covered)]
-    low, high = (f"{100 * share:.1f}" for share in (known.min(), known.max()))
+    valid = covered[np.isfinite(covered)]
+    low, high = (f"{100 * share:.1f}" for share in (valid.min(), valid.max()))
     shares = f"{low}{PERCENT}" if low == high else f"{low} to {high}{PERCENT}"
     text = f"the 90{PERCENT} interval of {label} covers {shares} of the observations"
-    every = " at every lead" if len(known) > 1 else ""
-    held = (as_shown(covered) >= HELD[0]) & (as_shown(covered) <= HELD[1])
-    if held.all():
-        return [f"{text}: about 90{PERCENT} ({_BAND}) at {at_leads(leads(scores), held)}."]
-    if known.min() > HELD[1]:
+    every = " at every lead" if len(valid) > 1 else ""
+    calibrated = (rounded_for_print(covered) >= CALIBRATED[0]) & (rounded_for_print(covered) <= CALIBRATED[1])
+    if calibrated.all():
+        return [f"{text}: about 90{PERCENT} ({_BAND}) at {at_leads(leads(scores), calibrated)}."]
+    if valid.min() > CALIBRATED[1]:
         return [f"{text}: more than {_BAND}{every}, so the interval is too wide."]
-    if known.max() < HELD[0]:
+    if valid.max() < CALIBRATED[0]:
         return [f"{text}: less than {_BAND}{every}, so the interval is too narrow."]
-    return [f"{text}: about 90{PERCENT} ({_BAND}) only at {at_leads(leads(scores), held)}."]
+    return [f"{text}: about 90{PERCENT} ({_BAND}) only at {at_leads(leads(scores), calibrated)}."]
 
 
 def _significance(scores: xr.Dataset, target: str) -> list[str]:
-    """State at which leads the RMSE of the best network differs from that of each baseline by more than chance."""
+    """State at which leads the RMSE of the best network differs significantly from that of each baseline."""
     label = best_network(scores, target)
     if "difference" not in scores or label is None:
         return []
-    there, lower, higher = leads(scores), [], []
+    lead_days, lower, higher = leads(scores), [], []
     for baseline in baselines(scores):
         try:
-            place = {"tested_metric": "rmse", "row": label, "reference": baseline, "target": target}
-            tested = scores[["difference", "difference_p"]].sel(place)
+            selection = {"tested_metric": "rmse", "row": label, "reference": baseline, "target": target}
+            tested = scores[["difference", "difference_p"]].sel(selection)
         except KeyError:  # rows of several seeds have names of their own, and references are chosen
             continue
         difference, p = tested["difference"].to_numpy(), tested["difference_p"].to_numpy()
         if not np.isfinite(p).any():  # too short a test period
             continue
-        certain = p < SIGNIFICANT
-        lower.append(f"that of {_named(baseline)} at {at_leads(there, certain & (difference < 0))}")
-        if (certain & (difference > 0)).any():
-            higher.append(f"that of {_named(baseline)} at {at_leads(there, certain & (difference > 0))}")
+        significant = p < SIGNIFICANT
+        lower.append(f"that of {_with_article(baseline)} at {at_leads(lead_days, significant & (difference < 0))}")
+        if (significant & (difference > 0)).any():
+            higher.append(f"that of {_with_article(baseline)} at {at_leads(lead_days, significant & (difference > 0))}")
     if not lower:
         return []
     weather = f", {_OBSERVED}," if knows_observed_weather(scores, label) else ""
-    rest = f", and significantly higher than {enumerated(higher)}" if higher else ""
+    addition = f", and significantly higher than {enumerated(higher)}" if higher else ""
     text = f"the median RMSE of {label}{weather} is significantly (p < {SIGNIFICANT}) lower than"
-    return [f"{text} {enumerated(lower)}{rest}."]
+    return [f"{text} {enumerated(lower)}{addition}."]
 
 
-def _named(baseline: str) -> str:
+def _with_article(baseline: str) -> str:
     return f"the {baseline}" if baseline == _DAMPED else baseline
 
 

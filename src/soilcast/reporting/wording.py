@@ -1,4 +1,4 @@
-"""Words for what artifacts hold: targets, leads, periods, weather, places."""
+"""Words for what artifacts hold: targets, leads, periods, weather, locations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ WEATHER = {
     "observed": "observed weather: the score of a perfect weather forecast",
     "forecast": "a weather forecast",
 }
-"""What a forecast knows of the weather of the days ahead, in words."""
+"""Weather of the forecast days that a forecast was given, in words."""
 
 
 def target_words(name: str) -> str:
-    """Name a variable for people: what it is, and its name in brackets."""
+    """Long name of a variable, and its short name in brackets."""
     return f"{VARIABLES[name].long_name} ({name})" if name in VARIABLES else name
 
 
@@ -36,27 +36,27 @@ def days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
 
-def span(there: Sequence[int]) -> str:
+def span(leads: Sequence[int]) -> str:
     """Name the leads that there are: 1 to 10 days."""
-    if len(there) == 1:
-        return "1 day" if there[0] == 1 else f"day {there[0]}"
-    if list(there) == list(range(there[0], there[-1] + 1)):
-        return f"{there[0]} to {there[-1]} days"
-    return f"{', '.join(map(str, there))} days"
+    if len(leads) == 1:
+        return "1 day" if leads[0] == 1 else f"day {leads[0]}"
+    if list(leads) == list(range(leads[0], leads[-1] + 1)):
+        return f"{leads[0]} to {leads[-1]} days"
+    return f"{', '.join(map(str, leads))} days"
 
 
-def at_leads(there: Sequence[int], chosen: npt.NDArray[np.bool_]) -> str:
+def at_leads(leads: Sequence[int], chosen: npt.NDArray[np.bool_]) -> str:
     """Name the chosen leads: all 10 leads; 4 of 10 leads (1 to 3, 7); no lead."""
     if not chosen.any():
         return "no lead"
-    if len(there) == 1:
-        return f"lead {there[0]}"
+    if len(leads) == 1:
+        return f"lead {leads[0]}"
     if chosen.all():
-        return f"all {len(there)} leads"
-    at = np.flatnonzero(chosen)
-    runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
-    spans = [f"{there[run[0]]}" if len(run) == 1 else f"{there[run[0]]} to {there[run[-1]]}" for run in runs]
-    return f"{len(at)} of {len(there)} leads ({', '.join(spans)})"
+        return f"all {len(leads)} leads"
+    indices = np.flatnonzero(chosen)
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
+    spans = [f"{leads[run[0]]}" if len(run) == 1 else f"{leads[run[0]]} to {leads[run[-1]]}" for run in runs]
+    return f"{len(indices)} of {len(leads)} leads ({', '.join(spans)})"
 
 
 def enumerated(parts: Sequence[str]) -> str:
@@ -65,14 +65,14 @@ def enumerated(parts: Sequence[str]) -> str:
 
 
 def newest_observation(latency: str) -> str:
-    """Describe how old the newest observation is that a forecast knows, from its latency [d]."""
+    """Describe the newest observation of a forecast, from its latency [d]."""
     if latency == "0":
         return "that of the issue day"
     return f"that of {'1 day' if latency == '1' else f'{latency} days'} before the issue day" if latency else ""
 
 
 def weather_words(weather: str) -> str:
-    """Describe what forecasts know of the weather ahead: see `WEATHER`; an unknown word stands as it is.
+    """Describe the weather of the forecast days that forecasts were given: see `WEATHER`; an unknown word is kept.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def knows_observed_weather(scores: xr.Dataset, label: str) -> bool:
 
 
 def period(text: str) -> str:
-    """Write a period for people."""
+    """Write a period as a text."""
     return text.replace(":", " to ")
 
 
@@ -98,25 +98,25 @@ def content(dataset: xr.Dataset) -> str:
     return str(dataset.attrs.get("content", "")).strip() or "of unknown kind"
 
 
-def cells_note(dataset: xr.Dataset, lacking: str) -> str:
-    """Explain how maps show the cells, and those without a value: of these, ``lacking`` tells what they are."""
+def cells_text(dataset: xr.Dataset, reason: str) -> str:
+    """Explain how maps show the cells, and those without a value: ``reason`` completes "a cell that ..."."""
     if "grid_lat" in dataset.coords:
-        return f"Grey: land that {lacking}."
-    return f"The cells form no grid: a dot stands at the centre of each, small and grey where it {lacking}."
+        return f"Grey: land that {reason}."
+    return f"The cells form no grid: a dot is at the centre of each, small and grey where it {reason}."
 
 
-def place_name(cell: xr.Dataset) -> str:
-    """Name the place of one cell, ``lat`` and ``lon`` [degrees] and, if it has one, its ``cell_name``."""
+def location_name(cell: xr.Dataset) -> str:
+    """Name the location of one cell, ``lat`` and ``lon`` [degrees] and, if it has one, its ``cell_name``."""
     lat, lon = float(cell["lat"]), float(cell["lon"])
-    where = f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
-    return f"{cell['cell_name'].item()} ({where})" if "cell_name" in cell.coords else where
+    coordinates = f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
+    return f"{cell['cell_name'].item()} ({coordinates})" if "cell_name" in cell.coords else coordinates
 
 
-def place_of_pick(scores: xr.Dataset, pick: int) -> str:
-    """Name the place of a picked cell, and its climate."""
+def location_of_pick(scores: xr.Dataset, pick: int) -> str:
+    """Name the location of an example cell, and its climate."""
     cell = scores.isel(cell=int(scores["pick_cell"].to_numpy()[pick]))
     climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
-    return place_name(cell) + (f", {climate.letter} {climate.name}" if climate else "")
+    return location_name(cell) + (f", {climate.letter} {climate.name}" if climate else "")
 
 
 def _weather_parts(weather: str) -> list[tuple[str, str]]:

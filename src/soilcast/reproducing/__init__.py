@@ -1,9 +1,9 @@
-"""The paper, reproduced on any cube: its tables and figures, with what it takes to believe them."""
+"""The paper, reproduced on any cube: its tables and figures, with tests of significance."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from soilcast.comparing import train_and_forecast
@@ -11,6 +11,7 @@ from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
 from soilcast.experiments import PARTS, load_study
 from soilcast.files import refuse_existing
+from soilcast.progress import Log
 from soilcast.reproducing.dossier import Findings, skipped
 from soilcast.reproducing.plans import StudyPlan, plan_study
 from soilcast.reproducing.scorer import StudyScorer
@@ -23,8 +24,6 @@ from soilcast.workers import refuse_unguarded, usable_cores
 from soilcast.workplace import workplace_of
 
 __all__ = ["reproduce"]
-
-Log = Callable[[str], None]
 
 _ALL = "all"
 _TAKEN = ("runs", "report")
@@ -95,26 +94,26 @@ def reproduce(
     if zones not in CLIMATE_SETS:
         raise SoilcastError(f"--zones {zones}: {nearest(zones, CLIMATE_SETS)}")
     cube, out = Path(cube), Path(out)
-    refuse_existing(out / "dossier", overwrite=True)
+    refuse_existing(out / "dossier", kind="dossier", overwrite=True)
     plans, runs = _plan(part, cube, settings, seeds, quick=quick, zones=zones)
     for plan in plans:
         for line in skipped(plan):
             log(f"{plan.name}: {line}")
     if not runs:
-        raise SoilcastError(f"{cube}: the variables of every run are missing: {_first_reason(plans)}")
-    known = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
-    log(f"{len(runs)} runs, {len(known)} of them done")
-    finished = _keep_resumable(out / "runs", known)
+        raise SoilcastError(f"{cube}: the variables of every run are missing: {_first_skip_reason(plans)}")
+    trained = [name for name in runs if (out / "runs" / name / RECORD).is_file()]
+    log(f"{len(runs)} runs, {len(trained)} of them done")
+    finished = _remove_unresumable(out / "runs", trained)
     jobs = min(jobs or usable_cores(), len(runs))
     findings = Findings(cube, out / "runs", plans, quick, settings)
     with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, log=log) as scorer:
         forecasts, faults = train_and_forecast(
-            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, log=log, ended=scorer.note_run
+            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, log=log, ended=scorer.on_run_end
         )
     if not forecasts:
         reason = next(iter(faults.values()))
         raise SoilcastError(f"no run was completed ({reason}): correct this, and run the command again")
-    page = scorer.score_rest(progress=progress)
+    page = scorer.finish(progress=progress)
     log(f"{page}: the dossier of {', '.join(plan.name for plan in plans)}")
     return page
 
@@ -130,13 +129,13 @@ def _plan(
             stem = str(name) if str(name) in PARTS else Path(name).stem
             if stem in _TAKEN:
                 raise SoilcastError(f"{name}: the name {stem} is that of another table of the dossier: rename the file")
-            plan, own = plan_study(stem, study, opened, settings, seeds, quick=quick, zones=zones)
+            plan, study_runs = plan_study(stem, study, opened, settings, seeds, quick=quick, zones=zones)
             plans.append(plan)
-            runs |= own
+            runs |= study_runs
     return plans, runs
 
 
-def _keep_resumable(folder: Path, names: Sequence[str]) -> set[str]:
+def _remove_unresumable(folder: Path, names: Sequence[str]) -> set[str]:
     """Name the runs that are finished, and remove those that cannot be resumed, so that they are trained once more."""
     finished = {name for name in names if open_run(folder / name).record["status"] in _FINISHED}
     for run in (folder / name for name in names if name not in finished):
@@ -145,5 +144,5 @@ def _keep_resumable(folder: Path, names: Sequence[str]) -> set[str]:
     return finished
 
 
-def _first_reason(plans: Sequence[StudyPlan]) -> str:
+def _first_skip_reason(plans: Sequence[StudyPlan]) -> str:
     return next(row.skipped for plan in plans for row in plan.rows.values() if row.skipped)

@@ -1,4 +1,4 @@
-"""The verdicts in words: generated from the numbers, and true whichever way they point."""
+"""Comparisons of two rows in sentences, generated from the numbers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from soilcast.reporting.tables import head
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.verify.metrics import BUILT_IN
-from soilcast.verify.significance import FEWEST_BLOCKS, Estimate, FieldTest, gain, judge_field
+from soilcast.verify.significance import FEWEST_BLOCKS, Estimate, FieldTest, field_test, gain
 
 Verdict = Literal["better", "worse", "no difference", "not tested"]
 
 RELATIVE = ("rmse",)
-"""Metrics whose differences are told in per cent of the reference."""
+"""Metrics whose differences are given in per cent of the reference."""
 
 _SHARES = "consistency"
 
@@ -35,7 +35,7 @@ class Claim:
     field
         The difference in every cell, over days and seeds.
     field_of_days
-        The same over days alone: whether these very trainings differ, not whether others would.
+        The same over days alone: whether these trained networks differ, not whether retrained ones would.
     seeds
         Number of seeds that both have.
     blocks
@@ -54,7 +54,7 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """What can be said."""
+        """Direction of the difference, if it is significant."""
         if not np.isfinite(self.estimate.p):
             return "not tested"
         if not self.estimate.is_significant:
@@ -67,13 +67,13 @@ class Claim:
         return float(self.estimate.value) * _per_cent_of(self.base)
 
     def sentence(self) -> str:
-        """Say it."""
+        """The comparison as a sentence."""
         name, ahead = name_of(self.metric), float(self.estimate.value) * gain(self.metric) >= 0
         amount, sense = self._amount(1 if ahead else -1), "better" if ahead else "worse"
-        unknown = (
+        reason = (
             f"the test period has fewer than {FEWEST_BLOCKS} blocks of days"
             if self.metric in BUILT_IN
-            else "days cannot be resampled in a metric of one's own"
+            else "days cannot be resampled in a user-defined metric"
         )
         sentence = {
             "better": f"{self.row} beats {self.reference} in {name} by {amount}",
@@ -84,38 +84,38 @@ class Claim:
             ),
             "not tested": (
                 f"The difference in {name} between {self.row} and {self.reference} is not tested, since "
-                f"{unknown}: {self.row} is {sense} by {amount}"
+                f"{reason}: {self.row} is {sense} by {amount}"
             ),
         }[self.verdict]
-        return f"{sentence}{self._where()}.{self._alone()}"
+        return f"{sentence}{self._significance()}.{self._alone()}"
 
     def _amount(self, sense: int) -> str:
         """The difference with its interval, positive where it is in favour (or, by ``sense``, against) the row."""
         turn = sense * gain(self.metric)
-        value, *limits = (turn * float(one) for one in (self.estimate.value, self.estimate.low, self.estimate.high))
+        value, *limits = (turn * float(limit) for limit in (self.estimate.value, self.estimate.low, self.estimate.high))
         low, high = sorted(limits)
-        unit, scale, decimals = _unit(self.metric, self.base)
-        shown = [signed(scale * one, decimals) for one in (value, low, high)]
+        unit, scale, decimals = _unit_of(self.metric, self.base)
+        texts = [signed(scale * limit, decimals) for limit in (value, low, high)]
         if not np.isfinite(low):
-            return f"{shown[0]}{unit}"
-        return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]"
+            return f"{texts[0]}{unit}"
+        return f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]"
 
-    def _where(self) -> str:
+    def _significance(self) -> str:
         if not self.field.tested.any():
             return ""
         days = self.field_of_days
         of_days = f"better in {_share(days.area_better)}, worse in {_share(days.area_worse)}"
         if self.seeds < 2:
             return f"; over days alone, significantly {of_days} of the land area"
-        where = (
+        significance = (
             f"significantly better in {_share(self.field.area_better)}, worse in {_share(self.field.area_worse)}"
             if self.field.is_significant
             else "significant in no part"
         )
-        return f"; {where} of the land area (these trainings alone: {of_days})"
+        return f"; {significance} of the land area (for these trained networks alone: {of_days})"
 
     def _alone(self) -> str:
-        return "" if self.seeds > 1 else " With one seed, chance in training is not in the interval."
+        return "" if self.seeds > 1 else " With one seed, the interval omits the variability between trainings."
 
 
 def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Claim:
@@ -127,8 +127,8 @@ def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Cl
         metric=metric,
         estimate=sample.compare_over_area(row, reference, metric),
         base=scores.median(reference, metric),
-        field=judge_field(sample.compare_in_cells(row, reference, metric), metric, sample.area),
-        field_of_days=judge_field(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
+        field=field_test(sample.compare_in_cells(row, reference, metric), metric, sample.area),
+        field_of_days=field_test(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
         seeds=len(sample.over_area(row, metric)),
         blocks=sample.blocks,
     )
@@ -147,14 +147,14 @@ def against_reference(scores: StudyScores, metric: str) -> list[Claim]:
 
 
 def best_row(scores: StudyScores, metric: str, rows: tuple[str, ...]) -> tuple[str, bool] | None:
-    """Name the best of some rows by the area-weighted median, and say whether it beats the next by more than chance."""
+    """Name the best of some rows by the area-weighted median, and whether it is significantly better than the next."""
     values = {row: scores.median(row, metric) * gain(metric) for row in rows}
     ranked = sorted((row for row in values if np.isfinite(values[row])), key=lambda row: -values[row])
     if not ranked:
         return None
-    first, *others = ranked
-    beats = bool(others) and scores.sample.compare_over_area(first, others[0], metric).is_significant
-    return first, beats
+    best, *rest = ranked
+    beats = bool(rest) and scores.sample.compare_over_area(best, rest[0], metric).is_significant
+    return best, beats
 
 
 def name_of(metric: str) -> str:
@@ -165,8 +165,8 @@ def name_of(metric: str) -> str:
     return f"consistency with {balance}{' under the observed mask' if metric.endswith('_masked') else ''}"
 
 
-def _unit(metric: str, base: float) -> tuple[str, float, int]:
-    """How a difference is told: unit, factor, decimals."""
+def _unit_of(metric: str, base: float) -> tuple[str, float, int]:
+    """How a difference is given: unit, factor, decimals."""
     if metric in RELATIVE:
         return " %", _per_cent_of(base), 1
     if metric.startswith(_SHARES):

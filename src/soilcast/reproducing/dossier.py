@@ -1,4 +1,4 @@
-"""The page of all studies, and the files beside it: the same bytes whenever it is made of the same runs."""
+"""The page of all studies, and the files beside it: the same runs give the same bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from soilcast.reporting.tables import plain
 from soilcast.reproducing.figures import show_consistency, show_series, show_zones
 from soilcast.reproducing.plans import StudyPlan, code_in_use
 from soilcast.reproducing.readings import show_readings
-from soilcast.reproducing.section import Section, csv, listed, nothing
+from soilcast.reproducing.section import Section, csv, listed, placeholder
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.reproducing.tables import main_sentences, show_table
 from soilcast.training.build import plugins_of
@@ -38,7 +38,7 @@ SHOWS: dict[str, Callable[[StudyScores], Section]] = {
 """How a study can be shown, by its key ``show``."""
 
 _KINDS = (
-    ("synthetic", "The data are synthetic: the results hold for this synthetic world and say nothing about real soil."),
+    ("synthetic", "The data are synthetic: the results hold for this synthetic world and not for real soil."),
     (
         "reanalysis",
         "The data are a reanalysis: soil moisture there is computed by a land model under analysed weather, not "
@@ -74,7 +74,7 @@ class Findings:
     faults
         Name of each run that failed -> why.
     sections
-        Name of each study of which all runs have ended -> what it comes to.
+        Name of each study of which all runs have ended -> its section.
     """
 
     cube: Path
@@ -93,7 +93,7 @@ class Findings:
 
 
 def write_dossier(findings: Findings, out: Path) -> Path:
-    """Write the folder of the dossier: the page, and the tables (CSV) and figures (PDF, PNG) that stand in it.
+    """Write the folder of the dossier: the page, and the tables (CSV) and figures (PDF, PNG) that it shows.
 
     Returns
     -------
@@ -108,11 +108,12 @@ def write_dossier(findings: Findings, out: Path) -> Path:
     files = {name: content for section in sections for name, content in section.files.items()}
     runs = runs_frame(findings)
     files["runs.csv"] = csv(runs)
-    about, made = _about(findings), _made_of(findings)
-    files[PAGE] = _page(findings, about, made, [section.body for section in sections], runs).encode()
-    files[MARKDOWN] = _markdown(about, [section.markdown for section in sections]).encode()
-    files[MARK] = (json.dumps({"soilcast_kind": "dossier", **made}, indent=2) + "\n").encode()
-    with atomic_write(out, overwrite=True) as partial:
+    summary, provenance = _summary(findings), _provenance(findings)
+    files[PAGE] = _page(findings, summary, provenance, [section.body for section in sections], runs).encode()
+    files[MARKDOWN] = _markdown(summary, [section.markdown for section in sections]).encode()
+    mark = {"soilcast_kind": "dossier", "files": sorted(files), **provenance}
+    files[MARK] = (json.dumps(mark, indent=2) + "\n").encode()
+    with atomic_write(out, kind="dossier", overwrite=True) as partial:
         partial.mkdir()
         for name, content in files.items():
             (partial / name).write_bytes(content)
@@ -139,7 +140,7 @@ def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[s
         if name in faults
     ]
     if not scored:
-        return _headed(plan.name, plan.study.title, nothing("No row could be run."), missing)
+        return _headed(plan.name, plan.study.title, placeholder("No row could be run."), missing)
     sections = []
     for scores in scored:
         left_out = missing if scores is scored[-1] else []
@@ -153,8 +154,8 @@ def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[s
 
 
 def show_fault(plan: StudyPlan, error: SoilcastError) -> Section:
-    """Say of a study why it could not be scored."""
-    return _headed(plan.name, plan.study.title, nothing(f"It could not be scored: {error}"), ())
+    """Section of a study that could not be scored."""
+    return _headed(plan.name, plan.study.title, placeholder(f"It could not be scored: {error}"), ())
 
 
 def runs_frame(findings: Findings) -> pd.DataFrame:
@@ -162,11 +163,11 @@ def runs_frame(findings: Findings) -> pd.DataFrame:
     records: list[dict[str, object]] = []
     for plan in findings.plans:
         for row in plan.rows.values():
-            about: dict[str, object] = {"study": plan.name, "model": row.name}
+            identity: dict[str, object] = {"study": plan.name, "model": row.name}
             if row.skipped:
-                records.append(about | {"status": "skipped", "why": row.skipped})
+                records.append(identity | {"status": "skipped", "why": row.skipped})
             for seed, name in enumerate(row.runs, row.config.train.seed):
-                records.append(about | {"seed": seed, "run": name} | _training(findings, name))
+                records.append(identity | {"seed": seed, "run": name} | _training(findings, name))
     names = ("study", "model", "seed", "run", "status", "epochs", "best_epoch", "best_validation_loss", "why")
     return pd.DataFrame(records, columns=list(names)).astype(
         {name: "Int64" for name in ("seed", "epochs", "best_epoch")}
@@ -174,7 +175,7 @@ def runs_frame(findings: Findings) -> pd.DataFrame:
 
 
 def skipped(plan: StudyPlan) -> Iterator[str]:
-    """Say which rows are skipped, those of one reason together."""
+    """Sentences on the rows that are skipped, those of one reason together."""
     rows = [row for row in plan.rows.values() if row.skipped]
     for reason in dict.fromkeys(row.skipped for row in rows):
         names = [row.name for row in rows if row.skipped == reason]
@@ -192,27 +193,27 @@ def _training(findings: Findings, name: str) -> dict[str, object]:
 
 def _still_running(plan: StudyPlan) -> Section:
     return _headed(
-        plan.name, plan.study.title, nothing("Its runs are not all done: run the same command again to continue."), ()
+        plan.name, plan.study.title, placeholder("Its runs are not all done: run the command again to continue."), ()
     )
 
 
-def _headed(name: str, title: str, shown: Section, missing: Sequence[str]) -> Section:
-    markdown = f"## {plain(title)}\n\n{shown.markdown}\n{listed(missing)}"
-    return Section(html.study(name, title, shown.body, missing), markdown, shown.files)
+def _headed(name: str, title: str, section: Section, missing: Sequence[str]) -> Section:
+    markdown = f"## {plain(title)}\n\n{section.markdown}\n{listed(missing)}"
+    return Section(html.study(name, title, section.body, missing), markdown, section.files)
 
 
 def _verdict(scored: Sequence[StudyScores]) -> str:
     """The first sentences of a table: of its nearest lead, and of its farthest."""
-    told = []
+    sentences = []
     for scores in scored if len(scored) < 2 else (scored[0], scored[-1]):
-        told += [f"{scores.ahead}:"] if scores.ahead else []
-        told += itertools.islice(main_sentences(scores), 2)
-    return " ".join(told)
+        sentences += [f"{scores.ahead}:"] if scores.ahead else []
+        sentences += itertools.islice(main_sentences(scores), 2)
+    return " ".join(sentences)
 
 
 @dataclass(frozen=True)
-class _About:
-    """What stands at the top.
+class _Summary:
+    """Top of the page.
 
     Parameters
     ----------
@@ -223,7 +224,7 @@ class _About:
     verdict
         The first sentences of the first table.
     warnings
-        What does not follow, what was left out.
+        Limits of the results, and what was left out.
     facts
         What was done, in short.
     """
@@ -235,12 +236,12 @@ class _About:
     facts: dict[str, str]
 
 
-def _about(findings: Findings) -> _About:
+def _summary(findings: Findings) -> _Summary:
     with open_cube(findings.cube) as cube:
         title, content, source = (str(cube.attrs.get(name, "")) for name in ("title", "content", "source"))
         size = f"{cube.sizes['cell']} cells, {cube.sizes['time']} days"
     left_out = sorted({name for one in findings.plans for name in one.left_out})
-    warnings = [_what_follows(content)]
+    warnings = [_scope_of(content)]
     if left_out:
         warnings.append(f"Inputs of the paper that the cube lacks, left out of all runs: {', '.join(left_out)}.")
     if findings.quick:
@@ -268,34 +269,38 @@ def _about(findings: Findings) -> _About:
     }
     sections = [findings.sections[one.name] for one in findings.plans if one.name in findings.sections]
     verdict = next((section.verdict for section in sections if section.verdict), "")
-    return _About(title, content or "of unknown kind", verdict, warnings, facts)
+    return _Summary(title, content or "of unknown kind", verdict, warnings, facts)
 
 
 def _page(
-    findings: Findings, about: _About, made_of: Mapping[str, object], bodies: Sequence[html.Markup], runs: pd.DataFrame
+    findings: Findings,
+    summary: _Summary,
+    made_from: dict[str, object],
+    bodies: Sequence[html.Markup],
+    runs: pd.DataFrame,
 ) -> str:
     return html.page(
         "dossier.html.j2",
-        title=f"The paper, reproduced: {about.title}",
+        title=f"The paper, reproduced: {summary.title}",
         subtitle="Geng et al. (2024), doi:10.3389/ffgc.2024.1353011, on other data, beside baselines",
         command="soilcast reproduce",
-        about=about,
+        summary=summary,
         plans=findings.plans,
         bodies=bodies,
         runs=runs.astype(object).where(runs.notna(), ""),
-        made_of=flat(made_of),
+        provenance=flat(made_from),
     )
 
 
-def _markdown(about: _About, sections: Sequence[str]) -> str:
-    facts = listed(f"{name}: {text}" for name, text in about.facts.items() if text)
-    warnings = " ".join(about.warnings)
-    return f"# {plain(about.title)}\n\nData: {plain(about.content)}. {plain(warnings)}\n\n{facts}\n" + "\n".join(
+def _markdown(summary: _Summary, sections: Sequence[str]) -> str:
+    facts = listed(f"{name}: {text}" for name, text in summary.facts.items() if text)
+    warnings = " ".join(summary.warnings)
+    return f"# {plain(summary.title)}\n\nData: {plain(summary.content)}. {plain(warnings)}\n\n{facts}\n" + "\n".join(
         sections
     )
 
 
-def _what_follows(content: str) -> str:
+def _scope_of(content: str) -> str:
     return next((words for kind, words in _KINDS if kind in content.lower()), _OTHER_KIND)
 
 
@@ -307,16 +312,16 @@ def _periods(findings: Findings) -> dict[str, str]:
     for run in (run for plan in findings.plans for run in plan.runs):
         if run in findings.forecasts:
             record = open_run(findings.runs / run).record
-            named = {"Training days": "train_period", "Validation": "validation_period", "Test": "test_period"}
-            return {name: str(record[key]) for name, key in named.items()}
+            keys = {"Training days": "train_period", "Validation": "validation_period", "Test": "test_period"}
+            return {name: str(record[key]) for name, key in keys.items()}
     return {}
 
 
-def _made_of(findings: Findings) -> dict[str, object]:
+def _provenance(findings: Findings) -> dict[str, object]:
     with open_cube(findings.cube) as cube:
         content = cube.attrs["content_sha256"]
-    used = [one for plan in findings.plans for row in plan.rows.values() for one in plugins_of(row.config)]
-    plugins = {one["sha256"]: one for one in used}
+    used = [plugin for plan in findings.plans for row in plan.rows.values() for plugin in plugins_of(row.config)]
+    plugins = {plugin["sha256"]: plugin for plugin in used}
     return {
         "studies": [plan.name for plan in findings.plans],
         "settings": list(findings.settings),

@@ -22,18 +22,18 @@ from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.style import IMPROVEMENT, OBSERVED, RAIN, palette, pretty_units
 from soilcast.reporting.tables import head, number, plain, plain_head
-from soilcast.reporting.wording import place_name
+from soilcast.reporting.wording import location_name
 from soilcast.reproducing.claims import make_claim, signed
 from soilcast.reproducing.reported import SCORES
-from soilcast.reproducing.section import Section, csv, listed, nothing
-from soilcast.reproducing.study_scores import StudyScores, own_reading
+from soilcast.reproducing.section import Section, csv, listed, placeholder
+from soilcast.reproducing.study_scores import StudyScores, guiding_reading
 from soilcast.verify.climate import CLIMATE_SETS, Climate, cells_in, climate_of
 from soilcast.verify.metrics import skill_over
 from soilcast.verify.series import pick_cells
-from soilcast.verify.significance import judge_field
+from soilcast.verify.significance import field_test
 
 _LOWEST = -1.0
-"""Axes of R, R2 and KGE end here: a few cells whose soil moisture hardly moves would rule them."""
+"""Axes of R, R2 and KGE end here: a few cells whose soil moisture hardly varies would dominate them."""
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -43,10 +43,10 @@ Array = npt.NDArray[np.float64]
 def show_zones(scores: StudyScores) -> Section:
     """Figure 3: box plots of the scores by climate, the models side by side."""
     if "climate_zone" not in scores.cells:
-        return nothing("The cube has no climate zones: nothing to draw.")
+        return placeholder("The cube has no climate zones: nothing to draw.")
     name, zones = scores.name, _zones(scores)
     if not zones:
-        return nothing("No cell has a climate zone: nothing to draw.")
+        return placeholder("No cell has a climate zone: nothing to draw.")
     models = [*scores.networks, PERSISTENCE]
     colours = palette(scores.networks, list(BASELINES))
     with print_look():
@@ -65,9 +65,9 @@ def show_zones(scores: StudyScores) -> Section:
         figure.legend(handles=patches, loc="outside upper center", ncols=len(models))
         files, picture = printed(figure, name), on_screen(figure)
     names = ", ".join(f"{zone.letter} {zone.name}".strip() for zone in zones)
-    what = f"soil moisture {scores.ahead}" if scores.ahead else "next-day soil moisture"
+    quantity = f"soil moisture {scores.ahead}" if scores.ahead else "next-day soil moisture"
     caption = (
-        f"Scores of {what} by climate of Köppen and Geiger ({names}; beneath each the number of cells). "
+        f"Scores of {quantity} by climate of Köppen and Geiger ({names}; beneath each the number of cells). "
         "Every cell counts once, with its mean over the seeds; boxes hold the middle half, the median in white, "
         "whiskers run from the 5th to the 95th percentile. Axes of R, R² and KGE end at "
         f"{signed(_LOWEST, 0)}."
@@ -76,29 +76,31 @@ def show_zones(scores: StudyScores) -> Section:
     rows = frame[frame["sentence"] != ""].to_dict("records")
     first = [_in_zone(row) for row in rows if row["metric"] == "rmse"]
     others = [_in_zone(row) for row in rows if row["metric"] != "rmse"]
-    more = html.folded("The same in R, R² and KGE", html.listed(others))
-    return _section(scores, files, picture, caption, frame, first, more)
+    folded = html.folded("The same in R, R² and KGE", html.listed(others))
+    return _section(scores, files, picture, caption, frame, first, folded)
 
 
 def show_consistency(scores: StudyScores) -> Section:
     """Figure 4: maps of the improvement of physical consistency over the reference."""
-    metrics = {row: _own_metric(scores, row) for row in scores.others}
+    metrics = {row: _guiding_metric(scores, row) for row in scores.others}
     rows = [row for row, metric in metrics.items() if metric in scores.sample.metrics]
     if scores.reference is None or not rows:
-        return nothing("There is no physics-guided network, or no water balance to evaluate it by.")
+        return placeholder("There is no physics-guided network, or no water balance to evaluate it by.")
     name, reference = scores.name, scores.reference
-    shown = [(row, metrics[row] + end) for row in rows for end in ("", "_masked")]
-    fields = {one: judge_field(scores.sample.compare_in_cells(one[0], reference, one[1]), one[1], scores.sample.area)
-              for one in shown}  # fmt: skip
+    compared = [(row, metrics[row] + end) for row in rows for end in ("", "_masked")]
+    fields = {
+        (row, metric): field_test(scores.sample.compare_in_cells(row, reference, metric), metric, scores.sample.area)
+        for row, metric in compared
+    }
     scale = robust_scale(np.stack([field.difference for field in fields.values()]), IMPROVEMENT)
     if scale is None:
-        return nothing("No cell has a consistency to compare.")
+        return placeholder("No cell has a consistency to compare.")
     canvas = Canvas(scores.cells)
     height = WIDE / 2 * canvas.shape[0] / canvas.shape[1]
     with print_look():
         figure = Figure(figsize=(WIDE, (height + 0.25) * len(rows) + 0.6), layout="constrained")
         panels = figure.subplots(len(rows), 2, squeeze=False)
-        for axes, (row, metric) in zip(panels.flat, shown, strict=True):
+        for axes, (row, metric) in zip(panels.flat, compared, strict=True):
             field = fields[row, metric]
             canvas.draw(axes, field.difference, scale, field.better | field.worse)
             axes.set_title(f"{row}, {head(metric).removeprefix('Consistency ')}", loc="left")
@@ -109,15 +111,15 @@ def show_consistency(scores: StudyScores) -> Section:
     caption = (
         f"Improvement of physical consistency (Eq. 19) over {reference}, mean over the seeds; blue better, red worse. "
         "W1 is the balance without deep soil water, W2 the one with it; with the observed mask only the days count on "
-        "which the observed soil moisture followed the balance (Eq. 13), which looks at the truth. "
+        "which the observed soil moisture followed the balance (Eq. 13), which needs the day's observation. "
         f"{scores.compared_with}Dots: significant "
         "over days and seeds (false discovery rate 5 %). Grey land was not scored. Coast: Natural Earth."
     )
-    sentences = [make_claim(scores, row, reference, metric).sentence() for row, metric in shown]
-    place = _places(scores.cells)
+    sentences = [make_claim(scores, row, reference, metric).sentence() for row, metric in compared]
+    table = _cell_table(scores.cells)
     frame = pd.concat(
         [
-            place.assign(model=row, metric=metric, difference=field.difference, better=field.better, worse=field.worse)
+            table.assign(model=row, metric=metric, difference=field.difference, better=field.better, worse=field.worse)
             for (row, metric), field in fields.items()
         ]
     )
@@ -138,7 +140,7 @@ def show_series(scores: StudyScores) -> Section:
                 above.bar(time, 1000 * np.nan_to_num(rain[number_]), width=1.0, color=RAIN, linewidth=0)
             above.set_ylabel(f"rain\n[{pretty_units('mm d-1')}]", fontsize=6)
             above.tick_params(labelsize=6)
-            above.set_title(_where(scores, picks[number_]), loc="left")
+            above.set_title(_location(scores, picks[number_]), loc="left")
             axes.plot(time, observed[number_], color=OBSERVED, linewidth=1.1, label="observed")
             for row in scores.networks:
                 axes.plot(time, predicted[row][number_], color=colours[row], linewidth=0.8, label=row)
@@ -153,7 +155,7 @@ def show_series(scores: StudyScores) -> Section:
         files, picture = printed(figure, name), on_screen(figure)
     caption = (
         "Observed and forecast soil moisture of the test period, mean over the seeds, and rain above it. Cells are "
-        "chosen by rule: in each main climate the one of median skill against persistence, where the cells lie in two "
+        "chosen automatically: in each main climate the one of median skill against persistence, where they are in two "
         "climates or more; else those at the quantiles 0.1, 0.5 and 0.9 of the RMSE."
     )
     frame = pd.DataFrame(
@@ -167,15 +169,15 @@ def show_series(scores: StudyScores) -> Section:
             **{row: values.ravel() for row, values in predicted.items()},
         }
     )
-    errors = [f"{_where(scores, pick)}: RMSE {_errors(scores, int(pick))}." for pick in picks]
+    errors = [f"{_location(scores, pick)}: RMSE {_errors(scores, int(pick))}." for pick in picks]
     return _section(scores, files, picture, caption, frame, errors)
 
 
 def _zones(scores: StudyScores) -> dict[Climate, npt.NDArray[np.bool_]]:
     zone = scores.cells["climate_zone"].to_numpy()
     scored = np.isfinite(scores.sample.cells[scores.networks[0]]["rmse"]).any(axis=0)
-    found = {climate: cells_in(climate, zone) & scored for climate in CLIMATE_SETS[scores.plan.zones]}
-    return {climate: inside for climate, inside in found.items() if inside.any()}
+    zones = {climate: cells_in(climate, zone) & scored for climate in CLIMATE_SETS[scores.plan.zones]}
+    return {climate: inside for climate, inside in zones.items() if inside.any()}
 
 
 def _by_cell(scores: StudyScores, model: str, metric: str, inside: npt.NDArray[np.bool_]) -> Array:
@@ -186,10 +188,10 @@ def _by_cell(scores: StudyScores, model: str, metric: str, inside: npt.NDArray[n
 def _zone_frame(
     scores: StudyScores, zones: dict[Climate, npt.NDArray[np.bool_]], models: Sequence[str]
 ) -> pd.DataFrame:
-    """One row a climate, metric and model: the box, and what the model gains on the reference there."""
+    """One row a climate, metric and model: the box, and the comparison of the model with the reference."""
     records = []
     for zone, inside in zones.items():
-        there = scores.among(inside)
+        zone_scores = scores.among(inside)
         for metric in SCORES:
             for model in models:
                 values = _by_cell(scores, model, metric, inside)
@@ -199,7 +201,7 @@ def _zone_frame(
                 record |= {f"q{100 * share:02.0f}": value for share, value in zip(_QUANTILES, quantiles, strict=True)}
                 record |= {"cells": len(values), "verdict": "", "sentence": ""}
                 if model in scores.others and scores.reference is not None and len(values):
-                    claim = make_claim(there, model, scores.reference, metric)
+                    claim = make_claim(zone_scores, model, scores.reference, metric)
                     record |= {"verdict": claim.verdict, "sentence": claim.sentence()}
                 records.append(record)
     return pd.DataFrame(records)
@@ -209,25 +211,25 @@ def _in_zone(row: Mapping[Hashable, object]) -> str:
     return f"{row['climate']} {row['name']}".strip() + f": {row['sentence']}"
 
 
-def _own_metric(scores: StudyScores, row: str) -> str:
-    reading = own_reading(scores.plan.rows[row])
+def _guiding_metric(scores: StudyScores, row: str) -> str:
+    reading = guiding_reading(scores.plan.rows[row])
     return "" if reading is None else {"single": "consistency_w1", "multi": "consistency_w2"}[reading[0]]
 
 
 def _skills(scores: StudyScores) -> xr.Dataset:
-    """Lay out what `pick_cells` asks for: RMSE and skill of the networks, mean over the seeds."""
+    """Input of `pick_cells`: RMSE and skill of the networks, mean over the seeds."""
     errors = {row: scores.sample.cells[row]["rmse"].mean(axis=0) for row in scores.networks}
     persistence = scores.sample.cells[PERSISTENCE]["rmse"][0]
     rmse = np.stack(list(errors.values()))
     skill = skill_over(rmse, np.broadcast_to(persistence, rmse.shape))
-    found = xr.Dataset(
+    skills = xr.Dataset(
         {"rmse": (("model", "cell"), rmse), "skill": (("model", "cell"), skill)},
         coords={"cell": scores.cells["cell"]},
     )
-    found["is_baseline"] = ("model", np.zeros(len(errors), dtype=np.bool_))
+    skills["is_baseline"] = ("model", np.zeros(len(errors), dtype=np.bool_))
     if "climate_zone" in scores.cells:
-        found["climate_zone"] = scores.cells["climate_zone"]
-    return found
+        skills["climate_zone"] = scores.cells["climate_zone"]
+    return skills
 
 
 def _series(
@@ -251,10 +253,10 @@ def _series(
     return time, observed, predicted, rain
 
 
-def _where(scores: StudyScores, pick: int) -> str:
+def _location(scores: StudyScores, pick: int) -> str:
     cell = scores.cells.isel(cell=int(pick))
     climate = climate_of(float(cell["climate_zone"])) if "climate_zone" in cell else None
-    return (f"{climate.letter} {climate.name}: " if climate else "") + place_name(cell)
+    return (f"{climate.letter} {climate.name}: " if climate else "") + location_name(cell)
 
 
 def _errors(scores: StudyScores, pick: int) -> str:
@@ -267,7 +269,7 @@ def _errors(scores: StudyScores, pick: int) -> str:
     )
 
 
-def _places(cells: xr.Dataset) -> pd.DataFrame:
+def _cell_table(cells: xr.Dataset) -> pd.DataFrame:
     names = [name for name in ("cell", "cell_name", "lat", "lon", "area", "climate_zone") if name in cells.variables]
     return pd.DataFrame({name: cells[name].to_numpy() for name in names})
 
@@ -279,10 +281,10 @@ def _section(
     caption: str,
     frame: pd.DataFrame,
     sentences: Sequence[str],
-    more: str = "",
+    folded: str = "",
 ) -> Section:
-    """Put a figure together: its files, its caption, the numbers behind it, and what is said of them."""
+    """Put a figure together: its files, its caption, its numbers, and sentences on them."""
     name, title = scores.name, scores.title
     files = {**drawn, f"{name}.csv": csv(frame), f"{name}.txt": (caption + "\n").encode()}
     markdown = f"![{plain(title)}]({name}.png)\n\n{plain(caption)}\n\n{listed(sentences)}"
-    return Section(html.picture(picture, f"{title}.", caption) + html.listed(sentences) + more, markdown, files)
+    return Section(html.picture(picture, f"{title}.", caption) + html.listed(sentences) + folded, markdown, files)

@@ -25,12 +25,12 @@ from soilcast.water import WaterConfig, refuse_missing
 ROOMS = ("task.py", "cube", "water", "models", "training", "forecasting")
 """The rooms, and the file, whose code a forecast depends on."""
 
-_NO_MATTER = ("threads", "device")
-"""Keys of `train` that say where a training runs, not what it is."""
+_IGNORED_KEYS = ("threads", "device")
+"""Keys of `train` that do not change the weights."""
 
 _INPUTS = ("dynamic", "static", "known_future")
 _DAYS = ("test", "development", "validation_share")
-"""Keys of `split` that say which days are for what."""
+"""Keys of `split` that divide the days."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Row:
     Parameters
     ----------
     name
-        As the study calls it.
+        Name in the study.
     config
         Of the first seed.
     runs
@@ -68,11 +68,11 @@ class StudyPlan:
     rows
         Its rows by name.
     left_out
-        Inputs that the study asks for and the cube lacks.
+        Inputs of the study that the cube lacks.
     water
-        The balance by which all rows are scores alike: that of the study, not of its rows.
+        The balance by which all rows are scored: that of the study, not of its rows.
     zones
-        How finely climates are told apart: a name in `soilcast.verify.climate.CLIMATE_SETS`.
+        Climates that are distinguished: a name in `soilcast.verify.climate.CLIMATE_SETS`.
     """
 
     name: str
@@ -117,11 +117,11 @@ def plan_study(
     settings
         ``key=value`` settings over those of the study.
     seeds
-        How many seeds each row is trained with; by default as the study says.
+        Number of seeds of each row; by default that of the study.
     quick
-        Cut down as the study says.
+        Shorten trainings as the study defines.
     zones
-        How finely climates are told apart.
+        Climates that are distinguished.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def plan_study(
     code = code_in_use()
     rows: dict[str, Row] = {}
     plans: dict[str, Config] = {}
-    lacking: set[str] = set()
+    absent: set[str] = set()
     for row, keys in study.runs.items():
         base = merged(study.config, keys)
         try:
@@ -146,16 +146,16 @@ def plan_study(
         except SoilcastError as error:
             raise SoilcastError(f"{name}, run {row}: {error}") from error
         _refuse_unlike(name, config, row, rows)
-        config, missing = _with_known_inputs(config, cube)
-        lacking.update(missing)
+        config, missing = _with_available_inputs(config, cube)
+        absent.update(missing)
         split_days(cube["time"].to_numpy(), config.split, _source(cube))
-        runs = {_run_name(one, cube, code): one for one in _seeded(config, count)}
-        skipped = _why_not(config, cube)
+        runs = {_run_name(seed_config, cube, code): seed_config for seed_config in _seeded(config, count)}
+        skipped = _skip_reason(config, cube)
         rows[row] = Row(row, config, () if skipped else tuple(runs), skipped)
         if not skipped:
-            plans |= {run: one.model_copy(update={"label": run}) for run, one in runs.items()}
+            plans |= {run: seed_config.model_copy(update={"label": run}) for run, seed_config in runs.items()}
     water = load_config(settings=settings, base=study.config).water
-    return StudyPlan(name, study, rows, tuple(sorted(lacking)), water, zones), plans
+    return StudyPlan(name, study, rows, tuple(sorted(absent)), water, zones), plans
 
 
 @cache
@@ -176,47 +176,47 @@ def _seeded(config: Config, seeds: int) -> list[Config]:
 def _run_name(config: Config, cube: xr.Dataset, code: str) -> str:
     content = config.model_dump(mode="json")
     del content["label"]
-    content["train"] = {key: value for key, value in content["train"].items() if key not in _NO_MATTER}
+    content["train"] = {key: value for key, value in content["train"].items() if key not in _IGNORED_KEYS}
     if config.balance is None:
         content["water"] = None
-    content["own_code"] = _own_code(config)
-    found = {package: versions().get(package) for package in ("torch", "numpy")}
-    identity = {"config": content, "cube": cube.attrs["content_sha256"], "code": code, "versions": found}
+    content["own_code"] = _user_code(config)
+    packages = {package: versions().get(package) for package in ("torch", "numpy")}
+    identity = {"config": content, "cube": cube.attrs["content_sha256"], "code": code, "versions": packages}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return f"{config.model}-{digest[:12]}-s{config.train.seed}"
 
 
-def _own_code(config: Config) -> dict[str, str]:
+def _user_code(config: Config) -> dict[str, str]:
     """Hash the files of what the config names that is not soilcast's own."""
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for plugin in plugins_of(config):
-        found |= {part.partition(" ")[0]: plugin["sha256"] for part in plugin["parts"]}
-    for kind, part in registered_parts(config).items():
-        if kind in found or str(getattr(part, "__module__", "")).partition(".")[0] == "soilcast":
+        hashes |= {part.partition(" ")[0]: plugin["sha256"] for part in plugin["parts"]}
+    for section, part in registered_parts(config).items():
+        if section in hashes or str(getattr(part, "__module__", "")).partition(".")[0] == "soilcast":
             continue
         try:
-            found[kind] = file_sha256(Path(inspect.getsourcefile(part) or ""))  # type: ignore[arg-type]
+            hashes[section] = file_sha256(Path(inspect.getsourcefile(part) or ""))  # type: ignore[arg-type]
         except (TypeError, OSError) as error:
             raise SoilcastError(
-                f"{kind}.name={getattr(config, kind).name} has no source file, which identifies its runs: register a "
-                "class or function defined in a Python file"
+                f"{section}.name={getattr(config, section).name} has no source file, which identifies its runs: "
+                "register a class or function defined in a Python file"
             ) from error
-    return found
+    return hashes
 
 
 def _refuse_unlike(study: str, config: Config, row: str, rows: Mapping[str, Row]) -> None:
-    """See that a row can be scored together with those before it."""
+    """Check that a row can be scored together with those before it."""
     for first in list(rows.values())[:1]:
-        mine, theirs = _alike(config), _alike(first.config)
-        for name, value in mine.items():
-            if value != theirs[name]:
+        keys, reference_keys = _shared_keys(config), _shared_keys(first.config)
+        for name, value in keys.items():
+            if value != reference_keys[name]:
                 raise SoilcastError(
-                    f"{study}, run {row}: {name} is {value}, but {theirs[name]} in run {first.name}: all rows of a "
-                    "study must have the same, to be scored on the same days"
+                    f"{study}, run {row}: {name} is {value}, but {reference_keys[name]} in run {first.name}: all rows "
+                    "of a study must have the same, to be scored on the same days"
                 )
 
 
-def _alike(config: Config) -> dict[str, object]:
+def _shared_keys(config: Config) -> dict[str, object]:
     task = config.task
     of_task = {
         "task.lead_days": task.lead_days,
@@ -226,20 +226,20 @@ def _alike(config: Config) -> dict[str, object]:
     return of_task | {f"split.{name}": value for name, value in config.split.model_dump().items() if name in _DAYS}
 
 
-def _with_known_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, list[str]]:
-    kept = {kind: tuple(name for name in getattr(config.task, kind) if name in cube) for kind in _INPUTS}
-    missing = [name for kind in kept for name in getattr(config.task, kind) if name not in kept[kind]]
-    if not kept["dynamic"]:
+def _with_available_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, list[str]]:
+    available = {key: tuple(name for name in getattr(config.task, key) if name in cube) for key in _INPUTS}
+    missing = [name for key in available for name in getattr(config.task, key) if name not in available[key]]
+    if not available["dynamic"]:
         raise SoilcastError(
             f"{_source(cube)}: none of the inputs {', '.join(config.task.dynamic)} is in the cube: name others with "
             "--set task.dynamic=[...]"
         )
-    task = config.task.model_copy(update=kept)
+    task = config.task.model_copy(update=available)
     refuse_lacking(cube, missing_inputs(cube, task))  # which can lack no more than soil moisture
     return config.model_copy(update={"task": task}), missing
 
 
-def _why_not(config: Config, cube: xr.Dataset) -> str:
+def _skip_reason(config: Config, cube: xr.Dataset) -> str:
     form = config.balance
     try:
         if form:

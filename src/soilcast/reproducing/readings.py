@@ -1,4 +1,4 @@
-"""The ledger: paper, code, mass balance and the sign of the inflow itself, side by side."""
+"""Readings of the water balance side by side: paper, code, mass balance and the sign of the inflow itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from soilcast.reporting.tables import head, model_table, number, plain
 from soilcast.reproducing.claims import against_reference
 from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, markdown_table
-from soilcast.reproducing.study_scores import StudyScores, own_reading
+from soilcast.reproducing.study_scores import StudyScores, guiding_reading
 from soilcast.training.split import split_days
 from soilcast.verify.agreement import measure_agreement
 
@@ -26,44 +26,44 @@ _HEADS = {
 }
 _SHARES = tuple(_HEADS)
 
-_ABOUT = (
+_EXPLANATION = (
     "A reading says what W of Eq. 10 and 11 is and what its sign dW is. Shares are of cell-days: those of the test "
     "period on which dW agrees with the direction in which the observed soil moisture moves (0.5 is chance), those "
-    "that Eq. 13 keeps, and those on which the forecast moves the way that the reading says (Eq. 19; area-weighted "
+    "that Eq. 13 keeps, and those on which the forecast moves as the reading predicts (Eq. 19; area-weighted "
     "median over the cells), each by the row's own reading. The mask of Eq. 13 looks at the observed soil moisture of "
-    "the very day that is forecast, so that the masked consistency judges with the truth in hand. The authors' public "
+    "the day that is forecast, so that the masked consistency can only be computed afterwards. The authors' public "
     "code also leaves its batches unseeded, drops 1 January and forecasts oceans; these are not readings of the method "
     "and are not followed."
 )
 
 
 def show_readings(scores: StudyScores) -> Section:
-    """Draw the ledger, with a verdict on each reading."""
+    """Draw the table of readings, with a sentence on each."""
     frame = readings_frame(scores)
     heads, rows = _table(frame)
     sentences = [claim.sentence() for claim in against_reference(scores, "rmse")]
-    others = [claim.sentence() for metric in ("r", "r2", "kge") for claim in against_reference(scores, metric)]
+    other_sentences = [claim.sentence() for metric in ("r", "r2", "kge") for claim in against_reference(scores, metric)]
     body = [
         html.verdict(agreement_sentence(frame), html.listed(sentences)),
-        html.paragraph(_ABOUT, note=True),
+        html.paragraph(_EXPLANATION, note=True),
         model_table(
             "Reading", heads, {row: [*map(html.Cell, values)] for row, values in rows.items()}, BASELINES, "wider"
         ),
-        html.folded("The same claims in R, R² and KGE", html.listed(others)),
+        html.folded("The same comparisons in R, R² and KGE", html.listed(other_sentences)),
     ]
-    told = f"{plain(agreement_sentence(frame))}\n\n{listed(sentences)}\n{markdown_table('Reading', heads, rows)}"
-    return Section(html.joined(body), told, {f"{scores.name}.csv": csv(frame)})
+    text = f"{plain(agreement_sentence(frame))}\n\n{listed(sentences)}\n{markdown_table('Reading', heads, rows)}"
+    return Section(html.joined(body), text, {f"{scores.name}.csv": csv(frame)})
 
 
 def readings_frame(scores: StudyScores) -> pd.DataFrame:
-    """Make the ledger: one row a reading, a baseline or the reference.
+    """Make the table: one row a reading, a baseline or the reference.
 
     Returns
     -------
     Shares of cell-days as fractions; scores as area-weighted medians, means over the seeds.
     """
-    own = {row: own_reading(scores.plan.rows[row]) for row in scores.networks}
-    readings = {row: reading for row, reading in own.items() if reading is not None}
+    guiding = {row: guiding_reading(scores.plan.rows[row]) for row in scores.networks}
+    readings = {row: reading for row, reading in guiding.items() if reading is not None}
     config = scores.plan.rows[scores.networks[0]].config
     with open_cube(scores.cube) as cube:
         split = split_days(cube["time"].to_numpy(), config.split, str(scores.cube))
@@ -90,25 +90,25 @@ def readings_frame(scores: StudyScores) -> pd.DataFrame:
 
 
 def agreement_sentence(frame: pd.DataFrame) -> str:
-    """Say which reading tells best which way soil moisture moves."""
+    """Sentence on how often each reading agrees with the observed change of soil moisture."""
     if "agreeing" not in frame or not frame["agreeing"].notna().any():
         return "No reading of the water balance could be computed."
-    known = frame.dropna(subset=["agreeing"])
-    shares = ", ".join(f"{row['model']} {100 * row['agreeing']:.0f} %" for row in known.to_dict("records"))
-    best = known["model"].to_numpy()[known["agreeing"].to_numpy().argmax()]
+    defined = frame.dropna(subset=["agreeing"])
+    shares = ", ".join(f"{row['model']} {100 * row['agreeing']:.0f} %" for row in defined.to_dict("records"))
+    best = defined["model"].to_numpy()[defined["agreeing"].to_numpy().argmax()]
     return f"Share of cell-days on which dW agrees with the observed change of soil moisture: {shares}. Most: {best}."
 
 
 def _consistencies(scores: StudyScores, row: str) -> dict[str, float]:
     metric, reference = scores.readings[row], scores.reference
-    found = {f"consistency{end}": scores.median(row, metric + end) for end in ("", "_masked")}
+    values = {f"consistency{end}": scores.median(row, metric + end) for end in ("", "_masked")}
     if reference is not None:
-        found |= {f"reference_consistency{end}": scores.median(reference, metric + end) for end in ("", "_masked")}
-    return found
+        values |= {f"reference_consistency{end}": scores.median(reference, metric + end) for end in ("", "_masked")}
+    return values
 
 
 def _table(frame: pd.DataFrame) -> tuple[list[str], dict[str, list[str]]]:
-    """Give the heads of the ledger, and what stands in each of its rows."""
+    """Headings of the table, and the texts of its rows."""
     shares = [name for name in _SHARES if name in frame]
     rows = {
         str(row["model"]): [number(float(row[name]), "r") for name in shares]

@@ -1,4 +1,4 @@
-"""What the paper itself reports, always beside our own and never mixed with it."""
+"""What the paper itself reports, beside the results and never mixed with them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def reported_change(row: str, metric: str) -> float | None:
 
 
 def reported_in_words(row: str) -> list[str]:
-    """All that the paper says of the scores of a row, a short line a metric."""
+    """What the paper reports of the scores of a row, a short line a metric."""
     lines = []
     for metric in SCORES:
         ranges, change = reported_range(row, metric), reported_change(row, metric)

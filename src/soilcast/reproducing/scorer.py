@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import Self
 
 from soilcast.errors import SoilcastError
+from soilcast.progress import Log
 from soilcast.reproducing.dossier import Findings, show_fault, show_study, write_dossier
 from soilcast.reproducing.plans import StudyPlan
 from soilcast.reproducing.section import Section
 from soilcast.reproducing.study_scores import score_study
-
-Log = Callable[[str], None]
 
 
 class StudyScorer:
@@ -32,7 +31,7 @@ class StudyScorer:
     untrained
         Names of the runs that are still to be trained.
     aside
-        Score in a thread, beside trainings in other processes, rather than in between those of this one.
+        Score in a thread, beside trainings in other processes, rather than between those of this one.
     log
         Called with a line of each study.
     """
@@ -52,25 +51,25 @@ class StudyScorer:
         if self._thread is not None:
             self._thread.shutdown()
 
-    def note_run(self, name: str, outcome: Path | SoilcastError) -> None:
-        """Take note of a run that has ended, and score the studies that waited for no other."""
-        found = self._findings
+    def on_run_end(self, name: str, outcome: Path | SoilcastError) -> None:
+        """Record a run that has ended, and score the studies that waited for no other."""
+        findings = self._findings
         if isinstance(outcome, SoilcastError):
-            self._findings = found = replace(found, faults={**found.faults, name: outcome})
+            self._findings = findings = replace(findings, faults={**findings.faults, name: outcome})
         else:
-            self._findings = found = replace(found, forecasts={**found.forecasts, name: outcome})
+            self._findings = findings = replace(findings, forecasts={**findings.forecasts, name: outcome})
         self._untrained.discard(name)
-        if not self._untrained or not found.forecasts:  # all that is left is scored at once when all have ended
+        if not self._untrained or not findings.forecasts:  # all that is left is scored at once when all have ended
             return
-        ended = {*found.forecasts, *found.faults}
-        for plan in found.plans:
+        ended = {*findings.forecasts, *findings.faults}
+        for plan in findings.plans:
             if name in plan.runs and ended.issuperset(plan.runs):
                 if self._thread is None:
-                    self._score_early(plan, found)
+                    self._score_early(plan, findings)
                 else:
-                    self._thread.submit(self._score_early, plan, found)
+                    self._thread.submit(self._score_early, plan, findings)
 
-    def score_rest(self, *, progress: bool = False) -> Path:
+    def finish(self, *, progress: bool = False) -> Path:
         """Score the studies that are left when all runs have ended, and write the whole dossier.
 
         Returns
@@ -96,17 +95,19 @@ class StudyScorer:
         unscored = {plan.name: show_fault(plan, faults[plan.name]) for plan in plans if plan.name in faults}
         return write_dossier(replace(self._findings, sections={**self._sections, **unscored}), self._out)
 
-    def _score_early(self, plan: StudyPlan, found: Findings) -> None:
+    def _score_early(self, plan: StudyPlan, findings: Findings) -> None:
         try:
-            self._sections[plan.name] = self._score(plan, found)
-            left = replace(found, sections=dict(self._sections))
-            page = write_dossier(left, self._out)
-        except Exception as error:  # whatever it is, `score_rest` meets it again; until then the runs go on
+            self._sections[plan.name] = self._score(plan, findings)
+            partial = replace(findings, sections=dict(self._sections))
+            page = write_dossier(partial, self._out)
+        except Exception as error:  # whatever it is, `finish` raises it again; until then the runs continue
             self._log(f"{plan.name} cannot be scored yet: {error}")
         else:
-            self._log(f"{page}: {plan.name} is in it; to come: {', '.join(one.name for one in left.open_studies)}")
+            self._log(
+                f"{page}: {plan.name} is included; to come: {', '.join(plan.name for plan in partial.open_studies)}"
+            )
 
     @staticmethod
-    def _score(plan: StudyPlan, found: Findings, *, progress: bool = False) -> Section:
-        scored = score_study(plan, found.forecasts, found.cube, progress=progress)
-        return show_study(plan, scored, found.faults)
+    def _score(plan: StudyPlan, findings: Findings, *, progress: bool = False) -> Section:
+        scored = score_study(plan, findings.forecasts, findings.cube, progress=progress)
+        return show_study(plan, scored, findings.faults)

@@ -1,4 +1,4 @@
-"""What a study comes to: a part of the page, and files beside it."""
+"""Section of a study: a part of the page, and files beside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from soilcast.files import harmless_table
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
 from soilcast.reporting.tables import markdown, plain, plain_label
@@ -24,9 +25,9 @@ class Section:
     markdown
         The same, shorter, as GitHub Markdown.
     files
-        Name -> content of what lies beside the page.
+        Name -> content of the files beside the page.
     verdict
-        What is said of it at the top of the page.
+        Its sentences at the top of the page.
     """
 
     body: html.Markup
@@ -35,9 +36,9 @@ class Section:
     verdict: str = ""
 
 
-def nothing(why: str) -> Section:
-    """Say that there is nothing to show."""
-    return Section(html.paragraph(why, note=True), f"{why}\n")
+def placeholder(reason: str) -> Section:
+    """Section of a study without a result, and why."""
+    return Section(html.paragraph(reason, note=True), f"{reason}\n")
 
 
 def markdown_table(corner: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
@@ -53,5 +54,5 @@ def listed(lines: Iterable[str]) -> str:
 def csv(frame: pd.DataFrame) -> bytes:
     """Write a table with six digits, in UTF-8."""
     stream = io.StringIO()
-    frame.to_csv(stream, index=False, float_format="%.6g", lineterminator="\n")
+    harmless_table(frame).to_csv(stream, index=False, float_format="%.6g", lineterminator="\n")
     return stream.getvalue().encode()

@@ -1,4 +1,4 @@
-"""From the forecasts of a study to what its tables and figures are made of."""
+"""Scores of a study, from its forecasts, for its tables and figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reproducing.plans import Row, StudyPlan
 from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
-from soilcast.verify.scores import ABOUT_CELLS
+from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
 from soilcast.water import Form, WaterConfig, missing_variables
 
@@ -44,11 +44,11 @@ class StudyScores:
     blocks, sample
         The scores.
     cells
-        Place, ``area``, ``climate_zone`` (if known) of each cell.
+        Coordinates, ``area``, ``climate_zone`` (if known) of each cell.
     balance
         By which water balance consistency is measured.
     readings
-        Row -> metric of the consistency with its own reading, if those are asked for.
+        Row -> metric of the consistency with its own reading, if the study shows readings.
     """
 
     plan: StudyPlan
@@ -139,12 +139,12 @@ def score_study(
     used = dict.fromkeys(label for seeds in rows.values() for label in seeds.values())
     with open_cube(cube) as opened:
         balance = balance_of(_possible(plan.water, opened), "of the study", (target,), opened)
-        own = _own_readings(plan, networks) if plan.study.show == "readings" else {}
+        guiding = _guiding_readings(plan, networks) if plan.study.show == "readings" else {}
         cells = xr.Dataset(coords={name: opened[name].load() for name in opened.coords if name != "time"})
-        for name in ABOUT_CELLS:
+        for name in CELL_VARIABLES:
             if name in opened:
                 cells[name] = ("cell", read(opened, name).astype(np.float64))
-    readings = {**balance.readings[target], **{metric: reading for metric, reading in own.values()}}
+    readings = {**balance.readings[target], **{metric: reading for metric, reading in guiding.values()}}
     sums = sum_day_blocks([forecasts[name] for name in used], cube, readings, target=target, progress=progress)
     rows |= {name: {UNTRAINED: name} for name in BASELINES}
     reference = plan.study.reference if plan.study.reference in networks else None
@@ -161,22 +161,22 @@ def score_study(
             blocks=blocks,
             sample=take_sample(blocks, area, rows, pairs, progress=progress),
             cells=cells,
-            balance=balance.note,
-            readings={row: metric for row, (metric, _) in own.items()},
+            balance=balance.description,
+            readings={row: metric for row, (metric, _) in guiding.items()},
         )
         for (_, lead), blocks in sums.items()
     ]
 
 
-def own_reading(row: Row) -> tuple[Form, WaterConfig] | None:
+def guiding_reading(row: Row) -> tuple[Form, WaterConfig] | None:
     """The water balance that a row is guided by; None for a plain network."""
     form = row.config.balance
     return (form, row.config.water) if form else None
 
 
-def _own_readings(plan: StudyPlan, networks: tuple[str, ...]) -> dict[str, tuple[str, tuple[Form, WaterConfig]]]:
-    known = {name: own_reading(plan.rows[name]) for name in networks}
-    return {name: (f"consistency_own_{n}", reading) for n, (name, reading) in enumerate(known.items()) if reading}
+def _guiding_readings(plan: StudyPlan, networks: tuple[str, ...]) -> dict[str, tuple[str, tuple[Form, WaterConfig]]]:
+    readings = {name: guiding_reading(plan.rows[name]) for name in networks}
+    return {name: (f"consistency_own_{n}", reading) for n, (name, reading) in enumerate(readings.items()) if reading}
 
 
 def _pairs(networks: Sequence[str], reference: str | None) -> list[tuple[str, str]]:

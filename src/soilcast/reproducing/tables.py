@@ -26,30 +26,30 @@ _MARKS = {"better": "▲", "worse": "▼"}
 
 
 def show_table(scores: StudyScores) -> Section:
-    """Draw the table of a study, with a verdict on each of its claims."""
+    """Draw the table of a study, with a sentence on each of its comparisons."""
     frame = table_frame(scores)
     name = scores.name
-    first, *others = main_sentences(scores)
+    first, *rest = main_sentences(scores)
     body = [
-        html.verdict(first, html.listed(others)),
+        html.verdict(first, html.listed(rest)),
         html.paragraph(_legend(scores), note=True),
         table_html(scores, frame),
         html.paragraph(f"{scores.balance} {scores.compared_with}* {PERSISTENCE_NOTE}", note=True),
-        *([html.paragraph(_SOURCE.format(reported().source), note=True)] if _is_the_papers(scores) else ()),
-        html.folded("The same claims in R, R², KGE and consistency", html.listed(_others(scores))),
+        *([html.paragraph(_SOURCE.format(reported().source), note=True)] if _matches_paper(scores) else ()),
+        html.folded("The same comparisons in R, R², KGE and consistency", html.listed(_other_sentences(scores))),
     ]
-    told = f"{listed(main_sentences(scores))}\n{table_markdown(scores, frame)}\n{plain(scores.balance)}\n"
-    return Section(html.joined(body), told, {f"{name}.csv": csv(frame)})
+    text = f"{listed(main_sentences(scores))}\n{table_markdown(scores, frame)}\n{plain(scores.balance)}\n"
+    return Section(html.joined(body), text, {f"{name}.csv": csv(frame)})
 
 
 def metrics_of(scores: StudyScores) -> list[str]:
-    """Give the metrics of the table, in its order, as far as the cube allows; those of the user's own at its end."""
-    shown = (*SCORES, *CONSISTENCY_SHOWN, *scores.blocks.whole)
-    return [metric for metric in shown if metric in scores.sample.metrics]
+    """Give the metrics of the table, in its order, as far as the cube allows; user-defined ones at its end."""
+    columns = (*SCORES, *CONSISTENCY_SHOWN, *scores.blocks.custom)
+    return [metric for metric in columns if metric in scores.sample.metrics]
 
 
 def table_frame(scores: StudyScores) -> pd.DataFrame:
-    """Make the table behind the table: one row a model, metric and statistic over the area.
+    """Make the numbers of the table: one row a model, metric and statistic over the area.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def table_frame(scores: StudyScores) -> pd.DataFrame:
     to ``difference_high`` compare with the reference, over days and seeds; ``q`` is the p of the medians adjusted for
     the number of rows (Benjamini and Hochberg); ``area_better`` and ``area_worse`` are shares of the area where the
     difference is significant by itself, with ``_of_days`` at the end over days alone; ``is_best`` says that the row
-    beats the next best one by more than chance.
+    is significantly better than the next best one.
     """
     records = []
     for metric in metrics_of(scores):
@@ -71,8 +71,8 @@ def table_frame(scores: StudyScores) -> pd.DataFrame:
     frame = pd.DataFrame(records)
     frame["q"] = np.nan
     for _, part in frame[frame["statistic"] == "median"].groupby("metric"):
-        known = part["p"].dropna()
-        frame.loc[known.index, "q"] = stats.false_discovery_control(known) if len(known) else known
+        p_values = part["p"].dropna()
+        frame.loc[p_values.index, "q"] = stats.false_discovery_control(p_values) if len(p_values) else p_values
     verdicts = [_verdict(*row) for row in zip(frame["q"], frame["difference"], frame["metric"], strict=True)]
     return frame.assign(verdict=verdicts)
 
@@ -82,7 +82,7 @@ def table_html(scores: StudyScores, frame: pd.DataFrame) -> html.Markup:
     metrics = metrics_of(scores)
     heads = [column_head(metric) for metric in metrics]
     rows = {row: [_cell(frame, row, metric) for metric in metrics] for row in scores.rows}
-    if _is_the_papers(scores):
+    if _matches_paper(scores):
         heads.append(html.Cell("Geng et al. (2024), on their data", kind="theirs"))
         for row, cells in rows.items():
             cells.append(html.Cell(kind="theirs", lines=reported_in_words(row)))
@@ -92,63 +92,64 @@ def table_html(scores: StudyScores, frame: pd.DataFrame) -> html.Markup:
 def table_markdown(scores: StudyScores, frame: pd.DataFrame) -> str:
     """Give the table as GitHub Markdown: ``median ± spread over seeds (mean)``, and what the paper reports."""
     metrics = metrics_of(scores)
-    heads = [plain_head(metric) for metric in metrics] + ["RMSE in the paper"] * _is_the_papers(scores)
+    heads = [plain_head(metric) for metric in metrics] + ["RMSE in the paper"] * _matches_paper(scores)
     rows = {}
     for row in scores.rows:
         texts = (_texts(frame, row, metric) for metric in metrics)
         rows[row] = [median if median == mean else f"{median} ({mean})" for median, mean, _ in texts]
-        if _is_the_papers(scores):
-            theirs = reported_range(row, "rmse")
-            rows[row].append("–".join(number(limit, "rmse") for limit in theirs or ()))
+        if _matches_paper(scores):
+            limits = reported_range(row, "rmse")
+            rows[row].append("–".join(number(limit, "rmse") for limit in limits or ()))
     return markdown_table("Model", heads, rows)
 
 
 def main_sentences(scores: StudyScores) -> Iterator[str]:
-    """Say what stands above the table."""
+    """Sentences above the table."""
     best = best_row(scores, "rmse", scores.networks)
     if best is None:
         yield "No network has a cell with a finite RMSE: there is nothing to compare."
         return
-    yield f"Of the networks, {best[0]} has the lowest median RMSE{'' if best[1] else ', by no more than chance'}."
+    margin = "" if best[1] else ", not significantly below the next"
+    yield f"Of the networks, {best[0]} has the lowest median RMSE{margin}."
     weather = "With observed weather of the days ahead: " if scores.plan.task.known_future else ""
     yield weather + make_claim(scores, best[0], PERSISTENCE, "rmse").sentence()
     yield from _sentences(scores, "rmse")
-    for group, theirs in reported().best.items() if _is_the_papers(scores) else ():
+    for group, best_in_paper in reported().best.items() if _matches_paper(scores) else ():
         rows = tuple(row for row in scores.networks if row.startswith(group) and row[len(group) :].isdigit())
-        ours = best_row(scores, "rmse", rows)
-        if theirs in rows and ours is not None and len(rows) > 1:
-            sure = "by more than chance" if ours[1] else "by no more than chance over the next"
-            agrees = "as in the paper" if ours[0] == theirs else f"the paper names {theirs}"
-            yield f"In group {group}, {ours[0]} has the lowest RMSE, {sure}; {agrees}."
+        best_here = best_row(scores, "rmse", rows)
+        if best_in_paper in rows and best_here is not None and len(rows) > 1:
+            significance = "significantly below the next" if best_here[1] else "not significantly below the next"
+            comparison = "as in the paper" if best_here[0] == best_in_paper else f"the paper names {best_in_paper}"
+            yield f"In group {group}, {best_here[0]} has the lowest RMSE, {significance}; {comparison}."
 
 
-def _others(scores: StudyScores) -> list[str]:
+def _other_sentences(scores: StudyScores) -> list[str]:
     metrics = [metric for metric in metrics_of(scores) if metric != "rmse"]
     return [sentence for metric in metrics for sentence in _sentences(scores, metric)]
 
 
-def _is_the_papers(scores: StudyScores) -> bool:
-    """Whether what the paper reports may stand beside it: that is of the next day."""
+def _matches_paper(scores: StudyScores) -> bool:
+    """Whether the paper reports the same: forecasts of the next day."""
     return scores.lead == 1
 
 
 def _sentences(scores: StudyScores, metric: str) -> Iterator[str]:
     for claim in against_reference(scores, metric):
-        yield _beside_the_paper(claim) if _is_the_papers(scores) else claim.sentence()
+        yield _with_paper(claim) if _matches_paper(scores) else claim.sentence()
 
 
-def _beside_the_paper(claim: Claim) -> str:
-    theirs = reported_change(claim.row, claim.metric)
-    if theirs is None:
+def _with_paper(claim: Claim) -> str:
+    reported_value = reported_change(claim.row, claim.metric)
+    if reported_value is None:
         return claim.sentence()
-    ours = f"In per cent of {claim.reference}: {signed(claim.change, 1)} %"
-    return f"{claim.sentence()} {ours}; the paper reports {signed(theirs, 1)} % on its data."
+    relative = f"In per cent of {claim.reference}: {signed(claim.change, 1)} %"
+    return f"{claim.sentence()} {relative}; the paper reports {signed(reported_value, 1)} % on its data."
 
 
 def _record(scores: StudyScores, row: str, metric: str, statistic: Statistic, claim: Claim | None) -> dict[str, object]:
     values = scores.sample.over_area(row, metric, statistic)
     value, low, high = interval_over_seeds(values)
-    theirs = (reported_range(row, metric) if _is_the_papers(scores) else None) or (np.nan, np.nan)
+    paper_range = (reported_range(row, metric) if _matches_paper(scores) else None) or (np.nan, np.nan)
     record: dict[str, object] = {
         "model": row,
         "is_baseline": row in BASELINES,
@@ -158,8 +159,8 @@ def _record(scores: StudyScores, row: str, metric: str, statistic: Statistic, cl
         "value": value,
         "low": low,
         "high": high,
-        "paper_low": theirs[0],
-        "paper_high": theirs[1],
+        "paper_low": paper_range[0],
+        "paper_high": paper_range[1],
     }
     shares = ("area_better", "area_worse", "area_better_of_days", "area_worse_of_days")
     names = ("difference", "difference_low", "difference_high", "p", *shares)
@@ -167,7 +168,7 @@ def _record(scores: StudyScores, row: str, metric: str, statistic: Statistic, cl
         return record | dict.fromkeys(names, np.nan)
     estimate = scores.sample.compare_over_area(row, claim.reference, metric, statistic)
     areas = [part for field in (claim.field, claim.field_of_days) for part in (field.area_better, field.area_worse)]
-    over_area = [float(one) for one in (estimate.value, estimate.low, estimate.high, estimate.p)]
+    over_area = [float(part) for part in (estimate.value, estimate.low, estimate.high, estimate.p)]
     return record | dict(zip(names, (*over_area, *areas), strict=True))
 
 
@@ -181,8 +182,8 @@ def _verdict(q: float, difference: float, metric: str) -> str:
 
 def _texts(frame: pd.DataFrame, row: str, metric: str) -> tuple[str, str, bool]:
     """The median with its spread over seeds and its mark, the mean, and whether it is best."""
-    of = frame[(frame["model"] == row) & (frame["metric"] == metric)].set_index("statistic").to_dict("index")
-    median, mean = of["median"], of["mean"]
+    statistics = frame[(frame["model"] == row) & (frame["metric"] == metric)].set_index("statistic").to_dict("index")
+    median, mean = statistics["median"], statistics["mean"]
     text = number(float(median["value"]), metric)
     if np.isfinite(median["low"]):
         text += f" ± {number(float(median['high'] - median['value']), metric)}"
@@ -197,13 +198,13 @@ def _cell(frame: pd.DataFrame, row: str, metric: str) -> html.Cell:
 
 def _legend(scores: StudyScores) -> str:
     seeds, blocks = scores.seeds, scores.sample.blocks
-    spread = f"± 95 % confidence interval over {seeds} seeds" if seeds > 1 else "one seed, so no spread is known"
+    spread = f"± 95 % confidence interval over {seeds} seeds" if seeds > 1 else "one seed, without a spread"
     versus = f" than {scores.reference}" if scores.reference else ""
     return (
         f"Upper number: area-weighted median over the cells, {spread}; beneath it, in grey, the area-weighted mean. "
-        f"▲ better, ▼ worse{versus}: by more than chance over seeds and {blocks} blocks of test days, with a false "
-        "discovery rate of 5 % over the rows of a column. ● best network, only where it beats the next best by more "
-        "than chance. Intervals in the sentences are of 95 %; land area is declared better or worse cell by cell with "
-        "a false discovery rate of 5 %; in brackets over days alone, which says whether these very trainings differ, "
-        "not whether others would."
+        f"▲ better, ▼ worse{versus}: significant over seeds and {blocks} blocks of test days, with a false discovery "
+        "rate of 5 % over the rows of a column. ● best network, only where it is significantly better than the next "
+        "best. Intervals in the sentences are of 95 %; land area is declared better or worse cell by cell with a false "
+        "discovery rate of 5 %; in brackets over days alone, which tests whether these trained networks differ, not "
+        "whether retrained ones would."
     )

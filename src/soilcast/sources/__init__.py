@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect as introspection
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from soilcast.cube import open_cube, save_cube
+from soilcast.cube.contract import GENUINE
 from soilcast.cube.writing import refuse_unfinished
 from soilcast.errors import SoilcastError
 from soilcast.files import path_list, refuse_existing
@@ -18,8 +19,9 @@ from soilcast.schema import nearest
 from soilcast.sources.caravan import caravan
 from soilcast.sources.delaware import delaware
 from soilcast.sources.era5land import era5land
-from soilcast.sources.files import is_address
 from soilcast.sources.landbench import landbench
+from soilcast.sources.netcdf import is_address
+from soilcast.sources.opening import close_all
 from soilcast.sources.planet import planet
 from soilcast.sources.table import table
 from soilcast.sources.table.mapping import read_mapping, stored_mapping
@@ -52,6 +54,7 @@ def prepare(
     dask: str | None = None,
     progress: bool = False,
     log: Callable[[str], object] | None = None,
+    genuine: Collection[str] = (),
     **options: Any,
 ) -> xr.Dataset:
     """Convert source files to a cube.
@@ -76,6 +79,8 @@ def prepare(
         Show a progress bar.
     log
         Called with progress messages: days read at a time, peak memory.
+    genuine
+        Variables of which a value that repeats to the last digit and stands apart from all others is real.
     options
         Options of that source, such as ``resolution=8``.
 
@@ -104,29 +109,36 @@ def prepare(
             raise SoilcastError(f"source {source} needs {_as_typed(name, own)}; its options are {takes}")
     out = Path(out)
     if not (resume and out.exists()):
-        refuse_existing(out, overwrite=overwrite)
+        refuse_existing(out, kind="cube", overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
     recipe: dict[str, Any] = {}
     if SOURCES[source] is table:
         recipe["mapping"] = read_mapping(Path(options["mapping"]))
-    cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
-    save_cube(
-        cube,
-        out,
-        overwrite=overwrite,
-        resume=resume,
-        memory=memory,
-        dask=dask,
-        progress=progress,
-        log=log,
-        depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
-        source=source,
-        paths=[str(path) for path in paths],
-        options=options,
-        # An update reads new files by the same mapping, from whatever folder and after whatever time.
-        **{name: stored_mapping(one, Path(options[name])) for name, one in recipe.items()},
-        **({"plugins": plugins} if plugins else {}),
-    )
+    try:
+        cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
+        if unknown := [name for name in genuine if name not in cube]:
+            raise SoilcastError(f"--genuine {unknown[0]}: {nearest(unknown[0], sorted(map(str, cube.data_vars)))}")
+        if genuine:
+            cube.attrs[GENUINE] = " ".join(sorted(genuine))
+        save_cube(
+            cube,
+            out,
+            overwrite=overwrite,
+            resume=resume,
+            memory=memory,
+            dask=dask,
+            progress=progress,
+            log=log,
+            depends_on=_depends_on(paths, options, out) | {f"plugin {one['name']}": one["sha256"] for one in plugins},
+            source=source,
+            paths=[str(path) for path in paths],
+            options=options,
+            # An update reads new files by the same mapping, from whatever folder and after whatever time.
+            **{name: stored_mapping(one, Path(options[name])) for name, one in recipe.items()},
+            **({"plugins": plugins} if plugins else {}),
+        )
+    finally:
+        close_all()
     return open_cube(out)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import xarray as xr
 from soilcast.cube import Conversion, Grid, check_bounds, spacing, wrap_longitude
 from soilcast.cube.pieces import lazily
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import naming_damage, open_netcdf
+from soilcast.sources.netcdf import naming_damage, open_netcdf, unit_of
 
 _LATITUDES = ("latitude", "lat", "y")
 _LONGITUDES = ("longitude", "lon", "x")
@@ -24,6 +24,11 @@ _TIMES = ("time", "valid_time", "day")
 _DECODED_AT_A_TIME = 2 << 20
 # What a value takes while it is decoded, converted and checked, and a cell while its place is looked up [bytes].
 _BYTES_A_VALUE, _BYTES_A_CELL = 32, 32
+# What CF says of axes: those of the Earth, and those of a grid laid over it.
+_TRUE = ("latitude", "longitude")
+_PROJECTED = ("grid_l", "projection_")
+_GEOGRAPHIC = "latitude_longitude"
+_LENGTHS = ("m", "km", "meter", "metre", "meters", "metres")
 # Axes are stored as float32 as often as float64; this share of the spacing is let pass.
 _AXIS_TOLERANCE = 0.01
 
@@ -46,6 +51,8 @@ class Placed:
         Position in the file of each row and column of the grid, ``(grid_lat,)`` and ``(grid_lon,)``.
     conversion
         From the file's unit to the contract's.
+    packing
+        Step in which the file has rounded the values [contract's unit].
     """
 
     variable: str
@@ -55,6 +62,7 @@ class Placed:
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     conversion: Conversion
+    packing: float = 0.0
 
     def positions(self, grid: Grid) -> npt.NDArray[np.int64]:
         """Position of each cell in the file's flattened (lat, lon), ``(cell,)``."""
@@ -86,22 +94,66 @@ def dims_of(variable: xr.DataArray, where: str, *, timed: bool) -> tuple[str, ..
 def axes_of(
     opened: xr.Dataset, dims: Sequence[str], where: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Latitudes and longitudes of a file in its own order, longitudes in -180 .. 180 [degrees].
+    """Latitudes and longitudes of a file in its own order, longitudes in -180 .. 180 [degrees]; of a point, one each.
 
     Raises
     ------
     SoilcastError
-        An axis has no coordinate values, or values that repeat.
+        An axis has no coordinate values, values that repeat, or those of a rotated or projected grid.
     """
     for dim in dims[-2:]:
         if dim not in opened.variables:
             raise SoilcastError(f"{where}: lat/lon mismatch: {dim} has no coordinate values: add them to the file")
-    lat, lon = (np.round(opened[dim].to_numpy().astype(np.float64), 6).astype(np.float64) for dim in dims[-2:])
+    refuse_projected(opened, dims[-2:], where)
+    axes = [np.atleast_1d(opened[dim].to_numpy()).astype(np.float64) for dim in dims[-2:]]
+    lat, lon = (np.round(axis, 6).astype(np.float64) for axis in axes)
     lon = np.round(wrap_longitude(lon), 6).astype(np.float64)
     for dim, axis in zip(dims[-2:], (lat, lon), strict=True):
         if len(np.unique(axis)) != len(axis) or np.isnan(axis).any():
             raise SoilcastError(f"{where}: lat/lon mismatch: {dim} has repeated or missing values: correct the axis")
     return lat, lon
+
+
+def is_monotonic(axis: npt.NDArray[np.float64]) -> bool:
+    """Whether an axis runs one way."""
+    steps = np.diff(axis)
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def refuse_projected(opened: xr.Dataset, axes: Sequence[str], where: str) -> None:
+    """Raise `SoilcastError` if variables named as latitude and longitude are the axes of a rotated or projected grid.
+
+    Parameters
+    ----------
+    opened
+        The file.
+    axes
+        Names of latitude and longitude in it.
+    where
+        Its name, for the message.
+    """
+    for name in axes:
+        axis = opened[name]
+        standard, unit = str(axis.attrs.get("standard_name", "")), unit_of(axis.attrs)
+        mapping = "" if standard in _TRUE or axis.ndim != 1 else _grid_mapping(opened, axis.dims[0])
+        if standard.startswith(_PROJECTED) or unit in _LENGTHS or mapping:
+            what = f"standard_name {standard}" if standard else f"grid_mapping {mapping}" if mapping else f"in {unit}"
+            raise SoilcastError(
+                f"{where}: {name} is an axis of a rotated or projected grid ({what}), not a latitude or longitude: "
+                "name the latitudes and longitudes of its points (soilcast prepare table with cells.lat and cells.lon "
+                "of a mapping), or regrid it"
+            )
+
+
+def _grid_mapping(opened: xr.Dataset, dim: Hashable) -> str:
+    """Grid mapping of the variables along a dimension, unless it is that of latitudes and longitudes."""
+    for variable in opened.variables.values():
+        named = str(variable.attrs.get("grid_mapping", variable.encoding.get("grid_mapping", "")))
+        if dim in variable.dims and named in opened.variables:
+            kind = str(opened.variables[named].attrs.get("grid_mapping_name", _GEOGRAPHIC))
+            if kind != _GEOGRAPHIC:
+                return kind
+    return ""
 
 
 def order_on(
@@ -149,7 +201,9 @@ def series(files: Sequence[Placed], days: Sequence[int], grid: Grid) -> dask.arr
 
 def constant(file: Placed, grid: Grid) -> npt.NDArray[np.float32]:
     """Values of a variable without time at the cells of a grid, ``(cell,)`` float32 in the contract's unit."""
-    return _converted(file, as_stored(file, grid))
+    values = _converted(file, as_stored(file, grid))
+    check_bounds(file.variable, values, str(file.path))
+    return values
 
 
 def as_stored(file: Placed, grid: Grid) -> npt.NDArray[np.floating]:
@@ -192,7 +246,11 @@ class _Series:
         for file, end in zip(self._files, self._ends, strict=True):
             if start < last and end > first:
                 inside = slice(max(first, start) - start, min(last, end) - start)
-                _gather(file, inside, self._grid, gathered[:, max(start - first, 0) : end - first])
+                offset = max(start - first, 0)
+                part = gathered[:, offset : end - first]
+                _gather(file, inside, self._grid, part)
+                # Here, where the file can still be named.
+                check_bounds(file.variable, part, str(file.path), slack=file.packing, offset=offset)
             start = end
         return gathered[cells]
 
@@ -216,9 +274,8 @@ def _gather(file: Placed, days: slice, grid: Grid, into: npt.NDArray[np.float32]
 
 
 def _converted(file: Placed, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Values in the contract's unit; checked here, where the file can still be named."""
+    """Values in the contract's unit."""
     converted: npt.NDArray[np.float32] = file.conversion(values.astype(np.float32, copy=False))
-    check_bounds(file.variable, converted, str(file.path))
     return converted
 
 

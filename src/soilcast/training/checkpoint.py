@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.files import replace_file
 from soilcast.workplace import first_difference
 
@@ -108,6 +108,7 @@ class Checkpoints:
                 raise ValueError("another version of soilcast wrote it")
             found, standing = dict(content["identity"]), dict(content["standing"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise_system_fault(error)
             raise SoilcastError(f"{self.path}: cannot be resumed ({error}): start over with --overwrite") from error
         if (name := first_difference(self._identity, found)) is not None:
             raise SoilcastError(

@@ -24,7 +24,7 @@ from soilcast.training.dataset import choose_folder
 from soilcast.training.run import LOG, RECORD, Run, open_run
 from soilcast.training.split import split_days
 from soilcast.training.train import train
-from soilcast.workers import work_through
+from soilcast.workers import run_tasks
 from soilcast.workplace import workplace_of
 
 Outcome = Run | SoilcastError
@@ -107,7 +107,7 @@ def train_runs(
             out: functools.partial(_train, cube, out, config, then, **options, samples=samples or _kept(folder, config))
             for out, config in configs.items()
         }
-        work_through(work, jobs, note)
+        run_tasks(work, jobs, note)
     return {out: outcomes[out] for out in runs}
 
 

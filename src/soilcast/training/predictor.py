@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
-import xarray as xr
 from torch import Tensor
 
 from soilcast.models import Network
@@ -21,7 +21,7 @@ from soilcast.training.dataset import Dataset
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.run import Run
 from soilcast.training.samples import SampleIndices, fixed_sample, map_tensors
-from soilcast.training.split import GROUPS, climate_groups
+from soilcast.training.split import GROUPS
 
 _AT_ONCE = 1024
 
@@ -123,11 +123,16 @@ class Predictor:
         return PredictiveQuantiles(centre, torch.from_numpy(pool_quantiles(around.numpy(), self._levels)))
 
 
-def calibrated(run: Run, cube: xr.Dataset, dataset: Dataset) -> Run:
+def calibrated(run: Run, climate: npt.NDArray[np.int64], dataset: Dataset) -> Run:
     """Add the calibration to a run with quantiles.
 
     It is learnt on the validation sample, which chose the weights too: quantiles of the test days may be a little too
     narrow. The test days are not looked at.
+
+    Parameters
+    ----------
+    climate
+        ``(cell,)``, the group of each cell of the cube, as `soilcast.training.split.climate_groups` gives it.
     """
     config = run.config
     indices = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
@@ -141,6 +146,6 @@ def calibrated(run: Run, cube: xr.Dataset, dataset: Dataset) -> Run:
         found = predictor.from_windows(batch.windows, targets.error_scale, number)
         errors.append(targets.error(found.centre).numpy())
         quantiles.append(found.errors.numpy())
-    groups = climate_groups(cube)[indices.cells]
+    groups = climate[indices.cells]
     learnt = calibrate(np.concatenate(errors), np.concatenate(quantiles), config.task.quantiles, groups, GROUPS)
     return replace(run, calibration=learnt)

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from soilcast.errors import SoilcastError
+from soilcast.errors import SoilcastError, printable, raise_system_fault
 from soilcast.files import sha256_of
 from soilcast.models import Network
 from soilcast.plugins import require_plugins
@@ -31,6 +32,56 @@ from soilcast.training.statistics import Statistics
 
 RUN_FORMAT = 4
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
+
+_HASHED = {CONFIG: "config_sha256", LOG: "log_sha256", WEIGHTS: "weights_sha256"}
+"""File of a run -> key of run.json with its SHA-256."""
+
+
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RunRecord(BaseModel):
+    """Keys of run.json that are relied on."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    soilcast_kind: Literal["run"]
+    format: int
+    label: str
+    model: str
+    plugins: list[Any] = []
+    members: int = Field(ge=1)
+    status: str
+    best_epoch: int
+    best_validation_loss: float
+    epochs: int
+    cells_total: int
+    cells_trained: int
+    training_samples: int
+    validation_samples: int
+    water_sign_share: float | None
+    cube_sha256: _Hash
+    cube_title: str
+    content: str
+    train_period: str
+    validation_period: str
+    test_period: str | None
+    peak_memory_bytes: int
+    provenance: str
+    config_sha256: _Hash
+    log_sha256: _Hash
+    weights_sha256: _Hash
+
+
+class LogLine(BaseModel):
+    """Keys of a line of log.jsonl that are relied on."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    epoch: int
+    train_loss: float | None
+    validation_loss: float | None
+    seconds: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,8 +157,8 @@ def save_run(folder: Path, run: Run) -> None:
     written = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False)
     (folder / CONFIG).write_text(written, encoding="utf-8")
     record = {"soilcast_kind": "run", "format": RUN_FORMAT, **run.record}
-    record["weights_sha256"] = sha256_of(folder / WEIGHTS)
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in run.log), encoding="utf-8")
+    record |= {key: sha256_of(folder / name) for name, key in _HASHED.items()}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -123,8 +174,10 @@ def open_run(path: str | Path) -> Run:
     path = Path(path)
     record = read_record(path)
     require_plugins(record.get("plugins", []), path)
+    for name, key in _HASHED.items():
+        _refuse_other_file(path / name, record[key])
     config = validate(Config, read_yaml(path / CONFIG), str(path / CONFIG))
-    tensors = _load_weights(path / WEIGHTS, str(record.get("weights_sha256")))
+    tensors = _load_weights(path / WEIGHTS)
     networks = build_networks(config)
     others = {name: value.numpy() for name, value in tensors.items() if not name.startswith("network.")}
     names = (*config.task.dynamic, *config.task.soil_layers, *config.task.static)
@@ -141,6 +194,7 @@ def open_run(path: str | Path) -> Run:
             f"{path / WEIGHTS}: the weights do not fit the network of {CONFIG}: train the run again"
         ) from error
     cells = usable.astype(bool)
+    _refuse_senseless(path / WEIGHTS, tensors, statistics, cells)
     return Run(config, networks, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
 
 
@@ -156,10 +210,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise SoilcastError(
             f"{path}: not a run (a folder with {RECORD}, {CONFIG} and {WEIGHTS}): give the output of soilcast train"
         )
-    try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SoilcastError(f"{path / RECORD}: damaged: train the run again") from error
+    record = _parsed(path / RECORD, (path / RECORD).read_bytes())
     if not isinstance(record, dict) or record.get("soilcast_kind") != "run":
         raise SoilcastError(f"{path / RECORD}: not the record of a run: give the output of soilcast train")
     if record.get("format") != RUN_FORMAT:
@@ -167,23 +218,48 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path}: a run of {written_by(str(record.get('provenance')))} (format {record.get('format')}), but this "
             f"version of soilcast reads format {RUN_FORMAT}: train it again"
         )
-    return record
+    checked = validate(RunRecord, record, str(path / RECORD)).model_dump()
+    return {name: printable(value) if isinstance(value, str) else value for name, value in checked.items()}
 
 
-def _load_weights(path: Path, expected: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise SoilcastError(f"{path}: the weights are missing: train the run again")
+def _parsed(file: Path, content: bytes | str) -> Any:
     try:
-        tensors = load_file(path)
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SoilcastError(f"{file}: damaged: train the run again") from error
+
+
+def _refuse_other_file(file: Path, expected: str) -> None:
+    if not file.is_file():
+        raise SoilcastError(f"{file}: missing, or not a file: train the run again")
+    if sha256_of(file) != expected:
+        raise SoilcastError(f"{file}: not what this run wrote (SHA-256 differs): train the run again")
+
+
+def _refuse_senseless(
+    file: Path, tensors: Mapping[str, Tensor], statistics: Statistics, usable: npt.NDArray[np.bool_]
+) -> None:
+    """Refuse numbers that no training gives, and that would make every forecast missing or endless."""
+    for name, tensor in tensors.items():
+        everywhere = name.startswith(("network.", "cells."))
+        if everywhere and not bool(torch.isfinite(tensor.to(torch.float64)).all()):
+            raise SoilcastError(f"{file}: {name} has values that are not finite: train the run again")
+    for name, scaling in statistics.scalings.items():
+        offset, scale = (np.broadcast_to(values, usable.shape)[usable] for values in (scaling.offset, scaling.scale))
+        if not np.isfinite(offset).all() or not np.isfinite(scale).all() or not (scale > 0).all():
+            raise SoilcastError(f"{file}: the scaling of {name} is not finite and above 0: train the run again")
+
+
+def _load_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
+        raise_system_fault(error)
         raise SoilcastError(f"{path}: corrupt, or not a safetensors file: train the run again") from error
-    if sha256_of(path) != expected:
-        raise SoilcastError(f"{path}: not the weights that this run wrote (SHA-256 differs): train the run again")
-    return tensors
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise SoilcastError(f"{path}: missing or damaged: train the run again") from error
+    lines = [_parsed(path, line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, line in enumerate(lines, start=1):
+        validate(LogLine, line if isinstance(line, dict) else {}, f"{path}, line {number}")
+    return lines

@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 
 from soilcast.cube import open_cube, thickness_name
+from soilcast.cube.identity import refuse_changed
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, atomic_write, refuse_existing
 from soilcast.memory import peak_memory
@@ -35,9 +36,9 @@ from soilcast.training.predictor import calibrated
 from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
 from soilcast.training.run_record import describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
-from soilcast.training.split import split_days
+from soilcast.training.split import climate_groups, split_days
 from soilcast.water import missing_terms
-from soilcast.workplace import clear_workplace, locked_workplace, workplace_of
+from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
 
 _SAMPLES = "samples"
 _PLUGIN = "plugin "
@@ -116,7 +117,7 @@ def train(
         notes = [*auto_note(config.task, variables)]
         config = config.model_copy(update={"task": config.task.for_cube(variables)})
         init_run = open_init_run(init, config) if init is not None else None
-        finished = _finished(out, opened, config, ranks, init_run) if resume else None
+        finished = _finished(out, opened, config, ranks, init_run, overwrite=overwrite) if resume else None
         if finished is not None:
             return finished
         split = split_days(opened["time"].to_numpy(), config.split, str(cube))
@@ -130,6 +131,8 @@ def train(
             scalings = init_run.statistics.scalings if init_run and config.normalise.scope == "global" else None
             dataset = make_dataset(opened, config, split, folder, scalings, low_memory=memory is not None)
             notes += training_notes(opened, config, split, dataset)
+            climate = climate_groups(opened)
+            refuse_changed(opened)  # from here on nothing is read of it
             for line in notes if ranks.is_main else ():
                 log(line)
             checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
@@ -138,7 +141,7 @@ def train(
             def write(training: Training) -> Run:
                 run = make_run(opened, config, split, dataset, training, notes)
                 if config.task.quantiles:
-                    run = calibrated(run, opened, dataset)
+                    run = calibrated(run, climate, dataset)
                     uncalibrated = [*run.calibration.notes()] if run.calibration else []
                     run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
                     for line in uncalibrated if ranks.is_main else ():
@@ -148,7 +151,7 @@ def train(
                 begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
                 run = replace(run, record={**run.record, **memory_held, **begun, "provenance": provenance})
                 if ranks.is_main:
-                    with atomic_write(out, overwrite=overwrite or resume) as partial, _full_disk_told(out):
+                    with atomic_write(out, kind="run", overwrite=overwrite or resume) as partial, _full_disk_told(out):
                         partial.mkdir()
                         save_run(partial, run)
                 return run
@@ -246,7 +249,9 @@ def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
     refuse_lacking(cube, lacking)
 
 
-def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_run: Run | None) -> Run | None:
+def _finished(
+    out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_run: Run | None, *, overwrite: bool
+) -> Run | None:
     """Open ``out`` if it is the very run that is asked for, and finished."""
     if not (out / RECORD).is_file():
         return None
@@ -256,7 +261,10 @@ def _finished(out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_ru
         return None
     found, wanted = flatten(run.config.model_dump(mode="json")), flatten(config.model_dump(mode="json"))
     differing = [key for key in wanted if found.get(key) != wanted[key]]
-    if differing or run.record["cube_sha256"] != cube.attrs["content_sha256"]:
+    differs = bool(differing) or run.record["cube_sha256"] != cube.attrs["content_sha256"]
+    if differs and (overwrite or is_to_replace(out)):
+        return None
+    if differs:
         what = f"{differing[0]} {json.dumps(found.get(differing[0]))}" if differing else "another cube"
         raise SoilcastError(f"{out} is a run of {what}: give another --out, or --overwrite to replace it")
     if run.record.get("init_sha256") != (init_run.record["weights_sha256"] if init_run else None):
@@ -292,8 +300,8 @@ def _workplace(out: Path, ranks: Ranks, *, overwrite: bool, resume: bool) -> Ite
         ranks.wait()
         yield workplace_of(out)
         return
-    interrupted = resume and (workplace_of(out) / CHECKPOINT).exists()
-    refuse_existing(out, overwrite=overwrite or interrupted)
+    unfinished = resume and ((workplace_of(out) / CHECKPOINT).exists() or is_to_replace(out))
+    refuse_existing(out, kind="run", overwrite=overwrite or unfinished)
     with locked_workplace(out, overwrite=overwrite, resume=resume, keep=CHECKPOINT) as place:
         ranks.wait()
         yield place

@@ -1,4 +1,4 @@
-"""How good the forecasts are, beside the baselines that any model must beat."""
+"""Evaluation of forecasts beside the baselines that any model must beat."""
 
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.deterministic import score_cells

@@ -1,4 +1,4 @@
-"""What a metric is computed from: one target, lead and model of some cells, on the days that count."""
+"""Input of a metric: one target, lead and model of some cells, on the days that count."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Signs = npt.NDArray[np.int8]
 class Aligned:
     """A forecast of one target, lead and model beside what was observed, of a block of cells.
 
-    A day counts if the observation and all models are there; on others ``observed`` and ``central`` are NaN.
+    A day counts if the observation and all models have a value; on others ``observed`` and ``central`` are NaN.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def extreme_days(observed: Floats, share: float = EXTREME_SHARE) -> tuple[Floats
     -------
     Highest value of the driest days and lowest of the wettest, ``(cell, 1)`` [m3 m-3]; NaN without any observation.
     """
-    there = np.isfinite(observed)
-    ordered = np.sort(np.where(there, observed, np.nan), axis=1)  # missing ones come last
-    count = there.sum(axis=1, keepdims=True)
+    valid = np.isfinite(observed)
+    ordered = np.sort(np.where(valid, observed, np.nan), axis=1)  # missing ones come last
+    count = valid.sum(axis=1, keepdims=True)
     # A product such as 0.05 * 20 may miss the whole number by its rounding.
     days = np.maximum(np.ceil(share * count - 1e-9).astype(np.int64), 1)
     driest = np.take_along_axis(ordered, np.minimum(days, np.maximum(count, 1)) - 1, axis=1)

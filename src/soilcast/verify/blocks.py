@@ -1,4 +1,4 @@
-"""The scores of a block of cells: the same to the bit whatever the block, and whoever computes them."""
+"""The scores of a block of cells: the same to the bit for any block and in any process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.verify.aligned import Aligned
-from soilcast.verify.case import REFERENCE, Case, Opened, open_files
 from soilcast.verify.deterministic import Cells
 from soilcast.verify.entry import Entry
 from soilcast.verify.loading import GROUP, align, load_target
 from soilcast.verify.metrics import Metric
+from soilcast.verify.plan import REFERENCE, Files, Plan, open_files
 from soilcast.verify.probabilistic import is_at_or_below, pit_shares
 
 BINS = 10
@@ -38,7 +38,7 @@ class BlockScores:
         ``(model, target, lead, quantile, group)``: the same of the days at or below a quantile; NaN without it.
     ranks
         ``(model, target, lead, bin, group)``: the same by the bin of the probability integral transform.
-    left
+    remaining
         ``(target, lead, 1 + model)``: see `align`.
     """
 
@@ -47,54 +47,54 @@ class BlockScores:
     weight: Cells
     below: Cells
     ranks: Cells
-    left: npt.NDArray[np.int64]
+    remaining: npt.NDArray[np.int64]
 
 
-def score_on_worker(case: Case, cells: slice) -> BlockScores:
-    """Do what `score_block` does, in a process that has the files alone."""
-    with open_files(case) as opened:
-        return score_block(case, opened, cells)
+def score_on_worker(plan: Plan, cells: slice) -> BlockScores:
+    """`score_block` in a process that has opened no files yet."""
+    with open_files(plan) as opened:
+        return score_block(plan, opened, cells)
 
 
-def score_block(case: Case, opened: Opened, cells: slice) -> BlockScores:
-    """Score forecasts and baselines on some cells, which begin at a multiple of `GROUP`.
+def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
+    """Score forecasts and baselines on some cells, which start at a multiple of `GROUP`.
 
     At each lead, every model is scored on the cell-issue-days on which the observation and all models are there.
 
     Raises
     ------
     SoilcastError
-        Stored bytes are damaged, or a metric gives something else than a number a cell.
+        Stored bytes are damaged, or a metric does not give one number per cell.
     """
     area = read(opened.cube, "area", cells).astype(np.float64)[:, np.newaxis]
     groups = np.arange(0, len(area), GROUP)
-    levels = case.all_levels
-    rows = (len(case.targets), case.leads)
-    shape = (len(case.models), *rows)
-    found = BlockScores(
-        metrics={name: np.full((*shape, len(area)), np.nan) for name in case.measured},
+    levels = plan.all_levels
+    rows = (len(plan.targets), plan.leads)
+    shape = (len(plan.models), *rows)
+    scores = BlockScores(
+        metrics={name: np.full((*shape, len(area)), np.nan) for name in plan.measured},
         days=np.zeros((*rows, len(area))),
         weight=np.zeros((*rows, len(groups))),
         below=np.full((*shape, len(levels), len(groups)), np.nan),
         ranks=np.full((*shape, BINS, len(groups)), np.nan),
-        left=np.zeros((*rows, 1 + len(case.models)), dtype=np.int64),
+        remaining=np.zeros((*rows, 1 + len(plan.models)), dtype=np.int64),
     )
-    for t, target in enumerate(case.targets):
-        loaded = load_target(case, opened, target, cells)
-        for k in range(case.leads):
-            models, found.left[t, k] = align(case, loaded, k + 1)
-            found.days[t, k] = models[REFERENCE].moments["days"]
-            found.weight[t, k] = _by_group(area * found.days[t, k][:, np.newaxis], groups)[0]
+    for t, target in enumerate(plan.targets):
+        loaded = load_target(plan, opened, target, cells)
+        for k in range(plan.leads):
+            models, scores.remaining[t, k] = align(plan, loaded, k + 1)
+            scores.days[t, k] = models[REFERENCE].moments["days"]
+            scores.weight[t, k] = _by_group(area * scores.days[t, k][:, np.newaxis], groups)[0]
             for m, (label, aligned) in enumerate(models.items()):
-                for name, values in found.metrics.items():
-                    if case.is_measured(case.metrics[name], label, target):
-                        values[m, t, k] = measure(case.metrics[name], aligned)
+                for name, values in scores.metrics.items():
+                    if plan.is_measured(plan.metrics[name], label, target):
+                        values[m, t, k] = measure(plan.metrics[name], aligned)
                 if aligned.quantiles is not None:
                     below, ranks = _calibration(aligned)
-                    own = [levels.index(level) for level in aligned.levels]
-                    found.below[m, t, k, own] = _by_group(area * below, groups)
-                    found.ranks[m, t, k] = _by_group(area * ranks, groups)
-    return found
+                    positions = [levels.index(level) for level in aligned.levels]
+                    scores.below[m, t, k, positions] = _by_group(area * below, groups)
+                    scores.ranks[m, t, k] = _by_group(area * ranks, groups)
+    return scores
 
 
 def join_blocks(blocks: Sequence[BlockScores]) -> BlockScores:
@@ -106,25 +106,25 @@ def join_blocks(blocks: Sequence[BlockScores]) -> BlockScores:
         weight=np.concatenate([block.weight for block in blocks], axis=-1),
         below=np.concatenate([block.below for block in blocks], axis=-1),
         ranks=np.concatenate([block.ranks for block in blocks], axis=-1),
-        left=np.sum([block.left for block in blocks], axis=0),
+        remaining=np.sum([block.remaining for block in blocks], axis=0),
     )
 
 
-def refuse_unscored(case: Case, entries: Sequence[Entry], left: npt.NDArray[np.int64]) -> None:
-    """Raise `SoilcastError` if no cell-day is left to score of a target at any lead, and say after which model.
+def refuse_unscored(plan: Plan, entries: Sequence[Entry], remaining: npt.NDArray[np.int64]) -> None:
+    """Raise `SoilcastError` if a target has no cell-day to score at any lead, and name the model that lacks them.
 
     Parameters
     ----------
-    case, entries
-        What is evaluated.
-    left
+    plan, entries
+        The plan of the evaluation.
+    remaining
         ``(target, lead, 1 + model)``: see `BlockScores`.
     """
-    models = [*((entry.label, entry.path) for entry in entries), *((name, case.cube) for name in case.baselines)]
-    for target, over_leads in zip(case.targets, left.sum(axis=1), strict=True):
+    models = [*((entry.label, entry.path) for entry in entries), *((name, plan.cube) for name in plan.baselines)]
+    for target, over_leads in zip(plan.targets, remaining.sum(axis=1), strict=True):
         if not over_leads[0]:
             raise SoilcastError(
-                f"{case.cube}: it has no observation of {target} on the days that {entries[0].path} forecasts: give a "
+                f"{plan.cube}: it has no observation of {target} on the days that {entries[0].path} forecasts: give a "
                 "cube that has, or forecast another period"
             )
         for (label, path), days in zip(models, over_leads[1:], strict=True):
@@ -136,35 +136,35 @@ def refuse_unscored(case: Case, entries: Sequence[Entry], left: npt.NDArray[np.i
                 )
 
 
-def count_left_out(case: Case, left: npt.NDArray[np.int64], cells: int) -> list[str]:
-    """Say on how many cell-days a target is not scored, at the first and last lead and at those without any score.
+def count_left_out(plan: Plan, remaining: npt.NDArray[np.int64], cells: int) -> list[str]:
+    """Count the cell-days on which a target is not scored, at the first and last lead and at those without any score.
 
     Parameters
     ----------
-    case
-        What is evaluated.
-    left
+    plan
+        The plan of the evaluation.
+    remaining
         ``(target, lead, 1 + model)``: see `BlockScores`.
     cells
-        How many cells there are.
+        Number of cells.
     """
     lines = []
-    for t, target in enumerate(case.targets):
-        unscored = {int(k) + 1 for k in np.flatnonzero(left[t, :, -1] == 0)}
-        for lead in sorted({1, case.leads} | unscored):
-            counts = [cells * case.issues, *left[t, lead - 1].tolist()]
-            if counts[-1] == counts[0]:
+    for t, target in enumerate(plan.targets):
+        unscored = {int(k) + 1 for k in np.flatnonzero(remaining[t, :, -1] == 0)}
+        for lead in sorted({1, plan.leads} | unscored):
+            stages = [cells * plan.issues, *remaining[t, lead - 1].tolist()]
+            if stages[-1] == stages[0]:
                 continue
-            missing = zip(("observation", *case.models), -np.diff(counts), strict=True)
-            listed = ", ".join(f"{name} on {lost:,}" for name, lost in missing if lost)
+            missing = zip(("observation", *plan.models), -np.diff(stages), strict=True)
+            listed = ", ".join(f"{name} on {count:,}" for name, count in missing if count)
             lines.append(
-                f"{target}, lead {lead} d: {counts[0] - counts[-1]:,} of {counts[0]:,} cell-days, for want of: {listed}"
+                f"{target}, lead {lead} d: {stages[0] - stages[-1]:,} of {stages[0]:,} cell-days, for lack of: {listed}"
             )
     return lines
 
 
 def measure(metric: Metric, aligned: Aligned) -> Cells:
-    """Measure a metric ``(cell,)``, and refuse a kernel that gives something else."""
+    """Compute a metric ``(cell,)``, and refuse a kernel that gives something else."""
     values = np.asarray(metric.kernel(aligned))
     if values.shape != (len(aligned.observed),) or values.dtype.kind not in "fiub":
         raise SoilcastError(

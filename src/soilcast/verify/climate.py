@@ -37,7 +37,7 @@ FINE_CLIMATES: tuple[Climate, ...] = tuple(
 """The thirty classes, each by itself."""
 
 CLIMATE_SETS: dict[str, Sequence[Climate]] = {"main": CLIMATES, "fine": FINE_CLIMATES}
-"""How finely climates are told apart."""
+"""Sets of climates, coarse and fine."""
 
 
 def climate_of(zone: float) -> Climate | None:
@@ -46,5 +46,5 @@ def climate_of(zone: float) -> Climate | None:
 
 
 def cells_in(climate: Climate, zone: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Tell which cells lie in a climate, ``(cell,)``, from their classes ``(cell,)``; NaN lies in none."""
+    """Mask of the cells of a climate, ``(cell,)``, from their classes ``(cell,)``; NaN is in none."""
     return np.asarray((zone >= climate.first) & (zone <= climate.last))

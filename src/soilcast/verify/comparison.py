@@ -1,4 +1,4 @@
-"""Whether forecasts are better than the baselines, or than one another, by more than chance, at every lead."""
+"""Significance of the differences between forecasts, and between forecasts and baselines, at every lead."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import xarray as xr
 from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
-from soilcast.verify.case import Case, open_files
-from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, case_of, sum_case
-from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, judge_field, take_sample
+from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, iterate_day_blocks, plan_day_blocks
+from soilcast.verify.plan import Plan, open_files
+from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, field_test, take_sample
 from soilcast.verify.summary import weighted_median
 
 TESTED = ("rmse", "crps")
@@ -67,15 +67,15 @@ def compare_forecasts(
     SoilcastError
         Those of `soilcast.verify.dayblocks.sum_day_blocks` and of `compare_sums`.
     """
-    case = case_of(forecasts, cube, {})
-    with open_files(case) as files:
+    plan = plan_day_blocks(forecasts, cube, {})
+    with open_files(plan) as files:
         area = read(files.cube, "area")
-    sums = sum_case(case, block_days, progress=progress)
-    return compare_sums(case, sums, area, references, rows=rows, resamples=resamples, seed=seed, progress=progress)
+    sums = iterate_day_blocks(plan, block_days, progress=progress)
+    return compare_sums(plan, sums, area, references, rows=rows, resamples=resamples, seed=seed, progress=progress)
 
 
 def compare_sums(
-    case: Case,
+    plan: Plan,
     sums: Iterable[tuple[tuple[str, int], DayBlocks]],
     area: npt.NDArray[np.floating],
     references: Sequence[str] | None = None,
@@ -89,10 +89,10 @@ def compare_sums(
 
     Parameters
     ----------
-    case
-        What is evaluated.
+    plan
+        Plan of the evaluation.
     sums
-        Its sums, as `soilcast.verify.dayblocks.sum_case` gives them: one after the other, so that not all are held.
+        Its sums, as `soilcast.verify.dayblocks.iterate_day_blocks` gives them: not all are in memory at once.
     area
         ``(cell,)`` [m2].
     references
@@ -107,7 +107,7 @@ def compare_sums(
     -------
     ``(tested_metric, row, reference, target, lead)`` float64, of `TESTED`: ``difference`` of the area-weighted medians,
     negative where the row is better, [m3 m-3], with the limits ``difference_low`` and ``difference_high`` of its 95 %
-    interval and the probability ``difference_p`` of such a difference by chance; ``difference_ratio``, the
+    interval and its p-value ``difference_p``; ``difference_ratio``, the
     area-weighted median over the cells of the row's score over that of the reference; ``area_better`` and
     ``area_worse``, shares of the tested area where the difference in the cell is significant. NaN of a row against
     itself, where nothing is tested, and in the ratio where the reference never errs. See
@@ -116,48 +116,48 @@ def compare_sums(
     Raises
     ------
     SoilcastError
-        A reference or a label that is not there, rows without a seed in common.
+        A reference or a label that does not exist, rows without a seed in common.
     """
-    models = case.models
-    own = {label: {0: label} for label in case.forecasts} if rows is None else rows
-    chosen = [*case.baselines, *(own if len(own) > 1 else ())] if references is None else list(references)
-    _refuse_unknown([label for seeds in own.values() for label in seeds.values()], models)
-    _refuse_unknown(chosen, (*own, *case.baselines))
-    pairs = [(row, reference) for row in own for reference in chosen if row != reference]
+    models = plan.models
+    seeded = {label: {0: label} for label in plan.forecasts} if rows is None else rows
+    chosen = [*plan.baselines, *(seeded if len(seeded) > 1 else ())] if references is None else list(references)
+    _refuse_unknown([label for seeds in seeded.values() for label in seeds.values()], models)
+    _refuse_unknown(chosen, (*seeded, *plan.baselines))
+    pairs = [(row, reference) for row in seeded for reference in chosen if row != reference]
     for row, reference in pairs:
-        if reference in own and not own[row].keys() & own[reference].keys():
+        if reference in seeded and not seeded[row].keys() & seeded[reference].keys():
             raise SoilcastError(f"{row} and {reference} have no seed in common: train both with the same seeds")
-    targets, leads = list(case.targets), list(range(1, case.leads + 1))
-    coordinates: dict[str, Any] = dict(zip(DIMS, (list(TESTED), list(own), chosen, targets, leads), strict=True))
-    found = xr.Dataset(
+    targets, leads = list(plan.targets), list(range(1, plan.leads + 1))
+    coordinates: dict[str, Any] = dict(zip(DIMS, (list(TESTED), list(seeded), chosen, targets, leads), strict=True))
+    differences = xr.Dataset(
         {
             name: (
                 DIMS,
-                np.full([len(one) for one in coordinates.values()], np.nan),
+                np.full([len(values) for values in coordinates.values()], np.nan),
                 {"long_name": text, "units": unit},
             )
             for name, (text, unit) in _VARIABLES.items()
         },
         coordinates | {"lead": ("lead", leads, {"long_name": "days ahead", "units": "d"})},
     )
-    every = dict(own) | {name: {UNTRAINED: name} for name in case.baselines}
+    all_rows = dict(seeded) | {name: {UNTRAINED: name} for name in plan.baselines}
     options: dict[str, Any] = {"metrics": TESTED, "resamples": resamples, "seed": seed, "progress": progress}
     for (target, lead), blocks in sums:
-        sample = take_sample(blocks, area.astype(np.float64), every, pairs, **options)
+        sample = take_sample(blocks, area.astype(np.float64), all_rows, pairs, **options)
         for row, reference in pairs:
             for metric in TESTED:
-                place = dict(zip(DIMS, (metric, row, reference, target, lead), strict=True))
+                position = dict(zip(DIMS, (metric, row, reference, target, lead), strict=True))
                 for name, value in _compare(sample, row, reference, metric).items():
-                    found[name].loc[place] = value
-    return found
+                    differences[name].loc[position] = value
+    return differences
 
 
 def _compare(sample: Sample, row: str, reference: str, metric: str) -> dict[str, float]:
     over_area = sample.compare_over_area(row, reference, metric)
-    field = judge_field(sample.compare_in_cells(row, reference, metric), metric, sample.area)
-    mine, theirs = (sample.cells[one][metric].mean(axis=0) for one in (row, reference))
+    field = field_test(sample.compare_in_cells(row, reference, metric), metric, sample.area)
+    score, reference_score = (sample.cells[label][metric].mean(axis=0) for label in (row, reference))
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(theirs > 0, mine / theirs, np.nan)
+        ratio = np.where(reference_score > 0, score / reference_score, np.nan)
     values: dict[str, Any] = {
         "difference": over_area.value,
         "difference_low": over_area.low,
@@ -170,7 +170,7 @@ def _compare(sample: Sample, row: str, reference: str, metric: str) -> dict[str,
     return {name: float(value) for name, value in values.items()}
 
 
-def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in known]
+def _refuse_unknown(names: Sequence[str], available: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in available]
     if unknown:
-        raise SoilcastError(f"no {', '.join(unknown)} among the compared runs: choose from {', '.join(known)}")
+        raise SoilcastError(f"no {', '.join(unknown)} among the compared runs: choose from {', '.join(available)}")

@@ -1,4 +1,4 @@
-"""By which water balance the consistency of forecasts (Eq. 19) is measured, as far as the cube can tell."""
+"""The water balance by which the consistency of forecasts (Eq. 19) is measured, as far as the cube allows."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Readings = Mapping[str, tuple[Form, WaterConfig]]
 
 @dataclass(frozen=True)
 class Balance:
-    """By which water balances forecasts are evaluated.
+    """Water balances by which forecasts are evaluated.
 
     Parameters
     ----------
     readings
         Target -> readings, those that the cube and the target allow.
-    note
+    description
         How the balance was read, and what was left out and why.
     """
 
     readings: Mapping[str, Readings]
-    note: str
+    description: str
 
 
 def choose_balance(entries: Sequence[Entry], cube: xr.Dataset) -> Balance:
@@ -67,13 +67,13 @@ def balance_of(config: WaterConfig, origin: str, targets: Sequence[str], cube: x
     config
         How W is read.
     origin
-        Where that is from, in words, for the note.
+        Where that is from, for the description.
     targets
         The variables that are forecast.
     cube
         The opened cube.
     """
-    notes = [
+    sentences = [
         f"Water balance {origin}: terms {', '.join(config.terms)}; sign of its {config.sign}; snow {config.snow}; "
         f"runoff {config.runoff}; layer {config.layer}; deep layers {', '.join(config.deep_layers)}."
     ]
@@ -82,18 +82,18 @@ def balance_of(config: WaterConfig, origin: str, targets: Sequence[str], cube: x
         missing = missing_variables(cube, form, config)
         for target in targets:
             if form == "multi" and target in config.deep_layers:
-                notes.append(f"{metric} is left out: its water balance contains the target {target} itself.")
+                sentences.append(f"{metric} is left out: its water balance contains the target {target} itself.")
             elif not missing:
                 readings[target][metric] = (form, config)
         if missing:
-            notes.append(f"{metric} is left out: the cube lacks {', '.join(missing)}.")
-    return Balance(readings, " ".join(notes))
+            sentences.append(f"{metric} is left out: the cube lacks {', '.join(missing)}.")
+    return Balance(readings, " ".join(sentences))
 
 
 def balance_signs(
     readings: Readings, cube: xr.Dataset, cells: slice, observed: npt.NDArray[np.float32], days: slice
 ) -> dict[str, Signs]:
-    """Which way the water balance moves on some days.
+    """Signs of the water balance on some days.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ def balance_signs(
     cube
         The opened cube.
     cells
-        The cells wanted.
+        The cells.
     observed
         Target of these cells on all days, ``(cell, time)`` [m3 m-3].
     days
-        The days wanted, as positions along time.
+        The days, as positions along time.
 
     Returns
     -------
@@ -114,13 +114,13 @@ def balance_signs(
     Eq. 13 drops.
     """
     # The mask of the first day needs the day before it, whose dW needs the two before that.
-    ahead = min(days.start, 1)
+    previous = min(days.start, 1)
     first = max(days.start - 3, 0)
     part = cube.isel(cell=cells, time=slice(first, days.stop))
     signs: dict[str, Signs] = {}
     unknown = days.stop - first - part.sizes["time"]
-    for name, moves in water_signs(part, readings).items():
-        wanted = np.pad(moves[:, days.start - ahead - first :], ((0, 0), (0, unknown)))
-        masked = mask_observed(wanted, observed[:, days.start - ahead : days.stop])
-        signs[name], signs[f"{name}_masked"] = wanted[:, ahead:], masked[:, ahead:]
+    for name, all_days in water_signs(part, readings).items():
+        selected = np.pad(all_days[:, days.start - previous - first :], ((0, 0), (0, unknown)))
+        masked = mask_observed(selected, observed[:, days.start - previous : days.stop])
+        signs[name], signs[f"{name}_masked"] = selected[:, previous:], masked[:, previous:]
     return signs

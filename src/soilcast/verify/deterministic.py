@@ -1,4 +1,4 @@
-"""How good a central forecast is, cell by cell: correlation, errors and efficiencies in one pass (Eq. 15-18)."""
+"""Scores of a central forecast, cell by cell: correlation, errors and efficiencies in one pass (Eq. 15-18)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from soilcast.workers import usable_cores
 
 # Cell-days that a thread works on at a time: its three float64 buffers (3 MiB) stay in the processor's cache, and each
-# step lasts long enough that the threads seldom wait for one another's hold on the interpreter.
+# step lasts long enough that the threads seldom wait for the interpreter lock.
 _BLOCK = 131072
 _MOST_THREADS = 8
 # Linear algebra shares longer sums among its threads, and the last bits then depend on how many there are.
@@ -62,16 +62,16 @@ def score_cells(
     blocks = list(_slices(cells, rows))
     workers = max(1, min(threads or min(usable_cores(), _MOST_THREADS), len(blocks)))
 
-    def work(share: int) -> None:
+    def measure_share(share: int) -> None:
         buffers = tuple(np.empty((rows, days), dtype=np.float64) for _ in range(3))
         for block in blocks[share::workers]:
             _measure(observed[block], predicted[block], buffers, moments.part(block))
 
     if workers == 1:
-        work(0)
+        measure_share(0)
     else:
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, range(workers)))
+            list(pool.map(measure_share, range(workers)))
     return _from_moments(moments)
 
 
@@ -135,10 +135,10 @@ def _measure(
     out.error[...] = _dot(error, error) - n * mean_error**2
 
 
-def _dot(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> Cells:
+def _dot(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> Cells:
     """Sum of products over the days, ``(cell,)``."""
-    parts = [np.vecdot(one[:, days], other[:, days]) for days in _slices(one.shape[1], _DAYS_AT_ONCE)]
-    return np.asarray(sum(parts, start=np.zeros(len(one), dtype=np.float64)), dtype=np.float64)
+    parts = [np.vecdot(left[:, days], right[:, days]) for days in _slices(left.shape[1], _DAYS_AT_ONCE)]
+    return np.asarray(sum(parts, start=np.zeros(len(left), dtype=np.float64)), dtype=np.float64)
 
 
 def _from_moments(m: _Moments) -> dict[str, Cells]:

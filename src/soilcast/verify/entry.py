@@ -1,4 +1,4 @@
-"""One forecast that is evaluated: its targets, leads, issue days, cells and levels, once it is seen to be whole."""
+"""One forecast that is evaluated: its targets, leads, issue days, cells and levels, after checks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
 from soilcast.provenance import input_of
 
-LEARNT = ("train_period", "validation_period")
-PERIODS = (*LEARNT, "test_period")
+DEVELOPMENT_PERIODS = ("train_period", "validation_period")
+PERIODS = (*DEVELOPMENT_PERIODS, "test_period")
 
 _TEXTS = ("label", "model", "content", "cube_sha256", "config", "training_log", "targets", "weather", *PERIODS)
 _CENTRAL = ("cell", "time", "lead")
@@ -38,29 +38,29 @@ class Entry:
     label
         Name in the tables, unique among those evaluated together.
     path
-        Where it is.
+        Its path.
     attributes
-        Its attributes that are texts.
+        Its text attributes.
     config, training_log
         Its run's configuration and log.
-    mark
-        What `mark_of` gives for it.
+    fingerprint
+        What `fingerprint_of` gives for it.
     targets
         The variables that it forecasts and that the cube has.
     leads
         Its longest lead; it has every one from 1 on [d].
     latency
-        By how many days the newest soil moisture that it knows is older than the issue day [d].
+        Days between the newest soil moisture that it uses and the issue day [d].
     fill_days
-        By how many days more that newest soil moisture may be older where it is missing [d].
+        Maximum days of forward fill where that newest soil moisture is missing [d].
     issue_days
         ``(time,)``, ascending; days may be missing between them.
     cells
-        Position in it of each cell of the cube, ``(cell,)``; -1 where it has no forecast of that place.
+        Position in it of each cell of the cube, ``(cell,)``; -1 where it has no forecast of that location.
     levels
-        Target -> levels of its quantiles; none where it has but a central forecast.
+        Target -> levels of its quantiles; none where it has only a central forecast.
     plugins
-        What it says of the plugins that the parts of its run are from; None if they are from none.
+        Record of the plugins that the parts of its run are from; None if they are from none.
     """
 
     label: str
@@ -68,7 +68,7 @@ class Entry:
     attributes: Mapping[str, str]
     config: Mapping[str, Any]
     training_log: list[Any]
-    mark: str
+    fingerprint: str
     targets: tuple[str, ...]
     leads: int
     latency: int
@@ -90,23 +90,23 @@ def quantile_name(target: str) -> str:
     return f"{target}_quantile"
 
 
-def mark_of(opened: xr.Dataset) -> str:
-    """Tell artifacts apart by their attributes, hashes and the time of making included."""
+def fingerprint_of(opened: xr.Dataset) -> str:
+    """Fingerprint of an artifact: hash of its attributes, which hold hashes and the time of creation."""
     attributes = sorted((str(name), str(text)) for name, text in opened.attrs.items())
     return hashlib.sha256(repr(attributes).encode()).hexdigest()
 
 
 def attributes_of(forecast: xr.Dataset, path: Path) -> dict[str, str]:
-    """Read the texts that a forecast carries.
+    """Read the text attributes of a forecast.
 
     Raises
     ------
     SoilcastError
-        One is missing, or a period is none.
+        One is missing, or a period is not valid.
     """
-    lacking = [name for name in _TEXTS if not isinstance(forecast.attrs.get(name), str)]
-    if lacking:
-        raise SoilcastError(f"{path}: the forecast lacks the attribute(s) {', '.join(lacking)}: forecast again")
+    missing = [name for name in _TEXTS if not isinstance(forecast.attrs.get(name), str)]
+    if missing:
+        raise SoilcastError(f"{path}: the forecast lacks the attribute(s) {', '.join(missing)}: forecast again")
     texts = {name: " ".join(forecast.attrs[name].split()) for name in _TEXTS}
     for name in PERIODS:
         try:
@@ -117,16 +117,16 @@ def attributes_of(forecast: xr.Dataset, path: Path) -> dict[str, str]:
 
 
 def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping[str, str], cube: xr.Dataset) -> Entry:
-    """Look at a forecast and check that it is whole; its values are not read.
+    """Check a forecast and read its properties; its values are not read.
 
     Parameters
     ----------
     forecast, path
-        The opened forecast and its place.
+        The opened forecast and its path.
     label
-        What to call it.
+        Its label.
     attributes
-        What `attributes_of` gives.
+        From `attributes_of`.
     cube
         The opened cube, by whose cells and days it is evaluated: the one that it was made for, or another.
 
@@ -154,7 +154,7 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
         attributes=attributes,
         config=config,
         training_log=_parsed(attributes, "training_log", list, path),
-        mark=mark_of(forecast),
+        fingerprint=fingerprint_of(forecast),
         targets=common,
         leads=leads,
         latency=_latency(forecast, path),
@@ -166,13 +166,13 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
     )
 
 
-def _parsed(attributes: Mapping[str, str], name: str, kind: type, path: Path) -> Any:
+def _parsed(attributes: Mapping[str, str], name: str, json_type: type, path: Path) -> Any:
     try:
         parsed = json.loads(attributes[name])
     except (ValueError, RecursionError):
         parsed = None
-    if not isinstance(parsed, kind):
-        raise _damaged(path, f"the attribute {name} is not a JSON {kind.__name__}")
+    if not isinstance(parsed, json_type):
+        raise _damaged(path, f"the attribute {name} is not a JSON {json_type.__name__}")
     return parsed
 
 
@@ -190,8 +190,8 @@ def _match_cells(forecast: xr.Dataset, path: Path, cube: xr.Dataset) -> npt.NDAr
     for name in ("lat", "lon"):
         if name not in forecast.variables or forecast[name].dims != ("cell",) or forecast[name].dtype.kind != "f":
             raise _damaged(path, f"no {name} (cell) in it")
-    here, there = ([one[name].to_numpy().astype(np.float64) for name in ("lat", "lon")] for one in (forecast, cube))
-    cells = find_places(*here, *there)
+    coordinates = (data[name].to_numpy().astype(np.float64) for data in (forecast, cube) for name in ("lat", "lon"))
+    cells = find_places(*coordinates)
     if (cells < 0).all():
         raise SoilcastError(
             f"{path}: none of its {forecast.sizes['cell']} cells is one of the cube's {len(cells)}: give a cube of the "
@@ -233,5 +233,5 @@ def _check_floats(forecast: xr.Dataset, path: Path, name: str, dims: tuple[str, 
         raise _damaged(path, f"no {name} ({', '.join(dims)}) in it")
 
 
-def _damaged(path: Path, what: str) -> SoilcastError:
-    return SoilcastError(f"{path}: {what}: it is damaged; forecast again")
+def _damaged(path: Path, problem: str) -> SoilcastError:
+    return SoilcastError(f"{path}: {problem}: it is damaged; forecast again")

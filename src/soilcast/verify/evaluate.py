@@ -11,28 +11,29 @@ import xarray as xr
 
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube
+from soilcast.cube.identity import refuse_changed
 from soilcast.files import path_list, refuse_existing
 from soilcast.models.baselines import BASELINES
 from soilcast.plugins import plugin_record
 from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
 from soilcast.verify.blocks import BlockScores, join_blocks, refuse_unscored, score_block, score_on_worker
-from soilcast.verify.case import Case, Opened, make_case, open_files
 from soilcast.verify.comparison import compare_sums
 from soilcast.verify.consistency import choose_balance
-from soilcast.verify.dayblocks import sum_case
+from soilcast.verify.dayblocks import iterate_day_blocks
 from soilcast.verify.entries import open_entries
 from soilcast.verify.loading import GROUP
 from soilcast.verify.metrics import METRICS
+from soilcast.verify.plan import Files, Plan, make_plan, open_files
 from soilcast.verify.scores import lay_out, write_scores
 
 _COPIES = 4
 _SIGNS = 8
-"""What a block holds beside its observations and models, in issue days of float32: so many times the largest model at
-one lead, and so many for the water balance and for masks."""
+"""Memory of a block beside its observations and models: copies of the largest model at one lead, and issue days of
+float32 for the water balance and for masks."""
 
 _BLOCK_BYTES = 96 * 2**20
-"""What a block may hold: each reads whole chunks of the cube, so fewer blocks are faster."""
+"""Size of a block: each reads whole chunks of the cube, so fewer blocks are faster."""
 
 
 def evaluate(
@@ -47,8 +48,8 @@ def evaluate(
 ) -> xr.Dataset:
     """Score forecasts and baselines against the observations of a cube, at every lead.
 
-    Forecasts and cube are matched by place and day: what not all of them have is left out, counted and named in the
-    attribute ``left_out`` of the scores. Days that a forecast's run learnt from are never scored.
+    Forecasts and cube are matched by location and day: what not all of them have is left out, counted and named in the
+    attribute ``left_out`` of the scores. Days in training or validation of a forecast's run are never scored.
 
     Baselines use the same observations as the forecasts: at lead k with a latency of l days they forecast from the
     day k + l days before, or from an older one where the networks may (``task.fill_days``). Blocks of cells are scored
@@ -58,11 +59,11 @@ def evaluate(
     ----------
     forecasts
         Output of `forecast`, of any periods, cells and leads, of the same latency; also archives of forecasts that were
-        issued day by day. Those of the same label are told apart by where they are. Targets that not all of them have
+        issued day by day. Those of the same label are distinguished by their paths. Targets that not all of them have
         are excluded.
     cube
-        The cube that they were made for, or another with observations of its places and days. Without the days of
-        training, from which they learn, there are no baselines but persistence.
+        The cube that they were made for, or another with observations of its locations and days. Without the
+        training period persistence is the only baseline.
     out
         Folder to write: ``scores.nc``, ``table.csv`` (one row a model, target and lead) and ``cells.csv`` (and cell).
     significance
@@ -88,28 +89,30 @@ def evaluate(
     ------
     SoilcastError
         No cell, issue day or target that forecasts and cube have in common; forecasts of another latency, or only of
-        days that were learnt from; no cell-day to score, damaged files, an ``out`` that exists, a cluster that does not
-        answer.
+        training and validation days; no cell-day to score, damaged files, an ``out`` that exists, a cluster that does
+        not answer.
     """
     out, cube_path = Path(out), Path(cube)
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, kind="scores", overwrite=overwrite)
     with open_cube(cube_path) as opened:
         entries = open_entries([Path(path) for path in path_list(forecasts)], opened, reserved=tuple(BASELINES))
         balance = choose_balance(entries, opened)
-        case = make_case(entries, opened, cube_path, balance.readings)
+        plan = make_plan(entries, opened, cube_path, balance.readings)
         sha256 = opened.attrs["content_sha256"]
-    with open_files(case) as files:
-        joined = join_blocks(_scored_blocks(case, files, dask, progress=progress))
-        refuse_unscored(case, entries, joined.left)
-        scores = lay_out(case, entries, files.cube, joined, balance.note)
+    with open_files(plan) as files:
+        joined = join_blocks(_scored_blocks(plan, files, dask, progress=progress))
+        refuse_unscored(plan, entries, joined.remaining)
+        scores = lay_out(plan, entries, files.cube, joined, balance.description)
+        for file in (files.cube, *files.forecasts.values()):
+            refuse_changed(file)
     if significance:
-        tested = replace(case, readings={target: {} for target in case.targets})  # which way water moves is not tested
-        sums = sum_case(tested, progress=progress)
+        tested = replace(plan, readings={target: {} for target in plan.targets})  # consistency is not tested
+        sums = iterate_day_blocks(tested, progress=progress)
         scores = scores.merge(compare_sums(tested, sums, scores["area"].to_numpy(), progress=progress))
     plugins = plugin_record(
-        [*((METRICS, name) for name in case.measured), *((BASELINES, name) for name in case.baselines)]
+        [*((METRICS, name) for name in plan.measured), *((BASELINES, name) for name in plan.baselines)]
     )
-    theirs = {entry.label: entry.plugins for entry in entries if entry.plugins}
+    forecast_plugins = {entry.label: entry.plugins for entry in entries if entry.plugins}
     write_scores(
         scores,
         out,
@@ -118,26 +121,26 @@ def evaluate(
         cube_sha256=sha256,
         forecasts={entry.label: str(entry.path) for entry in entries},
         **({"plugins": plugins} if plugins else {}),
-        **({"plugins_of_forecasts": theirs} if theirs else {}),
+        **({"plugins_of_forecasts": forecast_plugins} if forecast_plugins else {}),
     )
     return scores
 
 
-def _scored_blocks(case: Case, files: Opened, dask: str | None, *, progress: bool) -> list[BlockScores]:
+def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool) -> list[BlockScores]:
     """Score all blocks, here or on the workers of a cluster, and give them in the order of their cells."""
-    cells, models = files.cube.sizes["cell"], len(case.models)
-    levels = [len(of) for label in case.forecasts for of in case.levels[label].values()]
-    held = case.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
-    size = max(GROUP, block_size(len(case.time) + case.issues * held, 1, _BLOCK_BYTES))
+    cells, models = files.cube.sizes["cell"], len(plan.models)
+    levels = [len(by_level) for label in plan.forecasts for by_level in plan.levels[label].values()]
+    values_per_issue = plan.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
+    size = max(GROUP, block_size(len(plan.time) + plan.issues * values_per_issue, 1, _BLOCK_BYTES))
     blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
     scored: dict[int, BlockScores] = {}
     with progress_bar("scores", len(blocks), shown=progress) as advance:
         if dask is None:
             results: Iterator[tuple[int, BlockScores]] = (
-                (start, score_block(case, files, block)) for start, block in blocks.items()
+                (start, score_block(plan, files, block)) for start, block in blocks.items()
             )
         else:
-            results = work_on_cluster(dask, functools.partial(score_on_worker, case), blocks)
+            results = work_on_cluster(dask, functools.partial(score_on_worker, plan), blocks)
         for start, block in results:
             scored[start] = block
             advance("")

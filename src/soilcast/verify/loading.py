@@ -1,4 +1,4 @@
-"""From stored forecasts to what is compared: one target of a block of cells, and of it one lead after another."""
+"""Load observations and forecasts of a target and a block of cells, and align them lead by lead."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy.typing as npt
 from soilcast.cube import read
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.aligned import Aligned, Floats, Signs, extreme_days
-from soilcast.verify.case import REFERENCE, Case, Opened
 from soilcast.verify.consistency import balance_signs
 from soilcast.verify.entry import quantile_name
+from soilcast.verify.plan import REFERENCE, Files, Plan
 
 GROUP = 64
 """Cells whose baselines are computed together. Sums of matrix products depend in their last bit on how many rows there
-are, so groups begin at multiples of this, whatever the block."""
+are, so groups start at multiples of this, whatever the block."""
 
 
 @dataclass(frozen=True)
-class Models:
+class ModelSeries:
     """One target of some cells, and what each model forecasts of it.
 
     Parameters
@@ -30,7 +30,7 @@ class Models:
     target
         Its name.
     history
-        Observations of all days of `Case.time`, ``(cell, time)`` [m3 m-3].
+        Observations of all days of `Plan.time`, ``(cell, time)`` [m3 m-3].
     central
         Label -> ``(cell, issue day, lead)`` [m3 m-3]: the forecasts, then the baselines.
     quantiles
@@ -44,13 +44,13 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Loaded(Models):
-    """`Models`, and what else their metrics are computed from.
+class TargetData(ModelSeries):
+    """`ModelSeries`, and what else their metrics are computed from.
 
     Parameters
     ----------
     signs
-        Reading of the water balance -> dW_t ``(cell, day)`` of `Case.days`; under ``NAME_masked`` that of Eq. 13.
+        Reading of the water balance -> dW_t ``(cell, day)`` of `Plan.days`; under ``NAME_masked`` that of Eq. 13.
     driest, wettest
         See `Aligned`.
     """
@@ -60,8 +60,8 @@ class Loaded(Models):
     wettest: Floats
 
 
-def load_models(case: Case, opened: Opened, target: str, cells: slice) -> Models:
-    """Read one target of some cells, which begin at a multiple of `GROUP`, and what each model forecasts of it.
+def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSeries:
+    """Read one target of some cells, which start at a multiple of `GROUP`, and what each model forecasts of it.
 
     Raises
     ------
@@ -69,92 +69,92 @@ def load_models(case: Case, opened: Opened, target: str, cells: slice) -> Models
         Stored bytes are damaged.
     """
     history = read(opened.cube, target, cells)
-    if unknown := len(case.time) - history.shape[1]:
-        history = np.pad(history, ((0, 0), (0, unknown)), constant_values=np.nan)
+    if unobserved := len(plan.time) - history.shape[1]:
+        history = np.pad(history, ((0, 0), (0, unobserved)), constant_values=np.nan)
     stored = {label: read(forecast, target, cells) for label, forecast in opened.forecasts.items()}
     quantiles = {
         label: read(forecast, quantile_name(target), cells)
         for label, forecast in opened.forecasts.items()
-        if case.levels_of(label, target)
+        if plan.levels_of(label, target)
     }
-    made = _baselines(case, history)
-    return Models(target, history, stored | made, quantiles)
+    baselines = _baselines(plan, history)
+    return ModelSeries(target, history, stored | baselines, quantiles)
 
 
-def load_target(case: Case, opened: Opened, target: str, cells: slice) -> Loaded:
-    """Do what `load_models` does, and read what else the metrics need.
+def load_target(plan: Plan, opened: Files, target: str, cells: slice) -> TargetData:
+    """`load_models`, and what else the metrics need.
 
     Raises
     ------
     SoilcastError
         Stored bytes are damaged.
     """
-    models = load_models(case, opened, target, cells)
-    signs = balance_signs(case.readings[target], opened.cube, cells, models.history, case.days)
-    driest, wettest = extreme_days(models.history[:, case.test])
-    return Loaded(**vars(models), signs=signs, driest=driest, wettest=wettest)
+    models = load_models(plan, opened, target, cells)
+    signs = balance_signs(plan.readings[target], opened.cube, cells, models.history, plan.days)
+    driest, wettest = extreme_days(models.history[:, plan.test])
+    return TargetData(**vars(models), signs=signs, driest=driest, wettest=wettest)
 
 
-def align(case: Case, loaded: Loaded, lead: int) -> tuple[dict[str, Aligned], npt.NDArray[np.int64]]:
+def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned], npt.NDArray[np.int64]]:
     """Take one lead, and leave out the cell-issue-days that not all models have.
 
     Returns
     -------
     Label -> what its metrics are computed from, the forecasts first, then the baselines; and ``(1 + model,)``,
-    cell-days with an observation, and those of them that are left after each of the models.
+    cell-days with an observation, and those of them that remain after each of the models.
     """
-    days = case.valid_days(lead)
+    days = plan.valid_days(lead)
     observed = loaded.history[:, days]
     central = {label: np.ascontiguousarray(values[:, :, lead - 1]) for label, values in loaded.central.items()}
     quantiles = {label: np.ascontiguousarray(values[:, :, lead - 1]) for label, values in loaded.quantiles.items()}
     usable = np.isfinite(observed)
-    left = [np.count_nonzero(usable)]
+    remaining = [np.count_nonzero(usable)]
     for label, values in central.items():
         usable &= np.isfinite(values)
         if label in quantiles:
             usable &= np.isfinite(quantiles[label]).all(axis=-1)
-        left.append(np.count_nonzero(usable))
+        remaining.append(np.count_nonzero(usable))
     observed = np.where(usable, observed, np.float32(np.nan))
-    signs = {name: moves[:, case.within_days(lead)] for name, moves in loaded.signs.items()}
+    signs = {name: moves[:, plan.within_days(lead)] for name, moves in loaded.signs.items()}
 
     def of_model(label: str, reference: Aligned | None) -> Aligned:
         return Aligned(
             observed=observed,
             central=np.where(usable, central[label], np.float32(np.nan)),
-            previous=_previous(case, loaded, label, lead),
+            previous=_previous(plan, loaded, label, lead),
             driest=loaded.driest,
             wettest=loaded.wettest,
             quantiles=quantiles.get(label),
-            levels=case.levels_of(label, loaded.target),
+            levels=plan.levels_of(label, loaded.target),
             signs=signs,
             reference=reference,
         )
 
     persistence = of_model(REFERENCE, None)
     models = {label: persistence if label == REFERENCE else of_model(label, persistence) for label in central}
-    return models, np.array(left, dtype=np.int64)
+    return models, np.array(remaining, dtype=np.int64)
 
 
-def _baselines(case: Case, history: npt.NDArray[np.float32]) -> dict[str, Floats]:
-    """Each baseline's forecasts of all leads ``(cell, issue day, lead)``, from what the forecasts know, in groups."""
-    leads = range(1, case.leads + 1)
-    lags = [lead + case.latency for lead in leads]
+def _baselines(plan: Plan, history: npt.NDArray[np.float32]) -> dict[str, Floats]:
+    """Each baseline's forecasts of all leads ``(cell, issue day, lead)``, from the observations that the runs have."""
+    leads = range(1, plan.leads + 1)
+    lags = [lead + plan.latency for lead in leads]
     groups = [slice(start, start + GROUP) for start in range(0, len(history), GROUP)]
-    learn = np.pad(case.common.learn, (0, len(case.time) - len(case.common.learn)))
-    known: dict[str, Any] = {"lag": lags, "fill_days": case.fill_days}
-    made: dict[str, Floats] = {}
-    for name in case.baselines:
-        parts = [BASELINES[name](history[group], case.time, learn, case.days, **known) for group in groups]
+    learn = np.pad(plan.overlap.learn, (0, len(plan.time) - len(plan.overlap.learn)))
+    options: dict[str, Any] = {"lag": lags, "fill_days": plan.fill_days}
+    forecasts: dict[str, Floats] = {}
+    for name in plan.baselines:
+        parts = [BASELINES[name](history[group], plan.time, learn, plan.days, **options) for group in groups]
         values = np.concatenate(parts, axis=1)  # (lead, cell, day)
-        made[name] = np.stack([values[lead - 1][:, case.within_days(lead)] for lead in leads], axis=-1)
-    return made
+        forecasts[name] = np.stack([values[lead - 1][:, plan.within_days(lead)] for lead in leads], axis=-1)
+    return forecasts
 
 
-def _previous(case: Case, loaded: Loaded, label: str, lead: int) -> Floats:
+def _previous(plan: Plan, loaded: TargetData, label: str, lead: int) -> Floats:
     """Soil moisture of the day before each day: observed before the first lead, else the forecast's own."""
     if lead > 1:
         return loaded.central[label][:, :, lead - 2]
-    if case.common.issued[0] >= 0:
-        return loaded.history[:, case.valid_days(0)]
+    if plan.overlap.issued[0] >= 0:
+        return loaded.history[:, plan.valid_days(0)]
     before = np.pad(loaded.history, ((0, 0), (1, 0)), constant_values=np.nan)
-    return before[:, case.valid_days(1)]
+    return before[:, plan.valid_days(1)]

@@ -1,4 +1,4 @@
-"""The one table of metrics, each of one target, lead and model: cell by cell, and open to the user's own."""
+"""The registry of metrics, each of one target, lead and model, cell by cell; users can add their own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from soilcast.water import physical_consistency
 
 _FEWEST_DAYS = 2  # as in `score_cells`
 ROWS = ("model", "target", "lead")
-"""What each score of a cell is of."""
+"""Dimensions of each score beside the cell."""
 
-_TAKEN = (
+_RESERVED = (
     "days area climate_zone is_baseline reliability rank_histogram pick_cell observed predicted predicted_quantile "
     "precipitation difference area_better area_worse model target lead cell quantile bin day time row reference lat lon"
 )
-"""What else scores hold."""
+"""Other variables and dimensions of scores."""
 
 Best = Literal["higher", "lower", "zero", "nominal"]
 Kernel = Callable[[Aligned], Cells]
@@ -34,7 +34,7 @@ Kernel = Callable[[Aligned], Cells]
 
 @dataclass(frozen=True)
 class Metric:
-    """One line of the table of metrics.
+    """A metric.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Metric:
     symbol
         How the paper or the field writes it, for headings.
     long_name
-        In words.
+        Description.
     units
         Unit, as CF writes it.
     best
@@ -92,7 +92,7 @@ def register_metric(metric: Metric) -> Metric:
     SoilcastError
         The name is taken or not an identifier.
     """
-    if not metric.name.isidentifier() or metric.name in METRICS or metric.name in _TAKEN.split():
+    if not metric.name.isidentifier() or metric.name in METRICS or metric.name in _RESERVED.split():
         raise SoilcastError(f"metric {metric.name}: the name is taken or not an identifier: choose another")
     METRICS[metric.name] = metric
     return metric
@@ -107,15 +107,15 @@ def metrics_of(scores: xr.Dataset) -> dict[str, Metric]:
         What `evaluate` gives, or an opened ``scores.nc``: also one with metrics that are not registered here, which are
         known by their attributes and have no kernel.
     """
-    found = {name: metric for name, metric in METRICS.items() if name in scores.data_vars}
+    metrics = {name: metric for name, metric in METRICS.items() if name in scores.data_vars}
     for name, values in scores.data_vars.items():
-        if values.dims == (*ROWS, "cell") and name not in found:
-            found[str(name)] = _unregistered(str(name), values)
-    return found
+        if values.dims == (*ROWS, "cell") and name not in metrics:
+            metrics[str(name)] = _unregistered(str(name), values)
+    return metrics
 
 
 def score(observed: xr.DataArray, predicted: xr.DataArray, *, threads: int | None = None) -> xr.Dataset:
-    """Do what `score_cells` does on labelled arrays.
+    """`score_cells` on labelled arrays.
 
     Parameters
     ----------
@@ -153,9 +153,9 @@ def skill_over(rmse: Cells, reference: Cells) -> Cells:
 
 def mean_over_days(values: Cells) -> Cells:
     """Mean of what is finite in ``(cell, day)``; NaN on fewer than 2 days."""
-    there = np.isfinite(values)
-    count = there.sum(axis=1)
-    total = np.where(there, values, 0.0).sum(axis=1)
+    valid = np.isfinite(values)
+    count = valid.sum(axis=1)
+    total = np.where(valid, values, 0.0).sum(axis=1)
     return np.asarray(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
@@ -214,9 +214,9 @@ def _rmse_of_extremes(side: Literal["dry", "wet"], aligned: Aligned) -> Cells:
     extreme = aligned.observed <= aligned.driest if side == "dry" else aligned.observed >= aligned.wettest
     cell, day = np.nonzero(extreme)  # few of all days
     square = (aligned.central[cell, day].astype(np.float64) - aligned.observed[cell, day]) ** 2
-    known = np.isfinite(square)
-    count = np.bincount(cell[known], minlength=len(extreme))
-    total = np.bincount(cell[known], square[known], len(extreme))
+    valid = np.isfinite(square)
+    count = np.bincount(cell[valid], minlength=len(extreme))
+    total = np.bincount(cell[valid], square[valid], len(extreme))
     return np.sqrt(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
@@ -228,12 +228,12 @@ def _unregistered(name: str, values: xr.DataArray) -> Metric:
         str(values.attrs.get(key, default))
         for key, default in (("symbol", name), ("long_name", name), ("units", "1"), ("best", "nominal"))
     )
-    known = cast(Best, best) if best in get_args(Best) else "nominal"
-    return Metric(name, symbol, long_name, units, known, frozenset(), kernel)
+    orientation = cast(Best, best) if best in get_args(Best) else "nominal"
+    return Metric(name, symbol, long_name, units, orientation, frozenset(), kernel)
 
 
 def _built_in(name: str, symbol: str, long_name: str, units: str, best: Best, kernel: Kernel, *needs: str) -> None:
-    # Past `register_metric`, which counts as the work of a plugin while one is loaded.
+    # Not by `register_metric`, which would attribute it to a plugin that is being loaded.
     METRICS.data[name] = Metric(name, symbol, long_name, units, best, frozenset(needs), kernel)
 
 
@@ -271,4 +271,4 @@ _built_in("rmse_wet",    "RMSE wet", "RMSE of the wettest 5 % of the cell's obse
 # fmt: on
 
 BUILT_IN = tuple(METRICS)
-"""Names of the metrics that are not the user's own."""
+"""Names of the metrics that are not user-defined."""

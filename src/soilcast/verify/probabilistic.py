@@ -1,4 +1,4 @@
-"""How good a probabilistic forecast is: kernels for quantiles, one value a forecast."""
+"""Probabilistic scores: kernels for quantiles, one value a forecast."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pinball_loss(observed: Floats, quantiles: Floats, levels: Array) -> Array:
 
 
 def level_weights(levels: Array) -> Array:
-    """Share of 0 .. 1 that each level stands for: from half-way to the level below to half-way to the one above.
+    """Share of 0 .. 1 that each level represents: from half-way to the level below to half-way to the one above.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def crps_of_quantiles(observed: Floats, quantiles: Floats, levels: Array) -> Arr
     CRPS = 2 integral of rho_tau(y, q(tau)) over tau = 0 .. 1, rho the pinball loss, becomes the sum
     2 sum_i w_i rho_tau_i(y, q_i) with the weights of `level_weights`. Of all approximations this one asks of a model
     nothing but what it gives: each term is least, on average, for the true quantile, so no model gains by stating
-    others. Integrating a distribution that is drawn through the quantiles would judge its drawn tails, too. It is the
+    others. Integrating a distribution that is drawn through the quantiles would score its tails, too. It is the
     mean absolute error where all quantiles are equal and the levels are symmetric, and the plain CRPS of an ensemble
     where n members are the quantiles of the levels (i - 1/2) / n. Few levels make it
     coarse: of a normal distribution, 0.05, 0.1, .., 0.95 give 1.4 % too much, and 0.05, 0.1, 0.25, 0.5, 0.75, 0.9,
@@ -83,7 +83,7 @@ def crps_of_quantiles(observed: Floats, quantiles: Floats, levels: Array) -> Arr
 
 
 def is_at_or_below(observed: Floats, quantiles: Floats) -> Array:
-    """Tell whether the observation is at most each quantile: of a reliable forecast its mean is the level.
+    """Whether the observation is at most each quantile: of a reliable forecast its mean is the level.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def is_at_or_below(observed: Floats, quantiles: Floats) -> Array:
 
 
 def is_covered(observed: Floats, low: Floats, high: Floats) -> Array:
-    """Tell whether the observation lies in an interval, its limits included: of a reliable one its mean is the nominal.
+    """Whether the observation is in an interval, its limits included: of a reliable one its mean is the nominal level.
 
     Parameters
     ----------
@@ -113,12 +113,12 @@ def is_covered(observed: Floats, low: Floats, high: Floats) -> Array:
     ``(...)``, 0 or 1; NaN where one of the three is missing.
     """
     y, lower, upper = _real(observed), _real(low), _real(high)
-    there = np.isfinite(y) & np.isfinite(lower) & np.isfinite(upper)
-    return np.where(there, (lower <= y) & (y <= upper), np.nan)
+    valid = np.isfinite(y) & np.isfinite(lower) & np.isfinite(upper)
+    return np.where(valid, (lower <= y) & (y <= upper), np.nan)
 
 
 def pit_shares(observed: Floats, quantiles: Floats, levels: Array, bins: int = 10) -> Array:
-    """Where the observation lies in the forecast distribution, from 0 to 1, as shares of bins that sum to 1.
+    """Rank of the observation in the forecast distribution, from 0 to 1, as shares of bins that sum to 1.
 
     The probability integral transform is known but within limits: of an observation between two quantiles within their
     levels, of one below all or above all from 0 or to 1, and of one that equals quantiles, as rounded observations do,
@@ -146,11 +146,11 @@ def pit_shares(observed: Floats, quantiles: Floats, levels: Array, bins: int = 1
     """
     edges = np.concatenate([[0.0], levels, [1.0]])
     y, x = np.expand_dims(_real(observed), -1), _real(quantiles)
-    there = np.isfinite(y) & np.isfinite(x).all(axis=-1, keepdims=True)
+    valid = np.isfinite(y) & np.isfinite(x).all(axis=-1, keepdims=True)
     lower, upper = edges[(x < y).sum(axis=-1, keepdims=True)], edges[(x <= y).sum(axis=-1, keepdims=True) + 1]
     limits = np.arange(bins + 1) / bins
     inside = np.minimum(upper, limits[1:]) - np.maximum(lower, limits[:-1])
-    return np.where(there, np.maximum(inside, 0.0) / (upper - lower), np.nan)
+    return np.where(valid, np.maximum(inside, 0.0) / (upper - lower), np.nan)
 
 
 def _real(values: Floats) -> Array:

@@ -14,28 +14,28 @@ import xarray as xr
 from soilcast.cube import FORMATS, read, write_dataset
 from soilcast.cube.cf import DAY, ISSUE_DAY, LEAD
 from soilcast.errors import SoilcastError
-from soilcast.files import atomic_write
+from soilcast.files import atomic_write, harmless_table
 from soilcast.models.baselines import BASELINES
 from soilcast.provenance import stamp
 from soilcast.verify.blocks import BINS, BlockScores, count_left_out
-from soilcast.verify.case import Case
 from soilcast.verify.comparison import DIMS as COMPARED
 from soilcast.verify.entry import Entry
 from soilcast.verify.metrics import ROWS, metrics_of
+from soilcast.verify.plan import Plan
 from soilcast.verify.series import pick_cells, series_of
 from soilcast.verify.summary import summarise
 
-ABOUT_CELLS = ("area", "climate_zone")
+CELL_VARIABLES = ("area", "climate_zone")
 _CARRIED = ("content", "train_period", "validation_period")
 _SCORED_ON = "number of cell-issue-days with observation, all forecasts and all baselines, by target and lead"
 
 
-def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str) -> xr.Dataset:
-    """Make the scores of what was computed: see `soilcast.evaluate`.
+def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str) -> xr.Dataset:
+    """Make the scores dataset: see `soilcast.evaluate`.
 
     Parameters
     ----------
-    case, entries
+    plan, entries
         What was evaluated.
     cube
         The opened cube, of the cells that are evaluated.
@@ -53,40 +53,40 @@ def lay_out(case: Case, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
     if not scored:
         raise SoilcastError(f"{entries[0].path}: no cell has two days to score: choose a longer test period")
     variables: dict[str, Any] = {
-        name: ((*ROWS, "cell"), joined.metrics[name], metric.attributes) for name, metric in case.measured.items()
+        name: ((*ROWS, "cell"), joined.metrics[name], metric.attributes) for name, metric in plan.measured.items()
     }
     days = {"long_name": "number of issue days scored", "units": "1"}
     variables["days"] = (("target", "lead", "cell"), joined.days, days)
     scores = xr.Dataset(
-        variables | _calibration(case, joined),
-        coords=_coordinates(case, cube),
+        variables | _calibration(plan, joined),
+        coords=_coordinates(plan, cube),
         attrs={
             "Conventions": "CF-1.11",
             "soilcast_kind": "scores",
             "soilcast_format": FORMATS["scores"],
             "title": str(cube.attrs.get("title", "a cube")),
             **{name: entries[0].attributes[name] for name in _CARRIED},
-            "test_period": case.common.test_period,
+            "test_period": plan.overlap.test_period,
             "cube_sha256": str(cube.attrs["content_sha256"]),
             "source": str(cube.attrs.get("source", "")),
             "training_logs": json.dumps({entry.label: entry.training_log for entry in entries}),
             "configs": json.dumps({entry.label: entry.config for entry in entries}),
-            "targets": ",".join(case.targets),
-            "latency_days": case.latency,
+            "targets": ",".join(plan.targets),
+            "latency_days": plan.latency,
             "weather": _weather(entries),
             "water": water,
             "scored_on": _SCORED_ON,
-            "left_out": "\n".join([*case.common.notes, *count_left_out(case, joined.left, cube.sizes["cell"])]),
+            "left_out": "\n".join([*plan.overlap.omitted, *count_left_out(plan, joined.remaining, cube.sizes["cell"])]),
             "cells_scored": scored,
             "cells_total": len(entries[0].cells),
         },
     )
-    about = {"long_name": "whether the model is a baseline"}
-    scores["is_baseline"] = ("model", np.array([label in BASELINES for label in case.models]), about)
-    for name in ABOUT_CELLS:
+    attributes = {"long_name": "whether the model is a baseline"}
+    scores["is_baseline"] = ("model", np.array([label in BASELINES for label in plan.models]), attributes)
+    for name in CELL_VARIABLES:
         if name in cube:
             scores[name] = ("cell", read(cube, name), cube[name].attrs)
-    return scores.assign(series_of(case, pick_cells(scores), cube))
+    return scores.assign(series_of(plan, pick_cells(scores), cube))
 
 
 def write_scores(scores: xr.Dataset, out: Path, *, overwrite: bool, **inputs: Any) -> None:
@@ -97,69 +97,69 @@ def write_scores(scores: xr.Dataset, out: Path, *, overwrite: bool, **inputs: An
     scores
         What `lay_out` gives; their provenance is added.
     out
-        The folder, which is written wholly or not at all.
+        The folder, which is written atomically.
     overwrite
         Replace ``out`` if it exists.
     inputs
         What they were made from.
     """
     scores.attrs["provenance"] = stamp("soilcast evaluate", **inputs)
-    with atomic_write(out, overwrite=overwrite) as partial:
+    with atomic_write(out, kind="scores", overwrite=overwrite) as partial:
         partial.mkdir()
         write_dataset(scores, partial / "scores.nc", netcdf=True)
-        summarise(scores).to_csv(partial / "table.csv")
+        harmless_table(summarise(scores).reset_index()).to_csv(partial / "table.csv", index=False)
         with (partial / "cells.csv").open("w", encoding="utf-8", newline="") as file:
             for number, part in enumerate(_cell_tables(scores)):
-                part.to_csv(file, index=False, header=number == 0)
+                harmless_table(part).to_csv(file, index=False, header=number == 0)
         if COMPARED[0] in scores.dims:
-            differences = scores[[name for name, one in scores.data_vars.items() if one.dims == COMPARED]]
+            differences = scores[[name for name, values in scores.data_vars.items() if values.dims == COMPARED]]
             table = differences.to_dataframe(dim_order=list(COMPARED)).reset_index()
-            table[table["row"] != table["reference"]].to_csv(partial / "significance.csv", index=False)
+            harmless_table(table[table["row"] != table["reference"]]).to_csv(partial / "significance.csv", index=False)
 
 
-def _coordinates(case: Case, cube: xr.Dataset) -> dict[str, Any]:
-    """Those of the cells, and of all else that scores are laid out by."""
-    issued = case.time[0] + case.common.issued * np.timedelta64(1, "D")
+def _coordinates(plan: Plan, cube: xr.Dataset) -> dict[str, Any]:
+    """Coordinates of the cells and of the other dimensions of scores."""
+    issued = plan.time[0] + plan.overlap.issued * np.timedelta64(1, "D")
     levels = {"long_name": "level of the quantile", "units": "1"}
     return {
         **{str(name): cube[name].drop_encoding().load() for name in cube.coords if name != "time"},
-        "model": ("model", np.array(case.models), {"long_name": "model"}),
-        "target": ("target", np.array(case.targets), {"long_name": "variable that is forecast"}),
-        "lead": ("lead", np.arange(1, case.leads + 1), LEAD),
+        "model": ("model", np.array(plan.models), {"long_name": "model"}),
+        "target": ("target", np.array(plan.targets), {"long_name": "variable that is forecast"}),
+        "lead": ("lead", np.arange(1, plan.leads + 1), LEAD),
         "bin": ("bin", (np.arange(BINS) + 0.5) / BINS, {"long_name": "middle of the bin", "units": "1"}),
-        "day": ("day", case.time[case.test], DAY),
+        "day": ("day", plan.time[plan.test], DAY),
         "time": ("time", issued, ISSUE_DAY),
-        **({"quantile": ("quantile", np.array(case.all_levels), levels)} if case.all_levels else {}),
+        **({"quantile": ("quantile", np.array(plan.all_levels), levels)} if plan.all_levels else {}),
     }
 
 
-def _calibration(case: Case, joined: BlockScores) -> dict[str, Any]:
+def _calibration(plan: Plan, joined: BlockScores) -> dict[str, Any]:
     """Reliability and rank histograms: shares of all cell-days, which weigh by area."""
     weight = joined.weight.sum(axis=-1)[..., np.newaxis]
     weight = np.where(weight > 0, weight, np.nan)
     ranks = {"long_name": "share of observations by the probability integral transform", "units": "1"}
     shares = {"rank_histogram": ((*ROWS, "bin"), joined.ranks.sum(axis=-1) / weight, ranks)}
-    if case.all_levels:
+    if plan.all_levels:
         below = {"long_name": "share of observations at or below the quantile", "units": "1"}
         shares["reliability"] = ((*ROWS, "quantile"), joined.below.sum(axis=-1) / weight, below)
     return shares
 
 
 def _weather(entries: Sequence[Entry]) -> str:
-    """What weather of the days ahead the forecasts know, in one word if it is the same for all."""
-    known: Mapping[str, str] = {entry.label: entry.attributes["weather"] for entry in entries}
-    if len(set(known.values())) == 1:
-        return next(iter(known.values()))
-    return "; ".join(f"{label}: {weather}" for label, weather in known.items())
+    """Weather of the forecast days that the forecasts were given, in one word if it is the same for all."""
+    weather_of: Mapping[str, str] = {entry.label: entry.attributes["weather"] for entry in entries}
+    if len(set(weather_of.values())) == 1:
+        return next(iter(weather_of.values()))
+    return "; ".join(f"{label}: {weather}" for label, weather in weather_of.items())
 
 
 def _cell_tables(scores: xr.Dataset) -> Iterator[pd.DataFrame]:
     """Scores as a table of one row per model, target, lead and cell, model by model and target by target."""
-    about = [name for name in ("cell", "cell_name", "lat", "lon", *ABOUT_CELLS) if name in scores.variables]
+    columns = [name for name in ("cell", "cell_name", "lat", "lon", *CELL_VARIABLES) if name in scores.variables]
     leads, cells = scores.sizes["lead"], scores.sizes["cell"]
-    places = {name: np.tile(scores[name].to_numpy(), leads) for name in about}
+    location = {name: np.tile(scores[name].to_numpy(), leads) for name in columns}
     for m, model in enumerate(scores["model"].to_numpy()):
         for t, target in enumerate(scores["target"].to_numpy()):
-            named = {"model": model, "target": target, "lead": np.repeat(scores["lead"].to_numpy(), cells)}
+            row_labels = {"model": model, "target": target, "lead": np.repeat(scores["lead"].to_numpy(), cells)}
             measured = {name: scores[name].to_numpy()[m, t].ravel() for name in metrics_of(scores)}
-            yield pd.DataFrame(named | places | measured | {"days": scores["days"].to_numpy()[t].ravel()})
+            yield pd.DataFrame(row_labels | location | measured | {"days": scores["days"].to_numpy()[t].ravel()})

@@ -1,4 +1,4 @@
-"""Which few cells are shown as series, what was observed there, and what was forecast on each issue day."""
+"""Time series of a few example cells: observations, and forecasts of each issue day."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import read
-from soilcast.verify.case import Case, open_files
 from soilcast.verify.climate import CLIMATES, cells_in
 from soilcast.verify.loading import GROUP, load_models
+from soilcast.verify.plan import Plan, open_files
 
 _QUANTILES = (0.1, 0.5, 0.9)
 _MOISTURE = {"units": "m3 m-3"}
@@ -18,9 +18,9 @@ Positions = npt.NDArray[np.int64]
 
 
 def pick_cells(scores: xr.Dataset) -> Positions:
-    """Pick cells that stand for the others, without choosing fine ones.
+    """Choose example cells that represent the others.
 
-    Of each main climate the cell of median skill, where the cells lie in two climates or more; else the cells at the
+    Of each main climate the cell of median skill, where the cells are in two climates or more; else the cells at the
     quantiles 0.1, 0.5 and 0.9 of the RMSE. Skill and RMSE are the mean over the forecasts, targets and leads; equal
     ones go by the number of the cell, so that the order of cells does not matter.
 
@@ -48,12 +48,12 @@ def pick_cells(scores: xr.Dataset) -> Positions:
     return np.array(list(dict.fromkeys(picked)), dtype=np.int64)
 
 
-def series_of(case: Case, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Variable]:
-    """Series of the picked cells.
+def series_of(plan: Plan, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Variable]:
+    """Series of the example cells.
 
     Parameters
     ----------
-    case
+    plan
         What is evaluated.
     picks
         Positions along cell, ``(pick,)``.
@@ -66,23 +66,23 @@ def series_of(case: Case, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
     has quantiles, ``predicted_quantile(model, target, pick, time, lead, quantile)``, NaN where it has not; and, if the
     cube has it, ``precipitation(pick, day)`` [m d-1]. ``day`` are the test days, ``time`` the issue days.
     """
-    levels = case.all_levels
-    shape = (len(case.models), len(case.targets), len(picks), case.issues, case.leads)
-    observed = np.empty((len(case.targets), len(picks), len(case.time[case.test])), dtype=np.float32)
+    levels = plan.all_levels
+    shape = (len(plan.models), len(plan.targets), len(picks), plan.issues, plan.leads)
+    observed = np.empty((len(plan.targets), len(picks), len(plan.time[plan.test])), dtype=np.float32)
     predicted = np.empty(shape, dtype=np.float32)
     quantiles = np.full((*shape, len(levels)), np.nan, dtype=np.float32)
-    with open_files(case) as opened:
+    with open_files(plan) as opened:
         for p, pick in enumerate(picks):
-            first = int(pick) // GROUP * GROUP
-            cells = slice(first, min(first + GROUP, cube.sizes["cell"]))
-            for t, target in enumerate(case.targets):
-                loaded = load_models(case, opened, target, cells)
-                observed[t, p] = loaded.history[pick - first, case.test]
+            first_cell = int(pick) // GROUP * GROUP
+            cells = slice(first_cell, min(first_cell + GROUP, cube.sizes["cell"]))
+            for t, target in enumerate(plan.targets):
+                loaded = load_models(plan, opened, target, cells)
+                observed[t, p] = loaded.history[pick - first_cell, plan.test]
                 for m, (label, central) in enumerate(loaded.central.items()):
-                    predicted[m, t, p] = central[pick - first]
+                    predicted[m, t, p] = central[pick - first_cell]
                     if label in loaded.quantiles:
-                        own = [levels.index(level) for level in case.levels_of(label, target)]
-                        quantiles[m, t, p][..., own] = loaded.quantiles[label][pick - first]
+                        positions = [levels.index(level) for level in plan.levels_of(label, target)]
+                        quantiles[m, t, p][..., positions] = loaded.quantiles[label][pick - first_cell]
     by_issue = ("model", "target", "pick", "time", "lead")
     series = {
         "pick_cell": xr.Variable("pick", picks, {"long_name": "position along cell of a cell that is shown"}),
@@ -90,13 +90,13 @@ def series_of(case: Case, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
         "predicted": xr.Variable(by_issue, predicted, {"long_name": "forecast", **_MOISTURE}),
     }
     if levels:
-        about = {"long_name": "quantile of the forecast", **_MOISTURE}
-        series["predicted_quantile"] = xr.Variable((*by_issue, "quantile"), quantiles, about)
+        attributes = {"long_name": "quantile of the forecast", **_MOISTURE}
+        series["predicted_quantile"] = xr.Variable((*by_issue, "quantile"), quantiles, attributes)
     if "tp" in cube:
-        tested = cube.isel(time=case.test)
+        tested = cube.isel(time=plan.test)
         rain = np.concatenate([read(tested, "tp", slice(pick, pick + 1)) for pick in picks])
-        about = {"long_name": "total precipitation", "units": "m d-1"}
-        series["precipitation"] = xr.Variable(("pick", "day"), rain, about)
+        attributes = {"long_name": "total precipitation", "units": "m d-1"}
+        series["precipitation"] = xr.Variable(("pick", "day"), rain, attributes)
     return series
 
 

@@ -1,4 +1,4 @@
-"""Whether one model is better than another by more than chance: over days, over seeds, over the field of cells."""
+"""Tests of the difference between models: over days, over seeds, and over the field of cells."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RESAMPLES = 500
 LEVEL = 0.95
 FALSE_DISCOVERIES = 0.05
 FEWEST_BLOCKS = 6
-"""With fewer blocks of days than this nothing is tested: their spread is hardly known."""
+"""With fewer blocks of days than this nothing is tested: their variance is too uncertain."""
 
 UNTRAINED = -1
-"""Stands for the seed of a baseline, which has none."""
+"""Seed of a baseline, which has none."""
 
-_HELD = 256 * 2**20
-"""Scores of resamples that are held at once [bytes]."""
+_MOST_BYTES = 256 * 2**20
+"""Size of the scores of resamples in memory at once [bytes]."""
 
 Array = npt.NDArray[np.float64]
 Statistic = Literal["median", "mean"]
@@ -37,16 +37,16 @@ _STATISTICS: dict[Statistic, Callable[[Array, Array], Array]] = {"median": weigh
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference, and how far chance may have made it; every part of one shape.
+    """A difference with its confidence interval and p-value, all of one shape.
 
     Parameters
     ----------
     value
         Mean over the seeds.
     low, high
-        Limits of the 95 % confidence interval; NaN where nothing is known of the spread.
+        Limits of the 95 % confidence interval; NaN where the variance is not known.
     p
-        Probability of a difference so far from 0 if there were none; NaN likewise.
+        p-value, of two sides; NaN likewise.
     """
 
     value: Array
@@ -96,8 +96,8 @@ def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
         freedom = (of_days + of_seeds) ** 2 / (of_days**2 / (blocks - 1) + of_seeds**2 / max(seeds - 1, 1))
         error = np.sqrt(of_days + of_seeds)
         p = 2 * special.stdtr(freedom, -np.abs(value) / error)
-        reach = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
-    return Estimate(value, value - reach, value + reach, np.asarray(p))
+        margin = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
+    return Estimate(value, value - margin, value + margin, np.asarray(p))
 
 
 def interval_over_seeds(values: Array) -> tuple[float, float, float]:
@@ -105,8 +105,8 @@ def interval_over_seeds(values: Array) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, np.nan, np.nan
-    reach = float(special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - reach, mean + reach
+    margin = float(special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - margin, mean + margin
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class FieldTest:
 
     @property
     def is_significant(self) -> bool:
-        """Field significance: whether the field as a whole differs from chance, as one cell then does at least."""
+        """Field significance: whether the difference is significant in any cell."""
         return bool((self.better | self.worse).any())
 
 
@@ -143,7 +143,7 @@ def gain(metric: str) -> int:
     return -1 if metric in METRICS and METRICS[metric].best == "lower" else 1
 
 
-def judge_field(estimate: Estimate, metric: str, area: Array) -> FieldTest:
+def field_test(estimate: Estimate, metric: str, area: Array) -> FieldTest:
     """Test a difference in every cell.
 
     Cells are declared by the procedure of Benjamini and Hochberg (1995) at a false discovery rate of 5 %: on average,
@@ -156,7 +156,7 @@ def judge_field(estimate: Estimate, metric: str, area: Array) -> FieldTest:
     estimate
         Of each cell.
     metric
-        Says which sign is better.
+        Decides which sign is better.
     area
         Of each cell ``(cell,)`` [m2].
     """
@@ -175,7 +175,7 @@ def judge_field(estimate: Estimate, metric: str, area: Array) -> FieldTest:
 
 @dataclass(frozen=True)
 class Sample:
-    """Scores of rows on the test days as they are and on resamples of them: all that tests need.
+    """Scores of rows on the test days as they are and on resamples of them, from which all tests follow.
 
     Parameters
     ----------
@@ -209,23 +209,19 @@ class Sample:
 
     def compare_over_area(self, row: str, reference: str, metric: str, statistic: Statistic = "median") -> Estimate:
         """Difference of the area-weighted medians or means."""
-        mine, theirs = (
-            self._of_seeds(self.field[one][metric, statistic], one, row, reference) for one in (row, reference)
+        difference = _difference(
+            self.rows, row, reference, {name: of[metric, statistic] for name, of in self.field.items()}
         )
-        difference = mine - theirs
         return combine(difference[:, 0], difference[:, 1:].mean(axis=0).var(), self.blocks)
 
     def compare_in_cells(self, row: str, reference: str, metric: str, *, of_seeds: bool = True) -> Estimate:
         """Difference in every cell; the pair is one of those that the sample was taken for.
 
-        Without the spread ``of_seeds`` it is asked whether these very trainings differ, not whether others would too.
+        Without the variance ``of_seeds`` it tests these trained networks, not whether retrained ones would differ.
         """
-        mine, theirs = (self._of_seeds(self.cells[one][metric], one, row, reference) for one in (row, reference))
-        difference = mine - theirs if of_seeds else (mine - theirs).mean(axis=0, keepdims=True)
+        difference = _difference(self.rows, row, reference, {name: of[metric] for name, of in self.cells.items()})
+        difference = difference if of_seeds else difference.mean(axis=0, keepdims=True)
         return combine(difference, self.variance[row, reference][metric], self.blocks)
-
-    def _of_seeds(self, values: Array, own: str, row: str, reference: str) -> Array:
-        return values[_positions(self.rows[own], _common(self.rows[row], self.rows[reference]))]
 
 
 def take_sample(
@@ -254,9 +250,9 @@ def take_sample(
     metrics
         Those to score; by default all that the sums give.
     resamples
-        How many.
+        Number of resamples.
     seed
-        Of the resamples: the same gives the same.
+        Random seed of the resamples.
     progress
         Show a bar.
     """
@@ -266,28 +262,27 @@ def take_sample(
     as_is = {row: _score_seeds(blocks, names, seeds, None) for row, seeds in rows.items()}
     field = {row: _over_area(scored, area) for row, scored in as_is.items()}
     spread = {pair: {metric: _Variance() for metric in names} for pair in pairs}
-    held = 8 * len(area) * len(names) * sum(len(seeds) for seeds in rows.values())
-    together = max(1, _HELD // held)
-    starts = range(0, resamples, together)
+    bytes_per_resample = 8 * len(area) * len(names) * sum(len(seeds) for seeds in rows.values())
+    resamples_at_once = max(1, _MOST_BYTES // bytes_per_resample)
+    starts = range(0, resamples, resamples_at_once)
     with progress_bar("resampling days", len(starts), shown=progress) as advance:
         for start in starts:
-            weights = drawn[start : start + together]
+            weights = drawn[start : start + resamples_at_once]
             scored = {row: _score_seeds(blocks, names, seeds, weights) for row, seeds in rows.items()}
             for row, measured in scored.items():
                 for key, values in _over_area(measured, area).items():
                     field[row][key] = np.concatenate([field[row][key], values], axis=1)
-            for (row, reference), kept in spread.items():
-                common = _common(rows[row], rows[reference])
-                for metric, variance in kept.items():
-                    mine, theirs = (scored[one][metric][_positions(rows[one], common)] for one in (row, reference))
-                    variance.add((mine - theirs).mean(axis=0))
+            for (row, reference), variances in spread.items():
+                for metric, variance in variances.items():
+                    by_row = {name: of[metric] for name, of in scored.items()}
+                    variance.add(_difference(rows, row, reference, by_row).mean(axis=0))
             advance("")
     return Sample(
         rows=rows,
         metrics=names,
         cells={row: {metric: values[:, 0] for metric, values in scored.items()} for row, scored in as_is.items()},
         field=field,
-        variance={pair: {metric: one.value() for metric, one in of.items()} for pair, of in spread.items()},
+        variance={pair: {metric: name.value() for metric, name in of.items()} for pair, of in spread.items()},
         blocks=count,
         area=area,
     )
@@ -296,13 +291,13 @@ def take_sample(
 def _score_seeds(blocks: DayBlocks, metrics: Sequence[str], seeds: Seeds, weights: Array | None) -> dict[str, Array]:
     """Metric -> ``(seed, resample, cell)``."""
     scored = [blocks.scores(model, weights) for model in seeds.values()]
-    return {metric: np.stack([one[metric] for one in scored]) for metric in metrics}
+    return {metric: np.stack([scores[metric] for scores in scored]) for metric in metrics}
 
 
 def _over_area(scored: Mapping[str, Array], area: Array) -> dict[tuple[str, Statistic], Array]:
     """From ``(seed, resample, cell)`` to (metric, statistic) -> ``(seed, resample)``."""
     return {
-        (metric, statistic): np.stack([function(one, area) for one in values])
+        (metric, statistic): np.stack([function(scores_of_seed, area) for scores_of_seed in values])
         for metric, values in scored.items()
         for statistic, function in _STATISTICS.items()
     }
@@ -320,22 +315,29 @@ class _Variance:
     def add(self, values: Array) -> None:
         if self._shift is None:
             self._shift = np.nan_to_num(values[0])
-        there = np.isfinite(values)
-        known = np.where(there, values - self._shift, 0.0)
-        self._count = self._count + there.sum(axis=0)
-        self._total = self._total + known.sum(axis=0)
-        self._squares = self._squares + (known**2).sum(axis=0)
+        valid = np.isfinite(values)
+        shifted = np.where(valid, values - self._shift, 0.0)
+        self._count = self._count + valid.sum(axis=0)
+        self._total = self._total + shifted.sum(axis=0)
+        self._squares = self._squares + (shifted**2).sum(axis=0)
 
     def value(self) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self._squares / self._count - (self._total / self._count) ** 2)
 
 
-def _common(one: Seeds, other: Seeds) -> list[int]:
+def _difference(rows: Mapping[str, Seeds], row: str, reference: str, values: Mapping[str, Array]) -> Array:
+    """Row less reference ``(seed, ...)`` over the seeds that both have."""
+    common = _common(rows[row], rows[reference])
+    minuend, subtrahend = (values[name][_positions(rows[name], common)] for name in (row, reference))
+    return minuend - subtrahend
+
+
+def _common(left: Seeds, right: Seeds) -> list[int]:
     """Seeds that two rows share; a baseline goes with every seed."""
-    if UNTRAINED in other:
-        return sorted(one)
-    return sorted(other if UNTRAINED in one else one.keys() & other.keys())
+    if UNTRAINED in right:
+        return sorted(left)
+    return sorted(right if UNTRAINED in left else left.keys() & right.keys())
 
 
 def _positions(seeds: Seeds, common: Sequence[int]) -> list[int]:

@@ -28,7 +28,7 @@ def summarise(scores: xr.Dataset) -> pd.DataFrame:
     """
     area = scores["area"].to_numpy()
     labels: list[pd.Index[Any]] = [pd.Index(scores[dim].to_numpy(), name=dim) for dim in ROWS]
-    index = pd.MultiIndex.from_product([one if one.dtype.kind in "iu" else one.astype(str) for one in labels])
+    index = pd.MultiIndex.from_product([label if label.dtype.kind in "iu" else label.astype(str) for label in labels])
     baseline = scores["is_baseline"].to_numpy().astype(bool)
     columns: dict[str, object] = {
         "is_baseline": np.repeat(baseline, len(index) // len(baseline)),
@@ -68,21 +68,21 @@ def weighted_median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.flo
 
 
 def weighted_means(values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Do what `weighted_mean` does for each row of ``(row, cell)``."""
-    there = np.isfinite(values)
-    total = there @ weights.astype(np.float64)
+    """`weighted_mean` of each row of ``(row, cell)``."""
+    valid = np.isfinite(values)
+    total = valid @ weights.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(there, values, 0.0) @ weights.astype(np.float64) / np.where(total, total, np.nan))
+        return np.asarray(np.where(valid, values, 0.0) @ weights.astype(np.float64) / np.where(total, total, np.nan))
 
 
 def weighted_medians(values: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Do what `weighted_median` does for each row of ``(row, cell)``."""
-    there = np.isfinite(values) & (weights > 0)
-    count = there.sum(axis=1)
-    known = np.where(there, values, np.inf)
-    order = np.argsort(known, axis=1, kind="stable")
-    known = np.take_along_axis(known, order, axis=1)
-    share = np.take_along_axis(np.where(there, weights, 0.0), order, axis=1)
+    """`weighted_median` of each row of ``(row, cell)``."""
+    valid = np.isfinite(values) & (weights > 0)
+    count = valid.sum(axis=1)
+    ordered = np.where(valid, values, np.inf)
+    order = np.argsort(ordered, axis=1, kind="stable")
+    ordered = np.take_along_axis(ordered, order, axis=1)
+    share = np.take_along_axis(np.where(valid, weights, 0.0), order, axis=1)
     reached = np.cumsum(share, axis=1, dtype=np.float64)
     half = reached[:, -1:] / 2
     # A sum of weights may miss the half by its rounding.
@@ -91,7 +91,7 @@ def weighted_medians(values: npt.NDArray[np.float64], weights: npt.NDArray[np.fl
     upper = np.minimum(np.sum(reached <= half + slack, axis=1), count - 1)
     rows = np.arange(len(values))
     with np.errstate(invalid="ignore"):
-        return np.where(count > 0, (known[rows, lower] + known[rows, upper]) / 2, np.nan)
+        return np.where(count > 0, (ordered[rows, lower] + ordered[rows, upper]) / 2, np.nan)
 
 
 def _by_row(metric: xr.DataArray) -> npt.NDArray[np.float64]:

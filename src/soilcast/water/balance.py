@@ -24,8 +24,8 @@ _SNOW = {"paper": 1.0, "closing": -1.0, "code": 24.0}
 
 def balance_terms(form: Form, config: WaterConfig) -> dict[str, float]:
     """Variables that enter W and their factors: fluxes as they stand, then stores (`_STORES`) by their daily change."""
-    known = {"P": ("tp", 1.0), "E": ("e", -1.0), "SRO": (_RUNOFF[config.runoff], -1.0)}
-    terms = dict(known[symbol] for symbol in config.terms if symbol in known)
+    fluxes = {"P": ("tp", 1.0), "E": ("e", -1.0), "SRO": (_RUNOFF[config.runoff], -1.0)}
+    terms = dict(fluxes[symbol] for symbol in config.terms if symbol in fluxes)
     if "dSD" in config.terms:
         terms["sd"] = _SNOW[config.snow]
     if form == "multi":
@@ -173,10 +173,10 @@ def water_signs(cube: xr.Dataset, readings: Mapping[str, tuple[Form, WaterConfig
         refuse_missing(cube, form, config)
     shape = (cube.sizes["cell"], cube.sizes["time"])
     signs = {name: np.zeros(shape, dtype=np.int8) for name in readings}
-    wanted = {variable for form, config in readings.values() for variable in required_variables(form, config)}
+    variables = {variable for form, config in readings.values() for variable in required_variables(form, config)}
     for start in range(0, shape[0], _CELLS_AT_ONCE):
         cells = slice(start, start + _CELLS_AT_ONCE)
-        values = {variable: read(cube, variable, cells) for variable in sorted(wanted)}
+        values = {variable: read(cube, variable, cells) for variable in sorted(variables)}
         for name, (form, config) in readings.items():
             signs[name][cells] = _SIGNS[config.sign](water_inflow(values, form, config))
     return signs

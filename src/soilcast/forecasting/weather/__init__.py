@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,17 +17,14 @@ from soilcast.forecasting.weather.days import positions_of_leads
 from soilcast.forecasting.weather.fields import Field, Floats, fields_of, gather
 from soilcast.forecasting.weather.places import Places, places_of
 from soilcast.schema import nearest
-from soilcast.sources.era5land.opening import format_of
-from soilcast.sources.files import open_netcdf
-from soilcast.sources.zarr_stores import open_zarr
+from soilcast.sources.formats import NETCDF, ZARR, format_of, refuse_format
+from soilcast.sources.opening import DataFile, open_file
 
 __all__ = ["Weather", "open_weather"]
 
 # Weather that takes no more is read at once [bytes]: faults are told before anything is forecast, and a file whose
 # chunks are whole maps is decompressed once.
 _HELD = 64 << 20
-
-_OPENERS: dict[str, Callable[[Path], xr.Dataset]] = {"netcdf": open_netcdf, "zarr": open_zarr}
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +167,8 @@ def open_weather(
 
 def _open(path: Path) -> xr.Dataset:
     form = format_of(path)
-    if form not in _OPENERS:
-        raise SoilcastError(
-            f"{path}: this is {form}, but weather forecasts are read from NetCDF or Zarr: convert it (cfgrib "
-            "to_netcdf FILE) or unzip it"
-        )
-    opened = _OPENERS[form](path)
+    refuse_format(path, form, (NETCDF, ZARR))
+    (opened,) = open_file(DataFile(str(path), form.key))
     kind = opened.attrs.get("soilcast_kind")
     if kind is None:
         return opened

@@ -11,7 +11,8 @@ import xarray as xr
 from soilcast.cube import daily_axis
 from soilcast.cube.calendar import Days, period_of
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import unit_of
+from soilcast.sources.netcdf import unit_of
+from soilcast.sources.stamps import covered_days
 
 STEPS = ("step", "lead", "lead_time", "leadtime", "forecast_period", "prediction_timedelta")
 """Names of a dimension that counts from the reference time of a forecast."""
@@ -20,7 +21,6 @@ TIMES = ("valid_time", "time")
 """Names of a dimension that holds dates."""
 
 _REFERENCES = ("forecast_reference_time", "reference_time", "time")
-_DAY = np.timedelta64(1, "D")
 _SECONDS = dict.fromkeys(("d", "day", "days"), 86400.0)
 _SECONDS |= dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0)
 _SECONDS |= dict.fromkeys(("min", "minute", "minutes"), 60.0)
@@ -49,7 +49,7 @@ def days_of_steps(opened: xr.Dataset, clock: str, where: str) -> Days:
     """Days along a dimension of time or of steps.
 
     A step stands for the day that its valid time lies in, whatever the hour; where a file gives time bounds, for the
-    day that the middle of its bounds lies in.
+    day that these enclose.
 
     Parameters
     ----------
@@ -114,34 +114,19 @@ def positions_of_leads(days: Days, issue: np.datetime64, leads: int, where: str)
 
 
 def _stamps(opened: xr.Dataset, clock: str, where: str) -> npt.NDArray[np.generic]:
-    """Valid time of each step; the middle of its bounds, where there are any."""
+    """Valid time of each step; the day that its bounds enclose, where there are any."""
     dims: dict[Hashable, int] = {clock: opened.sizes[clock]}
     for name in ("valid_time", clock):
         if name not in opened.variables or (name in STEPS):
             continue
-        valid = opened[name].squeeze([dim for dim, size in opened[name].sizes.items() if size == 1 and dim != clock])
-        if valid.sizes == dims:
-            return _middle(opened, valid, where)
+        single = [dim for dim, size in opened[name].sizes.items() if size == 1 and dim != clock]
+        if opened[name].squeeze(single).sizes == dims:
+            return covered_days(opened.squeeze(single), name, where)
     if clock not in opened.variables:
         raise SoilcastError(f"{where}: {clock} has no coordinate values: add the dates of its days")
     if clock in TIMES:
         raise SoilcastError(f"{where}: {clock} must have one dimension, but has {opened[clock].dims}")
     return _reference(opened, clock, where) + _durations(opened[clock], where)
-
-
-def _middle(opened: xr.Dataset, times: xr.DataArray, where: str) -> npt.NDArray[np.generic]:
-    stamps: npt.NDArray[np.generic] = times.to_numpy()
-    name = str(times.attrs.get("bounds", times.encoding.get("bounds", "")))
-    bounds = opened.variables.get(name)
-    if bounds is None or bounds.dtype.kind != "M" or bounds.shape != (len(stamps), 2):
-        return stamps
-    begin, end = bounds.to_numpy().T
-    lengths = end - begin
-    if (lengths != _DAY).any():
-        hours = lengths[lengths != _DAY][0] / np.timedelta64(1, "h")
-        raise SoilcastError(f"{where}: {name} spans {hours:g} hours, but daily values are expected: aggregate them")
-    middle: npt.NDArray[np.generic] = begin + lengths // 2
-    return middle
 
 
 def _reference(opened: xr.Dataset, clock: str, where: str) -> np.datetime64:

@@ -17,7 +17,8 @@ from soilcast.errors import SoilcastError
 from soilcast.forecasting.weather.days import STEPS, TIMES, clock_of, days_of_steps
 from soilcast.forecasting.weather.places import Places
 from soilcast.sources.era5land.parameters import parameter_of
-from soilcast.sources.files import naming_damage, unit_of
+from soilcast.sources.netcdf import naming_damage, unit_of
+from soilcast.sources.stamps import refuse_contradictions, sign_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,7 +42,6 @@ _ALSO: dict[str, tuple[str, ...]] = {
 
 _EXTREMES = {"mx2t": "maximum", "mn2t": "minimum"}
 _HEIGHTS = {"t2m": 2.0, "mx2t": 2.0, "mn2t": 2.0, "d2m": 2.0, "q": 2.0, "u10": 10.0, "v10": 10.0}  # m
-_POSITIVE = {"up": 1.0, "down": -1.0}
 
 # Values that are read from the file at a time, whatever the block that is asked for; one row at least.
 _READ_AT_A_TIME = 8 << 20
@@ -213,7 +213,8 @@ def _field(
     opened: xr.Dataset, name: str, variable: xr.DataArray, places: Places, unit: str | None, where: str
 ) -> Field:
     _refuse_aloft(variable, name, where)
-    _refuse_accumulated(variable, where)
+    written = unit or unit_of(variable.attrs)
+    refuse_contradictions(name, variable.attrs, None if unit else written, f"{where}: {variable.name}")
     if variable.dtype.kind not in "fiu":
         raise SoilcastError(f"{where}: {variable.name} is not numeric ({variable.dtype}): correct the file")
     clock = clock_of(variable, where)
@@ -241,7 +242,7 @@ def _field(
         member=member,
         clock=clock,
         days=days_of_steps(opened, clock, where),
-        conversion=conversion(name, unit or unit_of(variable.attrs), f"{where}: {variable.name}"),
+        conversion=conversion(name, written, f"{where}: {variable.name}"),
         sign=_sign(opened, variable, name, where),
     )
 
@@ -256,29 +257,16 @@ def _refuse_aloft(variable: xr.DataArray, name: str, where: str) -> None:
         )
 
 
-def _refuse_accumulated(variable: xr.DataArray, where: str) -> None:
-    """ECMWF's accumulations run from the beginning of the forecast up to the step: no daily totals."""
-    if variable.attrs.get("GRIB_stepType") == "accum" and "sum" not in str(variable.attrs.get("cell_methods", "")):
-        raise SoilcastError(
-            f"{where}: {variable.name} is accumulated up to its time stamp (GRIB_stepType accum), but daily totals "
-            "are expected: take differences of successive days (xarray: ds.diff), label them by their day, and set "
-            "the attribute cell_methods to 'time: sum'"
-        )
-
-
 def _sign(opened: xr.Dataset, variable: xr.DataArray, name: str, where: str) -> float:
     """Which way a variable counts; the contract has evaporation positive upward, ECMWF's GRIB downward."""
     attributes = variable.attrs
     if name not in ("e", "pev") or "soilcast_kind" in opened.attrs:
         return 1.0
-    said = str(attributes.get("positive", "")).lower()
-    if said in _POSITIVE:
-        return _POSITIVE[said]
     parameter = parameter_of(str(variable.name), attributes) if "GRIB_paramId" in attributes else None
-    if parameter is not None:
+    if parameter is not None and "positive" not in attributes:
         return parameter.sign
-    if str(attributes.get("standard_name")) in _standard_names(name):
-        return 1.0
+    if (sign := sign_of(name, attributes)) is not None:
+        return sign
     raise SoilcastError(
         f"{where}: unknown sign convention of {variable.name}: set its attribute positive to up, or to down where "
         "evaporation is negative"

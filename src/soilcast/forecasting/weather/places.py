@@ -12,7 +12,7 @@ import xarray as xr
 
 from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import naming_damage
+from soilcast.sources.netcdf import naming_damage
 from soilcast.sources.overlap import Points, holding
 
 Floats = npt.NDArray[np.float64]

@@ -18,9 +18,9 @@ from soilcast.reporting.wording import (
     PERCENT,
     ahead,
     content,
+    location_name,
     newest_observation,
     period,
-    place_name,
     span,
     weather_words,
 )
@@ -32,7 +32,7 @@ _FEW_CELLS = 6
 def headline(forecast: xr.Dataset) -> html.Markup:
     """What is forecast, from when and from what, and what it comes to."""
     attrs = {key: str(value) for key, value in forecast.attrs.items()}
-    first, *others = sentences(forecast)
+    first, *remaining = sentences(forecast)
     names = layers(forecast)
     levels = forecast["quantile"].to_numpy() if _has_quantiles(forecast) else np.empty(0)
     rows = {
@@ -47,32 +47,32 @@ def headline(forecast: xr.Dataset) -> html.Markup:
         "Source": attrs.get("source", ""),
         "Issue days in the file": f"{attrs[ISSUE_DAYS]}; shown is the last" if attrs[ISSUE_DAYS] != "1" else "",
     }
-    return html.badge(f"Data: {content(forecast)}") + html.verdict(first, html.listed(others)) + html.facts(rows)
+    return html.badge(f"Data: {content(forecast)}") + html.verdict(first, html.listed(remaining)) + html.facts(rows)
 
 
 def sentences(forecast: xr.Dataset) -> list[str]:
     """State from and for which days the forecast is, and what it comes to, in plain sentences from the numbers."""
-    there = leads(forecast)
+    lead_days = leads(forecast)
     issued = np.datetime_as_string(forecast["time"].to_numpy(), "D")
     valid = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
-    ends = sorted({0, len(there) - 1})
+    ends = sorted({0, len(lead_days) - 1})
     lines = [f"Made at the end of {issued} for {' to '.join(valid[ends])}."]
     for target in layers(forecast):
-        mean = [f"{number(float(one), 'rmse')} {MOISTURE}" for one in means(forecast, forecast[target])[ends]]
-        sentence = f"{target}: the mean over the area is {_from_to(mean, there)}"
+        mean = [f"{number(float(value), 'rmse')} {MOISTURE}" for value in means(forecast, forecast[target])[ends]]
+        sentence = f"{target}: the mean over the area is {_from_to(mean, lead_days)}"
         if has_product(forecast, target, "drought"):
-            share = [f"{percent(float(one))}{PERCENT}" for one in share_in_drought(forecast, target)[ends]]
-            sentence += f"; the share of the area in drought (D1 or worse) is {_from_to(share, there)}"
+            share = [f"{percent(float(value))}{PERCENT}" for value in share_in_drought(forecast, target)[ends]]
+            sentence += f"; the share of the area in drought (D1 or worse) is {_from_to(share, lead_days)}"
         lines.append(f"{sentence}.")
     return [*lines, "This page shows a forecast, not its skill, which soilcast evaluate measures."]
 
 
 def drought(forecast: xr.Dataset) -> html.Markup:
     """Give the share of the area in each drought class, lead by lead."""
-    there = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
+    classified = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
     text = "Share of the area [%] in each class of the U.S. Drought Monitor; cells without a class are left out."
     return html.paragraph(text, note=True) + html.joined(
-        html.heading(layer_words(forecast, target)) + drought_table(forecast, target) for target in there
+        html.heading(layer_words(forecast, target)) + drought_table(forecast, target) for target in classified
     )
 
 
@@ -108,58 +108,58 @@ def fan_cells(forecast: xr.Dataset) -> list[int]:
     -------
     Positions along cell.
     """
-    names, there = layers(forecast), _forecast_cells(forecast)
-    if len(there) <= _FEW_CELLS:
-        return there
+    names, forecast_cells = layers(forecast), _forecast_cells(forecast)
+    if len(forecast_cells) <= _FEW_CELLS:
+        return forecast_cells
     by = f"{names[0]}_percentile" if has_product(forecast, names[0], "percentile") else names[0]
-    values = forecast[by].isel(lead=-1).to_numpy()[there]
-    order = [there[at] for at in np.argsort(values, kind="stable")]  # NaN comes last
-    known = order[: int(np.isfinite(values).sum())] or order
-    return [known[round(place)] for place in np.linspace(0, len(known) - 1, min(_FEW_CELLS, len(known)))]
+    values = forecast[by].isel(lead=-1).to_numpy()[forecast_cells]
+    order = [forecast_cells[index] for index in np.argsort(values, kind="stable")]  # NaN comes last
+    ordered = order[: int(np.isfinite(values).sum())] or order
+    return [ordered[round(rank)] for rank in np.linspace(0, len(ordered) - 1, min(_FEW_CELLS, len(ordered)))]
 
 
 def _forecast_cells(forecast: xr.Dataset) -> list[int]:
     """Positions of the cells with a forecast."""
-    there = forecast[layers(forecast)].to_dataarray().notnull().any(("variable", "lead"))
-    return [int(cell) for cell in np.flatnonzero(there)]
+    has_forecast = forecast[layers(forecast)].to_dataarray().notnull().any(("variable", "lead"))
+    return [int(cell) for cell in np.flatnonzero(has_forecast)]
 
 
-def _from_to(values: list[str], there: list[int]) -> str:
+def _from_to(values: list[str], leads: list[int]) -> str:
     """Write a value at the first lead and, if there is another, at the last one."""
-    ends = [there[0], there[-1]][: len(values)]
+    ends = [leads[0], leads[-1]][: len(values)]
     return " and ".join(f"{value} ({ahead(lead)})" for value, lead in zip(values, ends, strict=True))
 
 
 def _fan_of(forecast: xr.Dataset, target: str, cell: int, colour: str) -> html.Markup:
-    one = forecast.isel(cell=cell)
-    centre = one[target].to_numpy()
+    values = forecast.isel(cell=cell)
+    centre = values[target].to_numpy()
     if not np.isfinite(centre).any():
         return html.NOTHING
     quantiles = np.empty((len(centre), 0))
     drawn = []
-    if f"{target}_quantile" in forecast and np.isfinite(one[f"{target}_quantile"]).any():
-        quantiles, drawn = one[f"{target}_quantile"].to_numpy(), bands(forecast["quantile"].to_numpy())
+    if f"{target}_quantile" in forecast and np.isfinite(values[f"{target}_quantile"]).any():
+        quantiles, drawn = values[f"{target}_quantile"].to_numpy(), bands(forecast["quantile"].to_numpy())
     normal = np.full(len(centre), np.nan)
     if has_product(forecast, target, "anomaly"):
-        normal = centre - one[f"{target}_anomaly"].to_numpy()
-    detail = _detail(one, target)
+        normal = centre - values[f"{target}_anomaly"].to_numpy()
+    detail = _detail(values, target)
     return html.picture(
-        fan(forecast["valid_time"].to_numpy(), centre, quantiles, drawn, colour, normal), place_name(one), detail
+        fan(forecast["valid_time"].to_numpy(), centre, quantiles, drawn, colour, normal), location_name(values), detail
     )
 
 
-def _detail(one: xr.Dataset, target: str) -> str:
+def _detail(forecast: xr.Dataset, target: str) -> str:
     """Percentile and drought class of a cell at the first and the last lead."""
     parts = []
-    ends = sorted({0, one.sizes["lead"] - 1})
-    if f"{target}_percentile" in one:
-        ranks = one[f"{target}_percentile"].to_numpy()[ends]
+    ends = sorted({0, forecast.sizes["lead"] - 1})
+    if f"{target}_percentile" in forecast:
+        ranks = forecast[f"{target}_percentile"].to_numpy()[ends]
         if np.isfinite(ranks).all():
             parts.append("percentile " + " → ".join(dict.fromkeys(f"{rank:.0f}" for rank in ranks)))
-    if f"{target}_drought" in one:
-        classes = one[f"{target}_drought"].to_numpy()[ends]
+    if f"{target}_drought" in forecast:
+        classes = forecast[f"{target}_drought"].to_numpy()[ends]
         if np.isfinite(classes).all():
-            names = [f"D{int(one)}" if one >= 0 else "no drought" for one in classes]
+            names = [f"D{int(number)}" if number >= 0 else "no drought" for number in classes]
             parts.append(" → ".join(dict.fromkeys(names)))
     return ", ".join(parts)
 

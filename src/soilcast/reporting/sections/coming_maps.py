@@ -12,13 +12,13 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap, to_hex
 
 from soilcast.reporting import html
-from soilcast.reporting.artifacts import leads, shown_leads
+from soilcast.reporting.artifacts import leads, selected_leads
 from soilcast.reporting.drought import SCALE as CLASSES_SCALE
 from soilcast.reporting.drought import swatch_colours
 from soilcast.reporting.forecasts import has_product, layer_words, layers
 from soilcast.reporting.maps import Canvas, Scale, robust_scale
 from soilcast.reporting.style import MapStyle, pretty_units
-from soilcast.reporting.wording import ahead, cells_note, days
+from soilcast.reporting.wording import ahead, cells_text, days
 
 _MOISTURE = pretty_units("m3 m-3")
 _DRY_TO_WET = MapStyle("YlGnBu", False, "dry", "wet")
@@ -60,8 +60,8 @@ _MAPPED = (
 def maps(forecast: xr.Dataset) -> html.Markup:
     """Map forecast and products at the first, the middle and the last lead."""
     canvas = Canvas(forecast)
-    notes = dict.fromkeys(_reference_note(forecast, target) for target in layers(forecast))
-    text = f"{cells_note(forecast, 'has no forecast')} {' '.join(note for note in notes if note)}"
+    references = dict.fromkeys(_reference_text(forecast, target) for target in layers(forecast))
+    text = f"{cells_text(forecast, 'has no forecast')} {' '.join(filter(None, references))}"
     parts = [html.paragraph(text.strip(), note=True)]
     for target in layers(forecast):
         parts += [_map_row(forecast, canvas, target, row) for row in _MAPPED]
@@ -73,16 +73,16 @@ def _map_row(forecast: xr.Dataset, canvas: Canvas, target: str, row: Mapped) -> 
     name = f"{target}_{row.suffix}" if row.suffix else target
     if name not in forecast:
         return html.NOTHING
-    shown = forecast[name].sel(lead=shown_leads(forecast))
-    scale = row.scale(shown.to_numpy().astype(np.float64))
+    values = forecast[name].sel(lead=selected_leads(forecast))
+    scale = row.scale(values.to_numpy().astype(np.float64))
     title = f"{layer_words(forecast, target)}: {row.title}"
-    if scale is None or not np.isfinite(shown).any():
+    if scale is None or not np.isfinite(values).any():
         return html.heading(title) + html.paragraph("No cell has a value.", note=True)
     valid = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     dates = dict(zip(leads(forecast), valid, strict=True))
     drawn = [
-        html.picture(canvas.panel(shown.sel(lead=lead), scale), dates[lead], ahead(lead))
-        for lead in shown_leads(forecast)
+        html.picture(canvas.panel(values.sel(lead=lead), scale), dates[lead], ahead(lead))
+        for lead in selected_leads(forecast)
     ]
     key = html.legend(swatch_colours(), squares=True) if scale is CLASSES_SCALE else html.colour_bar(scale, row.units)
     return html.heading(title, key) + html.panels(drawn, three=True)
@@ -94,23 +94,23 @@ def _days_to_dry(forecast: xr.Dataset, canvas: Canvas, target: str) -> html.Mark
         return html.NOTHING
     until = forecast[f"{target}_days_to_dry"]
     last = leads(forecast)[-1]
-    hues = [to_hex(colormaps["YlOrRd_r"](place)) for place in np.linspace(0.05, 0.85, last)]
+    hues = [to_hex(colormaps["YlOrRd_r"](position)) for position in np.linspace(0.05, 0.85, last)]
     style = MapStyle(ListedColormap([_NOT_REACHED, *hues]), False, "", "")
     drawn = canvas.panel(until.where(~(until < 0), 0), Scale(-0.5, last + 0.5, style))
-    names = {days(lead): hues[lead - 1] for lead in shown_leads(forecast)}
+    names = {days(lead): hues[lead - 1] for lead in selected_leads(forecast)}
     key = html.legend(names | {f"not within {days(last)}": _NOT_REACHED}, squares=True)
     dry = str(until.attrs.get("dry", ""))
     dates = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     caption = html.picture(drawn, " to ".join(dict.fromkeys((dates[0], dates[-1]))))
-    note = html.paragraph(f"Dry is {dry}.", note=True) if dry else html.NOTHING
+    definition = html.paragraph(f"Dry is {dry}.", note=True) if dry else html.NOTHING
     return (
         html.heading(f"{layer_words(forecast, target)}: days until dry", key)
-        + note
+        + definition
         + html.panels([caption], three=True)
     )
 
 
-def _reference_note(forecast: xr.Dataset, target: str) -> str:
+def _reference_text(forecast: xr.Dataset, target: str) -> str:
     """What the products are measured against, as the forecast has it."""
     name = f"{target}_percentile"
     comment = str(forecast[name].attrs.get("comment", "")).strip() if name in forecast else ""

@@ -1,4 +1,4 @@
-"""The head of the chapter on scores: the verdict, and on which data, periods and leads it rests."""
+"""The head of the chapter on scores: the verdict, and the data, periods and leads that it is of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soilcast.reporting.wording import content, newest_observation, period, span
 def headline(scores: xr.Dataset) -> html.Markup:
     """What data, which periods, what is known when, and the verdict."""
     attrs = {key: str(value) for key, value in scores.attrs.items()}
-    first, *others = verdict(scores)
+    first, *remaining = verdict(scores)
     names = targets(scores)
     scored, total = scored_cells(scores)
     rows = {
@@ -32,14 +32,14 @@ def headline(scores: xr.Dataset) -> html.Markup:
         **({"Left out": "; ".join(attrs["left_out"].splitlines())} if attrs.get("left_out") else {}),
         "Source": attrs.get("source", ""),
     }
-    rest = html.paragraph(" ".join(others)) if len(names) == scores.sizes["lead"] == 1 else html.listed(others)
-    return html.badge(f"Data: {content(scores)}") + html.verdict(first, rest) + html.facts(rows)
+    details = html.paragraph(" ".join(remaining)) if len(names) == scores.sizes["lead"] == 1 else html.listed(remaining)
+    return html.badge(f"Data: {content(scores)}") + html.verdict(first, details) + html.facts(rows)
 
 
 def _days_scored(scores: xr.Dataset) -> str:
     median = medians(scores, scores["days"].where(scores["days"] > 0)).to_numpy()
-    known = median[np.isfinite(median)]
-    if not known.size:
+    valid = median[np.isfinite(median)]
+    if not valid.size:
         return "none"
-    low, high = int(known.min()), int(known.max())
+    low, high = int(valid.min()), int(valid.max())
     return f"{low} a cell" if low == high else f"{low} to {high} a cell, by target and lead"

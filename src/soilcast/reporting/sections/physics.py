@@ -11,7 +11,7 @@ from soilcast.reporting.lead_lines import Curve, Frame, draw_curves, median_of
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import networks, plain_network, targets
 from soilcast.reporting.style import DIFFERENCE
-from soilcast.reporting.tables import CONSISTENCY, PERSISTENCE_NOTE, head, scoreboard, shown
+from soilcast.reporting.tables import CONSISTENCY, PERSISTENCE_NOTE, head, metrics_in, scoreboard
 from soilcast.reporting.wording import ahead, target_words
 
 _BALANCES = ("consistency_w1", "consistency_w2")
@@ -31,30 +31,30 @@ def physics(scores: xr.Dataset) -> html.Markup:
     """Explain consistency, and give its table, maps of the change against the plain network, and curves by lead."""
     first = leads(scores)[0]
     several = scores.sizes["lead"] > 1
-    parts = [html.paragraph(_WHAT + (_FURTHER if several else "")), _note(str(scores.attrs.get("water", "")))]
-    there = scores[shown(scores, CONSISTENCY)].to_dataarray().notnull()
-    known = [target for target in targets(scores) if there.sel(target=target).any()]
-    for target in known:
+    parts = [html.paragraph(_WHAT + (_FURTHER if several else "")), _small_print(str(scores.attrs.get("water", "")))]
+    has_value = scores[metrics_in(scores, CONSISTENCY)].to_dataarray().notnull()
+    scored_targets = [target for target in targets(scores) if has_value.sel(target=target).any()]
+    for target in scored_targets:
         if several or scores.sizes["target"] > 1:
             parts.append(html.heading(f"{target_words(target)}, {ahead(first)}"))
         parts.append(scoreboard(scores, target, first, CONSISTENCY, marks=False))
     parts.append(
-        _note(
+        _small_print(
             f"Share of the counted days, 0 to 1: area-weighted median, mean beneath. * {PERSISTENCE_NOTE} "
             "Consistency says nothing of accuracy."
         )
     )
-    if several and known:
-        curves = [Curve(head(name), _SHARE, median_of(name)) for name in shown(scores, _BALANCES)]
-        parts.append(draw_curves(scores.sel(target=known), curves))
+    if several and scored_targets:
+        curves = [Curve(head(name), _SHARE, median_of(name)) for name in metrics_in(scores, _BALANCES)]
+        parts.append(draw_curves(scores.sel(target=scored_targets), curves))
     plain = plain_network(scores)
     rivals = [label for label in networks(scores) if label != plain]
     if plain is not None and rivals and scores.sizes["cell"] > 1:
         canvas = Canvas(scores)
         parts += [
             _change_maps(scores.sel(target=target, lead=first), canvas, name, plain, rivals)
-            for target in known
-            for name in shown(scores, _BALANCES)
+            for target in scored_targets
+            for name in metrics_in(scores, _BALANCES)
         ]
     return html.joined(parts)
 
@@ -64,13 +64,13 @@ def _change_maps(scores: xr.Dataset, canvas: Canvas, metric: str, plain: str, ri
     reference = scores[metric].sel(model=plain)
     changes = {label: scores[metric].sel(model=label) - reference for label in rivals}
     scale = robust_scale(np.stack([change.to_numpy() for change in changes.values()]), DIFFERENCE)
-    where = f"{scores['target'].item()}, {ahead(int(scores['lead']))}: "
-    title = f"{where}{head(metric)}, change against the plain {plain}"
+    location = f"{scores['target'].item()}, {ahead(int(scores['lead']))}: "
+    title = f"{location}{head(metric)}, change against the plain {plain}"
     if scale is None:
-        return html.heading(title) + _note("No cell has a value.")
+        return html.heading(title) + _small_print("No cell has a value.")
     drawn = [html.picture(canvas.panel(change, scale), f"{label} − {plain}") for label, change in changes.items()]
     return html.heading(title, html.colour_bar(scale, "share of days")) + html.panels(drawn)
 
 
-def _note(text: str) -> html.Markup:
+def _small_print(text: str) -> html.Markup:
     return html.paragraph(text, note=True)

@@ -22,7 +22,7 @@ _UPPER_BY_LEAD = (
 def of_one_lead(scores: xr.Dataset) -> html.Markup:
     """All models and baselines, side by side."""
     lead = leads(scores)[0]
-    return html.paragraph(_UPPER + _scored_on(scores), note=True) + boards(scores, lead) + _board_note(scores)
+    return html.paragraph(_UPPER + _scored_on(scores), note=True) + boards(scores, lead) + _board_legend(scores)
 
 
 def by_lead(scores: xr.Dataset) -> html.Markup:
@@ -36,7 +36,7 @@ def by_lead(scores: xr.Dataset) -> html.Markup:
     parts.append(html.marks_note("below 1: better than persistence", dotted))
     above = html.paragraph(_UPPER, note=True)
     for lead in end_leads(scores):
-        board = above + boards(scores, lead) + _board_note(scores)
+        board = above + boards(scores, lead) + _board_legend(scores)
         parts.append(html.folded(f"Every metric, {ahead(lead)}", board))
     return html.joined(parts)
 
@@ -51,7 +51,7 @@ def boards(scores: xr.Dataset, lead: int, metrics: Sequence[str] | None = None, 
     )
 
 
-def _board_note(scores: xr.Dataset) -> html.Markup:
+def _board_legend(scores: xr.Dataset) -> html.Markup:
     return html.marks_note(
         "best network",
         f"best of all, by the median and only where the digits shown differ{_untested(scores)}. Skill has no lower "
@@ -67,5 +67,5 @@ def _scored_on(scores: xr.Dataset) -> str:
 
 def _untested(scores: xr.Dataset) -> str:
     if "difference" in scores:
-        return "; what is significant stands under Significance"
+        return "; significant differences are listed under Significance"
     return "; differences are not tested for significance"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soilcast.reporting import html
-from soilcast.reporting.artifacts import shown_leads
+from soilcast.reporting.artifacts import selected_leads
 from soilcast.reporting.fans import band_names, bands, fans_of_pick
 from soilcast.reporting.figures import LOOK, set_margins, svg
 from soilcast.reporting.lead_lines import MOISTURE, model_looks
@@ -18,7 +18,7 @@ from soilcast.reporting.over_cells import best_network
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.style import OBSERVED, RAIN, colours, pretty_units
 from soilcast.reporting.tables import number
-from soilcast.reporting.wording import ahead, place_of_pick, target_words
+from soilcast.reporting.wording import ahead, location_of_pick, target_words
 
 _DAY = np.timedelta64(1, "D")
 
@@ -110,10 +110,10 @@ def _fans(scores: xr.Dataset, target: str, pick: int, label: str, colour: str) -
     cell = int(scores["pick_cell"].to_numpy()[pick])
     ratio = scores["ratio"].sel(target=target, model=label).isel(cell=cell)
     values = ", ".join(
-        f"{number(float(ratio.sel(lead=lead)), 'ratio')} ({ahead(lead)})" for lead in shown_leads(scores)
+        f"{number(float(ratio.sel(lead=lead)), 'ratio')} ({ahead(lead)})" for lead in selected_leads(scores)
     )
     return _wide(uri, scores, pick, f"ratio to persistence here: {values}")
 
 
 def _wide(uri: str, scores: xr.Dataset, pick: int, detail: str) -> html.Markup:
-    return html.picture(uri, place_of_pick(scores, pick), detail, wide=True)
+    return html.picture(uri, location_of_pick(scores, pick), detail, wide=True)

@@ -25,7 +25,7 @@ _BY_LEAD = "Upper number: the difference; beneath it, in grey, p."
 def significance(scores: xr.Dataset) -> html.Markup:
     """Give the tested differences of each target and metric, of several leads by lead and in full when unfolded."""
     several = scores.sizes["lead"] > 1
-    note = html.tests_note(SIGNIFICANT, _BY_LEAD if several else "")
+    legend = html.tests_note(SIGNIFICANT, _BY_LEAD if several else "")
     parts = []
     for target in targets(scores):
         for metric in map(str, scores["tested_metric"].to_numpy()):
@@ -42,7 +42,7 @@ def significance(scores: xr.Dataset) -> html.Markup:
                 parts += [_by_lead(tested, metric, pairs), html.folded("In full", full)] if several else [full]
     if not parts:
         return html.paragraph("No difference could be tested.")
-    return html.paragraph(_TEXT, note=True) + html.joined(parts) + note
+    return html.paragraph(_TEXT, note=True) + html.joined(parts) + legend
 
 
 def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html.Markup:
@@ -50,8 +50,8 @@ def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> h
     rows = []
     for row, reference in pairs:
         of_pair = tested.sel(row=row, reference=reference)
-        by_lead = [of_pair.isel(lead=at) for at in range(tested.sizes["lead"])]
-        cells = [_difference(one, metric, _probability(float(one["difference_p"]))) for one in by_lead]
+        by_lead = [of_pair.isel(lead=index) for index in range(tested.sizes["lead"])]
+        cells = [_difference(test, metric, _probability(float(test["difference_p"]))) for test in by_lead]
         rows.append(("network", f"{row} − {reference}", cells))
     return html.table(_CORNER, [str(lead) for lead in leads(tested)], rows)
 
@@ -61,25 +61,25 @@ def _full(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html
     rows = []
     for row, reference in pairs:
         for lead in leads(tested):
-            one = tested.sel(row=row, reference=reference, lead=lead)
-            low, high = float(one["difference_low"]), float(one["difference_high"])
+            test = tested.sel(row=row, reference=reference, lead=lead)
+            low, high = float(test["difference_low"]), float(test["difference_high"])
             cells = (
                 days(lead),
-                _difference(one, metric),
+                _difference(test, metric),
                 f"{number(low, metric)} to {number(high, metric)}" if np.isfinite(low + high) else "–",
-                _probability(float(one["difference_p"])),
-                number(float(one["difference_ratio"]), "ratio"),
-                *(_share(float(one[name])) for name in ("area_better", "area_worse")),
+                _probability(float(test["difference_p"])),
+                number(float(test["difference_ratio"]), "ratio"),
+                *(_share(float(test[name])) for name in ("area_better", "area_worse")),
             )
             rows.append(("network", f"{row} − {reference}", cells))
     difference = column_head(metric)._replace(upper="Difference")
     return html.table(_CORNER, ["Days ahead", difference, "95 % interval", "p", "Ratio", "Better on", "Worse on"], rows)
 
 
-def _difference(one: xr.Dataset, metric: str, beneath: str = "") -> html.Cell:
+def _difference(tested: xr.Dataset, metric: str, beneath: str = "") -> html.Cell:
     """Draw the cell of a difference, tinted where it is significant."""
-    difference, kind = float(one["difference"]), ""
-    if float(one["difference_p"]) < SIGNIFICANT:
+    difference, kind = float(tested["difference"]), ""
+    if float(tested["difference_p"]) < SIGNIFICANT:
         kind = "lead" if difference < 0 else "worse"
     return html.Cell(number(difference, metric), beneath, kind)
 

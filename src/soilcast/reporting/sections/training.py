@@ -11,7 +11,7 @@ import xarray as xr
 
 from soilcast.errors import SoilcastError
 from soilcast.reporting import html
-from soilcast.reporting.artifacts import json_attribute, place_of
+from soilcast.reporting.artifacts import json_attribute, source_file
 from soilcast.reporting.figures import LOOK, canvas, log_ticks, svg
 from soilcast.reporting.scores import networks
 from soilcast.reporting.style import OBSERVED, colours
@@ -24,7 +24,7 @@ def training(scores: xr.Dataset) -> html.Markup:
     drawn = []
     for label in networks(scores):
         if logs.get(label):
-            uri, detail = _training_curve(label, logs[label], palette[label], place_of(scores))
+            uri, detail = _training_curve(label, logs[label], palette[label], source_file(scores))
             drawn.append(html.picture(uri, label, detail))
     if not drawn:
         return html.paragraph("The scores carry no training log.", note=True)
@@ -34,11 +34,11 @@ def training(scores: xr.Dataset) -> html.Markup:
     ) + html.panels(drawn, three=len(drawn) > 2)
 
 
-def _training_curve(label: str, log: Any, colour: str, where: str) -> tuple[str, str]:
+def _training_curve(label: str, log: Any, colour: str, file: str) -> tuple[str, str]:
     """Draw the loss of one run by epoch, on a log axis: training as a line, validation as dots; and caption it.
 
     ``log`` are records with ``epoch``, ``train_loss`` and ``validation_loss`` (None where it was not validated);
-    ``where`` is the file, for the message of the `SoilcastError` that a log of another form raises.
+    ``file`` is where it is from, for the message of the `SoilcastError` that a log of another form raises.
     """
     try:
         epoch = np.array([float(record["epoch"]) for record in log])
@@ -46,7 +46,7 @@ def _training_curve(label: str, log: Any, colour: str, where: str) -> tuple[str,
         valid = np.array([_loss(record.get("validation_loss")) for record in log])
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise SoilcastError(
-            f"{where}: the training log of {label} cannot be read: the file is damaged; evaluate again"
+            f"{file}: the training log of {label} cannot be read: the file is damaged; evaluate again"
         ) from error
     validated = np.isfinite(valid)
     with matplotlib.rc_context(LOOK):

@@ -8,14 +8,14 @@ import numpy as np
 import xarray as xr
 
 from soilcast.reporting import html
-from soilcast.reporting.artifacts import leads, shown_leads
+from soilcast.reporting.artifacts import leads, selected_leads
 from soilcast.reporting.figures import LOOK, canvas, svg
 from soilcast.reporting.lead_lines import MOISTURE, Curve, Frame, draw_curves, mean_of, median_of
 from soilcast.reporting.over_cells import medians, with_intervals
 from soilcast.reporting.scores import PERSISTENCE, targets
 from soilcast.reporting.sections.scoreboard import boards
 from soilcast.reporting.tables import INTERVALS
-from soilcast.reporting.verdict import HELD
+from soilcast.reporting.verdict import CALIBRATED
 from soilcast.reporting.wording import days, target_words
 
 _SIDE = 3.4  # inch, of the figures that are square
@@ -36,7 +36,7 @@ def _crps_ratio(scores: xr.Dataset, target: str) -> xr.DataArray:
 CURVES = (
     Curve(
         "Coverage of the 90 % interval",
-        Frame("share of observations", level=0.9, band=HELD),
+        Frame("share of observations", level=0.9, band=CALIBRATED),
         mean_of("coverage_90"),
         with_intervals,
     ),
@@ -131,5 +131,5 @@ def _diagrams(scores: xr.Dataset, target: str) -> html.Markup:
 
 
 def _leads_drawn(scores: xr.Dataset) -> list[tuple[int, str, str]]:
-    there = shown_leads(scores)
-    return list(zip(there, _SHADES[-len(there) :], ("o", "s", "^")[: len(there)], strict=True))
+    chosen = selected_leads(scores)
+    return list(zip(chosen, _SHADES[-len(chosen) :], ("o", "s", "^")[: len(chosen)], strict=True))

@@ -14,7 +14,7 @@ from soilcast.reporting.figures import DEEP, LOOK, canvas, draw_boxes, svg
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.sections.score_maps import SKILL_NOTE, mapped_models
 from soilcast.reporting.style import colours
-from soilcast.reporting.tables import head, plain_head, shown
+from soilcast.reporting.tables import head, metrics_in, plain_head
 from soilcast.reporting.wording import ahead, target_words
 from soilcast.verify.climate import CLIMATES, cells_in
 from soilcast.verify.metrics import METRICS
@@ -31,13 +31,13 @@ def zones(scores: xr.Dataset) -> html.Markup:
         "run from the 5th to the 95th percentile; every cell counts once. An axis that reaches far below −1 is "
         "logarithmic there."
     )
-    one = scores.sizes["target"] == scores.sizes["lead"] == 1
+    is_single = scores.sizes["target"] == scores.sizes["lead"] == 1
     parts = []
     for target in targets(scores):
         for lead in end_leads(scores):
             blocks = _blocks(scores.sel(target=target, lead=lead))
             if blocks:
-                heading = "" if one else html.heading(f"{target_words(target)}, {ahead(lead)}")
+                heading = "" if is_single else html.heading(f"{target_words(target)}, {ahead(lead)}")
                 parts += [heading, html.panels(blocks)]
     if not parts:
         return html.paragraph("No scored cell has a climate zone.", note=True)
@@ -84,7 +84,7 @@ def zone_boxes(scores: xr.Dataset, metric: str, labels: list[str]) -> str | None
 
 def _blocks(scores: xr.Dataset) -> list[str]:
     """Give the figures of one target and lead."""
-    drawn = {metric: zone_boxes(scores, metric, mapped_models(scores, metric)) for metric in shown(scores, _BOXED)}
+    drawn = {metric: zone_boxes(scores, metric, mapped_models(scores, metric)) for metric in metrics_in(scores, _BOXED)}
     return [
         html.picture(uri, head(metric), SKILL_NOTE if metric == "skill" else "") for metric, uri in drawn.items() if uri
     ]

@@ -23,6 +23,7 @@ from soilcast.cube import (
 from soilcast.errors import SoilcastError
 from soilcast.sources.caravan.layout import Basin, attributes_of, basins_in, series_files
 from soilcast.sources.derived import specific_humidity
+from soilcast.sources.netcdf import unread_notes
 
 _TARGET = "swvl1"
 
@@ -116,7 +117,8 @@ def caravan(paths: Sequence[Path], *, units: Mapping[str, str] | None = None) ->
     for name in given.keys() - _UNITS.keys():
         raise SoilcastError(f"--unit {name}={given[name]}: caravan has no such variable; it has {', '.join(_UNITS)}")
     columns = {column: row.name for row in _SERIES for column in row.columns}
-    basins = [basin for file in series_files(paths) for basin in basins_in(file, columns)]
+    listing = series_files(paths)
+    basins = [basin for file in listing.files for basin in basins_in(file, columns)]
     _refuse_doubles(basins)
     present = _common(basins)
     first = min(basin.time[0] for basin in basins)
@@ -135,7 +137,7 @@ def caravan(paths: Sequence[Path], *, units: Mapping[str, str] | None = None) ->
     cells = cells_of_places(statics["lat"], statics["lon"], statics["area"], [basin.name for basin in basins])
     in_contract = {name: column for name, column in statics.items() if name in VARIABLES and name != "area"}
     origins |= {row.name: f"HydroATLAS {row.columns[0]}" for row in _ATTRIBUTES if row.name in in_contract}
-    return assemble(
+    cube = assemble(
         values | era5_land_thickness(len(basins), layers) | in_contract,
         cells=cells,
         time=time,
@@ -144,6 +146,9 @@ def caravan(paths: Sequence[Path], *, units: Mapping[str, str] | None = None) ->
         content="ERA5-Land reanalysis, basin means (Caravan)",
         origins=origins,
     )
+    if notes := [*listing.notes(), *unread_notes(name for basin in basins for name in basin.unread)]:
+        cube.attrs["notes"] = "\n".join(notes)
+    return cube
 
 
 def _joined(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import xarray as xr
 from soilcast.cube import daily_axis
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import naming_damage, open_netcdf, unit_of
+from soilcast.sources.formats import CSV, NETCDF
+from soilcast.sources.netcdf import data_variables, naming_damage, open_netcdf, unit_of
+from soilcast.sources.opening import DataFile, Listing, list_files
+from soilcast.sources.stamps import covered_days
 
 _TIMES = ("time", "date")
 _BASINS = ("basin_id", "gauge_id", "basin", "station")
@@ -45,6 +48,8 @@ class Basin:
         Contract name -> unit in the file, where it says one.
     attributes
         Attributes inside the file, by their names there.
+    unread
+        Series of the file that are not read.
     """
 
     name: str
@@ -54,9 +59,10 @@ class Basin:
     columns: Mapping[str, str]
     units: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, float] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
 
 
-def series_files(paths: Sequence[Path]) -> list[Path]:
+def series_files(paths: Sequence[Path]) -> Listing:
     """Files of series among the paths and in the folders among them, sorted within each folder.
 
     Raises
@@ -64,28 +70,15 @@ def series_files(paths: Sequence[Path]) -> list[Path]:
     SoilcastError
         A path is not there, or is or holds no such file.
     """
-    if not paths:
-        raise SoilcastError("caravan reads files or folders, but no path is given: name them")
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise SoilcastError(f"{path}: no such file or folder: check the path")
-        found = sorted(_search(path)) if path.is_dir() else [path]
-        if not found:
-            raise SoilcastError(f"{path}: no CSV or NetCDF series in this folder: give the folder of the time series")
-        for file in found:
-            if file.suffix not in _READERS:
-                raise SoilcastError(f"{file}: a series in a .csv or .nc file is expected: name such a file")
-        files += found
-    return files
+    return list_files(paths, (CSV, NETCDF), recursive=True, apart=("attributes",))
 
 
-def basins_in(path: Path, columns: Mapping[str, str]) -> list[Basin]:
+def basins_in(file: DataFile, columns: Mapping[str, str]) -> list[Basin]:
     """Read the basins of one file.
 
     Parameters
     ----------
-    path
+    file
         A CSV file or a NetCDF file.
     columns
         Name in the file -> contract name.
@@ -95,7 +88,7 @@ def basins_in(path: Path, columns: Mapping[str, str]) -> list[Basin]:
     SoilcastError
         The file is damaged or no series of Caravan, or its days are missing or repeat.
     """
-    return _READERS[path.suffix](path, columns)
+    return _READERS[file.format](Path(file.path), columns)
 
 
 def attributes_of(basins: Sequence[Basin], columns: Mapping[str, str]) -> list[dict[str, float]]:
@@ -123,15 +116,10 @@ def attributes_of(basins: Sequence[Basin], columns: Mapping[str, str]) -> list[d
     return attributes
 
 
-def _search(folder: Path) -> Iterator[Path]:
-    for file in folder.rglob("*"):
-        if file.suffix in _READERS and file.is_file() and "attributes" not in file.relative_to(folder).parts:
-            yield file
-
-
 def _basins_in_csv(path: Path, columns: Mapping[str, str]) -> list[Basin]:
     wanted = {"date", *columns}
-    table = _read_csv(path, wanted)
+    columns_there: set[str] = set()
+    table = _read_csv(path, wanted, columns_there)
     if "date" not in table:
         raise SoilcastError(f"{path}: no column date, so not a Caravan time series: remove it, or name other files")
     time = pd.to_datetime(table["date"], format="%Y-%m-%d", errors="coerce")
@@ -140,7 +128,16 @@ def _basins_in_csv(path: Path, columns: Mapping[str, str]) -> list[Basin]:
         raise SoilcastError(f"{path}: date {bad!r} is not written YYYY-MM-DD: correct it")
     found = {columns[str(name)]: str(name) for name in table.columns if name != "date"}
     values = {name: _numbers(table[column], path).astype(np.float32) for name, column in found.items()}
-    return [Basin(path.stem, path, daily_axis(time.to_numpy(), str(path)), values, found)]
+    return [
+        Basin(
+            path.stem,
+            path,
+            daily_axis(time.to_numpy(), str(path)),
+            values,
+            found,
+            unread=frozenset(columns_there - wanted),
+        )
+    ]
 
 
 def _basins_in_netcdf(path: Path, columns: Mapping[str, str]) -> list[Basin]:
@@ -150,20 +147,25 @@ def _basins_in_netcdf(path: Path, columns: Mapping[str, str]) -> list[Basin]:
             raise SoilcastError(f"{path}: no dimension {' or '.join(_TIMES)}, so not a Caravan time series: remove it")
         basin_name = next((name for name in _BASINS if name in opened.dims), None)
         wanted = [name for name, one in opened.data_vars.items() if name in columns or time_name not in one.dims]
+        numeric = data_variables(opened)
+        time = daily_axis(covered_days(opened, time_name, str(path)), str(path))
         with naming_damage(path):
             loaded = opened[wanted].load()
     if time_name not in loaded.dims:
         raise SoilcastError(f"{path}: no variable of Caravan along {time_name}: remove it, or name other files")
-    time = daily_axis(loaded[time_name].to_numpy(), str(path))
     found = {ours: name for name, ours in columns.items() if name in loaded and time_name in loaded[name].dims}
     units = {ours: unit for ours, name in found.items() if (unit := _said(loaded[name].attrs))}
+    unread = frozenset(name for name in numeric if time_name in opened[name].dims and name not in columns)
     if basin_name is None:
-        return [_basin_of(loaded, path.stem, path, time, found, units)]
-    names = [_text(name) for name in loaded[basin_name].to_numpy()]
-    return [_basin_of(loaded.isel({basin_name: i}), name, path, time, found, units) for i, name in enumerate(names)]
+        return [replace(_basin_of(loaded, path.stem, path, time, found, units), unread=unread)]
+    basins = []
+    for number, name in enumerate(loaded[basin_name].to_numpy()):
+        basin = _basin_of(loaded.isel({basin_name: number}), _text(name), path, time, found, units)
+        basins.append(replace(basin, unread=unread))
+    return basins
 
 
-_READERS = {".csv": _basins_in_csv, ".nc": _basins_in_netcdf}
+_READERS = {"csv": _basins_in_csv, "netcdf": _basins_in_netcdf}
 
 
 def _basin_of(
@@ -199,9 +201,16 @@ def _numbers(column: pd.Series[Any], path: Path) -> npt.NDArray[np.float64]:
     return numbers.to_numpy(dtype=np.float64)
 
 
-def _read_csv(path: Path, wanted: set[str]) -> pd.DataFrame:
+def _read_csv(path: Path, wanted: set[str], columns_there: set[str] | None = None) -> pd.DataFrame:
+    """Read some columns; the names of all are put into a set."""
+
+    def is_wanted(name: str) -> bool:
+        if columns_there is not None:
+            columns_there.add(name)
+        return name in wanted
+
     try:
-        return pd.read_csv(path, usecols=lambda name: name in wanted, low_memory=False, encoding="utf-8")
+        return pd.read_csv(path, usecols=is_wanted, low_memory=False, encoding="utf-8")
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).partition("\n")[0]
         raise SoilcastError(f"{path}: cannot be read as CSV ({reason}): download the file again") from error

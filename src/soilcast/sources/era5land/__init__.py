@@ -18,8 +18,7 @@ from soilcast.sources.era5land.assembling import (
     daily_variables,
     days_axis,
     make_records,
-    refuse_flipped_sign,
-    scan_places,
+    scan_paths,
 )
 from soilcast.sources.era5land.counting import Accumulation, Stamp, States, count_days
 from soilcast.sources.era5land.laying import lay_out
@@ -109,11 +108,11 @@ def era5land(
     stated = dict(units or {})
     _refuse_unknown(stated, "--unit")
     _refuse_unknown(flip_sign, "--flip-sign")
-    fields, unread = scan_places(paths)
+    fields, unread, left_out = scan_paths(paths)
     records = make_records(fields)
     if TARGET not in records:
         raise SoilcastError(
-            f"{fields[0].place}: no swvl1 (volumetric soil water, layer 1) in {count(len(fields), 'variable')}: "
+            f"{fields[0].file}: no swvl1 (volumetric soil water, layer 1) in {count(len(fields), 'variable')}: "
             "add the files that hold it"
         )
     is_local = day == "local"
@@ -123,7 +122,6 @@ def era5land(
     layout = lay_out(fields, records[TARGET], resolution=resolution, is_local=is_local)
     days = days_axis(records[TARGET], countings[TARGET], years, is_local=is_local)
     made = daily_variables(records, countings, layout, days, stated, flip_sign)
-    refuse_flipped_sign(made)
     fixed, origins = constants(fields, layout)
     if static:
         read, told = read_statics(static, layout.cells, units=stated, nearest=nearest)
@@ -137,7 +135,7 @@ def era5land(
         content=content or f"reanalysis ({product_of(fields)})",
         origins=origins | {name: origin_of(one, stated, flip_sign) for name, one in made.items()},
     )
-    notes = [*layout.notes, *notes_on(made, records, unread)]
+    notes = [*left_out, *layout.notes, *notes_on(made, records, unread)]
     if climate_zone and "climate_zone" not in cube:
         notes += add_climate_zone(cube)
     if absent := [name for name in (*RECIPES, *PAPER_STATIC, "climate_zone") if name in VARIABLES and name not in cube]:

@@ -25,36 +25,37 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.counting import Counting
 from soilcast.sources.era5land.daily import DailyValues, complete_days
 from soilcast.sources.era5land.laying import Layout
-from soilcast.sources.era5land.opening import opened, places_of
-from soilcast.sources.era5land.parameters import GRAVITY, RECIPES, Recipe
-from soilcast.sources.era5land.recognising import Field, Unread, read_stamps, scan_all
+from soilcast.sources.era5land.parameters import GRAVITY, RECIPES, Recipe, product_of_names
+from soilcast.sources.era5land.recognising import FORMATS, Field, Unread, read_stamps, scan_all
 from soilcast.sources.era5land.record import Record, columns_on, make_record, whole_grid
+from soilcast.sources.opening import list_files, open_datasets
 from soilcast.sources.regridding import majority
 
-_UPWARD = ("e", "pev")
-_TURNED = -1e-4
-"""Mean evaporation below which its sign must be wrong: no land takes up so much dew [m d-1]."""
 
-_TRIED_DAYS = 3
-
-
-def scan_places(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread]]:
+def scan_paths(paths: Sequence[str | Path]) -> tuple[list[Field], list[Unread], list[str]]:
     """Recognise all variables of all files.
+
+    Returns
+    -------
+    What is read, what is not, and what is to be said of files that are left out.
 
     Raises
     ------
     SoilcastError
         A file cannot be read, or none holds a parameter of ERA5-Land.
     """
-    places = places_of(paths)
-    fields, unread = scan_all(places)
+    listing = list_files(paths, FORMATS)
+    fields, unread = scan_all(listing.files)
     if not fields:
+        if product := product_of_names({one.stored for one in unread}):
+            reader = "caravan" if product == "Caravan" else "table, with a mapping of its daily means"
+            raise SoilcastError(f"{listing.files[0]}: this is {product}, not ERA5-Land: use soilcast prepare {reader}")
         listed = "; ".join(f"{one.stored} ({one.why})" for one in unread[:8]) or "none"
         raise SoilcastError(
-            f"{places[0]}: no gridded variable of ERA5-Land, only {listed}: check the file (soilcast doctor), or use "
-            "prepare table"
+            f"{listing.files[0]}: no gridded variable of ERA5-Land, only {listed}: check the file (soilcast doctor), "
+            "or use prepare table"
         )
-    return fields, unread
+    return fields, unread, listing.notes()
 
 
 def make_records(fields: Sequence[Field]) -> dict[str, Record]:
@@ -64,7 +65,7 @@ def make_records(fields: Sequence[Field]) -> dict[str, Record]:
     for field in fields:
         if field.parameter.kind != "static":
             grouped.setdefault(field.parameter.name, []).append(field)
-    return {name: make_record(group, grid, str(fields[0].place)) for name, group in grouped.items()}
+    return {name: make_record(group, grid, str(fields[0].file)) for name, group in grouped.items()}
 
 
 def daily_variables(
@@ -121,6 +122,11 @@ def _daily_values(
 def conversion_of(record: Record, units: Mapping[str, str], flip_sign: Collection[str]) -> Conversion:
     """Find the conversion of a parameter to the cube's unit and sign."""
     name = record.parameter.name
+    if name in units and len({field.unit for field in record.fields if field.unit is not None}) > 1:
+        raise SoilcastError(
+            f"{record.where}: {name} is in several units, so none can be specified for all (--unit {name}): leave it "
+            "out, or correct the units attributes"
+        )
     found = conversion(name, units.get(name, record.fields[0].unit), record.where)
     sign = record.parameter.sign * (-1.0 if name in flip_sign else 1.0)
     return Conversion(found.scale * sign, found.offset * sign)
@@ -147,6 +153,7 @@ def cube_of(
         source="era5land",
         content=content,
         origins=origins,
+        packing={name: one.packing for name, one in made.items()},
     )
 
 
@@ -173,22 +180,6 @@ def days_axis(target: Record, counting: Counting, years: str | None, *, is_local
     return range(int(complete[0]), int(complete[-1]) + 1)
 
 
-def refuse_flipped_sign(made: Mapping[str, DailyValues]) -> None:
-    """Evaporation goes up, seen over days and cells, whatever sign a file gives it."""
-    for name in _UPWARD:
-        if name not in made:
-            continue
-        values = made[name]
-        tried = np.unique(np.linspace(0, len(values.days) - 1, _TRIED_DAYS).astype(int))
-        read = [values[:, slice(int(one), int(one) + 1)] for one in tried]
-        means = [float(np.nanmean(one, dtype=np.float64)) for one in read if np.isfinite(one).any()]
-        if means and np.mean(means) < _TURNED:
-            raise SoilcastError(
-                f"{values.records[0].where}: {name} is positive upward, contrary to the ECMWF convention (mean of "
-                f"{len(means)} days: {1000 * np.mean(means):.2g} mm d-1 downward): flip its sign (--flip-sign {name})"
-            )
-
-
 def constants(fields: Sequence[Field], layout: Layout) -> tuple[dict[str, Any], dict[str, str]]:
     """Take elevation from the geopotential of the surface and the type of soil, where they are there.
 
@@ -209,10 +200,10 @@ def constants(fields: Sequence[Field], layout: Layout) -> tuple[dict[str, Any], 
     origins: dict[str, str] = {}
     if (field := found.get("z")) is not None:
         if field.unit not in ("m**2 s**-2", "m2 s-2", "m^2 s^-2"):
-            raise SoilcastError(f"{field.place}: geopotential in {field.unit or 'no unit'}: expected m**2 s**-2")
-        height = conversion("elevation", "m", str(field.place))(_points(field, grid, layout) / GRAVITY)
+            raise SoilcastError(f"{field.file}: geopotential in {field.unit or 'no unit'}: expected m**2 s**-2")
+        height = conversion("elevation", "m", str(field.file))(_points(field, grid, layout) / GRAVITY)
         values["elevation"] = layout.laying.finish(height[np.newaxis].astype(np.float32))[0]
-        origins["elevation"] = f"{field.place}: geopotential of the surface / {GRAVITY} m s-2"
+        origins["elevation"] = f"{field.file}: geopotential of the surface / {GRAVITY} m s-2"
     if (field := found.get("slt")) is not None:
         classes = _points(field, grid, layout)
         whole = np.full(len(grid.index), np.nan, dtype=np.float32)
@@ -220,11 +211,11 @@ def constants(fields: Sequence[Field], layout: Layout) -> tuple[dict[str, Any], 
         if len(layout.cells.index) != len(classes) or layout.cells.lat is not grid.lat:
             classes = majority(whole.reshape(len(grid.lat), len(grid.lon)), grid.lat, grid.lon, layout.cells)
         values["soil_type"] = classes.astype(np.float32)
-        origins["soil_type"] = f"{field.place}: soil type class"
+        origins["soil_type"] = f"{field.file}: soil type class"
     return values, origins
 
 
 def _points(field: Field, grid: Grid, layout: Layout) -> Any:
-    with opened(field.place) as datasets:
+    with open_datasets(field.file) as datasets:
         values = read_stamps(field, datasets[field.dataset], slice(0, 1))[0]
     return values[columns_on(field, grid, "the other files")][layout.laying.points]

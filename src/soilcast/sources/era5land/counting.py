@@ -10,11 +10,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.cube import ERA5_LAND_LAYERS, conversion
+from soilcast.cube import ERA5_LAND_LAYERS, is_amount
+from soilcast.cube.calendar import refuse_other_steps
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.parameters import NEVER_NEGATIVE
 from soilcast.sources.era5land.recognising import Field
 from soilcast.sources.era5land.record import DAY, Record
+from soilcast.sources.stamps import ONE_A_DAY, method_of
 
 Accumulation = Literal["since-midnight", "hourly"]
 Stamp = Literal["day", "midnight"]
@@ -40,8 +42,11 @@ _FIRST_OF_HOURLY, _FIRST_SINCE_MIDNIGHT = 0.5, 0.25
 """Size of the first hour's value beside that of the value at 00 UTC before it: a single hour beside another, or beside
 a whole day."""
 
-_AGGREGATED = re.compile(r"daily[ _-]?(mean|sum|total|statistics|aggregat)|within days|interval: (1 day|24 h)", re.I)
-_AVERAGED = re.compile(r"daily[ _-]?mean|time: mean", re.I)
+_AGGREGATED = re.compile(
+    r"daily[ _-]?(mean|sum|total|statistics|aggregat|reduce)|within days|interval: (1 day|24 h)|\btime: sum", re.I
+)
+_AVERAGED = re.compile(r"daily[ _-]?mean|time: mean|\bhow=mean", re.I)
+_PICKED = re.compile(r"daily[ _-]?(max|min)|time: (max|min)imum|\bhow=(max|min)", re.I)
 
 
 @dataclass(frozen=True)
@@ -126,17 +131,6 @@ def count_days(
     return {name: _local(one) if is_local else one for name, one in found.items()}
 
 
-def is_amount(name: str, unit: str | None) -> bool:
-    """Whether a unit is that of an amount (m, kg m-2, J m-2), not of a rate."""
-    if unit is None:
-        return True
-    try:
-        conversion("sd", unit, name)
-    except SoilcastError:
-        return "J" in unit
-    return True
-
-
 def tell_accumulation(record: Record) -> tuple[Accumulation, str] | None:
     """Tell amounts since midnight from amounts of single hours by the values of some days.
 
@@ -196,8 +190,14 @@ def _one_a_day(record: Record, stamp: Stamp | None, states: States, is_local: bo
     name, first = record.parameter.name, record.fields[0]
     if len(np.unique(record.hours % DAY)) > 1:
         raise SoilcastError(f"{record.where}: {name} comes once a day, but at varying hours: give daily values")
+    refuse_other_steps(record.hours.astype("datetime64[h]"), f"{record.where}: {name}")
     hour = int(record.hours[0] % DAY)
-    told = stamp or _told_stamp(first, hour)
+    told = stamp or _told_stamp(record, hour)
+    if told is None and _is_accumulated_to_stamp(record):
+        raise SoilcastError(
+            f"{record.where}: {name} {ONE_A_DAY}; if these are daily totals, specify --stamp day (of the day of the "
+            "stamp) or --stamp midnight (of the day that ends at it)"
+        )
     if told is None and len(record.hours) == 1:
         raise SoilcastError(
             f"{record.where}: {name} holds a single time, {hour:02d} UTC of a day: a day needs all its hours, or a "
@@ -222,6 +222,11 @@ def _one_a_day(record: Record, stamp: Stamp | None, states: States, is_local: bo
                 f"averaged, specify it (--unit {name}='{first.unit} h-1'); means of accumulations since midnight "
                 "cannot be converted"
             )
+        if record.parameter.kind == "accumulated" and _PICKED.search(_text(first)):
+            raise SoilcastError(
+                f"{record.where}: {name} is the highest or lowest value of the day ({_text(first)[:80]}), not its "
+                "total: aggregate the hours again"
+            )
         return Counting("day", False, f"daily ({how})")
     if record.parameter.kind == "accumulated":
         return Counting("last", True, f"the value at 00 UTC, total of the day before ({how})")
@@ -233,10 +238,26 @@ def _one_a_day(record: Record, stamp: Stamp | None, states: States, is_local: bo
     )
 
 
-def _told_stamp(field: Field, hour: int) -> Stamp | None:
-    if field.attributes["time units"].startswith("days") or _AGGREGATED.search(_text(field)):
+def _told_stamp(record: Record, hour: int) -> Stamp | None:
+    """What the files say of one stamp a day; nothing of accumulations that somebody has aggregated."""
+    first = record.fields[0]
+    if first.attributes["bounds"] or _AGGREGATED.search(_text(first)):
         return "day"
-    return "midnight" if hour == 0 and "GRIB_stepType" in field.attributes else None
+    if _is_accumulated_to_stamp(record):
+        # Messages of GRIB, and files in which each stamp has its version of the experiment, are as they were archived.
+        as_archived = all(field.file.format == "grib" or field.attributes["versions"] for field in record.fields)
+        return "midnight" if hour == 0 and as_archived else None
+    if first.attributes["time units"].startswith("days"):
+        return "day"
+    return "midnight" if hour == 0 and "GRIB_stepType" in first.attributes else None
+
+
+def _is_accumulated_to_stamp(record: Record) -> bool:
+    """Whether amounts run up to their stamps, as GRIB has it, and are not said to be the sums of days."""
+    return record.parameter.kind == "accumulated" and any(
+        field.attributes.get("GRIB_stepType") == "accum" and method_of(field.attributes) != "sum"
+        for field in record.fields
+    )
 
 
 def _text(field: Field) -> str:

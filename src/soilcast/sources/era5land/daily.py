@@ -108,8 +108,22 @@ class DailyValues:
         made = np.full((self.cells, len(days)), np.nan, dtype=np.float32)
         for day, values in _DayMaker(self, days):
             made[:, day - days.start] = self.laying.finish(values[np.newaxis])[0]
-        check_bounds(self.variable, made, self.records[0].where)
+        check_bounds(self.variable, made, self.records[0].where, slack=self.packing)
         return made
+
+    @property
+    def packing(self) -> float:
+        """Step in which the files have rounded the daily values, the largest of them [the variable's unit]."""
+        steps = (
+            abs(float(field.attributes["packing"]) * convert.scale * self._stamps_added)
+            for record, convert in zip(self.records, self.conversions, strict=True)
+            for field in record.fields
+        )
+        return max(steps, default=0.0) if len(self.records) == 1 else 0.0
+
+    @property
+    def _stamps_added(self) -> int:
+        return DAY // self.records[0].step if self.counting.reduction in ("sum", "difference") else 1
 
     def missing_days(self) -> dict[int, str]:
         """Days that lack stamps, and the first of these, before any value is read; days of UTC are meant."""

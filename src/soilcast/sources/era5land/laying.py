@@ -11,9 +11,9 @@ import numpy.typing as npt
 from soilcast.cube import Grid
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.daily import Floats, Laying
-from soilcast.sources.era5land.opening import opened
 from soilcast.sources.era5land.recognising import Field, read_stamps
 from soilcast.sources.era5land.record import Record, columns_on, whole_grid
+from soilcast.sources.opening import open_datasets
 from soilcast.sources.regridding import conservative, target_grid
 
 _LAND = 0.5
@@ -78,6 +78,7 @@ def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None
     here = Grid(grid.lat, grid.lon, np.flatnonzero(land).astype(np.int64))
     if resolution is None:
         size = f"{fields[0].spacing:g} degree" if np.isfinite(fields[0].spacing) else "one row"
+        size = "one point" if len(grid.index) == 1 else size
         return Layout(here, Laying(here.index, offsets[land], _as_is), land, size, notes)
     whole = target_grid(resolution, grid.lat, grid.lon)
     there = np.isfinite(conservative(_spread(np.ones((1, len(here.index)), np.float32), here), *_axes(here), whole)[0])
@@ -130,14 +131,14 @@ def _land(fields: Sequence[Field], target: Record, grid: Grid) -> tuple[npt.NDAr
     has_value = np.zeros(len(grid.index), dtype=np.bool_)
     for number in np.unique(np.linspace(0, len(target.hours) - 1, _LOOKED_AT).astype(int)):
         field, place = target.fields[target.field[number]], int(target.position[number])
-        with opened(field.place) as datasets:
+        with open_datasets(field.file) as datasets:
             values = read_stamps(field, datasets[field.dataset], slice(place, place + 1))[0]
         has_value |= values[target.columns[target.field[number]]] > 0
     if mask is None:
         return has_value, ()
-    with opened(mask.place) as datasets:
+    with open_datasets(mask.file) as datasets:
         share = read_stamps(mask, datasets[mask.dataset], slice(0, 1))[0]
-    land = (share[columns_on(mask, grid, str(fields[0].place))] >= _LAND) & has_value
+    land = (share[columns_on(mask, grid, str(fields[0].file))] >= _LAND) & has_value
     dropped = int((has_value & ~land).sum())
     return land, (f"{dropped} points with soil moisture are less than half land by the mask and left out",) * bool(
         dropped

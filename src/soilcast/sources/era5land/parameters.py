@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,22 +80,45 @@ SPECIFIC_HUMIDITY = Parameter("q", "specific_humidity", 133, "instant", "kg kg**
 NEVER_NEGATIVE = ("tp", "sf", "smlt", "sro", "ssro", "ro", "ssrd", "strd", "ssr")
 """Accumulated parameters that can only grow while they are accumulated."""
 
-_ALIASES = {
-    "2t": "t2m",
-    "2d": "d2m",
-    "10u": "u10",
-    "10v": "v10",
-    "runoff": "ro",
-    "evaporation": "e",
-    "snow_depth": "sd",  # the Climate Data Store's name in ERA5, where it is the water equivalent
-    "swe": "sd",
+_ECMWF = {"2t": "t2m", "2d": "d2m", "10u": "u10", "10v": "v10", "evaporation": "e", "swe": "sd"}
+"""ECMWF's parameter database (https://codes.ecmwf.int/grib/param-db): short names of GRIB; ERA5's name of e."""
+
+_EARTH_ENGINE = {
+    "temperature_2m": "t2m",
+    "dewpoint_temperature_2m": "d2m",
+    "u_component_of_wind_10m": "u10",
+    "v_component_of_wind_10m": "v10",
+    "surface_pressure": "sp",
+    "snow_depth_water_equivalent": "sd",
+    **{f"volumetric_soil_water_layer_{layer}": f"swvl{layer}" for layer in (1, 2, 3, 4)},
 }
+"""Google Earth Engine, ECMWF/ERA5_LAND/HOURLY and DAILY_AGGR: bands that are other names than ECMWF's, or states.
+
+Accumulated bands are ECMWF's names: ``_sum`` is a day's total (DAILY_AGGR), ``_hourly`` the amount of an hour (HOURLY,
+beside the same accumulated since midnight). ``snow_depth`` is metres of snow there, and ``snow_cover`` percent.
+"""
+
+_TOTALS = ("_sum", "_hourly")
+_AMOUNTS = {row.long_name: row for row in PARAMETERS.values() if row.kind == "accumulated"}
 
 _BY_NAME = {
     **{row.name: row for row in (*PARAMETERS.values(), SPECIFIC_HUMIDITY)},
     **{row.long_name: row for row in (*PARAMETERS.values(), SPECIFIC_HUMIDITY)},
-    **{alias: PARAMETERS[name] for alias, name in _ALIASES.items()},
+    **{alias: PARAMETERS[name] for alias, name in {**_ECMWF, **_EARTH_ENGINE}.items()},
+    **{f"{name}{ending}": row for name, row in _AMOUNTS.items() for ending in _TOTALS},
 }
+_SNOW_DEPTH = "snow_depth"
+"""In ERA5 (Climate Data Store, ARCO-ERA5, WeatherBench) the water equivalent of the snow, whose unit says so or which
+has ECMWF's short name or number; in ERA5-Land and Earth Engine metres of snow."""
+
+OTHER_PRODUCTS = {
+    "GLDAS": ("SoilMoi0_10cm_inst", "SoilMoist_S_tavg", "Rainf_f_tavg", "Rainf_tavg", "Evap_tavg"),
+    "Caravan": ("temperature_2m_mean", "volumetric_soil_water_layer_1_mean"),
+    "MERRA-2": ("GWETTOP", "SFMC", "PRECTOTLAND"),
+    "SMAP Level 4": ("sm_surface", "sm_rootzone"),
+}
+"""Other products -> variables by which their files are known (GES DISC and NSIDC user guides; Kratzert et al. 2023)."""
+
 _BY_NUMBER = {row.number: row for row in (*PARAMETERS.values(), SPECIFIC_HUMIDITY)}
 # The same amounts of water in kg m-2.
 _BY_NUMBER |= {228000 + number: _BY_NUMBER[number] for number in (141, 144, 205, 228)}
@@ -126,7 +149,31 @@ def parameter_of(name: str, attributes: Mapping[str, Any]) -> Parameter | None:
             return _BY_NUMBER.get(int(number))
         except (TypeError, ValueError):
             return None
+    if name.lower() == _SNOW_DEPTH:
+        return PARAMETERS["sd"] if _is_water_equivalent(attributes) else None
     return _BY_NAME.get(name.lower())
+
+
+def why_not(name: str, attributes: Mapping[str, Any]) -> str:
+    """Say why a variable is none of ours, where more than its name is to be said."""
+    if name.lower() == _SNOW_DEPTH and "GRIB_paramId" not in attributes:
+        return "metres of snow, as in ERA5-Land and Earth Engine, not of water; name it sd if it is water equivalent"
+    return ""
+
+
+def product_of_names(names: Collection[str]) -> str:
+    """Name another product by the variables of a file; empty where it is none that is known."""
+    own = {name.rpartition("/")[2] for name in names}  # without the group
+    return next((product for product, known in OTHER_PRODUCTS.items() if not set(known).isdisjoint(own)), "")
+
+
+def _is_water_equivalent(attributes: Mapping[str, Any]) -> bool:
+    described = (str(attributes.get(key, "")).lower() for key in ("units", "long_name", "standard_name"))
+    return (
+        "water" in " ".join(described)
+        or "lwe" in str(attributes.get("standard_name", ""))
+        or (str(attributes.get("short_name", attributes.get("GRIB_shortName", ""))) == "sd")
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""What lies in a place: which parameters, on which axes, at which hours, in which unit; before any value is read."""
+"""What lies in a file: which parameters, on which axes, at which hours, in which unit; before any value is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,20 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import Place, opened
-from soilcast.sources.era5land.parameters import Parameter, is_layered, parameter_of
-from soilcast.sources.files import unit_of
+from soilcast.sources.era5land.parameters import Parameter, is_layered, parameter_of, why_not
+from soilcast.sources.formats import GRIB, NETCDF, ZARR, ZIP
 from soilcast.sources.gridded import axes_of
+from soilcast.sources.netcdf import data_variables, unit_of
+from soilcast.sources.opening import DataFile, open_datasets
+from soilcast.sources.stamps import covered_days, has_long_bounds
 
 Hours = npt.NDArray[np.int64]
+
+FORMATS = (NETCDF, GRIB, ZIP, ZARR)
+"""What ERA5 comes in."""
+
+NOT_USED = "no parameter of ERA5-Land that soilcast uses"
+"""Why most variables are not read."""
 
 PRELIMINARY = "0005"
 """Experiment version of ERA5T, which is replaced by the final data two to three months later."""
@@ -33,14 +41,14 @@ _KEPT = ("units", "unit", "long_name", "standard_name", "cell_methods", "GRIB_st
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One parameter in one place.
+    """One parameter in one file.
 
     Parameters
     ----------
     parameter
         What it is.
-    place, dataset, stored
-        Where it lies: the place, which set of fields in it, and its name there.
+    file, dataset, stored
+        Where it lies: the file, which set of fields in it, and its name there.
     dims
         Names of its (time,) latitude and longitude dimensions.
     level
@@ -62,7 +70,7 @@ class Field:
     """
 
     parameter: Parameter
-    place: Place
+    file: DataFile
     dataset: int
     stored: str
     dims: tuple[str, ...]
@@ -91,42 +99,53 @@ class Field:
 class Unread:
     """A variable that is not read, and why."""
 
-    place: Place
+    file: DataFile
     stored: str
     why: str
 
 
-def scan(place: Place) -> tuple[list[Field], list[Unread]]:
-    """Recognise every variable of a place.
+def scan(file: DataFile) -> tuple[list[Field], list[Unread]]:
+    """Recognise every variable of a file.
 
     Raises
     ------
     SoilcastError
-        The place cannot be read.
+        The file cannot be read.
     """
     fields: list[Field] = []
     unread: list[Unread] = []
-    with opened(place) as datasets:
+    with open_datasets(file) as datasets:
         for number, dataset in enumerate(datasets):
-            for name, variable in dataset.data_vars.items():
+            for name in data_variables(dataset):
+                variable = dataset[name]
                 found = _parameters(dataset, variable)
                 if not found:
-                    unread.append(Unread(place, str(name), "no parameter of ERA5-Land that soilcast uses"))
+                    unread.append(Unread(file, str(name), why_not(str(name), variable.attrs) or NOT_USED))
                 try:
-                    fields += [_field(place, number, dataset, variable, *one) for one in found]
+                    fields += [_field(file, number, dataset, variable, *one) for one in found]
                 except SoilcastError as error:
-                    unread.append(Unread(place, str(name), str(error).removeprefix(f"{place}: ")))
-    return fields, unread
+                    unread.append(Unread(file, str(name), str(error).removeprefix(f"{file}: ")))
+    return _once(fields, unread), unread
 
 
-def scan_all(places: Iterable[Place]) -> tuple[list[Field], list[Unread]]:
-    """Recognise every variable of several places; raises what `scan` raises."""
-    scanned = [scan(place) for place in places]
+def _once(fields: Sequence[Field], unread: list[Unread]) -> list[Field]:
+    """Leave out what a file holds under two names, such as Earth Engine's amounts of the hour beside running totals."""
+    chosen: dict[tuple[int, str], Field] = {}
+    for field in sorted(fields, key=lambda one: one.stored.endswith("_hourly")):
+        first = chosen.setdefault((field.dataset, field.parameter.name), field)
+        if first is not field:
+            unread.append(Unread(field.file, field.stored, f"{first.stored} is taken for {field.parameter.name}"))
+    return [field for field in fields if field in chosen.values()]
+
+
+def scan_all(files: Iterable[DataFile]) -> tuple[list[Field], list[Unread]]:
+    """Recognise every variable of several files; raises what `scan` raises."""
+    scanned = [scan(file) for file in files]
     return [field for fields, _ in scanned for field in fields], [one for _, unread in scanned for one in unread]
 
 
 def read_stamps(field: Field, dataset: xr.Dataset, positions: slice) -> npt.NDArray[np.float32]:
-    """Read some successive stamps of a field in an opened place, ``(time, lat * lon)`` in the file's unit.
+    """Read some successive stamps of a field in an opened file, ``(time, lat * lon)`` in the file's unit.
 
     Where final and preliminary data lie side by side, the final data win.
     """
@@ -144,7 +163,7 @@ def read_stamps(field: Field, dataset: xr.Dataset, positions: slice) -> npt.NDAr
 
 def _flat(field: Field, variable: xr.DataArray) -> npt.NDArray[np.float32]:
     spare = [dim for dim in variable.dims if dim not in field.dims]
-    values = variable.isel(dict.fromkeys(spare, 0)).transpose(*field.dims).to_numpy()
+    values = variable.isel(dict.fromkeys(spare, 0)).transpose(*field.dims, missing_dims="ignore").to_numpy()
     return values.reshape(-1, len(field.lat) * len(field.lon)).astype(np.float32, copy=False)
 
 
@@ -165,17 +184,17 @@ def _parameters(dataset: xr.Dataset, variable: xr.DataArray) -> list[tuple[Param
 
 
 def _field(
-    place: Place,
+    file: DataFile,
     number: int,
     dataset: xr.Dataset,
     variable: xr.DataArray,
     parameter: Parameter,
     level: Mapping[str, int],
 ) -> Field:
-    where = str(place)
-    lat, lon = (next((name for name in names if name in variable.dims), None) for names in (_LATITUDES, _LONGITUDES))
+    where = str(file)
+    lat, lon = (_axis(dataset, variable, names) for names in (_LATITUDES, _LONGITUDES))
     if lat is None or lon is None:
-        raise SoilcastError(f"{where}: no latitude and longitude axes: not a regular grid")
+        raise SoilcastError(f"{where}: {_other_layout(dataset, variable)}")
     time = next((name for name in _TIMES if name in variable.dims), None)
     dims = (*((time,) if time and parameter.kind != "static" else ()), lat, lon)
     aloft = variable.attrs.get("GRIB_typeOfLevel", "")
@@ -194,10 +213,12 @@ def _field(
         hours = _hours(dataset, time, where)
     attributes = {key: str(variable.attrs[key]) for key in _KEPT if key in variable.attrs}
     attributes |= {"time units": _time_units(dataset, time), "history": str(dataset.attrs.get("history", ""))[:4096]}
+    attributes["versions"] = "each stamp" if time and _has_versions(dataset, time) else ""
+    attributes["bounds"] = "days" if time and has_long_bounds(dataset, time) else ""
     attributes["packing"] = str(variable.encoding.get("scale_factor", 0.0))
     return Field(
         parameter=parameter,
-        place=place,
+        file=file,
         dataset=number,
         stored=str(variable.name),
         dims=dims,
@@ -213,6 +234,23 @@ def _field(
     )
 
 
+def _axis(dataset: xr.Dataset, variable: xr.DataArray, names: Sequence[str]) -> str | None:
+    """Name of an axis of a variable; of a single point, of its latitude or longitude."""
+    on_axis = next((name for name in names if name in variable.dims), None)
+    return on_axis or next((name for name in names if name in dataset.variables and dataset[name].ndim == 0), None)
+
+
+def _other_layout(dataset: xr.Dataset, variable: xr.DataArray) -> str:
+    """Say how a variable without axes of latitude and longitude is laid out, and what reads it."""
+    placed = [dataset[name] for name in (*_LATITUDES, *_LONGITUDES) if name in dataset.variables]
+    dims = ", ".join(str(dim) for dim in variable.dims if dim not in _TIMES)
+    mapping = "a mapping (cells.lat, cells.lon) that names them, once it is daily"
+    if placed and set(placed[0].dims) <= set(variable.dims):
+        what = f"places along {dims}" if placed[0].ndim == 1 else f"a grid along {dims}"
+        return f"{what} with latitude and longitude of each, not a regular grid: prepare table reads it with {mapping}"
+    return f"no latitude and longitude axes, but ({dims}): not a regular grid"
+
+
 def _too_many(dim: str, size: int) -> str:
     if dim in _MEMBERS:
         return f"an ensemble of {size} members: select one"
@@ -225,7 +263,8 @@ def _hours(dataset: xr.Dataset, time: str | None, where: str) -> Hours:
     holder = time or next((name for name in _TIMES if name in dataset.variables), None)
     if holder is None or holder not in dataset.variables:
         raise SoilcastError(f"{where}: no time axis")
-    stamps = np.atleast_1d(dataset[holder].to_numpy())
+    has_bounds = has_long_bounds(dataset, holder)
+    stamps = covered_days(dataset, holder, where) if has_bounds else np.atleast_1d(dataset[holder].to_numpy())
     if not np.issubdtype(stamps.dtype, np.datetime64) or np.isnat(stamps).any():
         raise SoilcastError(f"{where}: the times of {holder} are not dates of a real calendar")
     hours = stamps.astype("datetime64[h]")
@@ -238,8 +277,12 @@ def _time_units(dataset: xr.Dataset, time: str | None) -> str:
     return str(dataset[time].encoding.get("units", "")) if time in dataset.variables else ""
 
 
+def _has_versions(dataset: xr.Dataset, time: str | None) -> bool:
+    return _VERSIONS in dataset.variables and dataset[_VERSIONS].dims == (time,)
+
+
 def _preliminary(dataset: xr.Dataset, time: str | None) -> int:
-    if _VERSIONS not in dataset.variables or dataset[_VERSIONS].dims != (time,):
+    if not _has_versions(dataset, time):
         return 0
     return int(sum(_version(one) == PRELIMINARY for one in dataset[_VERSIONS].to_numpy()))
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import Grid
+from soilcast.cube import Conversion, Grid, conversion_between, is_amount
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.opening import Place, opened
 from soilcast.sources.era5land.parameters import Parameter
 from soilcast.sources.era5land.recognising import Field, Hours, read_stamps
-from soilcast.sources.gridded import order_on
+from soilcast.sources.gridded import is_monotonic, order_on
+from soilcast.sources.opening import DataFile, open_datasets
 
 DAY = 24
 """Hours of a day."""
@@ -42,6 +42,8 @@ class Record:
         Of each field: position in its flattened (lat, lon) of each point of the flattened grid ``(point,)``.
     step
         Hours between stamps; 24 for daily values, and for a single stamp.
+    conversions
+        Of each field: from its unit to that of the first.
     """
 
     parameter: Parameter
@@ -51,12 +53,13 @@ class Record:
     position: npt.NDArray[np.int64]
     columns: tuple[npt.NDArray[np.int64], ...]
     step: int
+    conversions: tuple[Conversion, ...]
 
     @property
     def where(self) -> str:
-        """The places, for messages."""
+        """The files, for messages."""
         first, *others = self.fields
-        return f"{first.place}{f' and {len(others)} more' if others else ''}"
+        return f"{first.file}{f' and {len(others)} more' if others else ''}"
 
     def runs(self, chosen: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, slice, slice]]:
         """Cut chosen stamps into runs that lie side by side in one field.
@@ -81,7 +84,7 @@ class Record:
                 yield int(field[start]), slice(at, at + stop - start), slice(start, stop)
 
     def read(self, hours: Hours, points: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Read stamps at some points of the flattened grid, ``(stamp, point)`` in the file's unit.
+        """Read stamps at some points of the flattened grid, ``(stamp, point)`` in the first file's unit.
 
         Parameters
         ----------
@@ -92,13 +95,14 @@ class Record:
         """
         values = np.empty((len(hours), len(points)), dtype=np.float32)
         with ExitStack() as stack:
-            at_hand: tuple[Place, list[xr.Dataset]] | None = None
+            at_hand: tuple[DataFile, list[xr.Dataset]] | None = None
             for number, positions, places in self.runs(np.searchsorted(self.hours, hours), len(hours)):
                 field = self.fields[number]
-                if at_hand is None or at_hand[0] != field.place:
-                    at_hand = field.place, stack.enter_context(opened(field.place))
+                if at_hand is None or at_hand[0] != field.file:
+                    stack.close()  # a member of an archive is held in memory while it is read
+                    at_hand = field.file, stack.enter_context(open_datasets(field.file))
                 stamps = read_stamps(field, at_hand[1][field.dataset], positions)
-                values[places] = stamps[:, self.columns[number][points]]
+                values[places] = self.conversions[number](stamps[:, self.columns[number][points]])
         return values
 
 
@@ -111,7 +115,8 @@ def whole_grid(fields: Sequence[Field]) -> Grid:
         There is no field on a grid.
     """
     first = fields[0]
-    return Grid(first.lat, np.sort(first.lon), np.arange(len(first.lat) * len(first.lon), dtype=np.int64))
+    lat = first.lat if is_monotonic(first.lat) else np.sort(first.lat)
+    return Grid(lat, np.sort(first.lon), np.arange(len(first.lat) * len(first.lon), dtype=np.int64))
 
 
 def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
@@ -126,7 +131,7 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
     kept: dict[bytes, npt.NDArray[np.int64]] = {}
     found = (columns_on(field, grid, reference) for field in fields)
     columns = tuple(kept.setdefault(one.tobytes(), one) for one in found)
-    _refuse_other_units(fields)
+    conversions = tuple(_to_unit_of(fields[0], field) for field in fields)
     hours = np.concatenate([field.hours for field in fields])
     owner = np.repeat(np.arange(len(fields)), [len(field.hours) for field in fields])
     position = np.concatenate([np.arange(len(field.hours)) for field in fields])
@@ -134,7 +139,9 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
     hours, owner, position = hours[order], owner[order], position[order]
     again = np.flatnonzero(np.diff(hours) == 0) + 1
     for number in again:
-        _refuse_contradiction(fields, owner, position, columns, int(number), len(again), int(hours[number]))
+        _refuse_contradiction(
+            fields, owner, position, columns, conversions, int(number), len(again), int(hours[number])
+        )
     first = np.setdiff1d(np.arange(len(hours)), again)
     hours = hours[first]
     steps = np.diff(hours)
@@ -146,6 +153,7 @@ def make_record(fields: Sequence[Field], grid: Grid, reference: str) -> Record:
         position=position[first],
         columns=columns,
         step=int(min(steps.min(), DAY)) if len(steps) else DAY,
+        conversions=conversions,
     )
 
 
@@ -157,18 +165,26 @@ def columns_on(field: Field, grid: Grid, reference: str) -> npt.NDArray[np.int64
     SoilcastError
         The field lies on other latitudes or longitudes than the grid.
     """
-    rows, columns = order_on(field.lat, field.lon, grid, str(field.place), reference)
+    rows, columns = order_on(field.lat, field.lon, grid, str(field.file), reference)
     return np.asarray((rows[:, np.newaxis] * len(field.lon) + columns).ravel())
 
 
-def _refuse_other_units(fields: Sequence[Field]) -> None:
-    first = fields[0]
-    for field in fields[1:]:
-        if field.unit != first.unit:
-            raise SoilcastError(
-                f"{field.place}: {first.parameter.name} is in {field.unit or 'no unit'}, but in {first.place} in "
-                f"{first.unit or 'no unit'}: give files with the same unit"
-            )
+def _to_unit_of(first: Field, field: Field) -> Conversion:
+    """From the unit of a field to that of the first, which is of the same kind: amounts of an hour are no rates."""
+    name, unit, reference = first.parameter.name, field.unit, first.unit
+    if unit == reference:
+        return Conversion(1.0, 0.0)
+    where = (
+        f"{field.file}: {name} is in {unit or 'no unit'}, but in {first.file} in {reference or 'no unit'}: give "
+        "files with the same unit"
+    )
+    is_flux = first.parameter.kind == "accumulated"
+    if unit is None or reference is None or (is_flux and is_amount(name, unit) != is_amount(name, reference)):
+        raise SoilcastError(where)
+    try:
+        return conversion_between(name, unit, reference, where)
+    except SoilcastError as error:
+        raise SoilcastError(where) from error
 
 
 def _refuse_contradiction(
@@ -176,26 +192,30 @@ def _refuse_contradiction(
     owner: npt.NDArray[np.int64],
     position: npt.NDArray[np.int64],
     columns: Sequence[npt.NDArray[np.int64]],
+    conversions: Sequence[Conversion],
     number: int,
     repeated: int,
     hour: int,
 ) -> None:
     """A stamp may occur twice at the seam of two files, if both say the same."""
-    places = [fields[owner[one]].place for one in (number - 1, number)]
+    files = [fields[owner[one]].file for one in (number - 1, number)]
     name, stamp = fields[0].parameter.name, np.datetime64(hour, "h")
-    if places[0] == places[1]:
-        raise SoilcastError(f"{places[0]}: {name} holds {stamp} twice: remove the duplicate")
+    if files[0] == files[1]:
+        raise SoilcastError(f"{files[0]}: {name} holds {stamp} twice: remove the duplicate")
     if repeated > _MOST_TWICE:
         raise SoilcastError(
-            f"{places[0]} and {places[1]} both hold {name} at {repeated} time(s), such as {stamp}: remove one of the "
+            f"{files[0]} and {files[1]} both hold {name} at {repeated} time(s), such as {stamp}: remove one of the "
             "files"
         )
     values = []
     for one in (number - 1, number):
         field, at = fields[owner[one]], int(position[one])
-        with opened(field.place) as datasets:
-            values.append(read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]])
-    if not np.array_equal(values[0], values[1], equal_nan=True):
+        with open_datasets(field.file) as datasets:
+            stamp_values = read_stamps(field, datasets[field.dataset], slice(at, at + 1))[0, columns[owner[one]]]
+            values.append(conversions[owner[one]](stamp_values))
+    # Conversion of single precision leaves a last digit.
+    rounding = 0.0 if conversions[owner[number - 1]] == conversions[owner[number]] else 1e-6
+    if not np.allclose(values[0], values[1], rtol=rounding, atol=0.0, equal_nan=True):
         raise SoilcastError(
-            f"{places[0]} and {places[1]} disagree: {name} has different values at {stamp}: remove one of the files"
+            f"{files[0]} and {files[1]} disagree: {name} has different values at {stamp}: remove one of the files"
         )

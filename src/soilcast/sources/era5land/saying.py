@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from soilcast.sources.era5land.daily import DailyValues
-from soilcast.sources.era5land.recognising import Field, Unread
+from soilcast.sources.era5land.recognising import NOT_USED, Field, Unread
 from soilcast.sources.era5land.record import Record
+from soilcast.sources.netcdf import unread_notes
 
 _NAMED_DAYS = 5
 
@@ -38,7 +39,7 @@ def origin_of(values: DailyValues, units: Mapping[str, str], flip_sign: Collecti
             notes.append(
                 "upward positive in the file, as stated" if name in flip_sign else "downward positive in the file"
             )
-    names = [Path(field.place.path).name for field in values.records[0].fields]
+    names = [Path(field.file.path).name for field in values.records[0].fields]
     files = names[0] if len(set(names)) == 1 else f"{names[0]} .. {names[-1]} ({len(names)} files)"
     return f"{files}: {'; '.join(notes)}"
 
@@ -58,10 +59,11 @@ def notes_on(made: Mapping[str, DailyValues], records: Mapping[str, Record], unr
     if any(preliminary.values()):
         most = max(preliminary.values())
         notes.append(f"up to {most} time stamps are preliminary data (ERA5T), which will be replaced")
-    others = sorted({one.stored for one in unread if not one.why.startswith("no parameter")})
-    if others:
-        why = next(one for one in unread if one.stored == others[0])
-        notes.append(f"not read: {', '.join(others)} ({why.place}: {why.why})")
+    reasons: dict[str, list[str]] = {}
+    for one in unread:
+        reasons.setdefault(one.why, []).append(one.stored)
+    notes += unread_notes(reasons.pop(NOT_USED, []))
+    notes += [f"{note} ({why})" for why, names in reasons.items() for note in unread_notes(names)]
     return notes
 
 

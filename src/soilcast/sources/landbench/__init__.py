@@ -24,7 +24,6 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.sources.derived import TEXTURE, unit_of_texture
-from soilcast.sources.files import open_netcdf, unit_of
 from soilcast.sources.gridded import (
     Placed,
     as_stored,
@@ -44,6 +43,8 @@ from soilcast.sources.landbench.layout import (
     resolution_folder,
     years_of,
 )
+from soilcast.sources.netcdf import open_netcdf, unit_of
+from soilcast.sources.stamps import covered_days
 
 _SOUTHERN_LIMIT = -60.0  # degrees north: the paper leaves Antarctica out
 
@@ -121,6 +122,7 @@ def landbench(
         source="landbench",
         content="reanalysis (ERA5-Land, LandBench 1.0)",
         origins=scan.origins,
+        packing={name: max(file.packing for file in files) for name, files in {TARGET: target, **placed}.items()},
     )
     if absent := [name for name in ROWS if name not in cube]:
         cube.attrs["absent"] = " ".join(absent)
@@ -150,13 +152,14 @@ class _Scan:
             dims = dims_of(variable, where, timed=row.folder != "constants")
             lat, lon = axes_of(opened, dims, where)
             if len(dims) == 3:
-                self._check_days(daily_axis(opened[dims[0]].to_numpy(), where), path, year)
-            attributes = dict(variable.attrs)
+                self._check_days(daily_axis(covered_days(opened, dims[0], where), where), path, year)
+            attributes, step = dict(variable.attrs), abs(float(variable.encoding.get("scale_factor", 0.0)))
         if self._grid is None:
             self._grid = Grid(lat, np.sort(lon), np.arange(len(lat) * len(lon), dtype=np.int64))
             self._reference = where
         rows, columns = order_on(lat, lon, self._grid, where, self._reference)
-        return Placed(row.name, path, row.variable, dims, rows, columns, self._conversion(row, attributes, path))
+        convert = self._conversion(row, attributes, path)
+        return Placed(row.name, path, row.variable, dims, rows, columns, convert, step * abs(convert.scale))
 
     def grid(self) -> Grid:
         """The whole grid of the tree, sea included."""

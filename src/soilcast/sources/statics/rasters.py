@@ -14,8 +14,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.files import naming_damage, open_netcdf, unit_of
 from soilcast.sources.gridded import axes_of, dims_of
+from soilcast.sources.netcdf import naming_damage, open_netcdf, unit_of
 
 Read = Callable[[slice, slice], npt.NDArray[np.floating]]
 

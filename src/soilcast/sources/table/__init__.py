@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,15 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
+from soilcast.sources.gridded import is_monotonic
+from soilcast.sources.netcdf import unread_notes
 from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
 from soilcast.sources.table.mapping import Mapping as FileMapping
 from soilcast.sources.table.places import Floats, holders_of, open_places
 from soilcast.sources.table.tabular import open_tables
 from soilcast.sources.table.terms import Tables, keep_selected
+
+Q = TypeVar("Q", bound=Quantity)
 
 _NAMED = 3
 """Cells that a note names; the others are counted."""
@@ -69,7 +73,7 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
     selected = everywhere.at(keep_selected(everywhere))
-    tables, grid, bare = _cells_with_target(selected)
+    tables, grid, bare = _cells_with_target(selected, stated)
     variables, time = _variables(tables, stated)
     cube = assemble(
         variables,
@@ -80,7 +84,11 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
         content=recipe.content,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
-    notes = [*notes, *_left_out(cube, _decides(tables), len(selected.kept), bare)]
+    used = {recipe.time, recipe.cells.name, *recipe.names()}
+    notes += [
+        *_left_out(cube, _decides(tables), len(selected.kept), bare),
+        *unread_notes({name for file in files for name in file.names()} - used),
+    ]
     if notes:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
@@ -101,7 +109,7 @@ def _left_out(cube: xr.Dataset, decides: str, selected: int, bare: npt.NDArray[n
         )
 
 
-def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None, npt.NDArray[np.bool_]]:
+def _cells_with_target(tables: Tables, stated: Mapping[str, str]) -> tuple[Tables, Grid | None, npt.NDArray[np.bool_]]:
     """Drop the points of a grid without any soil moisture, and put the others in the order of their cells.
 
     Returns
@@ -110,9 +118,9 @@ def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None, npt.NDArray
     first variable decides.
     """
     name = _decides(tables)
-    target = tables.recipe.variables[name]
+    target = _with_unit(tables.recipe.variables[name], stated.get(name))
     where = f"{tables.label(target)}: {name} ({target.text()})"
-    values, _ = tables.evaluate(target)
+    values, _ = tables.evaluate(target, _targets(name, target))
     if not isinstance(values, xr.Variable) or "time" not in values.dims:
         raise SoilcastError(f"{where} has no time dimension {tables.recipe.time!r}")
     found = np.asarray(np.isfinite(values.data).any(axis=0))
@@ -138,10 +146,11 @@ def _cells_with_target(tables: Tables) -> tuple[Tables, Grid | None, npt.NDArray
         raise SoilcastError(
             f"{tables.label(target)}: {tables.recipe.cells.lon} contains both 0 and 360: drop one of the two columns"
         )
+    north = np.arange(len(lat)) if is_monotonic(lat) else np.argsort(lat)
     rows, columns = np.divmod(tables.kept, len(lon))
-    index = rows * len(lon) + np.argsort(order)[columns]
+    index = np.argsort(north)[rows] * len(lon) + np.argsort(order)[columns]
     ascending = np.argsort(index)
-    return tables.at(tables.kept[ascending]), Grid(lat, axis, index[ascending].astype(np.int64)), bare
+    return tables.at(tables.kept[ascending]), Grid(lat[north], axis, index[ascending].astype(np.int64)), bare
 
 
 def _decides(tables: Tables) -> str:
@@ -194,13 +203,15 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
             variables[name] = _quantity(name, mapped, tables, stated) * mapped.sign
             continue
         where = f"{tables.label(mapped)}: {mapped.text()}"
-        values, days = tables.evaluate(mapped)
+        mapped = _with_unit(mapped, stated.get(name))
+        tables.check_meaning(name, mapped)
+        values, days = tables.evaluate(mapped, _targets(name, mapped))
         if not isinstance(values, xr.Variable) or days is None:
             raise SoilcastError(f"{where}: {name} has no dimension {tables.recipe.time!r}: name a variable that has")
         if time is not None:
             refuse_other_days(days, time, where, "the variable before it")
         time = days
-        unit = stated.get(name, tables.unit(mapped))
+        unit = tables.unit(mapped)
         if name in ERA5_LAND_LAYERS:
             thickness = _thickness(name, mapped, tables, stated)
             variables[thickness_name(name)] = thickness
@@ -214,9 +225,22 @@ def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any
 
 def _quantity(name: str, quantity: Quantity, tables: Tables, stated: Mapping[str, str]) -> Floats:
     """A static quantity in the contract's unit, ``(cell,)``; classes have none."""
-    unit = "1" if VARIABLES[name].kind == "class" else stated.get(name, tables.unit(quantity))
-    values: Floats = conversion(name, unit, f"{tables.label(quantity)}: {quantity.text()}")(tables.static(quantity))
+    quantity = _with_unit(quantity, "1" if VARIABLES[name].kind == "class" else stated.get(name))
+    convert = conversion(name, tables.unit(quantity), f"{tables.label(quantity)}: {quantity.text()}")
+    values: Floats = convert(tables.static(quantity, _targets(name, quantity)))
     return values
+
+
+def _with_unit(quantity: Q, stated: str | None) -> Q:
+    """The quantity with the unit of the command line, which is stronger than the mapping's."""
+    return quantity if stated is None else quantity.model_copy(update={"unit": stated})
+
+
+def _targets(name: str, quantity: Quantity) -> tuple[str, ...]:
+    """What the units of several files mean: nothing where one unit is stated for all of them."""
+    if quantity.unit is not None:
+        return ()
+    return (name, "sd") if name in ERA5_LAND_LAYERS else (name,)
 
 
 def _thickness(layer: str, mapped: Mapped, tables: Tables, stated: Mapping[str, str]) -> Floats:

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from soilcast.cube import wrap_longitude
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
+from soilcast.sources.gridded import refuse_projected
 from soilcast.sources.table.mapping import Cells
 from soilcast.sources.table.tabular import Opened
 
@@ -34,7 +36,7 @@ class Places:
     lat, lon
         Place of each position ``(position,)`` [degrees].
     axes
-        Latitudes and longitudes of a regular grid; None for places without one.
+        Latitudes and longitudes of a regular grid, in the order of the files; None for places without one.
     """
 
     dims: tuple[str, ...]
@@ -53,14 +55,15 @@ def open_places(files: Sequence[Opened], cells: Cells) -> Places:
     """
     lat, lon = (_place(files, name) for name in (cells.lat, cells.lon))
     label = holders_of(files, cells.lat)[0].label
+    refuse_projected(holders_of(files, cells.lat)[0].data, (cells.lat,), label)
+    refuse_projected(holders_of(files, cells.lon)[0].data, (cells.lon,), label)
     _check_degrees(lat, 90.0, f"{label}: {cells.lat}")
     _check_degrees(lon, 360.0, f"{label}: {cells.lon}")
-    if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
-        rows, columns = np.meshgrid(lat.to_numpy(), lon.to_numpy(), indexing="ij")
+    if max(lat.ndim, lon.ndim) <= 1 and (lat.dims != lon.dims or not lat.dims):
+        # A single point has numbers in place of axes.
         axes = (_regular(lat, f"{label}: {cells.lat}"), _regular(lon, f"{label}: {cells.lon}"))
-        return Places(
-            (str(lat.dims[0]), str(lon.dims[0])), rows.ravel().astype(float), columns.ravel().astype(float), axes
-        )
+        rows, columns = np.meshgrid(*axes, indexing="ij")
+        return Places((*map(str, lat.dims), *map(str, lon.dims)), rows.ravel(), columns.ravel(), axes)
     if set(lat.dims) != set(lon.dims) or not 1 <= lat.ndim <= 2:
         raise SoilcastError(
             f"{label}: {cells.lat} {lat.dims} and {cells.lon} {lon.dims} are neither the two axes of a grid nor both "
@@ -124,14 +127,17 @@ def _check_degrees(values: xr.Variable, limit: float, where: str) -> None:
 
 
 def _regular(axis: xr.Variable, where: str) -> Floats:
-    values = np.asarray(axis.to_numpy(), dtype=np.float64)
-    # Modulo 360, so that longitudes may pass from 359 to 0 or from 179 to -179.
-    steps = np.diff(values) % 360
-    even = len(steps) == 0 or (
-        steps[0] != 0 and np.abs(steps - steps[0]).max() < _UNEVEN * min(steps[0], 360 - steps[0])
-    )
-    if np.isnan(values).any() or not even:
+    values = np.atleast_1d(np.asarray(axis.to_numpy(), dtype=np.float64))
+    if np.isnan(values).any() or not any(map(_is_even, (values, np.sort(values), np.sort(wrap_longitude(values))))):
         raise SoilcastError(
             f"{where}: not evenly spaced: a regular grid is expected; regrid it, or give lat and lon of each cell"
         )
     return values
+
+
+def _is_even(values: Floats) -> bool:
+    # Modulo 360, so that longitudes may pass from 359 to 0 or from 179 to -179.
+    steps = np.diff(values) % 360
+    if not len(steps):
+        return True
+    return bool(steps[0] != 0 and np.abs(steps - steps[0]).max() < _UNEVEN * min(steps[0], 360 - steps[0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ import xarray as xr
 
 from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
-from soilcast.sources.delimited import is_table
-from soilcast.sources.files import open_netcdf
-from soilcast.sources.table.csv_tables import open_csv
+from soilcast.sources.formats import NETCDF, TEXT_TABLES, ZARR, named_format
+from soilcast.sources.netcdf import data_variables, naming_damage
+from soilcast.sources.opening import DataFile, list_files, open_file
+from soilcast.sources.table.csv_tables import CSV_CELL, open_csv
 from soilcast.sources.table.mapping import Mapping
-from soilcast.sources.zarr_stores import open_zarr
 
-_ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
-_SUFFIXES = (".nc", ".nc4", ".cdf")
+FORMATS = (NETCDF, ZARR, TEXT_TABLES)
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,10 @@ class Opened:
     label: str
     data: xr.Dataset
 
+    def names(self) -> list[str]:
+        """Variables that hold data; of tables of text all columns, of which some are not read."""
+        return [*map(str, self.data.data_vars)] if CSV_CELL in self.data.dims else data_variables(self.data)
+
 
 def open_tables(paths: Sequence[Path], mapping: Mapping) -> tuple[list[Opened], list[str]]:
     """Open files and folders of files.
@@ -52,77 +55,57 @@ def open_tables(paths: Sequence[Path], mapping: Mapping) -> tuple[list[Opened], 
 
     Returns
     -------
-    The files, all tables of text together, and notes on how these were read.
+    The files, all tables of text together, and notes on how these were read and on what is left out.
 
     Raises
     ------
     SoilcastError
         No file, a missing, damaged or unreadable one, CSV tables that do not fit together.
     """
-    files = [file for path in paths for file in _expand(Path(path))]
-    if not files:
-        raise SoilcastError("no file is given: name the NetCDF, Zarr or CSV files to read")
-    opened = []
-    tables = []
-    for file in files:
-        kind = _kind(file)
-        if kind == "csv":
-            tables.append(file)
-        else:
-            opened.append(Opened(file.name, _lazily(_OPENERS[kind](file), file, mapping.time)))
-    notes: list[str] = []
+    listing = list_files(paths, FORMATS)
+    tables = [Path(file.path) for file in listing.files if file.format == "csv"]
+    opened = [
+        Opened(Path(file.path).name, _lazily(file, mapping.time)) for file in listing.files if file.format != "csv"
+    ]
+    notes = listing.notes()
     if tables:
-        label, data, notes = open_csv(tables, mapping)
+        label, data, others = open_csv(tables, mapping)
         opened.append(Opened(label, data))
+        notes += others
     return opened, notes
 
 
-def _expand(path: Path) -> list[Path]:
-    if not path.exists():
-        raise SoilcastError(f"{path}: no such file: check the path")
-    if not path.is_dir() or _kind(path) == "zarr":
-        return [path]
-    inside = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES or _kind(file) in ("csv", "zarr"))
-    if not inside:
-        raise SoilcastError(f"{path}: no NetCDF, Zarr or CSV file in this folder: check the path")
-    return inside
+class _Lazy:
+    """A variable that is read from its file when it is sliced, and names the file if that fails."""
 
-
-def _kind(path: Path) -> str:
-    if path.is_dir():
-        return "zarr" if any((path / mark).exists() for mark in _ZARR_MARKS) else "folder"
-    return "csv" if is_table(path) else "netcdf"
-
-
-class _Guarded:
-    """An array that is read from its file when it is sliced, and names the file if that fails."""
-
-    def __init__(self, name: str, variable: xr.Variable, path: Path) -> None:
+    def __init__(self, file: DataFile, name: str, variable: xr.Variable) -> None:
         self.shape, self.dtype, self.ndim = variable.shape, variable.dtype, variable.ndim
-        self._name, self._variable, self._path = name, variable, path
+        self._file, self._name = file, name
+        self._variable: xr.Variable | None = variable
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        try:
+        with naming_damage(f"{self._file}: {self._name}", named_format(self._file.format)):
+            if self._variable is None:
+                (data,) = open_file(self._file)
+                self._variable = data.variables[self._name]
             return np.asarray(self._variable[key].to_numpy())
-        except (OSError, ValueError, RuntimeError, EOFError, KeyError) as error:
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise SoilcastError(
-                f"{self._path}: {self._name} cannot be read ({reason}): it is damaged or truncated; download it again"
-            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Whoever it is sent to opens the file, and with it loads the filters that its values are compressed with.
+        return self.__dict__ | {"_variable": None}
 
 
-def _lazily(data: xr.Dataset, path: Path, time: str) -> xr.Dataset:
+def _lazily(file: DataFile, time: str) -> xr.Dataset:
+    (data,) = open_file(file)
     if time not in data.variables:
         return data
     dims = data[time].dims
     if len(dims) != 1:
-        raise SoilcastError(f"{path}: {time} has the dimensions {dims}; one is expected: name another time variable")
+        raise SoilcastError(f"{file}: {time} has the dimensions {dims}; one is expected: name another time variable")
     for name, variable in data.variables.items():
         if dims[0] in variable.dims and variable.ndim > 1 and variable.dtype.kind in "fiu":
             chunks = tuple(DAY_CHUNK if dim == dims[0] else size for dim, size in variable.sizes.items())
-            lazy = dask.array.from_array(_Guarded(str(name), variable, path), chunks=chunks)  # type: ignore[no-untyped-call]
+            values = _Lazy(file, str(name), variable)
+            lazy = dask.array.from_array(values, chunks=chunks, name=False)  # type: ignore[no-untyped-call]
             data[name] = (variable.dims, lazy, variable.attrs)
     return data
-
-
-_OPENERS: dict[str, Callable[[Path], xr.Dataset]] = {"netcdf": open_netcdf, "zarr": open_zarr}

@@ -1,4 +1,4 @@
-"""What forecasts have in common with each other and with a cube: the cells, issue days and leads that are evaluated."""
+"""Overlap of forecasts with each other and with a cube: the cells, issue days and leads that are evaluated."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import xarray as xr
 from soilcast.cube import periods_of
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
-from soilcast.verify.entry import LEARNT, Entry
+from soilcast.verify.entry import DEVELOPMENT_PERIODS, Entry
 
 Positions = slice | npt.NDArray[np.int64]
-"""Of cells or days; a slice where they lie side by side, which is read without a copy."""
+"""Of cells or days; a slice where they are contiguous, which is read without a copy."""
 
 FEWEST_LEARNT = 30
-"""Days of training without which a cube tells nothing of the climate: there are no baselines but persistence then."""
+"""Training days that the climatology needs: with fewer in the cube persistence is the only baseline."""
 
 _DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
-class Common:
-    """What is evaluated of forecasts that may be of other periods, cells and leads than each other and than the cube.
+class Overlap:
+    """Common cells, issue days and leads of forecasts and a cube, which may have others besides.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Common:
         The longest lead that all have; they have every one from 1 on [d].
     issued
         Issue days that all have, as positions along the cube's time, ascending ``(issue,)``; -1 is the day before its
-        first. None of their forecast days was learnt from by any of the forecasts.
+        first. None of their forecast days is in training or validation of any of the forecasts.
     issues_of
         Label -> positions of these issue days along the forecast's time.
     cells
@@ -43,10 +43,10 @@ class Common:
     cells_of
         Label -> positions of these cells along the forecast's.
     learn
-        Days of the cube that any of the forecasts learnt from, ``(time,)``.
+        Days of the cube in training or validation of any of the forecasts, ``(time,)``.
     test_period
         First and last day that is forecast.
-    notes
+    omitted
         What was left out, and how much of it.
     """
 
@@ -57,42 +57,42 @@ class Common:
     cells_of: Mapping[str, Positions] = field(repr=False)
     learn: npt.NDArray[np.bool_] = field(repr=False)
     test_period: str
-    notes: tuple[str, ...]
+    omitted: tuple[str, ...]
 
 
-def find_common(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Common:
-    """Match forecasts and a cube by place and day.
+def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Overlap:
+    """Match forecasts and a cube by location and day.
 
     Parameters
     ----------
     entries
         The forecasts.
     cube, cube_path
-        The opened cube and its place, for messages.
+        The opened cube and its path, for messages.
 
     Raises
     ------
     SoilcastError
-        No issue day, or no cell, that all of them have and that may be evaluated.
+        No issue day, or no cell, in common that may be evaluated.
     """
     days = cube["time"].to_numpy()
     leads = min(entry.leads for entry in entries)
-    notes = [f"{entry.label}: leads beyond {leads} d, which not all forecasts have" for entry in entries
+    omitted = [f"{entry.label}: leads beyond {leads} d, which not all forecasts have" for entry in entries
              if entry.leads > leads]  # fmt: skip
     issued, more = _issue_days(entries, days, leads, cube_path)
-    notes += more
+    omitted += more
     cells, more = _cells(entries, cube_path)
-    notes += more
+    omitted += more
     hashes = {entry.attributes["cube_sha256"] for entry in entries}
     if hashes != {cube.attrs["content_sha256"]}:
-        notes.append("the forecasts were made for another cube than that of the observations; matched by place and day")
+        omitted.append("the forecasts were made for another cube than the observations; matched by location and day")
     learn = reduce(np.logical_or, (_is_learnt(entry, days) for entry in entries))
     if learn.sum() < FEWEST_LEARNT:
-        notes.append(
-            f"all baselines but persistence, which learn from the training period: the cube has {int(learn.sum())} "
+        omitted.append(
+            f"all baselines but persistence, which need the training period: the cube has {int(learn.sum())} "
             "day(s) of it"
         )
-    return Common(
+    return Overlap(
         leads=leads,
         issued=((issued - days[0]) / _DAY).astype(np.int64),
         issues_of={entry.label: span(np.searchsorted(entry.issue_days, issued)) for entry in entries},
@@ -100,24 +100,24 @@ def find_common(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> 
         cells_of={entry.label: span(entry.cells[cells]) for entry in entries},
         learn=learn,
         test_period=_test_period(entries, issued[0] + _DAY, issued[-1] + leads * _DAY),
-        notes=tuple(notes),
+        omitted=tuple(omitted),
     )
 
 
 def span(positions: npt.NDArray[np.integer]) -> Positions:
-    """Give ascending positions without a gap as a slice, others as they are."""
+    """Ascending positions as a slice if they have no gap."""
     if len(positions) and positions[0] >= 0 and (np.diff(positions) == 1).all():
         return slice(int(positions[0]), int(positions[-1]) + 1)
     return positions.astype(np.int64)
 
 
 def _issue_days(entries: Sequence[Entry], days: Days, leads: int, cube_path: Path) -> tuple[Days, list[str]]:
-    """Issue days that all forecasts have, whose first forecast day is in the cube, and that none learnt from."""
-    notes = []
+    """Issue days that all forecasts have, whose first forecast day is in the cube, and none in training."""
+    omitted = []
     common: Days = reduce(np.intersect1d, (entry.issue_days for entry in entries))
     for entry in entries:
         if lost := len(entry.issue_days) - len(common):
-            notes.append(f"{entry.label}: {lost} of {len(entry.issue_days)} issue days, which not all forecasts have")
+            omitted.append(f"{entry.label}: {lost} of {len(entry.issue_days)} issue days, which not all forecasts have")
     if not len(common):
         spans = "; ".join(f"{entry.path} {_period(entry.issue_days[[0, -1]])}" for entry in entries)
         raise SoilcastError(f"no issue day in common ({spans}): evaluate the forecasts separately")
@@ -128,21 +128,21 @@ def _issue_days(entries: Sequence[Entry], days: Days, leads: int, cube_path: Pat
             f"{_period(common[[0, -1]])}: give a cube that has observations of them"
         )
     if lost := int((~inside).sum()):
-        notes.append(f"{lost} of {len(common)} issue days, whose forecast days are outside the cube")
+        omitted.append(f"{lost} of {len(common)} issue days, whose forecast days are outside the cube")
     common = common[inside]
-    ahead = common[:, np.newaxis] + np.arange(1, leads + 1) * _DAY
-    seen = np.zeros(len(common), dtype=np.bool_)
+    forecast_days = common[:, np.newaxis] + np.arange(1, leads + 1) * _DAY
+    learnt = np.zeros(len(common), dtype=np.bool_)
     for entry in entries:
-        seen |= _is_learnt(entry, ahead).any(axis=1)
-        if seen.all():
-            first = ahead[_is_learnt(entry, ahead)].min().astype("datetime64[D]")
+        learnt |= _is_learnt(entry, forecast_days).any(axis=1)
+        if learnt.all():
+            first_day = forecast_days[_is_learnt(entry, forecast_days)].min().astype("datetime64[D]")
             raise SoilcastError(
-                f"{entry.path}: its forecast days overlap training or validation (first day {first}): forecast a "
+                f"{entry.path}: its forecast days overlap training or validation (first day {first_day}): forecast a "
                 "separate period"
             )
-    if seen.any():
-        notes.append(f"{int(seen.sum())} of {len(common)} issue days, whose forecast days were learnt from")
-    return common[~seen], notes
+    if learnt.any():
+        omitted.append(f"{learnt.sum()} of {len(common)} issue days, whose forecast days are in training or validation")
+    return common[~learnt], omitted
 
 
 def _cells(entries: Sequence[Entry], cube_path: Path) -> tuple[npt.NDArray[np.int64], list[str]]:
@@ -150,16 +150,16 @@ def _cells(entries: Sequence[Entry], cube_path: Path) -> tuple[npt.NDArray[np.in
     shared = np.all([entry.cells >= 0 for entry in entries], axis=0)
     if not shared.any():
         raise SoilcastError(f"{cube_path}: no cell that all forecasts have: evaluate them separately")
-    notes = []
+    omitted = []
     if lost := int((~shared).sum()):
-        notes.append(f"{lost} of {len(shared)} cells of the cube, of which not all forecasts have a forecast")
-    return np.flatnonzero(shared), notes
+        omitted.append(f"{lost} of {len(shared)} cells of the cube, of which not all forecasts have a forecast")
+    return np.flatnonzero(shared), omitted
 
 
 def _is_learnt(entry: Entry, days: Days) -> npt.NDArray[np.bool_]:
-    """Whether a forecast's run saw the soil moisture of some days, in training or validation."""
+    """Whether days are in training or validation of a forecast's run."""
     learnt = np.zeros(days.shape, dtype=np.bool_)
-    for name in LEARNT:
+    for name in DEVELOPMENT_PERIODS:
         for first, last in periods_of(entry.attributes[name]):
             learnt |= (days >= first) & (days <= last)
     return learnt

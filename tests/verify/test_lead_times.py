@@ -20,9 +20,9 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify import METRICS, Metric, evaluate, metrics_of, score_cells, summarise
 from soilcast.verify.aligned import extreme_days
 from soilcast.verify.blocks import score_on_worker
-from soilcast.verify.case import make_case
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
+from soilcast.verify.plan import make_plan
 from soilcast.verify.probabilistic import crps_of_quantiles
 from soilcast.verify.summary import weighted_mean, weighted_median
 from tests.helpers.forecast_factory import (
@@ -33,7 +33,6 @@ from tests.helpers.forecast_factory import (
     PERIODS,
     TEST,
     altered,
-    made_cube,
     refused,
     valid,
 )
@@ -50,11 +49,6 @@ UNUSED = ("t2m", "u10", "v10", "sp", "q", "ssrd", "strd", "e", "sro", "ro", "sd"
 def made_forecast(path, cube, **options):
     """A forecast of several leads with quantiles, if not told otherwise."""
     return made_next_day(path, cube, **({"leads": LEADS, "levels": LEVELS} | options))
-
-
-@pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    return made_cube(tmp_path_factory.mktemp("cube") / "cube.zarr")
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +72,6 @@ def out(tmp_path_factory, cube, forecasts):
 def scores(out):
     with open_artifact(out / "scores.nc", "scores") as opened:
         return opened.load()
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory, cube):
-    """A forecast of one target, for changes and faults."""
-    return made_forecast(tmp_path_factory.mktemp("single") / "single.zarr", cube)
 
 
 def values_of(path, kind, *names):
@@ -496,7 +484,7 @@ def test_a_lead_without_a_value_is_not_scored_and_counted(tmp_path, cube, single
     assert scores["rmse"].isel(lead=1).isnull().all()
     assert scores["rmse"].isel(lead=[0, 2]).sel(model="persistence").notnull().any("cell").all()
     cell_days = 8 * scores.sizes["time"]
-    assert f"swvl1, lead 2 d: {cell_days} of {cell_days} cell-days, for want of: observation on " in scores.left_out
+    assert f"swvl1, lead 2 d: {cell_days} of {cell_days} cell-days, for lack of: observation on " in scores.left_out
     assert "LSTM (empty) on " in scores.left_out
 
 
@@ -567,11 +555,11 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, cube, single, monkeypatch
 def test_files_that_change_under_way_are_told(cube, single):
     with open_cube(cube) as opened:
         entries = open_entries([single], opened, reserved=())
-        case = make_case(entries, opened, cube, choose_balance(entries, opened).readings)
-    assert score_on_worker(case, slice(0, 8)).metrics["rmse"].shape == (4, 1, LEADS, 8)
-    case.marks[single.absolute()] = "another"
+        plan = make_plan(entries, opened, cube, choose_balance(entries, opened).readings)
+    assert score_on_worker(plan, slice(0, 8)).metrics["rmse"].shape == (4, 1, LEADS, 8)
+    plan.fingerprints[single.absolute()] = "another"
     with pytest.raises(SoilcastError, match=r"single.zarr: it changed during the evaluation"):
-        score_on_worker(case, slice(0, 8))
+        score_on_worker(plan, slice(0, 8))
 
 
 @pytest.mark.slow

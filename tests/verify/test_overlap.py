@@ -16,16 +16,6 @@ SCORED = ("rmse", "r", "crps", "bias", "days")
 
 
 @pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    return made_cube(tmp_path_factory.mktemp("cube") / "cube.zarr")
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory, cube):
-    return made_forecast(tmp_path_factory.mktemp("single") / "single.zarr", cube, **SEVERAL)
-
-
-@pytest.fixture(scope="module")
 def scores(tmp_path_factory, cube, single):
     return evaluate([single], cube, tmp_path_factory.mktemp("scores") / "scores")
 
@@ -64,7 +54,7 @@ def test_cells_are_matched_by_place_in_any_order(tmp_path, cube, single, scores)
     other = stations(tmp_path / "stations", cube, cells=order, days=slice(None))
     mine = evaluate([single], other, tmp_path / "scores")
     assert_alike(mine, scores.isel(cell=order))
-    assert mine.attrs["left_out"].startswith("the forecasts were made for another cube than that of the observations")
+    assert mine.attrs["left_out"].startswith("the forecasts were made for another cube than the observations")
     permuted = altered(single, tmp_path / "permuted", lambda one: one.isel(cell=order))
     assert_alike(evaluate([permuted], cube, tmp_path / "again"), scores)
 
@@ -135,7 +125,7 @@ def test_forecasts_are_scored_as_the_observations_come(tmp_path, cube, single, s
     new = stations(tmp_path / "new", cube, cells=np.arange(8), days=days)
     mine = evaluate([single], new, tmp_path / "scores")
     assert list(mine["model"].to_numpy()) == ["LSTM", "persistence"]  # no day of training, from which others learn
-    few = "all baselines but persistence, which learn from the training period: the cube has 1 day(s) of it"
+    few = "all baselines but persistence, which need the training period: the cube has 1 day(s) of it"
     assert few in mine.attrs["left_out"]
     np.testing.assert_array_equal(mine["days"].isel(target=0, cell=0), [20, 19, 18])
     lost = f"{ISSUES.stop - ISSUES.start - 20} of {ISSUES.stop - ISSUES.start} issue days, whose forecast days are"
@@ -159,7 +149,7 @@ def test_days_that_a_run_learnt_from_are_never_scored(tmp_path, cube, single):
     seen = made_forecast(tmp_path / "seen", cube, label="seen", train_period="2019-01-01:2020-04-10", **SEVERAL)
     mine = evaluate([single, seen], cube, tmp_path / "scores")
     assert mine["time"][0] == np.datetime64("2020-04-10")
-    assert "10 of 89 issue days, whose forecast days were learnt from" in mine.attrs["left_out"]
+    assert "10 of 89 issue days, whose forecast days are in training or validation" in mine.attrs["left_out"]
 
 
 @pytest.mark.parametrize("fill_days", [0, 3])

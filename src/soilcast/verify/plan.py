@@ -1,0 +1,207 @@
+"""Plan of an evaluation: which forecasts, metrics and days; a worker needs nothing else but the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from soilcast.cube import open_artifact, open_cube
+from soilcast.cube.calendar import Days
+from soilcast.errors import SoilcastError
+from soilcast.models.baselines import BASELINES
+from soilcast.verify.consistency import Readings
+from soilcast.verify.entry import Entry, fingerprint_of
+from soilcast.verify.metrics import METRICS, Metric
+from soilcast.verify.overlap import FEWEST_LEARNT, Overlap, Positions, find_overlap, span
+
+REFERENCE = "persistence"
+"""The baseline that skill and ratios are against."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of an evaluation.
+
+    Parameters
+    ----------
+    cube
+        Path of the cube.
+    forecasts
+        Label -> path.
+    fingerprints
+        Path -> `soilcast.verify.entry.fingerprint_of` its artifact.
+    targets, latency
+        See `soilcast.verify.entry.Entry`.
+    fill_days
+        The largest of the forecasts; the baselines fill as far.
+    overlap
+        The cells, issue days and leads.
+    time
+        Days of the cube ``(time,)``, and behind them those that are forecast and not yet observed.
+    levels
+        Label -> target -> levels of its quantiles.
+    readings
+        Target -> readings of the water balance.
+    metrics
+        All that are registered here, by name: workers may lack user-defined ones.
+    """
+
+    cube: Path
+    forecasts: Mapping[str, Path]
+    fingerprints: Mapping[Path, str]
+    targets: tuple[str, ...]
+    latency: int
+    fill_days: int
+    overlap: Overlap
+    time: Days = field(repr=False)
+    levels: Mapping[str, Mapping[str, tuple[float, ...]]]
+    readings: Mapping[str, Readings]
+    metrics: Mapping[str, Metric]
+
+    @property
+    def models(self) -> list[str]:
+        """Labels: the forecasts, then the baselines."""
+        return [*self.forecasts, *self.baselines]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Names of the baselines: persistence alone where the cube has too few training days."""
+        return tuple(BASELINES) if self.overlap.learn.sum() >= FEWEST_LEARNT else (REFERENCE,)
+
+    @property
+    def leads(self) -> int:
+        """The longest lead [d]."""
+        return self.overlap.leads
+
+    @property
+    def issues(self) -> int:
+        """Number of issue days."""
+        return len(self.overlap.issued)
+
+    @property
+    def all_levels(self) -> tuple[float, ...]:
+        """Levels that any of the forecasts has, ascending."""
+        return tuple(sorted({level for label in self.levels.values() for levels in label.values() for level in levels}))
+
+    @property
+    def days(self) -> slice:
+        """From the first day that is forecast to the last, as positions along time."""
+        issued = self.overlap.issued
+        return slice(int(issued[0]) + 1, int(issued[-1]) + self.leads + 1)
+
+    @property
+    def test(self) -> Positions:
+        """Days of the cube that are forecast at any lead, as positions along time."""
+        forecast_days = np.unique(self.overlap.issued[:, np.newaxis] + np.arange(1, self.leads + 1))
+        return span(forecast_days[forecast_days < len(self.overlap.learn)])
+
+    def valid_days(self, lead: int) -> Positions:
+        """Days that are forecast at a lead, one an issue day, as positions along time."""
+        return span(self.overlap.issued + lead)
+
+    def within_days(self, lead: int) -> Positions:
+        """`valid_days` as positions along `days`."""
+        return span(self.overlap.issued - self.overlap.issued[0] + lead - 1)
+
+    def levels_of(self, label: str, target: str) -> tuple[float, ...]:
+        """Levels of a model's quantiles; none of a baseline."""
+        return self.levels[label][target] if label in self.levels else ()
+
+    @property
+    def measured(self) -> dict[str, Metric]:
+        """Metrics whose needs are met by some model of some target, by name."""
+        models = [(label, target) for label in self.models for target in self.targets]
+        return {
+            name: row for name, row in self.metrics.items() if any(self.is_measured(row, *model) for model in models)
+        }
+
+    def is_measured(self, metric: Metric, label: str, target: str) -> bool:
+        """Whether a model and a target have all that a metric needs."""
+        available = {"extremes", "reference", *self.readings[target]}
+        available |= {"water"} if self.readings[target] else set()
+        available |= {"quantiles"} if self.levels_of(label, target) else set()
+        return metric.needs <= available
+
+
+@dataclass(frozen=True)
+class Files:
+    """The opened files: the cube, and label -> forecast, of the cells and issue days that they have in common."""
+
+    cube: xr.Dataset
+    forecasts: Mapping[str, xr.Dataset]
+
+
+def make_plan(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readings: Mapping[str, Readings]) -> Plan:
+    """Plan an evaluation of forecasts that `open_entries` gave, on the days and cells that they and the cube share.
+
+    Parameters
+    ----------
+    entries
+        The forecasts.
+    cube, cube_path
+        The opened cube and its path.
+    readings
+        Target -> readings of the water balance.
+
+    Raises
+    ------
+    SoilcastError
+        No cell, issue day or lead in common that may be evaluated.
+    """
+    first = entries[0]
+    overlap = find_overlap(entries, cube, cube_path)
+    time: Days = cube["time"].to_numpy()
+    unobserved = max(0, int(overlap.issued[-1]) + overlap.leads + 1 - len(time))
+    return Plan(
+        # Workers have a working folder of their own.
+        cube=cube_path.absolute(),
+        forecasts={entry.label: entry.path.absolute() for entry in entries},
+        fingerprints={entry.path.absolute(): entry.fingerprint for entry in entries}
+        | {cube_path.absolute(): fingerprint_of(cube)},
+        targets=first.targets,
+        latency=first.latency,
+        fill_days=max(entry.fill_days for entry in entries),
+        overlap=overlap,
+        time=np.concatenate([time, time[-1] + np.arange(1, unobserved + 1) * np.timedelta64(1, "D")]),
+        levels={entry.label: entry.levels for entry in entries},
+        readings=readings,
+        metrics=dict(METRICS),
+    )
+
+
+@contextmanager
+def open_files(plan: Plan) -> Iterator[Files]:
+    """Open the cube and the forecasts of an evaluation.
+
+    Raises
+    ------
+    SoilcastError
+        One cannot be opened, or has changed.
+    """
+    with ExitStack() as stack:
+        cube = stack.enter_context(open_cube(plan.cube))
+        forecasts = {
+            label: stack.enter_context(open_artifact(path, "forecast")) for label, path in plan.forecasts.items()
+        }
+        for path, opened in ((plan.cube, cube), *zip(plan.forecasts.values(), forecasts.values(), strict=True)):
+            if fingerprint_of(opened) != plan.fingerprints[path]:
+                raise SoilcastError(f"{path}: it changed during the evaluation: evaluate again")
+        overlap, leads = plan.overlap, slice(0, plan.leads)
+        yield Files(
+            _select(cube, cell=overlap.cells),
+            {
+                label: _select(forecast, cell=overlap.cells_of[label], time=overlap.issues_of[label], lead=leads)
+                for label, forecast in forecasts.items()
+            },
+        )
+
+
+def _select(opened: xr.Dataset, **positions: Positions) -> xr.Dataset:
+    """Select positions along dimensions of a dataset, lazily."""
+    every = {dim: slice(0, size) for dim, size in opened.sizes.items()}
+    return opened.isel({dim: of for dim, of in positions.items() if not (isinstance(of, slice) and of == every[dim])})
