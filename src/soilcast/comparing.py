@@ -164,10 +164,10 @@ def train_and_forecast(
             log(f"{run} failed: {outcome}")
         else:
             log(f"{run}: {run_summary(outcome.record)}")
-            for note in outcome.record["notes"]:
+            for note in outcome.record.get("notes", ()):
                 if note not in noted:
                     log(f"{run}: {note}")
-            noted.update(outcome.record["notes"])
+                    noted.add(note)
         ended(run.name, outcome if isinstance(outcome, SoilcastError) else folder / run.name)
 
     noted: set[str] = set()  # most runs of a cube leave out the same

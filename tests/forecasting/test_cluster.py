@@ -218,7 +218,7 @@ def test_a_worker_that_finds_other_files_says_so(folder: Path, tmp_path: Path, o
     paths = {"run": folder / "run-ahead", "cube": folder / "cube", "weather": tmp_path / "weather.nc"}
     request = Request(**{name: str(path) for name, path in paths.items()}, issue="2020-01-20")
     meant = dict(zip(paths, request.open().file_marks(request), strict=True))
-    assert np.isfinite(_on_worker(request, tuple(meant.values()), slice(0, 64))["swvl1"]).all()
+    assert np.isfinite(_on_worker(request, tuple(meant.values()), slice(0, 64))[0]["swvl1"]).all()
     meant |= {other: "of another"}
     with pytest.raises(
         SoilcastError, match=f"{other}.*: a worker sees a different file there: give the workers the same"

@@ -502,11 +502,11 @@ def test_an_unfinished_forecast_is_gone_on_with(
     calls: list[int] = []
     genuine = ForecastStream.write
 
-    def write(self: ForecastStream, number: int, values: Any) -> None:
+    def write(self: ForecastStream, number: int, *values: Any) -> None:
         if len(calls) == 2:
             raise StoppedError
         calls.append(number)
-        genuine(self, number, values)
+        genuine(self, number, *values)
 
     with monkeypatch.context() as patch:
         patch.setattr(ForecastStream, "write", write)

@@ -66,6 +66,7 @@ class RunRecord(BaseModel):
     train_period: str
     validation_period: str
     test_period: str | None
+    notes: list[str] = []
     peak_memory_bytes: int
     provenance: str
     config_sha256: _Hash
