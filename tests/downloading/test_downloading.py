@@ -333,6 +333,7 @@ def test_the_function_fetches_the_same_and_shows_how_far_it_is(
 ) -> None:
     monkeypatch.setenv("ECMWF_DATASTORES_URL", store.url)
     monkeypatch.setenv("ECMWF_DATASTORES_KEY", KEY)
+    monkeypatch.setattr("soilcast.progress._EVERY", 0.0)
     said: list[str] = []
     out = tmp_path / "out"
     words: dict[str, Any] = {"years": "2018-01", "variables": ["tp", "t2m"], "wait": 0.001, "log": said.append}

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import soilcast
 from soilcast.cli import app
 from soilcast.cube import assemble, cells_of_places, open_artifact, open_cube, save_cube
+from soilcast.cube.contract import GENUINE
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify import METRICS, Metric, evaluate, metrics_of, score_cells, summarise
@@ -123,7 +124,8 @@ def test_two_cells_by_hand(tmp_path):
     places = cells_of_places(np.array([0.0, 10.0]), np.array([0.0, 0.0]), np.array([1.0, 3.0]), ["one", "two"])
     about = {"title": "two cells", "source": "test", "content": "numbers"}
     variables = {"swvl1": observed, "slthick1": np.full(2, 0.07)}
-    save_cube(assemble(variables, cells=places, time=DAYS, **about), tmp_path / "cube")
+    cube = assemble(variables, cells=places, time=DAYS, **about).assign_attrs({GENUINE: "swvl1"})
+    save_cube(cube, tmp_path / "cube")
     issues = slice(test.start - 1, test.start + 2)
     central = np.array(
         [[[0.21, 0.22], [0.22, 0.24], [0.26, 0.25]], [[0.41, 0.42], [0.40, 0.31], [0.31, 0.30]]], dtype=np.float32

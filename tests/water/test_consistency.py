@@ -77,7 +77,7 @@ def test_day_blocks_count_the_same_days(by_hand):
         found = sums["swvl1", lead].scores("LSTM")
         for name in ("consistency_w1", "consistency_w1_masked"):
             assert float(found[name][0, 0]) == float(scores[name].sel(model="LSTM", lead=lead))
-    np.testing.assert_array_equal(sums["swvl1", 2].followed["consistency_w1"][:, 0, 0, 0], [3, 3])
+    np.testing.assert_array_equal(sums["swvl1", 2].daily["consistency_w1"][:, 0, 0, 0], [3, 3])
 
 
 def test_a_gap_at_a_lead_leaves_the_day_out_at_the_next(by_hand, tmp_path):
@@ -91,7 +91,7 @@ def test_a_gap_at_a_lead_leaves_the_day_out_at_the_next(by_hand, tmp_path):
     scores = evaluate([gappy], folder / "cube", tmp_path / "scores").isel(target=0, cell=0)
     np.testing.assert_array_equal(scores["days"], [4, 5])
     sums = sum_day_blocks([gappy], folder / "cube", {"consistency_w1": ("single", WaterConfig(**RAIN))})
-    np.testing.assert_array_equal(sums["swvl1", 2].followed["consistency_w1"][:, 0, 0, 0], [2, 2])
+    np.testing.assert_array_equal(sums["swvl1", 2].daily["consistency_w1"][:, 0, 0, 0], [2, 2])
 
 
 @pytest.mark.slow
