@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from soilcast.cube import open_cube, save_cube
 from soilcast.cube.check import BoundsError, check_bounds, clip_to_bounds, refuse_fills
+from soilcast.cube.contract import GENUINE
 from soilcast.cube.pieces import PACKING
 from soilcast.errors import SoilcastError
 from soilcast.sources.planet import planet
@@ -142,3 +143,13 @@ def test_what_is_only_unusual_is_a_note(tmp_path: Path, year: xr.Dataset) -> Non
     assert "unusual" not in open_cube(tmp_path / "usual.zarr").attrs.get("notes", "")
     save_cube(scaled(0.01, "e")(year), tmp_path / "dry.zarr")
     assert "unusual: of " in open_cube(tmp_path / "dry.zarr").attrs["notes"]
+
+
+def test_what_is_refused_as_a_fault_is_taken_where_it_is_said_to_be_real(tmp_path):
+    """A thousandth of ordinary rain for a year is a wrong unit, or the Atacama."""
+    dry = small_cube(cells=3, days=400, start="2018-01-01")
+    dry["tp"] = dry["tp"] * 1e-4
+    with pytest.raises(SoilcastError, match=r"tp .*1000 times too small .*; if it is real, add --genuine tp"):
+        save_cube(dry, tmp_path / "refused")
+    save_cube(dry.assign_attrs({GENUINE: "tp"}), tmp_path / "taken")
+    assert not (tmp_path / "refused").exists()

@@ -165,7 +165,8 @@ def refuse_certain(name: str, record: Record, where: str) -> None:
     """
     for rule, value in _broken(name, record):
         if rule.certain is not None and rule.certain(record, value):
-            raise BoundsError(f"{where}: {_doubt(name, rule, value).sentence}")
+            sentence = _doubt(name, rule, value).sentence.rstrip(".?")
+            raise BoundsError(f"{where}: {sentence}; if it is real, add --genuine {name}")
 
 
 def _broken(name: str, record: Record) -> Iterable[tuple[Rule, float]]:

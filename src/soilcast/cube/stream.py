@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from soilcast.cube.contract import VARIABLES
+from soilcast.cube.contract import GENUINE, VARIABLES
 from soilcast.cube.identity import ContentHash
 from soilcast.cube.pieces import Parts, blocks_of
 from soilcast.cube.plausibility import FEWEST_DAYS, UNUSUAL, Tally, doubts_of, imbalance, refuse_certain
@@ -136,7 +136,8 @@ class CubeStream(UnfinishedStore):
         self._hashed = 0
         self._skeleton = skeleton
         self._origins = {
-            name: str(one.get("origin", skeleton.attrs.get("source", ""))) for name, one in dynamic.items()
+            name: str(one.get("origin", skeleton.attrs.get("source", ""))).partition(": ")[0]
+            for name, one in dynamic.items()
         }
         self._tallies = {name: Tally(skeleton["area"].to_numpy().astype(np.float64)) for name in dynamic}
         group = zarr.open_group(self.store, mode="r+")
@@ -159,7 +160,7 @@ class CubeStream(UnfinishedStore):
                 self._take_in(name, cells, values)
             self._arrays[name][cells, days] = values
         if hashed:
-            refuse_certain(name, self._tallies[name].record(), self._origins[name])
+            self._refuse_certain(name)
         self._flush(number)
         parts.discard()
         self.done.add(number)
@@ -199,6 +200,10 @@ class CubeStream(UnfinishedStore):
         added = {"notes": "\n".join(dict.fromkeys(lines))} if lines else {}
         self.note_attributes({"content_sha256": self._hash.hexdigest(), "provenance": provenance, **added})
 
+    def _refuse_certain(self, name: str) -> None:
+        if name not in str(self._skeleton.attrs.get(GENUINE, "")).split():
+            refuse_certain(name, self._tallies[name].record(), self._origins[name])
+
     def _take_in(self, name: str, cells: slice, values: npt.NDArray[np.float32]) -> None:
         """Each value once, in the order of the units: into the hash, and into what is known of its variable."""
         self._hash.add(values)
@@ -211,7 +216,7 @@ class CubeStream(UnfinishedStore):
             self._begin(self._hashed)
             for cells in self._cell_blocks():
                 self._take_in(name, cells, self._stored(self._hashed, name, cells, days))
-            refuse_certain(name, self._tallies[name].record(), self._origins[name])
+            self._refuse_certain(name)
             self._hashed += 1
 
     def _begin(self, number: int) -> None:
