@@ -18,6 +18,7 @@ from soilcast.comparing import compare
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
 from soilcast.experiments import Experiment, builtin_experiment, load_experiment, load_study, plan_runs
+from soilcast.ownership import GENERATOR
 from soilcast.sources import SOURCES
 from soilcast.training import open_run
 from soilcast.water.config import TERM_SETS
@@ -44,7 +45,8 @@ def small_source(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bare_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report without figures, which take seconds; tests/test_report.py is about those."""
-    monkeypatch.setattr(comparing, "report", lambda scores, out, **options: out.write_text("a report"))
+    page = f'<!doctype html><html><head><meta name="generator" content="{GENERATOR}"></head></html>'
+    monkeypatch.setattr(comparing, "report", lambda scores, out, **options: out.write_text(page))
 
 
 def experiment(**keys: Any) -> Experiment:

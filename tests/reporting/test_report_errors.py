@@ -64,11 +64,18 @@ def test_an_existing_page_is_kept_without_overwrite(tmp_path: Path) -> None:
     folder = save_scores(make_scores(networks=("LSTM",), cells=3, picks=1), tmp_path / "scores")
     out = tmp_path / "report.html"
     out.write_text("mine")
+    for overwrite, message in ((False, "exists already"), (True, "a file that soilcast did not write")):
+        with pytest.raises(SoilcastError, match=message):
+            report([folder], out, overwrite=overwrite)
+        assert out.read_text() == "mine"
+    out.unlink()
+    report([folder], out)
+    page = out.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
     with pytest.raises(SoilcastError, match="exists already"):
         report([folder], out)
-    assert out.read_text() == "mine"
-    report([folder], out, overwrite=True)
-    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    report([folder], out, title="another", overwrite=True)
+    assert "another" in out.read_text(encoding="utf-8")
 
 
 def test_no_scores_at_all(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from soilcast.sources.era5land.parameters import parameter_of
 from soilcast.sources.opening import DataFile, close_all, open_file
 from soilcast.sources.steps import join_steps
 from soilcast.sources.table import table
+from tests.helpers import ROOT
 from tests.helpers.era5_files import HourlyWeather, daily_truth, hourly_weather, write_present_netcdf
 from tests.helpers.table_data import gridded_data, write_recipe
 
@@ -310,3 +312,31 @@ def test_what_a_table_does_not_map_is_noted(recipe: Callable[..., Path], tmp_pat
     data["ndvi"] = data["sm"] * 1
     cube = table([written(data, tmp_path / "a.nc")], mapping=recipe())
     assert cube.attrs["notes"].splitlines()[-1] == "not read: mask, ndvi"
+
+
+# The documentation
+
+PAGE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+EXAMPLES = re.split(r"^### (.+)$", PAGE.partition("## Grids and points, ")[2].partition("\n## ")[0], flags=re.MULTILINE)
+"""What stands before the first example, then the name of each and its text."""
+
+
+def shown(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^`([^`\n]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("number", range(1, len(EXAMPLES), 2), ids=lambda number: EXAMPLES[number])
+def test_each_layout_of_the_documentation_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    first, own = shown(EXAMPLES[0]), shown(EXAMPLES[number + 1])
+    (tmp_path / "mapping.yaml").write_text(own.get("mapping.yaml", first["mapping.yaml"]))
+    monkeypatch.chdir(tmp_path)
+    exec(first["data.py"] + own["data.py"], {})  # noqa: S102: the page's own example
+    cube = table([tmp_path / "data.nc"], mapping=tmp_path / "mapping.yaml").load().sortby("lat", ascending=False)
+    np.testing.assert_allclose(cube["lat"], [52.5, 48.1])
+    np.testing.assert_allclose(cube["lon"], [13.4, 13.4])
+    np.testing.assert_array_equal(cube["swvl1"], np.float32([[0.281, 0.279, 0.284], [0.312, np.nan, 0.305]]))
+    assert cube["time"].dt.strftime("%Y-%m-%d").to_numpy().tolist() == ["2020-01-30", "2020-01-31", "2020-02-01"]
+
+
+def test_every_kind_of_layout_has_an_example() -> None:
+    assert len(EXAMPLES) == 1 + 2 * 5

@@ -191,8 +191,8 @@ def _names(tables: Tables) -> npt.NDArray[np.str_]:
             f"{tables.files[0].label}: no variable {name!r} (cells.name): {nearest(str(name), sorted(known))}"
         )
     sizes = holders_of(tables.files, tables.recipe.cells.lat)[0].data[tables.recipe.cells.lat].shape
-    rows, columns = np.unravel_index(tables.kept, sizes)
-    return np.asarray([f"{dims[0]} {row}, {dims[1]} {column}" for row, column in zip(rows, columns, strict=True)])
+    positions = zip(*np.unravel_index(tables.kept, sizes), strict=True)
+    return np.asarray([", ".join(f"{dim} {at}" for dim, at in zip(dims, one, strict=True)) for one in positions])
 
 
 def _variables(tables: Tables, stated: Mapping[str, str]) -> tuple[dict[str, Any], Days]:
