@@ -168,7 +168,7 @@ def _read(made: Mapping[str, Any], paths: Sequence[str | Path], out: Path) -> xr
     needed = [f"{name}={file}" for name, file in static.items()] if isinstance(static, dict) else []
     files = [("--static", one, one.partition("=")[2].partition("::")[0]) for one in needed]
     if "mapping" in made:
-        options["mapping"] = restored_mapping(made["mapping"], str(out))
+        options["mapping"] = restored_mapping(made["mapping"], out)
     elif "mapping" in options:
         files.append(("--mapping", str(options["mapping"]), str(options["mapping"])))
     for option, given, file in files:

@@ -134,7 +134,7 @@ def prepare(
             paths=[str(path) for path in paths],
             options=options,
             # An update reads new files by the same mapping, from whatever folder and after whatever time.
-            **{name: stored_mapping(one, Path(options[name])) for name, one in recipe.items()},
+            **{name: stored_mapping(one, Path(options[name]), out) for name, one in recipe.items()},
             **({"plugins": plugins} if plugins else {}),
         )
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -248,20 +249,24 @@ def read_mapping(path: Path) -> Mapping:
     return _parsed(read_yaml(Path(path)), str(path))
 
 
-def stored_mapping(mapping: Mapping, file: Path) -> dict[str, Any]:
-    """Write a mapping and its file as JSON takes them, from which `restored_mapping` makes it again."""
-    return {"file": str(file.absolute()), "content": mapping.model_dump(mode="json", exclude_unset=True)}
+def stored_mapping(mapping: Mapping, file: Path, cube: Path) -> dict[str, Any]:
+    """Write a mapping, and where its file lies from the cube, as JSON takes them: `restored_mapping` undoes it."""
+    try:
+        way = os.path.relpath(file.absolute(), cube.absolute().parent)
+    except ValueError:  # on another drive
+        way = str(file.absolute())
+    return {"file": way, "content": mapping.model_dump(mode="json", exclude_unset=True)}
 
 
-def restored_mapping(stored: Any, where: str) -> Mapping:
+def restored_mapping(stored: Any, cube: Path) -> Mapping:
     """Make a mapping of what `stored_mapping` gave.
 
     Parameters
     ----------
     stored
         As it was read.
-    where
-        The cube that holds it, for messages.
+    cube
+        The cube that holds it.
 
     Raises
     ------
@@ -269,12 +274,12 @@ def restored_mapping(stored: Any, where: str) -> Mapping:
         It is damaged, or its file still exists and says something else by now.
     """
     try:
-        mapping, file = _parsed(stored["content"], where), Path(stored["file"])
+        mapping, file = _parsed(stored["content"], str(cube)), cube.parent / stored["file"]
     except (KeyError, TypeError) as error:
-        raise SoilcastError(f"{where}: its mapping is damaged: prepare it again from all files") from error
+        raise SoilcastError(f"{cube}: its mapping is damaged: prepare it again from all files") from error
     if file.is_file() and read_mapping(file) != mapping:
         raise SoilcastError(
-            f"{file} has changed since {where} was prepared with it: restore it, or prepare the cube again from all "
+            f"{file} has changed since {cube} was prepared with it: restore it, or prepare the cube again from all "
             "files"
         )
     return mapping
