@@ -65,8 +65,8 @@ def test_right_files_close_and_have_no_fault(files: dict[str, Path]) -> None:
         ("states", "missing_stamp", "2020-05-01T05 missing"),
         ("fluxes", "repeated_stamp", "2020-05-01T05 occurs more than once"),
         ("fluxes", "truncated", "damaged, truncated"),
-        ("states", "zeros", "neither NetCDF, GRIB|not a NetCDF file"),
-        ("fluxes", "garbage", "not a NetCDF file"),
+        ("states", "zeros", "not a NetCDF, GRIB|not a NetCDF"),
+        ("fluxes", "garbage", "not a NetCDF"),
     ],
 )
 def test_a_broken_copy_is_named(broken: str, fault: str, said: str, files: dict[str, Path], tmp_path: Path) -> None:

@@ -467,7 +467,7 @@ def test_a_finished_cube_is_left_as_it_is(tree: Path, tmp_path: Path, monkeypatc
     soilcast.prepare("landbench", [tree], out=out, resolution=4)
     times = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
     (tmp_path / "cube.unfinished").mkdir()  # as a process leaves that is killed at its very end
-    (tmp_path / "cube.unfinished" / "lock").touch()
+    (tmp_path / "cube.unfinished" / ".soilcast-lock").touch()
     read = stop_after(monkeypatch, 0, KeyboardInterrupt)
     soilcast.prepare("landbench", [tree], out=out, resolution=4, resume=True)
     assert read == []
@@ -525,7 +525,7 @@ from tests.helpers.small import few
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from pathlib import Path
-rain = np.random.default_rng(0).random((400, 400)) * 0.1
+rain = np.random.default_rng(0).random((400, 400)) * 0.01
 cube = few(400, 400, tp=rain, swvl1=0.3)
 try:
     save_cube(cube, Path(sys.argv[1]), resume=True)
@@ -630,6 +630,7 @@ def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
     fields["sp"] = everywhere(60.0)
     fields["t2m"] = lambda day, lat, lon: 60.0 * np.cos(day + lat) + 0.0 * lon
     fields["q"] = everywhere(0.004)
+    fields["ssrd"] = everywhere(60.0)
     fields["strd"] = everywhere(60.0)
     write_landbench_tree(
         tmp_path / "tree", resolution="1", years=[2019], variables=LEAST, constants=(), **axes, fields=fields,

@@ -14,6 +14,7 @@ from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.training import Config, Run, load_config, open_run, train
 from soilcast.training.jobs import train_runs
+from soilcast.workplace import workplace_of
 from tests.helpers.forks import start_script, wait_until
 from tests.helpers.small import small_cube
 
@@ -146,7 +147,7 @@ def test_torchrun_is_for_one_run(cube: Path, tmp_path: Path, monkeypatch: pytest
 
 def at_work_on(run: Path) -> Iterator[int]:
     """Processes that hold the lock of a run."""
-    lock = run.with_name(f"{run.name}.unfinished") / "lock"
+    lock = workplace_of(run) / ".soilcast-lock"
     for descriptors in Path("/proc").glob("[0-9]*/fd"):
         try:
             if any(link.resolve() == lock for link in descriptors.iterdir()):

@@ -26,7 +26,7 @@ from soilcast.files import NO_ROOM, disk_faults_told, refuse_existing
 from soilcast.memory import peak_memory
 from soilcast.progress import progress_bar
 from soilcast.provenance import input_of, stamp, versions
-from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
+from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, restore, workplace_of
 
 MIB = 2**20
 
@@ -93,6 +93,8 @@ def save_cube(
     check_constants(skeleton)
     identity = _identity(cube, skeleton, dynamic, depends_on or {})
     made_from = _hash(identity)
+    if resume:
+        restore(out)
     if resume and not overwrite and out.exists():
         if _is_made_from(out, made_from):
             clear_workplace(out)

@@ -141,7 +141,7 @@ def forecast(
     attributes = describe(opened)
     if append and issue is None:
         raise SoilcastError(f"{out}: --append needs an issue day: give it with --from")
-    if append:
+    if append or resume:
         restore(out)
     append = append and out.exists()
     if append and resume and _was_added(out, opened, attributes):
