@@ -131,3 +131,10 @@ def test_one_letter_too_few_still_finds_the_key(name: str, position: int) -> Non
 
 def test_an_error_is_always_one_line() -> None:
     assert str(SoilcastError("a\n  b\t c ")) == "a b c"
+
+
+@pytest.mark.parametrize("text", ["1:30", "190:20:30", "-12:30:45.5"])
+def test_clocks_are_no_numbers(text):
+    """YAML 1.1 makes 90 of 1:30."""
+    assert parse_yaml(f"value: {text}", "a.yaml") == {"value": text}
+    assert parse_yaml("[1, 2.5, -3e5, 0x10]", "a.yaml")[:2] == [1, 2.5]

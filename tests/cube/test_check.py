@@ -153,3 +153,9 @@ def test_what_is_refused_as_a_fault_is_taken_where_it_is_said_to_be_real(tmp_pat
         save_cube(dry, tmp_path / "refused")
     save_cube(dry.assign_attrs({GENUINE: "tp"}), tmp_path / "taken")
     assert not (tmp_path / "refused").exists()
+
+
+def test_an_area_below_zero_is_refused_however_large_areas_may_be(tmp_path):
+    cube = small_cube(cells=3, days=20)
+    with pytest.raises(SoilcastError, match=r"area has 1 value\(s\) outside"):
+        save_cube(cube.assign(area=cube["area"].copy(data=[1e6, -5e6, 1e6])), tmp_path / "cube")

@@ -79,10 +79,12 @@ def check_bounds(
         Names the variable, the range found, the range allowed, and the first such value.
     """
     row = VARIABLES[variable]
-    slack = max(slack, _ROUNDING * (row.valid_max - row.valid_min))
+    # What has to be above zero, such as an area, has no rounding as large as its range below it.
+    below = max(slack, _ROUNDING * (row.valid_min if row.valid_min > 0 else row.valid_max - row.valid_min))
+    above = max(slack, _ROUNDING * (row.valid_max - row.valid_min))
     lowest, highest = (float(one.reduce(values, axis=None, initial=np.nan)) for one in (np.fmin, np.fmax))
-    if lowest < row.valid_min - slack or highest > row.valid_max + slack:
-        outside = (values < row.valid_min - slack) | (values > row.valid_max + slack)
+    if lowest < row.valid_min - below or highest > row.valid_max + above:
+        outside = (values < row.valid_min - below) | (values > row.valid_max + above)
         first = tuple(int(one) for one in np.unravel_index(int(np.argmax(outside)), outside.shape))
         raise BoundsError(
             f"{where}: {variable} has {int(outside.sum())} value(s) outside {row.valid_min:g} .. {row.valid_max:g} "

@@ -68,7 +68,7 @@ class Request:
                 f"--lead {leads}: the run was trained for {longest} day(s) ahead: give at most this, or train "
                 f"with --set task.lead_days={leads}"
             )
-        period = self.period or str(run.record["test_period"])
+        period = str(run.record["test_period"]) if self.period is None else self.period
         weather, mark = None, "none"
         if self.issue is None:
             if self.weather not in (None, OBSERVED):

@@ -57,7 +57,7 @@ def naming_damage(where: str | Path, name: str = "NetCDF") -> Iterator[None]:
     """Turn what the libraries of a format raise while values are read into a `SoilcastError` that names the file."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError) as error:
         raise _damaged(where, error, name) from error
 
 

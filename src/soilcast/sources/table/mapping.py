@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -72,7 +73,7 @@ def _as_columns(given: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_as_text), StringConstraints(min_length=1, strip_whitespace=True)]
 Terms = Annotated[tuple["Term", ...], BeforeValidator(_as_terms)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
-Markers = Annotated[tuple[float | str, ...], BeforeValidator(_as_tuple)]
+Markers = Annotated[tuple[float | str, ...], Field(max_length=100), BeforeValidator(_as_tuple)]
 Columns = Annotated[str, BeforeValidator(_as_columns), StringConstraints(min_length=1, strip_whitespace=True)]
 
 
