@@ -139,6 +139,16 @@ def test_faults_of_the_command_line_are_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_number_that_no_float32_holds_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time,station,lat,lon,sm\n2020-01-01,A,50,6,0.2\n2020-01-02,A,50,6,1e39\n")
+    (tmp_path / "mapping.yaml").write_text(
+        "title: t\ncontent: c\ncells: {lat: lat, lon: lon, name: station, area: equal}\n"
+        "variables:\n  swvl1: {name: sm, unit: m3 m-3, thickness: {value: 70, unit: mm}}\n"
+    )
+    words = ("prepare", "table", tmp_path / "a.csv", "--mapping", tmp_path / "mapping.yaml")
+    assert "inf in cell A at lat 50, lon 6 on 2020-01-02" in refusal(*words, "--out", tmp_path / "cube")
+
+
 def test_an_output_folder_of_others_is_never_replaced(tmp_path: Path) -> None:
     mine = tmp_path / "thesis"
     mine.mkdir()

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import warnings
 from contextlib import suppress
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -581,6 +582,8 @@ def reproduce(
 def main() -> None:
     """Run the command line: faults of the input are one line and exit code 2; anything else is loud."""
     stopped = heed_stops()
+    # Values that no float32 holds become infinite, which the bounds refuse by cell and day.
+    warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
     try:
         _refuse_removed_folder()
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
