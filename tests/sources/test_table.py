@@ -347,3 +347,34 @@ def test_points_of_a_grid_without_soil_moisture_are_left_out_and_counted(gridded
     cube = table([saved(gridded, tmp_path / "grid.nc")], mapping=recipe())
     assert cube.sizes["cell"] == 11
     assert cube.attrs["notes"].splitlines()[0] == "1 of 12 places have no swvl1 on any day and are left out"
+
+
+LIMITS = {
+    "range": ({"valid_range": np.float32([0.2, 20.0])}, {}),
+    "minimum and maximum": ({"valid_min": 0.2, "valid_max": 20.0}, {}),
+    "packed": (
+        {"valid_range": np.int16([2, 200])},
+        {"dtype": "int16", "scale_factor": 0.1, "add_offset": 0.0, "_FillValue": -32767},
+    ),
+    "unpacked": (
+        {"valid_range": np.float32([0.2, 20.0])},
+        {"dtype": "int16", "scale_factor": 0.1, "add_offset": 0.0, "_FillValue": -32767},
+    ),
+    "a text": ({"valid_range": "all"}, {}),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_values_that_the_file_declares_not_valid_are_missing(case, tmp_path):
+    attributes, encoding = LIMITS[case]
+    data = gridded_data()
+    rain = np.round(np.random.default_rng(0).uniform(0, 30, data.rain.shape), 1).astype(np.float32)
+    data["rain"] = (data.rain.dims, rain, {"units": "mm"} | attributes)
+    data["rain"].encoding = encoding
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    cube = table([tmp_path / "a.nc"], mapping=write_recipe(tmp_path, variables__tp={"name": "rain"})).load()
+    plain = table([saved(data.assign(rain=data.rain.drop_attrs().assign_attrs(units="mm")), tmp_path / "b.nc")],
+                  mapping=write_recipe(tmp_path, variables__tp={"name": "rain"})).load()  # fmt: skip
+    valid = (plain["tp"] > 1.99e-4) & (plain["tp"] < 2.0001e-2) if case != "a text" else plain["tp"] >= 0
+    assert case == "a text" or 0 < valid.mean() < 1
+    np.testing.assert_allclose(cube["tp"], plain["tp"].where(valid), rtol=1e-5, atol=1e-9)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import xarray as xr
 
 from soilcast.errors import SoilcastError, raise_system_fault
@@ -65,6 +66,30 @@ def unit_of(attributes: Mapping[str, Any]) -> str | None:
     """Unit that a variable's attributes name (``units``, or ``unit`` as some write it); None where they are silent."""
     written = attributes.get("units", attributes.get("unit"))
     return str(written).strip() or None if written is not None else None
+
+
+def valid_limits(variable: xr.Variable) -> tuple[float, float] | None:
+    """Lowest and highest valid value by ``valid_range``, ``valid_min`` and ``valid_max`` (CF 2.5.1); None without them.
+
+    They count in packed values, as CF has it, unless they are of floating point and the packed values whole numbers.
+    """
+    given = {name: variable.attrs[name] for name in ("valid_range", "valid_min", "valid_max") if name in variable.attrs}
+    if not given:
+        return None
+    limits = given.get("valid_range", (given.get("valid_min", -np.inf), given.get("valid_max", np.inf)))
+    packed = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    is_packed = packed.kind not in "iu" or all(np.asarray(limit).dtype.kind != "f" for limit in given.values())
+    try:
+        low, high = (float(limit) for limit in np.ravel(limits))
+        if is_packed:
+            scale = float(variable.encoding.get("scale_factor", 1.0))
+            offset = float(variable.encoding.get("add_offset", 0.0))
+            low, high = sorted((low * scale + offset, high * scale + offset))
+    except (TypeError, ValueError):  # a text, or not two numbers
+        return None
+    # Values at a limit may lie beyond it by what single precision rounds.
+    beyond = 1e-6 * max((abs(limit) for limit in (low, high) if np.isfinite(limit)), default=0.0)
+    return low - beyond, high + beyond
 
 
 def data_variables(opened: xr.Dataset) -> list[str]:

@@ -15,7 +15,7 @@ import xarray as xr
 from soilcast.cube.store import DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.sources.formats import NETCDF, TEXT_TABLES, ZARR, named_format
-from soilcast.sources.netcdf import data_variables, naming_damage
+from soilcast.sources.netcdf import data_variables, naming_damage, valid_limits
 from soilcast.sources.opening import DataFile, list_files, open_file
 from soilcast.sources.table.csv_tables import CSV_CELL, open_csv
 from soilcast.sources.table.mapping import Mapping
@@ -80,7 +80,7 @@ class _Lazy:
 
     def __init__(self, file: DataFile, name: str, variable: xr.Variable) -> None:
         self.shape, self.dtype, self.ndim = variable.shape, variable.dtype, variable.ndim
-        self._file, self._name = file, name
+        self._file, self._name, self._limits = file, name, valid_limits(variable)
         self._variable: xr.Variable | None = variable
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
@@ -88,7 +88,11 @@ class _Lazy:
             if self._variable is None:
                 (data,) = open_file(self._file)
                 self._variable = data.variables[self._name]
-            return np.asarray(self._variable[key].to_numpy())
+            values = np.asarray(self._variable[key].to_numpy())
+        if self._limits is None or self.dtype.kind != "f":
+            return values
+        low, high = self._limits
+        return np.where((values < low) | (values > high), values.dtype.type(np.nan), values)
 
     def __getstate__(self) -> dict[str, Any]:
         # Whoever it is sent to opens the file, and with it loads the filters that its values are compressed with.
