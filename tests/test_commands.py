@@ -22,6 +22,7 @@ from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write
 from tests.helpers.forks import PATIENCE, run_command, run_script, start_script, wait_until
 from tests.helpers.small import small_cube
+from tests.helpers.table_data import gridded_data, write_recipe
 
 QUICK = [
     "--set", "train.epochs=2", "--set", "train.validate_every=1",
@@ -147,6 +148,14 @@ def test_a_number_that_no_float32_holds_is_one_line(tmp_path: Path) -> None:
     )
     words = ("prepare", "table", tmp_path / "a.csv", "--mapping", tmp_path / "mapping.yaml")
     assert "inf in cell A at lat 50, lon 6 on 2020-01-02" in refusal(*words, "--out", tmp_path / "cube")
+
+
+def test_what_libraries_warn_of_is_one_line(tmp_path: Path) -> None:
+    data = gridded_data()
+    data["time"] = ("time", np.arange(data.sizes["time"]), {"units": "days since 0001-01-01"})
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    words = ("prepare", "table", tmp_path / "a.nc", "--mapping", write_recipe(tmp_path))
+    assert "0001-01-01" in refusal(*words, "--out", tmp_path / "cube")
 
 
 def test_an_output_folder_of_others_is_never_replaced(tmp_path: Path) -> None:

@@ -582,8 +582,9 @@ def reproduce(
 def main() -> None:
     """Run the command line: faults of the input are one line and exit code 2; anything else is loud."""
     stopped = heed_stops()
-    # Values that no float32 holds become infinite, which the bounds refuse by cell and day.
-    warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
+    if not sys.warnoptions:
+        # What libraries warn of, such as times or values that no type holds, is refused by name.
+        warnings.simplefilter("ignore")
     try:
         _refuse_removed_folder()
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
