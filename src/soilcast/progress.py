@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Advance = Callable[[str], None]
 """Called after each unit of work with a short status text."""
 
-Log = Callable[[str], None]
+Log = Callable[[str], object]
 """Called with a progress message, such as `print`."""
 
 _EVERY = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect as introspection
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from soilcast.errors import SoilcastError
 from soilcast.files import path_list, refuse_existing
 from soilcast.memory import peak_memory
 from soilcast.plugins import require_plugins
+from soilcast.progress import Log
 from soilcast.provenance import stamp
 from soilcast.schema import nearest
 from soilcast.sources import SOURCES
@@ -41,7 +42,7 @@ def update(
     allow_gap: bool = False,
     memory: int | None = None,
     progress: bool = False,
-    log: Callable[[str], object] | None = None,
+    log: Log | None = None,
 ) -> xr.Dataset:
     """Append the days of new files to a cube.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from soilcast.verify import evaluate
 from tests.helpers.forecast_factory import LEADS, LEVELS, made_cube, made_forecast
 
 
@@ -22,3 +23,11 @@ def plain(tmp_path_factory, cube):
 def single(tmp_path_factory, cube):
     """A forecast of several leads with quantiles, of one target."""
     return made_forecast(tmp_path_factory.mktemp("single") / "single.zarr", cube, leads=LEADS, levels=LEVELS)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory, cube, forecasts):
+    """The folder of the scores of a module's ``forecasts``."""
+    folder = tmp_path_factory.mktemp("scores") / "scores"
+    evaluate(forecasts, cube, folder)
+    return folder

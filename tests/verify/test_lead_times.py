@@ -63,13 +63,6 @@ def forecasts(tmp_path_factory, cube):
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory, cube, forecasts):
-    folder = tmp_path_factory.mktemp("scores") / "scores"
-    evaluate(forecasts, cube, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def scores(out):
     with open_artifact(out / "scores.nc", "scores") as opened:
         return opened.load()

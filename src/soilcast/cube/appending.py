@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from soilcast.cube.stream import PROGRESS, CubeStream, same_layout
 from soilcast.cube.writing import check_constants, scheduler_of, write_missing
 from soilcast.errors import SoilcastError
 from soilcast.files import disk_faults_told
+from soilcast.progress import Log
 from soilcast.workplace import locked_workplace, restore, workplace_of
 
 
@@ -55,7 +56,7 @@ def append(
     provenance: str,
     memory: int | None,
     progress: bool,
-    log: Callable[[str], object],
+    log: Log,
 ) -> int:
     """Write a cube with the days that were joined to it, and put it in the place of the old one.
 

@@ -10,12 +10,10 @@ import xarray as xr
 
 from soilcast.cube.calendar import Days, period_of
 from soilcast.cube.contract import VARIABLES
+from soilcast.cube.matching import SAME_PLACE
 from soilcast.errors import SoilcastError
 
 _DAY = np.timedelta64(1, "D")
-
-_SAME_PLACE = 1e-4
-"""Degrees by which the places of one cell may differ: coordinates are stored as float32 as often as float64."""
 
 _PLACE_DECIMALS = 4
 """The same, for places that are looked up."""
@@ -124,7 +122,7 @@ def _alike(cube: xr.Dataset, part: xr.Dataset) -> bool:
     if cube.sizes["cell"] != part.sizes["cell"]:
         return False
     close = all(
-        np.allclose(cube[name].to_numpy(), part[name].to_numpy(), rtol=0.0, atol=_SAME_PLACE) for name in ("lat", "lon")
+        np.allclose(cube[name].to_numpy(), part[name].to_numpy(), rtol=0.0, atol=SAME_PLACE) for name in ("lat", "lon")
     )
     named = "cell_name" in cube.coords
     return close and (not named or bool((_names(cube) == _names(part)).all()))

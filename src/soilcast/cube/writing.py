@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -24,13 +24,11 @@ from soilcast.cube.stream import PROGRESS, CubeStream
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, disk_faults_told, refuse_existing
 from soilcast.memory import peak_memory
-from soilcast.progress import progress_bar
+from soilcast.progress import Log, progress_bar
 from soilcast.provenance import input_of, stamp, versions
 from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, restore, workplace_of
 
 MIB = 2**20
-
-Log = Callable[[str], object]
 
 _Wanted = tuple[int, slice]
 """Number of a unit of the stream, and days of it."""

@@ -5,7 +5,7 @@ its line in `DATASETS`.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from soilcast.downloading.access import find_access
@@ -23,11 +23,9 @@ from soilcast.downloading.requests import (
 )
 from soilcast.downloading.working import Work, leaves_of, unfinished
 from soilcast.errors import SoilcastError
-from soilcast.progress import progress_bar
+from soilcast.progress import Log, progress_bar
 
 __all__ = ["DATASETS", "download"]
-
-Log = Callable[[str], None]
 
 _MOST_JOBS = 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,10 @@ from soilcast.downloading.record import ENDINGS, Entry, Record, disk_fault
 from soilcast.downloading.requests import Piece
 from soilcast.errors import SoilcastError
 from soilcast.files import sha256_of
-from soilcast.progress import Advance
+from soilcast.progress import Advance, Log
 
 if TYPE_CHECKING:
     from ecmwf.datastores import Remote
-
-Log = Callable[[str], None]
 
 _SUBMISSIONS = 3
 """How often a piece is handed in, if the store forgets it."""

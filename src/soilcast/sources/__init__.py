@@ -15,6 +15,7 @@ from soilcast.cube.writing import refuse_unfinished
 from soilcast.errors import SoilcastError
 from soilcast.files import path_list, refuse_existing
 from soilcast.plugins import Registry, plugin_record
+from soilcast.progress import Log
 from soilcast.schema import nearest
 from soilcast.sources.caravan import caravan
 from soilcast.sources.delaware import delaware
@@ -53,7 +54,7 @@ def prepare(
     memory: int | None = None,
     dask: str | None = None,
     progress: bool = False,
-    log: Callable[[str], object] | None = None,
+    log: Log | None = None,
     genuine: Collection[str] = (),
     **options: Any,
 ) -> xr.Dataset:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import wrap_longitude
+from soilcast.cube.matching import SAME_PLACE
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
 from soilcast.sources.gridded import refuse_projected
@@ -19,9 +20,7 @@ from soilcast.sources.table.tabular import Opened
 
 Floats = npt.NDArray[np.float64]
 
-# Coordinates are stored as float32 as often as float64.
-_SAME_PLACE = 1e-4
-# Share of the spacing by which a step of a regular axis may differ, for the same reason.
+# Share of the spacing by which a step of a regular axis may differ: it is stored as float32 as often as float64.
 _UNEVEN = 0.02
 
 
@@ -114,7 +113,7 @@ def _alike(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
     if one.shape != other.shape:
         return False
     if one.dtype.kind in "fiu" and other.dtype.kind in "fiu":
-        return bool(np.allclose(one.astype(float), other.astype(float), rtol=0, atol=_SAME_PLACE, equal_nan=True))
+        return bool(np.allclose(one.astype(float), other.astype(float), rtol=0, atol=SAME_PLACE, equal_nan=True))
     return bool((one == other).all())
 
 
