@@ -247,6 +247,8 @@ class Layout:
         What is known.
     physical
         Whether the head computes with rain in metres and with the physical properties of the layers.
+    damped
+        Whether forecasts are departures from the damped anomaly.
 
     Attributes
     ----------
@@ -267,8 +269,8 @@ class Layout:
         consecutive issue days overlap, and what the inputs add to the gates is computed once a day.
     """
 
-    def __init__(self, task: Task, physical: bool = False) -> None:
-        self.task, self.physical = task, physical
+    def __init__(self, task: Task, physical: bool = False, damped: bool = False) -> None:
+        self.task, self.physical, self.damped = task, physical, damped
         self.steps = task.window + task.lead_days - 1
         self.dynamic_latency, self.lag_latency, self.layer_latency = (
             tuple(task.latency_of(name) for name in names) for names in (task.dynamic, task.lags, task.layers)
@@ -287,7 +289,9 @@ class Layout:
             "static": len(task.static),
             "rain": int(physical),
             "physical": _PHYSICAL * len(task.layers) * physical,
+            "damped": len(task.layers) * damped,
         }
+        # The damped anomaly of a forecast day lies in the step of that day.
         self.channels: dict[str, slice] = {}
         end = 0
         for name, count in counts.items():

@@ -191,7 +191,9 @@ def test_only_designs_whose_windows_overlap_go_through_as_sequences() -> None:
 def test_what_is_written_out_is_left_to_autograd_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     register_gru(monkeypatch)
     gru = Case(PAPER, options={"network": "gru"})
-    rolled = Case({**SEVERAL, "known_future": ("tp",)}, head="rollout", options={"change": True, "spread": QUANTILES})
+    rolled = Case(
+        {**SEVERAL, "known_future": ("tp",)}, head="rollout", options={"origin": "newest", "spread": QUANTILES}
+    )
     rain = Case({**SEVERAL, "known_future": ("tp",)}, options={"rain_response": 0})
     for case in (gru, rolled, rain):
         stacked = case.stacked()

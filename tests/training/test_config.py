@@ -176,7 +176,7 @@ def test_every_key_is_described_under_its_section() -> None:
 
 def test_choices_are_those_of_the_type_or_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = described()
-    assert rows["head.predict"].choices == "level, change"
+    assert rows["head.predict"].choices == "level, change, departure"
     assert rows["task.layers"].choices == "swvl1, swvl2, swvl3, swvl4"
     assert rows["split.without_climate"].choices == "none, A, B, C, D, E"
     assert (rows["task.lead_days"].choices, rows["train.epochs"].choices) == ("1 to 60", ">= 1")

@@ -214,4 +214,4 @@ class BlockForecaster:
         for position, layer in enumerate(self._layout.task.layers):
             found[:, :, :, position] = scalings[layer].restore(values[:, :, : self._opened.leads, position])
         # A change is added to what was observed, and may lead out of what soil can hold.
-        return np.clip(found, 0.0, 1.0) if self._opened.run.config.head.predict == "change" else found
+        return np.clip(found, 0.0, 1.0) if self._opened.run.config.head.predict != "level" else found

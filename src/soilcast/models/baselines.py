@@ -120,6 +120,30 @@ def damped_anomaly(
     return _in_blocks(_damped_anomaly, observed, days, learn, test, lag, fill_days)
 
 
+def fit_damped_anomaly(
+    observed: Series, days: Days, learn: Learn, lags: Sequence[int], fill_days: int = 0
+) -> tuple[Matrix, Matrix]:
+    """Learn what `damped_anomaly` forecasts with.
+
+    Parameters
+    ----------
+    observed, days, learn, fill_days
+        See `persistence`.
+    lags
+        Days between the newest observation and the day that is forecast.
+
+    Returns
+    -------
+    Coefficients of C on `annual_harmonics` ``(cell, wave)``, 0 for waves that are not determined; and rho
+    ``(cell, lag)``. NaN where nothing is known.
+    """
+    waves = annual_harmonics(days, HARMONICS if _spans_a_year(days, learn) else 0)
+    coefficients = _fit(observed[:, learn], waves[learn])
+    departure = observed - _product(coefficients, waves.T)
+    rho = _damping(departure, learn, lags, fill_days)
+    return np.pad(coefficients, ((0, 0), (0, 1 + 2 * HARMONICS - waves.shape[1]))), rho.T
+
+
 BASELINES: Registry[Baseline] = Registry(
     "baseline", {"persistence": persistence, "damped anomaly": damped_anomaly, "climatology": climatology}
 )
@@ -145,7 +169,7 @@ def _in_blocks(
     fill_days: int,
 ) -> Forecast:
     """Forecast block by block of cells, so that the float64 copies stay small."""
-    waves = _waves(days, HARMONICS if _spans_a_year(days, learn) else 0)
+    waves = annual_harmonics(days, HARMONICS if _spans_a_year(days, learn) else 0)
     first, last, _ = test.indices(len(days))
     lags = _lag_list(lag)
     out = np.empty((len(lags), len(observed), last - first), dtype=np.float32)
@@ -168,24 +192,34 @@ def _damped_anomaly(
     """``(lag, cell, test day)``."""
     cycle = _product(_fit(observed[:, learn], waves[learn]), waves.T)
     departure = observed - cycle
-    newest, learnt = (newest_values(series, fill_days) for series in (departure, np.where(learn, departure, np.nan)))
-    damped = []
+    newest = newest_values(departure, fill_days)
+    rho = _damping(departure, learn, lags, fill_days)[..., np.newaxis]
+    return np.stack([cycle[:, test] + one * _earlier(newest, test, lag) for one, lag in zip(rho, lags, strict=True)])
+
+
+def _damping(departure: Matrix, learn: Learn, lags: Sequence[int], fill_days: int) -> Matrix:
+    """Rho ``(lag, cell)`` of departures ``(cell, time)`` on the learning days."""
+    learnt = newest_values(np.where(learn, departure, np.nan), fill_days)
+    rho = []
     for lag in lags:
-        earlier = _earlier(newest, test, lag)
+        _refuse_known(lag)
         pairs = learn[lag:] & learn[:-lag]
-        rho = _correlation(learnt[:, :-lag][:, pairs], departure[:, lag:][:, pairs])
-        damped.append(cycle[:, test] + rho[:, np.newaxis] * earlier)
-    return np.stack(damped)
+        rho.append(_correlation(learnt[:, :-lag][:, pairs], departure[:, lag:][:, pairs]))
+    return np.stack(rho)
 
 
 def _earlier(values: Series, test: slice, lag: int) -> Series:
     """Values of the days ``lag`` days before the test days; NaN before the first day of all."""
-    if lag < 1:
-        raise ValueError(f"a forecast of {lag} days ahead would know the day that it forecasts")
+    _refuse_known(lag)
     first, last, _ = test.indices(values.shape[1])
     missing = min(max(lag - first, 0), last - first)
     earlier = values[:, max(first - lag, 0) : max(last - lag, 0)]
     return np.pad(earlier, ((0, 0), (missing, 0)), constant_values=np.nan) if missing else earlier
+
+
+def _refuse_known(lag: int) -> None:
+    if lag < 1:
+        raise ValueError(f"a forecast of {lag} days ahead would know the day that it forecasts")
 
 
 def _spans_a_year(days: Days, learn: Learn) -> bool:
@@ -193,7 +227,7 @@ def _spans_a_year(days: Days, learn: Learn) -> bool:
     return learnt.size > 0 and int((learnt.max() - learnt.min()).astype(int)) + 1 >= _SHORTEST_YEAR
 
 
-def _waves(days: Days, harmonics: int) -> Matrix:
+def annual_harmonics(days: Days, harmonics: int = HARMONICS) -> Matrix:
     """The mean and the annual harmonics as columns, ``(time, 1 + 2 harmonics)``."""
     angle = 2 * np.pi * days.astype("datetime64[D]").astype(np.int64) / _YEAR
     columns = [np.ones_like(angle)]

@@ -56,9 +56,9 @@ class Head(nn.Module):
         self.linear = nn.Linear(design.hidden_size + skip, days * self.numbers[0] * self.numbers[1])
         with torch.no_grad():
             weight, bias = self.linear.weight.view(days, *self.numbers, -1), self.linear.bias.view(days, *self.numbers)
-            begins_at_persistence = 0 if design.change else 1
-            weight[:, :, begins_at_persistence:].mul_(_FIRST_WEIGHTS)
-            bias[:, :, begins_at_persistence:] = torch.tensor([0.0, *design.spread])[begins_at_persistence:]
+            near_origin = 1 if design.origin is None else 0
+            weight[:, :, near_origin:].mul_(_FIRST_WEIGHTS)
+            bias[:, :, near_origin:] = torch.tensor([0.0, *design.spread])[near_origin:]
 
     def forward(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Forecast from states.
@@ -76,12 +76,13 @@ class Head(nn.Module):
         -------
         ``(sample, lead, layer, number)``.
         """
-        design = self.design
+        origin, layout = self.design.origin, self.design.layout
         output = self._linear_output(states, windows, mask)
-        if design.change:
-            level = windows[:, :1, design.layout.channels["newest"]] + _CHANGE * output[..., 0]
-            return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
-        return output
+        if origin is None:
+            return output
+        steps = slice(layout.task.window - 1, None) if origin == "damped" else slice(1)
+        level = windows[:, steps, layout.channels[origin]] + _CHANGE * output[..., 0]
+        return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
 
     def _linear_output(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         leads = self.design.layout.task.lead_days
@@ -114,12 +115,12 @@ class RolloutHead(Head):
     def __init__(self, design: NetworkDesign) -> None:
         super().__init__(design)
         task = design.layout.task
-        self._latency = task.soil_latency if design.change else 0
+        self._latency = 0 if design.origin is None else task.soil_latency
         self.mask_rows = task.lead_days + self._latency
 
     def roll_out(self, trunk: nn.Module, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Forecast day by day: see `Head.forward`."""
-        layout, change = self.design.layout, self.design.change
+        layout, origin = self.design.layout, self.design.origin
         start = layout.task.window - 1 - self._latency
         states, memory = trunk(windows[:, : start + 1, : layout.features])
         level, days = windows[:, 0, layout.channels["newest"]], []
@@ -128,7 +129,7 @@ class RolloutHead(Head):
                 states, memory = trunk(self._fed_back(windows[:, step : step + 1], level), memory)
             state = states[:, -1:] if mask is None else states[:, -1:] * mask[:, step - start, None]
             output = self.linear(self._with_skip(state, windows)).view(len(windows), *self.numbers)
-            level = level + _CHANGE * output[..., 0] if change else output[..., 0]
+            level = output[..., 0] if origin is None else level + _CHANGE * output[..., 0]
             days.append(torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1))
         return torch.stack(days[self._latency :], dim=1)
 

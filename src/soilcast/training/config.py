@@ -105,8 +105,10 @@ class HeadConfig(_Section):
         description="direct: all lead times at once; rollout: day by day, each forecast fed back as the soil moisture "
         "of the next day; bucket: a water store that conserves mass",
     )
-    predict: Literal["level", "change"] = Field(
-        "level", description="level: soil moisture itself; change: its change since the newest observation"
+    predict: Literal["level", "change", "departure"] = Field(
+        "level",
+        description="level: soil moisture itself; change: its change since the newest observation; departure: its "
+        "departure from the damped anomaly, a baseline that is learnt from the training days",
     )
     lead1_only: bool = Field(False, description="only lead 1 back-propagates into the trunk")
 
@@ -358,7 +360,7 @@ class Config(_Section):
                 f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
-        begins = head.predict == "change" or head.name in ("rollout", "bucket")
+        begins = head.predict != "level" or head.name in ("rollout", "bucket")
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)
             raise ValueError(
@@ -381,8 +383,15 @@ class Config(_Section):
                 "head.name=bucket is monotone in rain already, and does not work with loss.name=cmal: remove "
                 "loss.rain, and use another loss.name"
             )
-        if head.name == "bucket" and head.predict == "level":
+        if head.name == "bucket" and head.predict != "change":
             raise ValueError("head.name=bucket forecasts changes of storage: set head.predict=change")
+        if head.name == "rollout" and head.predict == "departure":
+            raise ValueError("head.name=rollout goes on from its own forecasts: set head.predict=change")
+        if head.predict == "departure" and self.normalise.scope == "global":
+            raise ValueError(
+                "head.predict=departure needs the climatology of each cell, which normalise.scope=global leaves out: "
+                "set normalise.scope=per_cell, or head.predict=change"
+            )
         if head.name == "bucket" and self.network.mc_dropout:
             raise ValueError("head.name=bucket has no dropout to sample from: remove network.mc_dropout")
         if loss.name == "quantiles" and not task.quantiles:

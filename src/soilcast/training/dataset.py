@@ -13,13 +13,16 @@ import torch
 import xarray as xr
 
 from soilcast.cube import read, thickness_name, usable_target
+from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
-from soilcast.task import newest_values
+from soilcast.models.baselines import fit_damped_anomaly
+from soilcast.task import Task, newest_values
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.config import Config
 from soilcast.training.inputs import (
+    Bools,
     Counts,
     Floats,
     Inputs,
@@ -45,7 +48,7 @@ from soilcast.training.statistics import (
 )
 from soilcast.water import mask_observed, water_sign
 
-_FORMAT = 4
+_FORMAT = 5
 _WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
 
@@ -210,6 +213,7 @@ def _identity(cube: xr.Dataset, config: Config, split: Split, scalings: Mapping[
         "task": config.task.model_dump(mode="json", exclude={"quantiles"}),
         "normalise": config.normalise.model_dump(mode="json"),
         "statistics": scalings_sha256(scalings) if scalings else None,
+        "damped": layout_of(config).damped,
         "cells": [config.split.cells_share, config.split.without_climate],
         "days": days,
     }
@@ -244,6 +248,7 @@ def _fill(
     is_held_back = days_in((*split.validation, *split.test), days)
     latency = tuple(task.latency_of(layer) for layer in task.layers)
     errors, highest = np.empty((2, cells, task.lead_days, layers)), np.empty((cells, layers))
+    damped: list[tuple[Array, Array]] = []
     for block in cell_blocks(cells, count, sum(features.values())):
         own = {name: scaling.of_cells(block) for name, scaling in scalings.items()}
         inputs = load_inputs(seen, task, own, block)
@@ -264,6 +269,9 @@ def _fill(
         errors[:, block] = sum(
             persistence_errors(inputs.observed[:, part], newest[:, part], task.lead_days, latency) for part in train
         )
+        if layout_of(config).damped:
+            known = np.where(is_held_back[:, np.newaxis], np.float32(np.nan), inputs.observed)
+            damped.append(_fit_damped(known, cube["time"].to_numpy()[days], days_in(split.train, days), task))
         unobserved[block] = observed.shape[1] - np.isfinite(observed).sum(axis=1)
         most = np.max(observed, axis=1, where=np.isfinite(observed), initial=-np.inf)
         most = np.where(np.isfinite(most), most, np.float32(np.nan))
@@ -271,9 +279,20 @@ def _fill(
             highest[block, number] = own[layer].restore(most[:, number])
         forget_pages((*by_day.values(), usable), write=True)
     porosity = highest if by_cell else np.nanmax(highest[among], axis=0, keepdims=True)
-    statistics = Statistics(scalings, root_mean_square(errors, among, by_cell=by_cell), porosity)
+    of_soil = root_mean_square(errors, among, by_cell=by_cell), porosity
+    statistics = Statistics(scalings, *of_soil, *(np.concatenate(parts) for parts in zip(*damped, strict=True)))
     for name, value in statistics.to_arrays().items():
         allocate(name, value.shape, value.dtype)[:] = value
+
+
+def _fit_damped(observed: Floats, days: Days, learn: Bools, task: Task) -> tuple[Array, Array]:
+    """Learn the damped anomaly of some cells: see `Statistics`; where nothing is known it is persistence."""
+    fitted = []
+    for number, layer in enumerate(task.layers):
+        lags = [lead + task.latency_of(layer) for lead in range(1, task.lead_days + 1)]
+        fitted.append(fit_damped_anomaly(observed[..., number], days, learn, lags, task.fill_days))
+    climatology, damping = (np.stack(parts, axis=1) for parts in zip(*fitted, strict=True))
+    return np.nan_to_num(climatology), np.nan_to_num(damping, nan=1.0).swapaxes(1, 2)
 
 
 def _water_signs(

@@ -14,11 +14,12 @@ from soilcast.cube import PAPER_DYNAMIC, read, thickness_name
 from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
+from soilcast.models.baselines import annual_harmonics
 from soilcast.task import PAPER, Layout, Task, newest_values
 from soilcast.training.config import NormaliseConfig
 from soilcast.training.split import Periods
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
-from soilcast.training.windows import WindowSource
+from soilcast.training.windows import DampedAnomaly, WindowSource
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -254,6 +255,17 @@ def window_source(
         static=torch.from_numpy(inputs.static),
         rain=rain,
         physical=physical,
+        damped=_damped(statistics, days, len(newest)) if layout.damped else None,
+    )
+
+
+def _damped(statistics: Statistics, days: Days, cells: int) -> DampedAnomaly:
+    assert statistics.climatology is not None, "learnt where forecasts depart from it"
+    assert statistics.damping is not None, "learnt with the climatology"
+    return DampedAnomaly(
+        torch.from_numpy(annual_harmonics(days).astype(np.float32)),
+        torch.from_numpy(spread_over_cells(statistics.climatology, cells)),
+        torch.from_numpy(spread_over_cells(statistics.damping, cells)),
     )
 
 

@@ -10,8 +10,51 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from soilcast.task import Layout
+
+
+@dataclass(frozen=True)
+class DampedAnomaly:
+    """What the damped anomaly C_t + rho (SM_{t-lag} - C_{t-lag}) of normalised soil moisture is computed from.
+
+    Parameters
+    ----------
+    harmonics
+        Mean and annual harmonics of each day ``(time, wave)`` float32.
+    climatology
+        Their coefficients, which make C, ``(cell, layer, wave)`` float32.
+    damping
+        rho ``(cell, lead, layer)`` float32.
+    """
+
+    harmonics: Tensor
+    climatology: Tensor
+    damping: Tensor
+
+    def forecast(self, newest: Tensor, observed: Tensor, cells: Tensor, days: Tensor) -> Tensor:
+        """Forecast.
+
+        Parameters
+        ----------
+        newest
+            Newest soil moisture ``(..., sample, layer)``.
+        observed
+            The day that it is of, by position ``(..., sample, layer)``.
+        cells, days
+            Positions of the cells and of the first forecast days ``(..., sample)``.
+
+        Returns
+        -------
+        ``(..., lead, sample, layer)``.
+        """
+        climatology, damping = self.climatology[cells], self.damping[cells].movedim(-2, -3)
+        lead = torch.arange(damping.shape[-3], device=days.device).unsqueeze(-1)
+        ahead = self.harmonics[days.unsqueeze(-2) + lead].unsqueeze(-2)
+        expected = (climatology.unsqueeze(-4) * ahead).sum(-1)
+        anomaly = newest - (climatology * self.harmonics[observed]).sum(-1)
+        return expected + damping * anomaly.unsqueeze(-3)
 
 
 @dataclass(frozen=True)
@@ -35,6 +78,8 @@ class WindowSource:
         ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
     physical
         ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
+    damped
+        Of a layout whose forecasts are departures from the damped anomaly.
     """
 
     dynamic: Tensor
@@ -44,6 +89,7 @@ class WindowSource:
     static: Tensor
     rain: Tensor
     physical: Tensor
+    damped: DampedAnomaly | None = None
 
     @property
     def nbytes(self) -> int:
@@ -91,6 +137,12 @@ class WindowSource:
             offset, scale = self.rain[cells].unsqueeze(-3).unbind(-1)
             falling = self.dynamic.flatten(0, 1)[first + day, layout.task.dynamic.index("tp")] * scale + offset
             parts += [falling.unsqueeze(-1), self.physical[cells].unsqueeze(-3).expand(*day.shape, -1)]
+        if layout.damped:
+            assert self.damped is not None, "learnt where forecasts depart from it"
+            newest = self._newest(layout, cells, days)
+            observed = days.unsqueeze(-1) - 1 - torch.tensor(layout.layer_latency, device=days.device)
+            ahead = self.damped.forecast(newest, observed, cells, days)
+            parts.append(functional.pad(ahead, (0, 0, 0, 0, layout.task.window - 1, 0)))
         return torch.cat(parts, dim=-1)
 
     def sequences(self, layout: Layout, cells: slice, days: slice, device: torch.device) -> Tensor:
