@@ -234,6 +234,11 @@ class TrainConfig(_Section):
         100_000, ge=0, description="size of the validation sample (cell-days), drawn once with the seed; 0: all"
     )
     validation_dropout: bool = Field(False, description="keep dropout on in validation, as the authors' code does")
+    refit: bool = Field(
+        False,
+        description="train anew on the training and validation days together, each member for as many epochs as were "
+        "best in validation; quantiles stay calibrated by the validation errors of the first training",
+    )
     sampling: Literal["cell_days", "shared_day"] = Field(
         "cell_days",
         description="cell_days: independent random cell-days; shared_day: one random day per batch, as in the authors' "

@@ -65,8 +65,9 @@ class Dataset:
         Position in the cube of the first day of `samples`.
     statistics
         Of the training days.
-    training, validation
-        The usable cell-days of the two periods, by position in `samples`: first forecast days.
+    training, validation, development
+        The usable cell-days of the two periods, by position in `samples`: first forecast days. Those of both together
+        where the networks are trained anew on them.
     learnable
         ``(cell,)``, whether all layers that are forecast are there and vary.
     missing, clipped
@@ -80,6 +81,7 @@ class Dataset:
     statistics: Statistics
     training: SampleIndex
     validation: SampleIndex
+    development: SampleIndex | None
     learnable: npt.NDArray[np.bool_]
     missing: Counts
     clipped: Counts
@@ -138,13 +140,17 @@ def make_dataset(
     signs = _water_signs(folder, identity, cube, config, days, low_memory=low_memory)
     learnable = np.array(arrays["learnable"])
     refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
-    train, validation = (
-        sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
-        for name, parts, hidden in (
-            ("training", split.train, (split.validation, split.test)),
-            ("validation", split.validation, (split.test,)),
-        )
-    )
+    periods = {
+        "training": (split.train, (split.validation, split.test)),
+        "validation": (split.validation, (split.test,)),
+        "development": (split.development, (split.test,)),
+    }
+    if not config.train.refit:
+        del periods["development"]
+    indices = {
+        name: sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
+        for name, (parts, hidden) in periods.items()
+    }
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
@@ -170,12 +176,21 @@ def make_dataset(
         mapped=large,
     )
     counts = [np.array(arrays[name]) for name in ("missing", "clipped", "unobserved")]
-    return Dataset(samples, days.start, statistics, train, validation, learnable, *counts)
+    return Dataset(
+        samples,
+        days.start,
+        statistics,
+        indices["training"],
+        indices["validation"],
+        indices.get("development"),
+        learnable,
+        *counts,
+    )
 
 
 def days_seen(config: Config, split: Split) -> slice:
     """Positions of the days of samples: the development period, and the days before it that its first windows see."""
-    learnt = span(tuple(sorted((*split.train, *split.validation), key=lambda part: part.start)))
+    learnt = span(split.development)
     return slice(max(0, learnt.start - config.task.window), learnt.stop)
 
 

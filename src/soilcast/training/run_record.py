@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,14 @@ def make_run(
     }
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
     return Run(config, networks, dataset.statistics, lat, lon, cells, record, training.log)
+
+
+def refitted(run: Run, training: Training) -> Run:
+    """Put the networks of a training on all development days in the place of a run's, which chose how long it was."""
+    networks = build_networks(run.config)
+    for member, network in enumerate(networks):
+        network.load_state_dict(training.weights_of(member))
+    return replace(run, networks=networks, record={**run.record, "refit_epochs": len(training.log)})
 
 
 def describe_divergence(error: DivergedError, cube: xr.Dataset, first: int, out: Path) -> str:

@@ -36,6 +36,11 @@ class Split:
     validation: Periods
     test: Periods
 
+    @property
+    def development(self) -> Periods:
+        """Training and validation together."""
+        return _joined((*self.train, *self.validation))
+
     def periods(self, days: Days) -> dict[str, str]:
         """Write the three as ``first:last``, several joined by commas, by the names that artifacts carry."""
         named = {"train_period": self.train, "validation_period": self.validation, "test_period": self.test}
@@ -117,10 +122,17 @@ def period_slices(days: Days, periods: str, where: str, key: str) -> Periods:
         if parts and part.start < parts[-1].stop:
             day = days[part.start].astype("datetime64[D]")
             raise SoilcastError(f"{where}: {key} {periods}: {day} is in two of the periods: write each day once")
-        if parts and part.start == parts[-1].stop:
-            part = slice(parts.pop().start, part.stop)
         parts.append(part)
-    return tuple(parts)
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[slice]) -> Periods:
+    """Put periods in order, adjacent ones as one."""
+    joined: list[slice] = []
+    for part in sorted(parts, key=lambda part: part.start):
+        begin = joined.pop().start if joined and joined[-1].stop == part.start else part.start
+        joined.append(slice(begin, part.stop))
+    return tuple(joined)
 
 
 def write_periods(days: Days, periods: Sequence[slice]) -> str:

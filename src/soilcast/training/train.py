@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training, train_networks
 from soilcast.training.predictor import calibrated
 from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
-from soilcast.training.run_record import describe_divergence, make_run
+from soilcast.training.run_record import describe_divergence, make_run, refitted
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import climate_groups, split_days
 from soilcast.water import missing_terms
@@ -138,7 +138,7 @@ def train(
             checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
-            def write(training: Training) -> Run:
+            def write(training: Training, anew: Training | None = None) -> Run:
                 run = make_run(opened, config, split, dataset, training, notes)
                 if config.task.quantiles:
                     run = calibrated(run, climate, dataset)
@@ -146,6 +146,8 @@ def train(
                     run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
                     for line in uncalibrated if ranks.is_main else ():
                         log(line)
+                if anew is not None:
+                    run = refitted(run, anew)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
                 begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
@@ -157,11 +159,19 @@ def train(
                 return run
 
             try:
-                networks = [network.to(device) for network in build_networks(config)]
-                if init_run is not None:
-                    take_weights(networks, init_run)
-                with closing(Learner(networks, build_loss(config), config.train, ranks, threads)) as learner:
-                    training = _train(learner, dataset, config, checkpoints, resume=resume, shown=progress)
+
+                def learner() -> closing[Learner]:
+                    networks = [network.to(device) for network in build_networks(config)]
+                    if init_run is not None:
+                        take_weights(networks, init_run)
+                    return closing(Learner(networks, build_loss(config), config.train, ranks, threads))
+
+                with learner() as first:
+                    training = _train(first, dataset, config, checkpoints, resume=resume, shown=progress)
+                anew = None
+                if config.train.refit and training.status != "interrupted":
+                    with learner() as second:
+                        anew = _refit(second, dataset, config, checkpoints, training, resume=resume, shown=progress)
             except DivergedError as error:
                 if error.training.weights:
                     write(error.training)
@@ -169,7 +179,7 @@ def train(
                 raise SoilcastError(describe_divergence(error, opened, dataset.first, out)) from error
             if not training.weights:
                 raise KeyboardInterrupt
-            run = write(training)
+            run = write(training, anew)
             if training.status != "interrupted":
                 checkpoints.discard()
     return run
@@ -200,8 +210,12 @@ def _train(
     *,
     resume: bool,
     shown: bool,
+    epochs: Sequence[int] | None = None,
 ) -> Training:
+    """Train networks: on the training days, or if ``epochs`` says how long each on those of validation too."""
     ranks = learner.ranks
+    usable = dataset.training if epochs is None else dataset.development
+    assert usable is not None, "laid out where the networks are trained anew"
     validation = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
     start = checkpoints.read() if resume else None
     ranks.wait()  # until all have read it, before one writes the next
@@ -223,18 +237,51 @@ def _train(
     shown = shown and ranks.is_main
     with (
         torch.random.fork_rng(devices=[]),
-        progress_bar(config.label, config.train.epochs, shown=shown, done=len(done)) as advance,
+        progress_bar(
+            config.label if epochs is None else f"{config.label}, refit",
+            config.train.epochs if epochs is None else max(epochs),
+            shown=shown,
+            done=len(done),
+        ) as advance,
     ):
         return train_networks(
             learner,
             dataset.samples.to(learner.members.weights.device),
-            dataset.training,
+            usable,
             validation,
             config.train,
             on_epoch_end,
             network=config.network,
             start=start,
+            epochs=epochs,
         )
+
+
+def _refit(
+    learner: Learner,
+    dataset: Dataset,
+    config: Config,
+    checkpoints: Checkpoints,
+    chosen: Training,
+    *,
+    resume: bool,
+    shown: bool,
+) -> Training | None:
+    """Train anew on all development days, for as many epochs as were best in validation.
+
+    Where it is interrupted or diverges, the training that ``chosen`` is stands, with that status: None.
+    """
+    epochs = [member.best_epoch for member in chosen.members]
+    after = checkpoints.after(epochs)
+    try:
+        anew = _train(learner, dataset, config, after, resume=resume, shown=shown, epochs=epochs)
+    except DivergedError as error:
+        chosen.status, error.training = error.training.status, chosen
+        raise
+    if anew.status == "interrupted":
+        chosen.status = "interrupted"
+        return None
+    return anew
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
