@@ -12,8 +12,12 @@ import torch
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
+from soilcast.models import Network, NetworkDesign
 from soilcast.models.baselines import damped_anomaly, fit_damped_anomaly
+from soilcast.task import Layout, Task
 from soilcast.training import load_config, open_run
+from soilcast.training.dataset import make_dataset
+from soilcast.training.predictor import shrinkage
 from soilcast.training.run import save_run
 from soilcast.training.split import split_days
 from tests.helpers.multiday import CELLS, DAYS, LEADS, quick
@@ -78,6 +82,34 @@ def test_what_is_learnt_is_what_the_baseline_forecasts_with() -> None:
         expected = climate[:, 730:] + damping[:, [position]] * (observed - climate)[:, 730 - lag : -lag]
         given = damped_anomaly(observed, days, learn, slice(730, len(days)), lag=lag)
         np.testing.assert_allclose(given, expected, atol=1e-6)
+
+
+def test_each_lead_keeps_of_its_departures_what_validation_days_confirm(cube: Path, tmp_path: Path) -> None:
+    """Nothing is gained by shrinking again, and the factors are in the weights and in the record."""
+    run = quick(cube, tmp_path / "run", *DEPARTURE, "task.quantiles=[0.1,0.5,0.9]", "train.learning_rate=0.05")
+    kept = np.array(run.record["shrinkage"])
+    assert kept.shape == (LEADS, 1)
+    assert ((kept >= 0) & (kept <= 1)).all()
+    assert (kept < 1).any()
+    with open_cube(cube) as opened:
+        days = split_days(opened["time"].to_numpy(), run.config.split, "cube")
+        dataset = make_dataset(opened, run.config, days, None)
+    again = shrinkage(run, dataset)
+    np.testing.assert_allclose(again[(kept > 0) & (kept < 1)], 1.0, rtol=1e-3)
+
+
+def test_a_head_shrinks_soil_moisture_and_not_its_distribution() -> None:
+    torch.manual_seed(0)
+    layout = Layout(Task(window=4, lead_days=3, lags=("swvl1",), dynamic=("tp",), static=()), damped=True)
+    network = Network(NetworkDesign(layout, hidden_size=5, origin="damped", spread=(0.1, 0.2))).eval()
+    windows = torch.randn(2, layout.steps, layout.channels["damped"].stop)
+    origin = windows[:, 3:, layout.channels["damped"]]
+    before = network(windows)
+    share = torch.tensor([[0.5], [0.0], [1.0]])
+    network.head.shrink(share)
+    after = network(windows)
+    torch.testing.assert_close(after[..., 0] - origin, share * (before[..., 0] - origin))
+    torch.testing.assert_close(after[..., 1:], before[..., 1:])
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,13 @@ class Head(nn.Module):
         level = windows[:, steps, layout.channels[origin]] + _CHANGE * output[..., 0]
         return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
 
+    @torch.no_grad()
+    def shrink(self, share: Tensor) -> None:
+        """Multiply the soil moisture, or departures of it, that the linear layer gives by ``(lead, layer)``."""
+        leads = self.design.layout.task.lead_days
+        for parameter in (self.linear.weight, self.linear.bias):
+            parameter.view(leads, *self.numbers, -1)[:, :, 0].mul_(share.to(parameter.dtype).unsqueeze(-1))
+
     def _linear_output(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         leads = self.design.layout.task.lead_days
         states = states.expand(-1, leads, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from soilcast.training.config import Config
 from soilcast.training.conformal import calibrate
 from soilcast.training.dataset import Dataset
 from soilcast.training.dropout import DropoutMask
+from soilcast.training.losses import Targets
 from soilcast.training.run import Run
 from soilcast.training.samples import SampleIndices, fixed_sample, map_tensors
 from soilcast.training.split import GROUPS
@@ -134,18 +135,46 @@ def calibrated(run: Run, climate: npt.NDArray[np.int64], dataset: Dataset) -> Ru
     climate
         ``(cell,)``, the group of each cell of the cube, as `soilcast.training.split.climate_groups` gives it.
     """
-    config = run.config
-    indices = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
-    predictor = Predictor(run.networks, config, torch.device("cpu"))
     errors, quantiles = [], []
+    for targets, _, predicted in _validated(run, dataset):
+        errors.append(targets.error(predicted.centre).numpy())
+        quantiles.append(predicted.errors.numpy())
+    groups = climate[_validation(run, dataset).cells]
+    learnt = calibrate(np.concatenate(errors), np.concatenate(quantiles), run.config.task.quantiles, groups, GROUPS)
+    return replace(run, calibration=learnt)
+
+
+def shrinkage(run: Run, dataset: Dataset) -> npt.NDArray[np.float64]:
+    """Share of the departures from the damped anomaly that validation days confirm, ``(lead, layer)`` from 0 to 1.
+
+    With d the departure that is forecast, o the one that is observed, it is sum(d o) / sum(d^2) within these limits: of
+    all blends of the network and of the damped anomaly the one with the least squared error.
+    """
+    products, squares = [], []
+    steps = slice(run.config.task.window - 1, None)
+    for targets, windows, predicted in _validated(run, dataset):
+        damped = windows[steps, :, dataset.samples.layout.channels["damped"]].swapaxes(0, 1)
+        scale = 1.0 if targets.error_scale is None else targets.error_scale
+        forecast, observed = (scale * (one - damped) for one in (predicted.centre, targets.observed))
+        products.append(torch.nansum(forecast * observed, dim=0, dtype=torch.float64))
+        squares.append(torch.nansum((forecast**2).where(observed.isfinite(), 0.0), dim=0, dtype=torch.float64))
+    share = torch.stack(products).sum(dim=0) / torch.stack(squares).sum(dim=0).clamp_min(
+        torch.finfo(torch.float64).tiny
+    )
+    return np.asarray(share.clamp(0.0, 1.0).numpy())
+
+
+def _validation(run: Run, dataset: Dataset) -> SampleIndices:
+    config = run.config.train
+    return fixed_sample(dataset.validation, config.validation_samples, config.seed)
+
+
+def _validated(run: Run, dataset: Dataset) -> Iterator[tuple[Targets, Tensor, PredictiveQuantiles]]:
+    """Forecast the validation sample: targets, windows ``(step, sample, feature)`` and forecasts, part by part."""
+    predictor, indices = Predictor(run.networks, run.config, torch.device("cpu")), _validation(run, dataset)
     for number, start in enumerate(range(0, len(indices.cells), _AT_ONCE)):
         part = indices[start : start + _AT_ONCE]
         batch = dataset.samples.gather(SampleIndices(part.cells[np.newaxis], part.days[np.newaxis]))
         batch = batch.to(torch.device("cpu"))
         targets = map_tensors(batch.targets, lambda one: one[0])
-        found = predictor.from_windows(batch.windows, targets.error_scale, number)
-        errors.append(targets.error(found.centre).numpy())
-        quantiles.append(found.errors.numpy())
-    groups = climate[indices.cells]
-    learnt = calibrate(np.concatenate(errors), np.concatenate(quantiles), config.task.quantiles, groups, GROUPS)
-    return replace(run, calibration=learnt)
+        yield targets, batch.windows[0], predictor.from_windows(batch.windows, targets.error_scale, number)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import torch
 import xarray as xr
 
 from soilcast.training.build import build_networks, plugins_of
@@ -60,6 +62,14 @@ def refitted(run: Run, training: Training) -> Run:
     for member, network in enumerate(networks):
         network.load_state_dict(training.weights_of(member))
     return replace(run, networks=networks, record={**run.record, "refit_epochs": len(training.log)})
+
+
+def shrunk(run: Run, share: npt.NDArray[np.float64]) -> Run:
+    """Keep a share of the departures that networks forecast ``(lead, layer)``, in the weights of their heads."""
+    for network in run.networks:
+        network.head.shrink(torch.from_numpy(share))
+    shares = [[round(float(one), 4) for one in of_lead] for of_lead in share]
+    return replace(run, record={**run.record, "shrinkage": shares})
 
 
 def describe_divergence(error: DivergedError, cube: xr.Dataset, first: int, out: Path) -> str:

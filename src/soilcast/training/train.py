@@ -32,9 +32,9 @@ from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training, train_networks
-from soilcast.training.predictor import calibrated
+from soilcast.training.predictor import calibrated, shrinkage
 from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
-from soilcast.training.run_record import describe_divergence, make_run, refitted
+from soilcast.training.run_record import describe_divergence, make_run, refitted, shrunk
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import climate_groups, split_days
 from soilcast.water import missing_terms
@@ -140,6 +140,8 @@ def train(
 
             def write(training: Training, anew: Training | None = None) -> Run:
                 run = make_run(opened, config, split, dataset, training, notes)
+                share = shrinkage(run, dataset) if config.head.predict == "departure" else None
+                run = run if share is None else shrunk(run, share)
                 if config.task.quantiles:
                     run = calibrated(run, climate, dataset)
                     uncalibrated = [*run.calibration.notes()] if run.calibration else []
@@ -148,6 +150,7 @@ def train(
                         log(line)
                 if anew is not None:
                     run = refitted(run, anew)
+                    run = run if share is None else shrunk(run, share)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
                 begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
