@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from soilcast.task import Layout, Task
-from soilcast.training.windows import DampedAnomaly, WindowSource, mask_lags
+from soilcast.training.damped import DampedAnomaly
+from soilcast.training.windows import WindowSource, mask_lags
 
 CELLS, DAYS = 3, 40
 DYNAMIC = ("t2m", "tp", "sp", "q")

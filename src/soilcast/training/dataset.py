@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,14 @@ import torch
 import xarray as xr
 
 from soilcast.cube import read, thickness_name, usable_target
-from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
-from soilcast.models.baselines import fit_damped_anomaly
-from soilcast.task import Task, newest_values
+from soilcast.task import newest_values
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.config import Config
+from soilcast.training.damped import fit_damped
 from soilcast.training.inputs import (
-    Bools,
     Counts,
     Floats,
     Inputs,
@@ -35,7 +33,7 @@ from soilcast.training.inputs import (
 )
 from soilcast.training.sample_days import refuse_unlearnable, sample_days
 from soilcast.training.samples import SampleIndex, Samples
-from soilcast.training.split import Split, days_in, learning_cells, span
+from soilcast.training.split import Periods, Split, days_in, learning_cells, span
 from soilcast.training.statistics import (
     Scaling,
     Statistics,
@@ -46,11 +44,35 @@ from soilcast.training.statistics import (
     root_mean_square,
     scalings_sha256,
 )
+from soilcast.training.windows import WindowSource
 from soilcast.water import mask_observed, water_sign
 
 _FORMAT = 5
+_DAMPED = ("climatology", "damping")
+_DEVELOPMENT = "development."
+"""Statistics of the damped anomaly, and what the names of those of all development days begin with."""
+
 _WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
+
+
+@dataclass(frozen=True)
+class Development:
+    """What networks are trained anew on: training and validation days together.
+
+    Parameters
+    ----------
+    samples
+        Those of `Dataset`, but that the damped anomaly is learnt from all these days.
+    statistics
+        Likewise.
+    index
+        The usable cell-days, by position in `samples`: first forecast days.
+    """
+
+    samples: Samples
+    statistics: Statistics
+    index: SampleIndex
 
 
 @dataclass(frozen=True)
@@ -65,9 +87,10 @@ class Dataset:
         Position in the cube of the first day of `samples`.
     statistics
         Of the training days.
-    training, validation, development
-        The usable cell-days of the two periods, by position in `samples`: first forecast days. Those of both together
-        where the networks are trained anew on them.
+    training, validation
+        The usable cell-days of the two periods, by position in `samples`: first forecast days.
+    development
+        Both together, where the networks are trained anew on them.
     learnable
         ``(cell,)``, whether all layers that are forecast are there and vary.
     missing, clipped
@@ -81,7 +104,7 @@ class Dataset:
     statistics: Statistics
     training: SampleIndex
     validation: SampleIndex
-    development: SampleIndex | None
+    development: Development | None
     learnable: npt.NDArray[np.bool_]
     missing: Counts
     clipped: Counts
@@ -140,17 +163,12 @@ def make_dataset(
     signs = _water_signs(folder, identity, cube, config, days, low_memory=low_memory)
     learnable = np.array(arrays["learnable"])
     refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
-    periods = {
-        "training": (split.train, (split.validation, split.test)),
-        "validation": (split.validation, (split.test,)),
-        "development": (split.development, (split.test,)),
-    }
-    if not config.train.refit:
-        del periods["development"]
-    indices = {
-        name: sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
-        for name, (parts, hidden) in periods.items()
-    }
+
+    def index_of(name: str, parts: Periods, *hidden: Periods) -> SampleIndex:
+        return sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
+
+    train = index_of("training", split.train, split.validation, split.test)
+    validation = index_of("validation", split.validation, split.test)
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
@@ -162,8 +180,12 @@ def make_dataset(
     space = config.loss.space
     depths = np.stack([_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
     large = tuple(arrays[name] for name in ("dynamic", "lags", "newest", "observed")) if folder and low_memory else ()
+
+    def source_of(statistics: Statistics) -> WindowSource:
+        return window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics)
+
     samples = Samples(
-        source=window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics),
+        source=source_of(statistics),
         layout=layout,
         observed=torch.from_numpy(arrays["observed"]),
         water_sign=torch.from_numpy(signs),
@@ -176,16 +198,15 @@ def make_dataset(
         mapped=large,
     )
     counts = [np.array(arrays[name]) for name in ("missing", "clipped", "unobserved")]
-    return Dataset(
-        samples,
-        days.start,
-        statistics,
-        indices["training"],
-        indices["validation"],
-        indices.get("development"),
-        learnable,
-        *counts,
-    )
+    development = None
+    if config.train.refit:
+        of_all = statistics
+        if layout.damped:
+            climatology, damping = (np.array(arrays[_DEVELOPMENT + name]) for name in _DAMPED)
+            of_all = replace(statistics, climatology=climatology, damping=damping)
+        index = index_of("development", split.development, split.test)
+        development = Development(replace(samples, source=source_of(of_all)), of_all, index)
+    return Dataset(samples, days.start, statistics, train, validation, development, learnable, *counts)
 
 
 def days_seen(config: Config, split: Split) -> slice:
@@ -228,7 +249,7 @@ def _identity(cube: xr.Dataset, config: Config, split: Split, scalings: Mapping[
         "task": config.task.model_dump(mode="json", exclude={"quantiles"}),
         "normalise": config.normalise.model_dump(mode="json"),
         "statistics": scalings_sha256(scalings) if scalings else None,
-        "damped": layout_of(config).damped,
+        "damped": [layout_of(config).damped, config.train.refit],
         "cells": [config.split.cells_share, config.split.without_climate],
         "days": days,
     }
@@ -263,7 +284,9 @@ def _fill(
     is_held_back = days_in((*split.validation, *split.test), days)
     latency = tuple(task.latency_of(layer) for layer in task.layers)
     errors, highest = np.empty((2, cells, task.lead_days, layers)), np.empty((cells, layers))
-    damped: list[tuple[Array, Array]] = []
+    damped: dict[str, list[tuple[Array, Array]]] = {"": []}
+    if config.train.refit:
+        damped[_DEVELOPMENT] = []
     for block in cell_blocks(cells, count, sum(features.values())):
         own = {name: scaling.of_cells(block) for name, scaling in scalings.items()}
         inputs = load_inputs(seen, task, own, block)
@@ -285,8 +308,10 @@ def _fill(
             persistence_errors(inputs.observed[:, part], newest[:, part], task.lead_days, latency) for part in train
         )
         if layout_of(config).damped:
-            known = np.where(is_held_back[:, np.newaxis], np.float32(np.nan), inputs.observed)
-            damped.append(_fit_damped(known, cube["time"].to_numpy()[days], days_in(split.train, days), task))
+            for name, parts in damped.items():
+                learn = days_in(split.development if name else split.train, days)
+                known = np.where(learn[:, np.newaxis], inputs.observed, np.float32(np.nan))
+                parts.append(fit_damped(known, cube["time"].to_numpy()[days], learn, task))
         unobserved[block] = observed.shape[1] - np.isfinite(observed).sum(axis=1)
         most = np.max(observed, axis=1, where=np.isfinite(observed), initial=-np.inf)
         most = np.where(np.isfinite(most), most, np.float32(np.nan))
@@ -295,19 +320,12 @@ def _fill(
         forget_pages((*by_day.values(), usable), write=True)
     porosity = highest if by_cell else np.nanmax(highest[among], axis=0, keepdims=True)
     of_soil = root_mean_square(errors, among, by_cell=by_cell), porosity
-    statistics = Statistics(scalings, *of_soil, *(np.concatenate(parts) for parts in zip(*damped, strict=True)))
-    for name, value in statistics.to_arrays().items():
+    learnt = {name: [np.concatenate(one) for one in zip(*parts, strict=True)] for name, parts in damped.items()}
+    stored = Statistics(scalings, *of_soil, *learnt.pop("")).to_arrays()
+    for values in learnt.values():
+        stored |= {_DEVELOPMENT + name: value for name, value in zip(_DAMPED, values, strict=False)}
+    for name, value in stored.items():
         allocate(name, value.shape, value.dtype)[:] = value
-
-
-def _fit_damped(observed: Floats, days: Days, learn: Bools, task: Task) -> tuple[Array, Array]:
-    """Learn the damped anomaly of some cells: see `Statistics`; where nothing is known it is persistence."""
-    fitted = []
-    for number, layer in enumerate(task.layers):
-        lags = [lead + task.latency_of(layer) for lead in range(1, task.lead_days + 1)]
-        fitted.append(fit_damped_anomaly(observed[..., number], days, learn, lags, task.fill_days))
-    climatology, damping = (np.stack(parts, axis=1) for parts in zip(*fitted, strict=True))
-    return np.nan_to_num(climatology), np.nan_to_num(damping, nan=1.0).swapaxes(1, 2)
 
 
 def _water_signs(

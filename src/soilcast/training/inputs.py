@@ -17,9 +17,10 @@ from soilcast.errors import SoilcastError
 from soilcast.models.baselines import annual_harmonics
 from soilcast.task import PAPER, Layout, Task, newest_values
 from soilcast.training.config import NormaliseConfig
+from soilcast.training.damped import DampedAnomaly
 from soilcast.training.split import Periods
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
-from soilcast.training.windows import DampedAnomaly, WindowSource
+from soilcast.training.windows import WindowSource
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]

@@ -18,6 +18,7 @@ from soilcast.training.dataset import Dataset
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.run import Run
 from soilcast.training.split import Split
+from soilcast.training.statistics import Statistics
 
 _NAMED = 3
 """Cell-days of a batch that a message names; the others are counted."""
@@ -56,12 +57,13 @@ def make_run(
     return Run(config, networks, dataset.statistics, lat, lon, cells, record, training.log)
 
 
-def refitted(run: Run, training: Training) -> Run:
+def refitted(run: Run, training: Training, statistics: Statistics) -> Run:
     """Put the networks of a training on all development days in the place of a run's, which chose how long it was."""
     networks = build_networks(run.config)
     for member, network in enumerate(networks):
         network.load_state_dict(training.weights_of(member))
-    return replace(run, networks=networks, record={**run.record, "refit_epochs": len(training.log)})
+    record = {**run.record, "refit_epochs": len(training.log)}
+    return replace(run, networks=networks, statistics=statistics, record=record)
 
 
 def shrunk(run: Run, share: npt.NDArray[np.float64]) -> Run:

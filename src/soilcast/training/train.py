@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,23 +18,22 @@ from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, atomic_write, refuse_existing
 from soilcast.memory import peak_memory
 from soilcast.plugins import require_plugins
-from soilcast.progress import progress_bar
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
 from soilcast.training.build import build_loss, build_networks, plugins_of
-from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints, identity_of
+from soilcast.training.checkpoint import CHECKPOINT, Checkpoints, identity_of
 from soilcast.training.config import Config
 from soilcast.training.coverage import auto_note, training_notes
-from soilcast.training.dataset import Dataset, choose_folder, make_dataset
+from soilcast.training.dataset import choose_folder, make_dataset
 from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
+from soilcast.training.fitting import fit_networks, refit_networks
 from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.learner import Learner
-from soilcast.training.loop import DivergedError, Training, train_networks
+from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
-from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
+from soilcast.training.run import RECORD, Run, open_run, read_record, save_run
 from soilcast.training.run_record import describe_divergence, make_run, refitted, shrunk
-from soilcast.training.samples import fixed_sample
 from soilcast.training.split import climate_groups, split_days
 from soilcast.water import missing_terms
 from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
@@ -148,8 +146,8 @@ def train(
                     run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
                     for line in uncalibrated if ranks.is_main else ():
                         log(line)
-                if anew is not None:
-                    run = refitted(run, anew)
+                if anew is not None and dataset.development is not None:
+                    run = refitted(run, anew, dataset.development.statistics)
                     run = run if share is None else shrunk(run, share)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
@@ -170,11 +168,13 @@ def train(
                     return closing(Learner(networks, build_loss(config), config.train, ranks, threads))
 
                 with learner() as first:
-                    training = _train(first, dataset, config, checkpoints, resume=resume, shown=progress)
+                    training = fit_networks(first, dataset, config, checkpoints, resume=resume, shown=progress)
                 anew = None
                 if config.train.refit and training.status != "interrupted":
                     with learner() as second:
-                        anew = _refit(second, dataset, config, checkpoints, training, resume=resume, shown=progress)
+                        anew = refit_networks(
+                            second, dataset, config, checkpoints, training, resume=resume, shown=progress
+                        )
             except DivergedError as error:
                 if error.training.weights:
                     write(error.training)
@@ -203,88 +203,6 @@ def require_plugins_to_resume(out: Path) -> None:
         if name.startswith(_PLUGIN):
             made_with = {"name": name.removeprefix(_PLUGIN), "sha256": digest, "parts": ["network, head or loss"]}
             require_plugins([made_with], checkpoint)
-
-
-def _train(
-    learner: Learner,
-    dataset: Dataset,
-    config: Config,
-    checkpoints: Checkpoints,
-    *,
-    resume: bool,
-    shown: bool,
-    epochs: Sequence[int] | None = None,
-) -> Training:
-    """Train networks: on the training days, or if ``epochs`` says how long each on those of validation too."""
-    ranks = learner.ranks
-    usable = dataset.training if epochs is None else dataset.development
-    assert usable is not None, "laid out where the networks are trained anew"
-    validation = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
-    start = checkpoints.read() if resume else None
-    ranks.wait()  # until all have read it, before one writes the next
-    done = start.standing["log"] if start else []
-    log = checkpoints.path.with_name(LOG)
-
-    def on_epoch_end(training: Training, point: Checkpoint) -> None:
-        interrupted = training.status == "interrupted"
-        if ranks.is_main and not interrupted:
-            with log.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(training.log[-1]) + "\n")
-        if not interrupted:
-            advance(_in_words(training))
-        if ranks.is_main and training.log and (interrupted or checkpoints.is_due()):
-            checkpoints.write(point)
-
-    if ranks.is_main:
-        log.write_text("".join(json.dumps(line) + "\n" for line in done), encoding="utf-8")
-    shown = shown and ranks.is_main
-    with (
-        torch.random.fork_rng(devices=[]),
-        progress_bar(
-            config.label if epochs is None else f"{config.label}, refit",
-            config.train.epochs if epochs is None else max(epochs),
-            shown=shown,
-            done=len(done),
-        ) as advance,
-    ):
-        return train_networks(
-            learner,
-            dataset.samples.to(learner.members.weights.device),
-            usable,
-            validation,
-            config.train,
-            on_epoch_end,
-            network=config.network,
-            start=start,
-            epochs=epochs,
-        )
-
-
-def _refit(
-    learner: Learner,
-    dataset: Dataset,
-    config: Config,
-    checkpoints: Checkpoints,
-    chosen: Training,
-    *,
-    resume: bool,
-    shown: bool,
-) -> Training | None:
-    """Train anew on all development days, for as many epochs as were best in validation.
-
-    Where it is interrupted or diverges, the training that ``chosen`` is stands, with that status: None.
-    """
-    epochs = [member.best_epoch for member in chosen.members]
-    after = checkpoints.after(epochs)
-    try:
-        anew = _train(learner, dataset, config, after, resume=resume, shown=shown, epochs=epochs)
-    except DivergedError as error:
-        chosen.status, error.training = error.training.status, chosen
-        raise
-    if anew.status == "interrupted":
-        chosen.status = "interrupted"
-        return None
-    return anew
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
@@ -370,12 +288,6 @@ def _full_disk_told(out: Path) -> Iterator[None]:
             f"no space left on the disk of {out} ({error.strerror}): {stands}; free some space and continue with "
             "--resume"
         ) from error
-
-
-def _in_words(training: Training) -> str:
-    record, best = training.log[-1], training.best_loss
-    known = f", best validation {best:.4f}" if math.isfinite(best) else ""
-    return f"loss {record['train_loss']:.4f}{known}, {record['samples_per_second']:,} samples/s"
 
 
 def run_summary(record: Mapping[str, Any]) -> str:

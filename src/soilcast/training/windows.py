@@ -13,48 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from soilcast.task import Layout
-
-
-@dataclass(frozen=True)
-class DampedAnomaly:
-    """What the damped anomaly C_t + rho (SM_{t-lag} - C_{t-lag}) of normalised soil moisture is computed from.
-
-    Parameters
-    ----------
-    harmonics
-        Mean and annual harmonics of each day ``(time, wave)`` float32.
-    climatology
-        Their coefficients, which make C, ``(cell, layer, wave)`` float32.
-    damping
-        rho ``(cell, lead, layer)`` float32.
-    """
-
-    harmonics: Tensor
-    climatology: Tensor
-    damping: Tensor
-
-    def forecast(self, newest: Tensor, observed: Tensor, cells: Tensor, days: Tensor) -> Tensor:
-        """Forecast.
-
-        Parameters
-        ----------
-        newest
-            Newest soil moisture ``(..., sample, layer)``.
-        observed
-            The day that it is of, by position ``(..., sample, layer)``.
-        cells, days
-            Positions of the cells and of the first forecast days ``(..., sample)``.
-
-        Returns
-        -------
-        ``(..., lead, sample, layer)``.
-        """
-        climatology, damping = self.climatology[cells], self.damping[cells].movedim(-2, -3)
-        lead = torch.arange(damping.shape[-3], device=days.device).unsqueeze(-1)
-        ahead = self.harmonics[days.unsqueeze(-2) + lead].unsqueeze(-2)
-        expected = (climatology.unsqueeze(-4) * ahead).sum(-1)
-        anomaly = newest - (climatology * self.harmonics[observed]).sum(-1)
-        return expected + damping * anomaly.unsqueeze(-3)
+from soilcast.training.damped import DampedAnomaly
 
 
 @dataclass(frozen=True)
