@@ -75,10 +75,10 @@ def climatology(
 ) -> Forecast:
     """Forecast the smoothed mean of the day of the year, learnt cell by cell.
 
-    The least-squares fit of a mean and three annual harmonics to the learning days. A cell with fewer than
-    `soilcast.models.harmonics.LONG_RECORD` years of observed days, or whose observations leave out a part of the year so that not all harmonics
-    are determined, has fewer: the mean alone where its record spans less than two years, else as many as forecast each
-    of its years best from the others (leave-one-year-out cross-validation, of equal ones the fewest).
+    The least-squares fit of a mean and three annual harmonics to the learning days. A cell of fewer observed days than
+    `soilcast.models.harmonics.LONG_RECORD` years have, or whose observations leave out a part of the year so that not
+    all harmonics are determined, has fewer: the mean alone where its record spans less than two years, else as many as
+    forecast each of its years best from the others (leave-one-year-out cross-validation; of equal ones the fewest).
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def _earlier(values: Series, test: slice, lag: int) -> Series:
 
 
 def _correlation(before: Matrix, after: Matrix) -> tuple[Matrix, Matrix]:
-    """Correlation about zero over the pairs that are both there, and mean squared error of damping by it ``(cell,)``."""
+    """Correlation about zero over the pairs that are there, and mean squared error of damping by it, ``(cell,)``."""
     both = np.isfinite(before) & np.isfinite(after)
     before, after = np.where(both, before, 0.0), np.where(both, after, 0.0)
     before_squares, after_squares = (before**2).sum(axis=1), (after**2).sum(axis=1)

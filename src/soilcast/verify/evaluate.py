@@ -129,7 +129,7 @@ def evaluate(
 def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool) -> list[BlockScores]:
     """Score all blocks, here or on the workers of a cluster, and give them in the order of their cells."""
     cells, models = files.cube.sizes["cell"], len(plan.models)
-    levels = [len(by_level) for label in plan.forecasts for by_level in plan.levels[label].values()]
+    levels = [len(plan.levels_of(label, target)) for label in plan.models for target in plan.targets]
     values_per_issue = plan.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
     size = max(GROUP, block_size(len(plan.time) + plan.issues * values_per_issue, 1, _BLOCK_BYTES))
     blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}

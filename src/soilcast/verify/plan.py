@@ -108,9 +108,17 @@ class Plan:
         """`valid_days` as positions along `days`."""
         return span(self.overlap.issued - self.overlap.issued[0] + lead - 1)
 
+    @property
+    def is_dressed(self) -> bool:
+        """Whether baselines have quantiles: where a forecast has, and training and validation days are in the cube."""
+        periods = (self.overlap.training, self.overlap.validation)
+        return bool(self.all_levels) and all(days.sum() >= FEWEST_LEARNT for days in periods)
+
     def levels_of(self, label: str, target: str) -> tuple[float, ...]:
-        """Levels of a model's quantiles; none of a baseline."""
-        return self.levels[label][target] if label in self.levels else ()
+        """Levels of a model's quantiles; of a baseline those of all forecasts of the target, or none if not dressed."""
+        if label in self.levels:
+            return self.levels[label][target]
+        return tuple(sorted({level for of in self.levels.values() for level in of[target]} if self.is_dressed else ()))
 
     @property
     def measured(self) -> dict[str, Metric]:
