@@ -88,7 +88,7 @@ def test_the_damped_anomaly_of_an_autoregression_scores_as_its_true_distribution
 
 
 def test_the_central_forecast_learns_from_all_development_days(dressed):
-    plan, history, found = dressed
+    _, history, found = dressed
     points = forecast_baselines(made_plan(levels=()), "swvl1", history, np.full(len(history), 50.0))
     for name, baseline in points.items():
         assert baseline.quantiles is None
@@ -121,7 +121,7 @@ def test_without_training_or_validation_days_baselines_are_points():
 
 def test_error_quantiles_are_the_order_statistics_of_the_networks_calibration():
     rng = np.random.default_rng(0)
-    days = np.arange("2015-01-01", "2017-06-01", dtype="datetime64[D]")
+    days = np.arange("2012-01-01", "2018-06-01", dtype="datetime64[D]")
     lat = np.array([50.0, -30.0, 5.0])
     season = season_of(days, lat)
     errors = rng.standard_normal((2, 3, len(days))).astype(np.float32)
@@ -144,7 +144,7 @@ def test_seasons_are_shifted_by_six_months_in_the_south():
 
 
 def test_a_season_of_large_errors_has_wide_intervals_and_soil_moisture_stays_within_its_bounds():
-    days = np.arange("2012-01-01", "2016-01-01", dtype="datetime64[D]")
+    days = np.arange("2010-01-01", "2016-01-01", dtype="datetime64[D]")
     season = season_of(days, np.array([50.0]))
     spread = np.where(season == 2, 0.05, 0.01)
     errors = (spread * np.random.default_rng(0).standard_normal(spread.shape)).astype(np.float32)[np.newaxis]

@@ -11,8 +11,8 @@ from soilcast.verify.aligned import Floats
 SEASONS = 4
 
 LEAST_IN_SEASON = 450
-"""Errors of a cell and lead in a season from which on this season has quantiles of its own: five years of them. Those of
-neighbouring days are alike: of an AR(1) process whose departures last for ten days, the 90 % interval of climatology
+"""Errors of a cell and lead in a season from which on this season has quantiles of its own: five years of them. Those
+of neighbouring days are alike: of an AR(1) process whose departures last for ten days, the 90 % interval of climatology
 held 87 % with the quantiles of each season from three years, and 90 % with those of all seasons together."""
 
 Array = npt.NDArray[np.float64]

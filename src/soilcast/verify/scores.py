@@ -29,9 +29,7 @@ _CARRIED = ("content", "train_period", "validation_period")
 _SCORED_ON = "number of cell-issue-days with observation, all forecasts and all baselines, by target and lead"
 
 _DRESSED = "distributions: their forecasts and the quantiles of their own errors on the validation days"
-_POINTS = (
-    "points, since the cube lacks training or validation days: their CRPS is the absolute error of a point forecast"
-)
+_POINTS = "points, for lack of training or validation days: their CRPS is the absolute error of a point forecast"
 
 
 def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str) -> xr.Dataset:
