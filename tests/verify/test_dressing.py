@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import norm
 
 from soilcast.training.conformal import calibrate
@@ -49,6 +50,11 @@ def autoregression(cells=40, seed=0):
     return (0.3 + series).astype(np.float32)
 
 
+def forecast(plan, history, lat=0.0):
+    cube = xr.Dataset(coords={"lat": ("cell", np.full(len(history), lat))})
+    return forecast_baselines(plan, cube, "swvl1", history, slice(0, len(history)))
+
+
 def on_valid_days(plan, history):
     """``(cell, issue day, lead)``."""
     return history[:, plan.overlap.issued[:, np.newaxis] + np.arange(1, plan.leads + 1)]
@@ -57,7 +63,7 @@ def on_valid_days(plan, history):
 @pytest.fixture(scope="module")
 def dressed():
     plan, history = made_plan(), autoregression()
-    return plan, history, forecast_baselines(plan, "swvl1", history, np.full(len(history), 50.0))
+    return plan, history, forecast(plan, history, 50.0)
 
 
 def test_intervals_hold_what_they_promise(dressed):
@@ -89,7 +95,7 @@ def test_the_damped_anomaly_of_an_autoregression_scores_as_its_true_distribution
 
 def test_the_central_forecast_learns_from_all_development_days(dressed):
     _, history, found = dressed
-    points = forecast_baselines(made_plan(levels=()), "swvl1", history, np.full(len(history), 50.0))
+    points = forecast(made_plan(levels=()), history, 50.0)
     for name, baseline in points.items():
         assert baseline.quantiles is None
         np.testing.assert_array_equal(baseline.forecast, found[name].forecast)
@@ -100,7 +106,7 @@ def test_no_test_day_shapes_the_quantiles(poison):
     test, validation = days_of("2014-01-01", "2014-12-31"), days_of("2015-01-01", "2017-12-31")
     plan, history = made_plan(TRAINING, validation, test), autoregression(4)
     altered = np.where(test, np.float32(poison), history)
-    clean, poisoned = (forecast_baselines(plan, "swvl1", one, np.zeros(4)) for one in (history, altered))
+    clean, poisoned = (forecast(plan, one) for one in (history, altered))
     for name, baseline in clean.items():
         # Of the first issue day, which sees no test day.
         np.testing.assert_array_equal(baseline.forecast[:, 0], poisoned[name].forecast[:, 0], err_msg=name)
@@ -115,7 +121,7 @@ def test_without_training_or_validation_days_baselines_are_points():
     assert not made_plan(validation=none).is_dressed
     for plan in (made_plan(training=none), made_plan(validation=none)):
         assert plan.levels_of("persistence", "swvl1") == ()
-        found = forecast_baselines(plan, "swvl1", autoregression(3), np.zeros(3))
+        found = forecast(plan, autoregression(3))
         assert all(baseline.quantiles is None for baseline in found.values())
 
 

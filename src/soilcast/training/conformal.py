@@ -196,7 +196,7 @@ def order_ranks(count: npt.ArrayLike, level: Array) -> npt.NDArray[np.int64]:
     rank = (number + 1) * level
     lower, upper = np.floor(rank + _ROUNDING), np.ceil(rank - _ROUNDING)
     lower, upper = np.where(level > 0.5, upper, lower), np.where(level < 0.5, lower, upper)
-    return np.clip(np.stack([lower, upper]), 1, np.maximum(number, 1)).astype(np.int64) - 1
+    return np.asarray(np.clip(np.stack([lower, upper]), 1, np.maximum(number, 1)).astype(np.int64) - 1)
 
 
 def _order_statistics(residual: Array, level: Array) -> Array:

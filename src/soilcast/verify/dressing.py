@@ -91,4 +91,5 @@ def _order_statistics(errors: Floats, levels: tuple[float, ...]) -> Array:
     """``(..., level)`` of errors ``(..., day)``; NaN where none is known."""
     ordered = np.sort(errors, axis=-1)  # missing ones come last
     ranks = order_ranks(np.isfinite(errors).sum(axis=-1), np.array(levels))
-    return np.stack([np.take_along_axis(ordered, rank, axis=-1) for rank in ranks]).mean(axis=0, dtype=np.float64)
+    pair = np.stack([np.take_along_axis(ordered, rank, axis=-1) for rank in ranks])
+    return np.asarray(pair.mean(axis=0, dtype=np.float64))

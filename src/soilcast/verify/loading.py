@@ -76,9 +76,10 @@ def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSe
         for label, forecast in opened.forecasts.items()
         if plan.levels_of(label, target)
     }
-    lat = opened.cube["lat"].to_numpy()[cells]
-    groups = [slice(start, start + GROUP) for start in range(0, len(history), GROUP)]
-    baselines = join_cells([forecast_baselines(plan, target, history[group], lat[group]) for group in groups])
+    starts = range(cells.start, cells.start + len(history), GROUP)
+    groups = [slice(start, min(start + GROUP, cells.start + len(history))) for start in starts]
+    own = {group.start: history[group.start - cells.start : group.stop - cells.start] for group in groups}
+    baselines = join_cells([forecast_baselines(plan, opened.cube, target, own[group.start], group) for group in groups])
     central = stored | {name: baseline.forecast for name, baseline in baselines.items()}
     quantiles |= {name: one.quantiles for name, one in baselines.items() if one.quantiles is not None}
     return ModelSeries(target, history, central, quantiles)
