@@ -62,7 +62,7 @@ def test_its_statistics_are_part_of_the_run(cube: Path, tmp_path: Path) -> None:
     run = quick(cube, tmp_path / "run", *DEPARTURE)
     stored = open_run(tmp_path / "run").statistics
     assert stored.climatology is not None
-    assert stored.climatology.shape == (CELLS, 1, 7)
+    assert stored.climatology.shape == (CELLS, LEADS, 1, 7)
     assert stored.damping is not None
     assert stored.damping.shape == (CELLS, LEADS, 1)
     np.testing.assert_array_equal(stored.damping, run.statistics.damping)
@@ -77,8 +77,8 @@ def test_what_is_learnt_is_what_the_baseline_forecasts_with() -> None:
     coefficients, damping = fit_damped_anomaly(observed, days, learn, [1, 5])
     angle = 2 * np.pi * days.astype("datetime64[D]").astype(np.int64) / 365.2425
     waves = np.stack([np.ones_like(angle), *(f(k * angle) for k in (1, 2, 3) for f in (np.cos, np.sin))])
-    climate = coefficients @ waves
     for position, lag in enumerate((1, 5)):
+        climate = coefficients[:, position] @ waves
         expected = climate[:, 730:] + damping[:, [position]] * (observed - climate)[:, 730 - lag : -lag]
         given = damped_anomaly(observed, days, learn, slice(730, len(days)), lag=lag)
         np.testing.assert_allclose(given, expected, atol=1e-6)

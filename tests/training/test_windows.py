@@ -57,7 +57,7 @@ def source(seed: int = 0, layers: int = 1, leads: int = 4) -> WindowSource:
         static=some(CELLS, len(STATIC)),
         rain=some(CELLS, 2),
         physical=some(CELLS, 4 * layers),
-        damped=DampedAnomaly(some(DAYS, 3), some(CELLS, layers, 3), some(CELLS, leads, layers)),
+        damped=DampedAnomaly(some(DAYS, 3), some(CELLS, leads, layers, 3), some(CELLS, leads, layers)),
     )
 
 
@@ -174,7 +174,7 @@ def test_the_damped_anomaly_of_each_forecast_day_lies_in_its_step() -> None:
     assert window[: wanted.window - 1].eq(0).all()
     for lead in range(1, wanted.lead_days + 1):
         for layer in range(2):
-            climate = damped.harmonics @ damped.climatology[cell, layer]
+            climate = damped.harmonics @ damped.climatology[cell, lead - 1, layer]
             anomaly = there.newest[cell, issue - 2, layer] - climate[issue - 2]
             expected = climate[issue + lead] + damped.damping[cell, lead - 1, layer] * anomaly
             torch.testing.assert_close(window[wanted.window - 2 + lead, layer], expected)

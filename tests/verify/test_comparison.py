@@ -82,7 +82,7 @@ def test_a_planted_difference_is_found_at_every_lead_and_its_reverse_too(compare
     assert (better["area_worse"] == 0).all()
     worse = compared.sel(row="bad", reference="persistence")
     assert (worse["difference_low"].sel(tested_metric="rmse") > 0).all()
-    assert (compared.sel(reference="climatology")["area_better"] > 0.9).all()
+    assert (compared.sel(reference="climatology", tested_metric="rmse")["area_better"] > 0.9).all()
     for name in ("difference", "difference_p", "difference_ratio", "area_better"):
         assert np.isnan(compared[name].sel(row="bad", reference="bad")).all()
 

@@ -25,7 +25,7 @@ class DampedAnomaly:
     harmonics
         Mean and annual harmonics of each day ``(time, wave)`` float32.
     climatology
-        Their coefficients, which make C, ``(cell, layer, wave)`` float32.
+        Their coefficients, which make C, ``(cell, lead, layer, wave)`` float32.
     damping
         rho ``(cell, lead, layer)`` float32.
     """
@@ -50,12 +50,11 @@ class DampedAnomaly:
         -------
         ``(..., lead, sample, layer)``.
         """
-        climatology, damping = self.climatology[cells], self.damping[cells].movedim(-2, -3)
+        climatology, damping = self.climatology[cells].movedim(-3, -4), self.damping[cells].movedim(-2, -3)
         lead = torch.arange(damping.shape[-3], device=days.device).unsqueeze(-1)
-        ahead = self.harmonics[days.unsqueeze(-2) + lead].unsqueeze(-2)
-        expected = (climatology.unsqueeze(-4) * ahead).sum(-1)
-        anomaly = newest - (climatology * self.harmonics[observed]).sum(-1)
-        return expected + damping * anomaly.unsqueeze(-3)
+        expected = (climatology * self.harmonics[days.unsqueeze(-2) + lead].unsqueeze(-2)).sum(-1)
+        anomaly = newest.unsqueeze(-3) - (climatology * self.harmonics[observed].unsqueeze(-4)).sum(-1)
+        return expected + damping * anomaly
 
 
 def fit_damped(
@@ -80,5 +79,5 @@ def fit_damped(
     for number, layer in enumerate(task.layers):
         lags = [lead + task.latency_of(layer) for lead in range(1, task.lead_days + 1)]
         fitted.append(fit_damped_anomaly(observed[..., number], days, learn, lags, task.fill_days))
-    climatology, damping = (np.stack(parts, axis=1) for parts in zip(*fitted, strict=True))
-    return np.nan_to_num(climatology), np.nan_to_num(damping, nan=1.0).swapaxes(1, 2)
+    climatology, damping = (np.stack(parts, axis=2) for parts in zip(*fitted, strict=True))
+    return np.nan_to_num(climatology), np.nan_to_num(damping, nan=1.0)

@@ -14,7 +14,7 @@ from soilcast.cube import PAPER_DYNAMIC, read, thickness_name
 from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
-from soilcast.models.baselines import annual_harmonics
+from soilcast.models.harmonics import annual_waves
 from soilcast.task import PAPER, Layout, Task, newest_values
 from soilcast.training.config import NormaliseConfig
 from soilcast.training.damped import DampedAnomaly
@@ -264,7 +264,7 @@ def _damped(statistics: Statistics, days: Days, cells: int) -> DampedAnomaly:
     assert statistics.climatology is not None, "learnt where forecasts depart from it"
     assert statistics.damping is not None, "learnt with the climatology"
     return DampedAnomaly(
-        torch.from_numpy(annual_harmonics(days).astype(np.float32)),
+        torch.from_numpy(annual_waves(days).astype(np.float32)),
         torch.from_numpy(spread_over_cells(statistics.climatology, cells)),
         torch.from_numpy(spread_over_cells(statistics.damping, cells)),
     )

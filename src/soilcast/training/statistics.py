@@ -88,7 +88,7 @@ class Statistics:
         Highest soil moisture of the training days ``(cell, layer)`` float64 [m3 m-3]: the contract knows no porosity.
     climatology, damping
         Of the damped anomaly of normalised soil moisture, where forecasts are departures from it: the coefficients of
-        the climatology ``(cell, layer, wave)`` and rho ``(cell, lead, layer)`` float64.
+        the climatology ``(cell, lead, layer, wave)`` and rho ``(cell, lead, layer)`` float64.
     """
 
     scalings: Mapping[str, Scaling]

@@ -200,7 +200,7 @@ def _sum_blocks(
     """Give the sums of blocks of cells of some targets and leads, read in one pass."""
     parts: dict[tuple[str, int], list[_Part]] = {name: [] for name in pairs}
     cells, days = files.cube.sizes["cell"], files.cube.sizes["time"]
-    levels = sum(len(of) for label in plan.forecasts for of in plan.levels[label].values())
+    levels = sum(len(plan.levels_of(label, target)) for label in plan.models for target in plan.targets)
     readings = max(map(len, plan.readings.values()))
     values_per_issue = plan.leads * (len(plan.models) + levels) + len(plan.models) + 4 * readings
     size = max(GROUP, block_size(days + plan.issues * values_per_issue, 1))
