@@ -512,6 +512,14 @@ def evaluate(
     ],
     cube: Cube,
     out: Out,
+    baselines: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="Further baseline on the inputs of the runs (repeatable): linear regression, or boosted trees.",
+        ),
+    ] = None,
     significance: Annotated[
         bool,
         typer.Option("--significance", help="Also test differences at every lead for significance (significance.csv)."),
@@ -522,7 +530,7 @@ def evaluate(
 ) -> None:
     """Score forecasts against observations (a cube). Baselines: persistence, damped anomaly, climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
-    soilcast.evaluate(forecasts, cube, out, **options, progress=True)
+    soilcast.evaluate(forecasts, cube, out, baselines=baselines or (), **options, progress=True)
     _say(soilcast.inspect(out))
 
 

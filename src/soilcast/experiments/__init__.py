@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
+from soilcast.models.regressions import REGRESSIONS
 from soilcast.schema import nearest, read_yaml, validate
 from soilcast.training.config import PRESETS, Config, load_config, merged
 
@@ -59,6 +60,17 @@ class Experiment(Design):
     options: dict[str, Any] = Field(
         {}, description="options for `prepare`; `mapping` is relative to the experiment file"
     )
+    baselines: tuple[str, ...] = Field(
+        (), description="regressions on the inputs of the runs as further baselines: linear regression, boosted trees"
+    )
+
+    @field_validator("baselines")
+    @classmethod
+    def _can_be_asked_for(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in REGRESSIONS:
+                raise ValueError(f"no baseline {name} to ask for: {nearest(name, REGRESSIONS)}")
+        return value
 
     @field_validator("runs")
     @classmethod

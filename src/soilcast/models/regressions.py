@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from soilcast.errors import SoilcastError
 from soilcast.models.harmonics import product
 from soilcast.plugins import Registry
+from soilcast.schema import nearest
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -159,7 +160,8 @@ class _Sums:
         self._samples = samples
         self._complete = np.isfinite(samples.targets).all(axis=(1, 2))
         targets = samples.targets[self._complete].astype(np.float64)
-        self._gram, flat = _cross_products(samples.features[self._complete], targets.reshape(len(targets), -1))
+        columns = targets.shape[1] * targets.shape[2]
+        self._gram, flat = _cross_products(samples.features[self._complete], targets.reshape(len(targets), columns))
         self._products = flat.reshape(-1, *samples.targets.shape[1:])
 
     def of(self, lead: int, layer: int) -> tuple[Array, Array]:
@@ -251,3 +253,12 @@ REGRESSIONS: Registry[Regression] = Registry(
     "regression", {"linear regression": linear_regression, "boosted trees": boosted_trees}
 )
 """Every regression that can be a baseline, by the name that tables show."""
+
+
+def refuse_unusable(names: Iterable[str]) -> None:
+    """Raise `SoilcastError` if there is no regression of a name, or what it needs is not installed."""
+    nothing = RegressionSamples(np.empty((0, 1), np.float32), np.empty((0, 1, 1), np.float32), (1,))
+    for name in names:
+        if name not in REGRESSIONS:
+            raise SoilcastError(f"no baseline {name} to ask for: {nearest(name, REGRESSIONS)}")
+        REGRESSIONS[name](nothing, nothing)

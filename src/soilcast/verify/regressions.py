@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.models.regressions import REGRESSIONS, RegressionSamples, Regressor
-from soilcast.schema import nearest, validate
+from soilcast.models.regressions import REGRESSIONS, RegressionSamples, Regressor, refuse_unusable
+from soilcast.schema import validate
 from soilcast.task import Layout
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset, days_seen, make_dataset
@@ -141,8 +141,7 @@ def fit_regressions(
     SoilcastError
         There is no such regression, or its extra is not installed; the cube lacks inputs or days to learn from.
     """
-    if unknown := [name for name in names if name not in REGRESSIONS]:
-        raise SoilcastError(f"no baseline {unknown[0]} to ask for: {nearest(unknown[0], REGRESSIONS)}")
+    refuse_unusable(names)
     if not names:
         return {}
     few = [name for name in ("training", "validation") if getattr(overlap, name).sum() < FEWEST_LEARNT]
