@@ -642,6 +642,9 @@ def test_agreement_by_hand(tmp_path: Path) -> None:
     # does not move.
     found = measure_agreement(cube, "swvl1", readings, [slice(0, 6)])["P"]
     assert (found.kept, found.agreeing) == (3 / 4, 2 / 3)
+    without_ties = {"P": ("single", WaterConfig(terms=("P",), ties="drop"))}
+    found = measure_agreement(cube, "swvl1", without_ties, [slice(0, 6)])["P"]
+    assert (found.kept, found.agreeing) == (2 / 4, 2 / 3)
     later = measure_agreement(cube, "swvl1", readings, [slice(4, 6)])["P"]
     assert (later.kept, later.agreeing) == (1 / 2, 0.0)
     empty = measure_agreement(cube, "swvl1", readings, [slice(0, 1)])["P"]

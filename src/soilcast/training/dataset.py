@@ -291,7 +291,8 @@ def _water_signs(
             return
         for block in cell_blocks(cells, count, len(config.task.dynamic)):
             observed = _guided_water(seen, config, block)
-            signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), observed)
+            of_block = water_sign(cube.isel(cell=block), form, config.water, days)
+            signs[block] = mask_observed(of_block, observed, config.water.ties)
             forget_pages((signs,), write=True)
 
     water = {"form": form, "water": config.water.model_dump(mode="json") if form else None}
