@@ -365,6 +365,8 @@ class Config(_Section):
                 f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
+        if self.water.placebo != "none" and loss.balance == "none":
+            raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
         begins = head.predict == "change" or head.name in ("rollout", "bucket")
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)

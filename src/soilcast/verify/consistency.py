@@ -75,7 +75,8 @@ def balance_of(config: WaterConfig, origin: str, targets: Sequence[str], cube: x
     """
     sentences = [
         f"Water balance {origin}: terms {', '.join(config.terms)}; sign of its {config.sign}; snow {config.snow}; "
-        f"runoff {config.runoff}; layer {config.layer}; ties {config.ties}; deep layers {', '.join(config.deep_layers)}."
+        f"runoff {config.runoff}; layer {config.layer}; ties {config.ties}; "
+        f"deep layers {', '.join(config.deep_layers)}."
     ]
     readings: dict[str, dict[str, tuple[Form, WaterConfig]]] = {target: {} for target in targets}
     for metric, form in _FORMS.items():
