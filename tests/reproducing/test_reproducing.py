@@ -110,9 +110,9 @@ def test_the_page_is_one_file_that_asks_for_nothing(everything: Path) -> None:
 
 @pytest.mark.slow
 def test_a_design_that_several_parts_ask_for_is_trained_once(everything: Path) -> None:
-    # LSTM, A1-A4, B1-B4, C2-C5, four other D, three other readings of each balance, their eight placebos and a coin
+    # LSTM, A1-A4, B1-B4, C2-C5, four other D, three other readings of W1 and four of W2, nine placebos and a coin
     # toss; A4 = C1 and B4 = D3.
-    assert len(list((everything / "runs").iterdir())) == 2 * (1 + 8 + 4 + 4 + 6 + 9)
+    assert len(list((everything / "runs").iterdir())) == 2 * (1 + 8 + 4 + 4 + 7 + 10)
     runs = pd.read_csv(everything / "dossier" / "runs.csv")
     names = {row: set(part["run"]) for row, part in runs.groupby("model")}
     assert names["A4"] == names["C1"] == names["PHYs-LSTM"] == names["W2 printed"]
@@ -176,14 +176,14 @@ def test_every_reading_has_its_placebo_and_code_is_as_the_authors_have_it(cube: 
     with open_cube(cube) as opened:
         plan, runs = plan_study("readings", load_study("readings"), opened, [])
     guided = [name for name, row in plan.rows.items() if row.config.balance and not name.startswith("Placebo")]
-    assert len(guided) == 8
+    assert len(guided) == 9
     for name in guided:
         config, placebo = plan.rows[name].config, plan.rows[f"Placebo of {name}"].config
         assert (config.water.placebo, placebo.water.placebo) == ("none", "observed")
         assert placebo == config.model_copy(update={"water": placebo.water})
         assert placebo.water.model_copy(update={"placebo": "none"}) == config.water
     assert plan.rows["Placebo: coin toss"].config.water.placebo == "coin_toss"
-    assert len(runs) == 3 * len(plan.rows) == 3 * (1 + 2 * 8 + 1)
+    assert len(runs) == 3 * len(plan.rows) == 3 * (1 + 2 * 9 + 1)
     for name in ("W1 code", "W2 code"):
         config = plan.rows[name].config
         assert (config.water.ties, config.train.monitor, config.normalise.static) == ("drop", "data_loss", "z_score")
@@ -323,7 +323,9 @@ def test_quick_is_said_to_be_quick(cube: Path, tmp_path: Path) -> None:
     quick = {"seeds": 1, "config": {"train": {"epochs": 1, "batches_per_epoch": 2, "validate_every": 1}}}
     mine = study(tmp_path / "mine.yaml", quick=quick)
     reproduce(mine, cube, tmp_path / "out", quick=True, jobs=1, log=lambda line: None)
-    assert "Quick: every training was shortened" in text_of(tmp_path / "out" / "dossier" / "report.html")
+    words = text_of(tmp_path / "out" / "dossier" / "report.html")
+    assert "Quick: every training was shortened" in words
+    assert "In 3 of 3 runs the validation loss is lowest in the last epoch: they have not converged" in words
     assert set(pd.read_csv(tmp_path / "out" / "dossier" / "runs.csv")["epochs"]) == {1}
 
 

@@ -106,6 +106,19 @@ def test_the_reading_chooses_the_sign(shared: Path, tmp_path: Path) -> None:
     assert found == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.slow
+def test_ties_are_half_of_what_equation_13_keeps_on_caravan(shared: Path, tmp_path: Path) -> None:
+    experiment = builtin_experiment("caravan")
+    prepare(experiment.source, [shared / path for path in experiment.paths], out=tmp_path / "cube")
+    config = WaterConfig(snow="code", terms=("P", "dSD"))
+    with open_cube(tmp_path / "cube") as cube:
+        observed, signs = cube["swvl1"].to_numpy(), water_sign(cube, "multi", config)
+    given = (signs != 0) & np.isfinite(np.diff(observed, axis=1, prepend=np.nan))
+    kept = {ties: np.mean(mask_observed(signs, observed, ties)[given] != 0) for ties in ("keep", "drop")}
+    # The figures of docs/method.md, for all days.
+    assert kept == pytest.approx({"keep": 0.67, "drop": 0.33}, abs=0.01)
+
+
 def test_mask_by_hand() -> None:
     # Day 2 rises with dW = +1 and stays; day 3 falls against +1 and goes; day 4 does not move and stays (Eq. 13
     # drops what is above zero alone) unless ties are dropped; day 5 is missing and goes, and day 6 with it.
