@@ -169,7 +169,11 @@ def test_the_ledger_tells_the_readings_apart(everything: Path, cube: Path) -> No
     # On a bucket that closes its balance, the sign of the water that enters tells which way soil moisture moves.
     assert ledger.loc["W1 inflow", "agreeing"] > ledger.loc["W1 printed", "agreeing"] + 0.1
     shares = ledger.loc[[row for row in ledger.index if row.startswith("W")], ["agreeing", "kept", "kept_train"]]
-    assert ((shares > 0) & (shares < 1)).all(axis=None)
+    assert (shares.loc["W2 complete"] > 0.999).all()
+    others = shares.drop("W2 complete")
+    assert ((others > 0) & (others < 1)).all(axis=None)
+    placebos = ledger.loc[[f"Placebo of {row}" for row in shares.index], "kept_train"]
+    np.testing.assert_allclose(placebos, shares["kept_train"], atol=0.03)
 
 
 def test_every_reading_has_its_placebo_and_code_is_as_the_authors_have_it(cube: Path) -> None:
