@@ -239,7 +239,8 @@ def prepare(
     ] = None,
     day: Annotated[str | None, typer.Option(help="era5land: day boundaries, utc or local (solar time).")] = None,
     states: Annotated[
-        str | None, typer.Option(help="era5land: daily soil water, mean or end (last value of the day).")
+        str | None,
+        typer.Option(help="era5land, planet: daily soil water and snow, mean or end (last value of the day)."),
     ] = None,
     accumulation: Annotated[
         str | None,

@@ -108,7 +108,7 @@ def write_dossier(findings: Findings, out: Path) -> Path:
     files = {name: content for section in sections for name, content in section.files.items()}
     runs = runs_frame(findings)
     files["runs.csv"] = csv(runs)
-    summary, provenance = _summary(findings), _provenance(findings)
+    summary, provenance = _summary(findings, runs), _provenance(findings)
     files[PAGE] = _page(findings, summary, provenance, [section.body for section in sections], runs).encode()
     files[MARKDOWN] = _markdown(summary, [section.markdown for section in sections]).encode()
     mark = {"soilcast_kind": "dossier", "files": sorted(files), **provenance}
@@ -236,7 +236,7 @@ class _Summary:
     facts: dict[str, str]
 
 
-def _summary(findings: Findings) -> _Summary:
+def _summary(findings: Findings, runs: pd.DataFrame) -> _Summary:
     with open_cube(findings.cube) as cube:
         title, content, source = (str(cube.attrs.get(name, "")) for name in ("title", "content", "source"))
         size = f"{cube.sizes['cell']} cells, {cube.sizes['time']} days"
@@ -246,6 +246,12 @@ def _summary(findings: Findings) -> _Summary:
         warnings.append(f"Inputs of the paper that the cube lacks, left out of all runs: {', '.join(left_out)}.")
     if findings.quick:
         warnings.append("Quick: every training was shortened (see the studies); no conclusion can be drawn.")
+    trained = runs[runs["best_epoch"].notna()].drop_duplicates("run")
+    if unconverged := int((trained["best_epoch"] == trained["epochs"]).sum()):
+        warnings.append(
+            f"In {unconverged} of {len(trained)} runs the validation loss is lowest in the last epoch: they have not "
+            "converged, and differences between them may be of the length of the training; increase train.epochs."
+        )
     if findings.open_studies:
         titles = ", ".join(plan.study.title for plan in findings.open_studies)
         warnings.append(f"Not all runs are done: {titles} will follow.")

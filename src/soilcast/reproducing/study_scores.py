@@ -49,6 +49,10 @@ class StudyScores:
         By which water balance consistency is measured.
     readings
         Row -> metric of the consistency with its own reading, if the study shows readings.
+    placebos
+        Row -> the row of the same design that the placebo of its water balance guides.
+    runs
+        Folder of the runs.
     """
 
     plan: StudyPlan
@@ -63,6 +67,8 @@ class StudyScores:
     cells: xr.Dataset
     balance: str
     readings: Mapping[str, str]
+    placebos: Mapping[str, str]
+    runs: Path
 
     @property
     def name(self) -> str:
@@ -102,12 +108,13 @@ class StudyScores:
     def among(self, inside: npt.NDArray[np.bool_]) -> StudyScores:
         """Score some of the cells alone."""
         blocks = self.blocks.of_cells(inside)
-        sample = take_sample(blocks, self.sample.area[inside], self.rows, _pairs(self.networks, self.reference))
+        pairs = _pairs(self.networks, self.reference, self.placebos)
+        sample = take_sample(blocks, self.sample.area[inside], self.rows, pairs)
         return replace(self, blocks=blocks, sample=sample, cells=self.cells.isel(cell=inside))
 
 
 def score_study(
-    plan: StudyPlan, forecasts: Mapping[str, Path], cube: Path, *, progress: bool = False
+    plan: StudyPlan, forecasts: Mapping[str, Path], cube: Path, runs: Path, *, progress: bool = False
 ) -> list[StudyScores]:
     """Score the rows of a study, with the baselines, on the same cell-days of each lead.
 
@@ -119,6 +126,8 @@ def score_study(
         Name of each run -> its forecast; those of runs that failed are not there.
     cube
         The cube.
+    runs
+        Folder of the runs.
     progress
         Show bars.
 
@@ -148,7 +157,8 @@ def score_study(
     sums = sum_day_blocks([forecasts[name] for name in used], cube, readings, target=target, progress=progress)
     rows |= {name: {UNTRAINED: name} for name in BASELINES}
     reference = plan.study.reference if plan.study.reference in networks else None
-    area, pairs = cells["area"].to_numpy(), _pairs(networks, reference)
+    placebos = {row: placebo for row, placebo in plan.study.placebo_of.items() if {row, placebo} <= {*networks}}
+    area, pairs = cells["area"].to_numpy(), _pairs(networks, reference, placebos)
     return [
         StudyScores(
             plan=plan,
@@ -163,25 +173,30 @@ def score_study(
             cells=cells,
             balance=balance.description,
             readings={row: metric for row, (metric, _) in guiding.items()},
+            placebos=placebos,
+            runs=runs,
         )
         for (_, lead), blocks in sums.items()
     ]
 
 
 def guiding_reading(row: Row) -> tuple[Form, WaterConfig] | None:
-    """The water balance that a row is guided by; None for a plain network."""
+    """The water balance that a row, or the row that it is the placebo of, is guided by; None for a plain network."""
     form = row.config.balance
-    return (form, row.config.water) if form else None
+    return (form, row.config.water.model_copy(update={"placebo": "none"})) if form else None
 
 
 def _guiding_readings(plan: StudyPlan, networks: tuple[str, ...]) -> dict[str, tuple[str, tuple[Form, WaterConfig]]]:
     readings = {name: guiding_reading(plan.rows[name]) for name in networks}
-    return {name: (f"consistency_own_{n}", reading) for n, (name, reading) in enumerate(readings.items()) if reading}
+    distinct = list(dict.fromkeys(readings.values()))
+    return {
+        name: (f"consistency_own_{distinct.index(reading)}", reading) for name, reading in readings.items() if reading
+    }
 
 
-def _pairs(networks: Sequence[str], reference: str | None) -> list[tuple[str, str]]:
+def _pairs(networks: Sequence[str], reference: str | None, placebos: Mapping[str, str]) -> list[tuple[str, str]]:
     against = [(row, PERSISTENCE) for row in networks]
-    return against + [(row, reference) for row in networks if reference not in (None, row)]
+    return [*against, *((row, reference) for row in networks if reference not in (None, row)), *placebos.items()]
 
 
 def _seeds(row: Row, forecasts: Mapping[str, Path]) -> dict[int, str]:

@@ -130,6 +130,9 @@ class NormaliseConfig(_Section):
     method: Literal["min_max", "z_score"] = Field(
         "min_max", description="min_max: scaled to 0 .. 1; z_score: to mean 0 and standard deviation 1"
     )
+    static: Literal["same", "min_max", "z_score"] = Field(
+        "same", description="method for static inputs. same: that of normalise.method; z_score: as in the authors' code"
+    )
 
 
 Texts = tuple[str, ...]
@@ -224,6 +227,10 @@ class TrainConfig(_Section):
     )
     validate_every: int = Field(20, ge=1, description="epochs between validations")
     patience: int = Field(10, ge=1, description="early stopping: validations without a lower loss before training ends")
+    monitor: Literal["loss", "data_loss"] = Field(
+        "loss",
+        description="what is validated. loss: Eq. 8; data_loss: the data loss alone (Eq. 9), as in the authors' code",
+    )
     smallest_gain: float = Field(
         0.0,
         ge=0.0,
@@ -365,6 +372,8 @@ class Config(_Section):
                 f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
+        if self.water.placebo != "none" and loss.balance == "none":
+            raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
         begins = head.predict != "level" or head.name in ("rollout", "bucket")
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
-from soilcast.cube import read, thickness_name, usable_target
+from soilcast.cube import usable_target
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
 from soilcast.task import newest_values
@@ -22,7 +22,6 @@ from soilcast.training.config import Config
 from soilcast.training.damped import fit_damped
 from soilcast.training.inputs import (
     Counts,
-    Floats,
     Inputs,
     any_of_next,
     cell_blocks,
@@ -33,6 +32,7 @@ from soilcast.training.inputs import (
 )
 from soilcast.training.sample_days import refuse_unlearnable, sample_days
 from soilcast.training.samples import SampleIndex, Samples
+from soilcast.training.signs import count_signs, guided_layers, guiding_signs, layer_thickness
 from soilcast.training.split import Periods, Split, days_in, learning_cells, span
 from soilcast.training.statistics import (
     Scaling,
@@ -45,7 +45,6 @@ from soilcast.training.statistics import (
     scalings_sha256,
 )
 from soilcast.training.windows import WindowSource
-from soilcast.water import mask_observed, water_sign
 
 _FORMAT = 5
 _DAMPED = ("climatology", "damping")
@@ -113,13 +112,9 @@ class Dataset:
     @property
     def water_sign_share(self) -> float:
         """Share of the training cell-days on which Eq. 13 keeps a sign of the water balance."""
-        first, stop = self.training.first, self.training.first + self.training.usable.shape[1]
         signs = self.samples.water_sign.numpy()
-        kept = sum(
-            np.count_nonzero(signs[cells, first:stop][self.training.usable[cells]])
-            for cells in cell_blocks(len(signs), stop - first, 1)
-        )
-        return float(kept / len(self.training))
+        blocks = cell_blocks(len(signs), self.training.usable.shape[1], 1)
+        return sum(count_signs(signs[cells], self.training, cells) for cells in blocks) / len(self.training)
 
 
 def make_dataset(
@@ -160,7 +155,6 @@ def make_dataset(
     arrays = make_arrays(
         folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), low_memory=low_memory
     )
-    signs = _water_signs(folder, identity, cube, config, days, low_memory=low_memory)
     learnable = np.array(arrays["learnable"])
     refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
 
@@ -169,6 +163,7 @@ def make_dataset(
 
     train = index_of("training", split.train, split.validation, split.test)
     validation = index_of("validation", split.validation, split.test)
+    signs = guiding_signs(folder, identity, cube, config, days, train, low_memory=low_memory)
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
@@ -178,7 +173,7 @@ def make_dataset(
         ahead=empty,
     )
     space = config.loss.space
-    depths = np.stack([_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
+    depths = np.stack([layer_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
     large = tuple(arrays[name] for name in ("dynamic", "lags", "newest", "observed")) if folder and low_memory else ()
 
     def source_of(statistics: Statistics) -> WindowSource:
@@ -191,7 +186,7 @@ def make_dataset(
         water_sign=torch.from_numpy(signs),
         error_scale=_tensor(error_scale(space, statistics, task.layers), len(learnable)),
         depth=_tensor(
-            None if depths is None else column_depth(space, statistics, task.layers, depths, _guided(config)),
+            None if depths is None else column_depth(space, statistics, task.layers, depths, guided_layers(config)),
             len(learnable),
         ),
         bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
@@ -326,54 +321,6 @@ def _fill(
         stored |= {_DEVELOPMENT + name: value for name, value in zip(_DAMPED, values, strict=False)}
     for name, value in stored.items():
         allocate(name, value.shape, value.dtype)[:] = value
-
-
-def _water_signs(
-    folder: Path | None, identity: Mapping[str, Any], cube: xr.Dataset, config: Config, days: slice, *, low_memory: bool
-) -> npt.NDArray[np.int8]:
-    """Give dW_t of Eq. 12 after Eq. 13 on some days ``(cell, time)``; 0 for a model that follows no water balance."""
-    form = config.balance
-    seen = cube.isel(time=days)
-
-    def fill(allocate: Allocate) -> None:
-        cells, count = cube.sizes["cell"], days.stop - days.start
-        signs = allocate("sign", (cells, count), np.int8)
-        if form is None:
-            signs[:] = 0
-            return
-        for block in cell_blocks(cells, count, len(config.task.dynamic)):
-            observed = _guided_water(seen, config, block)
-            signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), observed)
-            forget_pages((signs,), write=True)
-
-    water = {"form": form, "water": config.water.model_dump(mode="json") if form else None}
-    return make_arrays(folder, {**identity, **water}, fill, low_memory=low_memory)["sign"]
-
-
-def _guided(config: Config) -> slice:
-    """Positions of the layers whose water follows the balance.
-
-    W1 takes no deeper layer from it, so all do; W2 (Eq. 11) counts the water of deep layers among what leaves the
-    first.
-    """
-    return slice(None) if config.balance == "single" else slice(1)
-
-
-def _guided_water(seen: xr.Dataset, config: Config, block: slice) -> Floats:
-    """Observed water of some cells that is to follow dW ``(cell, time)``: of one layer, or the depth of all."""
-    layers = config.task.layers[_guided(config)]
-    if len(layers) == 1:
-        return read(seen, layers[0], block)
-    depths = [read(seen, layer, block) * _thickness(seen, layer, block)[:, np.newaxis] for layer in layers]
-    return np.asarray(np.sum(depths, axis=0))
-
-
-def _thickness(cube: xr.Dataset, layer: str, cells: slice = slice(None)) -> Array:
-    """Thickness of a layer ``(cell,)`` [m]; 1 where the cube does not know it, which a layer alone does not need."""
-    name = thickness_name(layer)
-    if name in cube:
-        return read(cube, name, cells)
-    return np.ones(len(range(*cells.indices(cube.sizes["cell"]))), dtype=np.float32)
 
 
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:

@@ -189,8 +189,9 @@ def fit_scaling(moments: Array, config: NormaliseConfig, *, static: bool = False
         squares = np.sum(squares + count * (mean - middle) ** 2, keepdims=True)
         moments = np.stack([total, middle, squares, [lowest.min()], [highest.max()]])
     lowest, highest = moments[3:]
+    method = config.static if static and config.static != "same" else config.method
     with np.errstate(invalid="ignore"):  # of a cell without a value, infinity less infinity
-        offset, scale = METHODS[config.method](*moments)
+        offset, scale = METHODS[method](*moments)
         width = highest - lowest
     known = np.isfinite(offset) & np.isfinite(scale) & (moments[0] > 0)
     offset, scale = np.where(known, offset, 0.0), np.where(known & (scale > 0), scale, 0.0)
