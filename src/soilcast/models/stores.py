@@ -67,8 +67,8 @@ class WaterBalance:
 
     @staticmethod
     def start(layers: int) -> Tensor:
-        """Let 80 % infiltrate, 2 % evaporate and 3 % drain a day at first: see `Store.start`."""
-        leaving = [math.log(share / 0.95) for share in (0.02, 0.03)]
+        """Let 80 % infiltrate, 0.5 % evaporate and 0.5 % drain a day at first: see `Store.start`."""
+        leaving = [math.log(0.005 / 0.99)] * 2
         return torch.tensor([math.log(0.8 / 0.2), *leaving * layers])
 
     @staticmethod
