@@ -19,6 +19,7 @@ from soilcast.cube import assemble, cells_of_places, open_artifact, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast, produce
 from soilcast.forecasting.stream import ForecastStream
+from soilcast.inspecting import inspect
 from soilcast.models import ClosingHead
 from soilcast.training import load_config, open_run, train
 from soilcast.training.predictor import Predictor
@@ -456,6 +457,7 @@ def closing(folder: Path) -> Path:
 def test_a_water_balance_says_how_far_it_closes(folder: Path, closing: Path, tmp_path: Path) -> None:
     made = forecast(closing, folder / "cube", tmp_path / "forecast", period="2019-03:2019-06")
     assert 0 < made.attrs["closure_residual"] <= 1e-6
+    assert f"water balance: closes to {made.attrs['closure_residual']:.1e} m" in inspect(tmp_path / "forecast")
     assert "closure_residual" not in forecast(folder / "several", folder / "cube", tmp_path / "direct").attrs
     assert not [line for line in open_run(closing).record["notes"] if "snow melt" in line]
     with xr.open_zarr(folder / "cube", consolidated=False) as cube:
@@ -467,6 +469,17 @@ def test_a_water_balance_says_how_far_it_closes(folder: Path, closing: Path, tmp
             gained = (water.sel(lead=lead) - water.sel(lead=lead - 1)).to_numpy()
             assert (gained <= reaching.sel(time=days).transpose("cell", "time").to_numpy() + 1e-6).all()
             assert (gained > 0).any()
+
+
+@pytest.mark.slow
+def test_of_appended_issue_days_the_largest_residual_is_kept(
+    folder: Path, closing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day, residual, largest in (("01", 3e-8, 3e-8), ("02", 5e-8, 5e-8), ("03", 1e-8, 5e-8)):
+        monkeypatch.setattr(produce, "_closure", lambda *_, residual=residual: {"closure_residual": residual})
+        options: dict[str, Any] = {"issue": f"2019-05-{day}", "weather": "observed", "append": True}
+        made = forecast(closing, folder / "cube", tmp_path / "forecast", **options)
+        assert made.attrs["closure_residual"] == largest
 
 
 @pytest.mark.slow

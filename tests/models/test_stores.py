@@ -185,8 +185,9 @@ def test_stores_start_with_most_rain_in_and_little_water_out() -> None:
     np.testing.assert_allclose(balance.evaporation[0, 0], 0.005 * 0.028, rtol=1e-5)
     np.testing.assert_allclose(balance.drainage[0, 0], 0.005 * 0.028, rtol=1e-5)
     cells = MassConservingLSTM.fluxes(MassConservingLSTM.start(2)[None], water, storage, thickness)
-    np.testing.assert_allclose(cells.drainage[0], [0.02 * 0.02, 0.02 * 0.06], rtol=1e-5)
-    np.testing.assert_allclose(cells.inflow[0, 0], 0.8 * 0.01 + 0.02 * 0.06, rtol=1e-5)
+    np.testing.assert_allclose(cells.drainage[0], [0.01 * 0.02, 0.01 * 0.06], rtol=1e-5)
+    np.testing.assert_allclose(cells.inflow[0, 0], 0.8 * 0.01 + 0.01 * 0.06, rtol=1e-5)
+    np.testing.assert_allclose(cells.evaporation[0, 0], 0.01 * (0.0198 + 0.0086), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from soilcast.forecasting.block import BlockForecast, BlockForecaster
 from soilcast.forecasting.left_out import Tally, notes_of, tally_block
 from soilcast.forecasting.request import Gaps, OpenedRequest, Request
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
-from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells
+from soilcast.forecasting.variables import RESIDUAL, block_variables, coordinates_of, describe, no_cells
 from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
 from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
@@ -309,7 +309,7 @@ def _closure(opened: OpenedRequest, forecaster: BlockForecaster) -> dict[str, fl
     """Say how far the water balance of a head that closes it is from closed [m], on some groups of cells."""
     if not forecaster.closes:
         return {}
-    return {"closure_residual": max(map(forecaster.closure_residual, _some_groups(opened, forecaster)))}
+    return {RESIDUAL: max(map(forecaster.closure_residual, _some_groups(opened, forecaster)))}
 
 
 def _some_groups(opened: OpenedRequest, forecaster: BlockForecaster) -> Iterator[slice]:

@@ -107,11 +107,11 @@ class MassConservingLSTM:
 
     @staticmethod
     def start(layers: int) -> Tensor:
-        """Keep 98 % in its layer, let 5 % leave a day, and most of the rain enter the first: see `Store.start`."""
-        stay = torch.eye(layers).flatten() * math.log(0.98 / 0.02 * max(layers - 1, 1))
+        """Keep 99 % in its layer, let 1 % leave a day, and 80 % of the rain enter the first: see `Store.start`."""
+        stay = torch.eye(layers).flatten() * math.log(0.99 / 0.01 * max(layers - 1, 1))
         enter = torch.zeros(layers)
         enter[0] = math.log(0.8 / 0.2 * max(layers - 1, 1))
-        return torch.cat((enter, torch.full((layers,), math.log(0.05 / 0.95)), stay))
+        return torch.cat((enter, torch.full((layers,), math.log(0.01 / 0.99)), stay))
 
     @staticmethod
     def gate_state(storage: Tensor, level: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from soilcast.cube import ERA5_LAND_LAYERS, days_of
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS, ClosingHead
+from soilcast.models import HEADS, NETWORKS, ClosingHead, StoreHead
 from soilcast.plugins import Registry
 from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
 from soilcast.task import Task
@@ -360,7 +360,7 @@ class Config(_Section):
                 f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
-        is_store = HEADS[head.name].needs_water
+        is_store, needs_water = issubclass(HEADS[head.name], StoreHead), HEADS[head.name].needs_water
         begins = head.predict == "change" or head.name == "rollout" or is_store
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)
@@ -373,8 +373,8 @@ class Config(_Section):
                 f"head.name={head.name} needs one task.latency for all task.layers: give them the same latency, or "
                 "set head.name=direct"
             )
-        if (is_store or loss.rain) and "tp" not in task.known_future:
-            needing = f"head.name={head.name}" if is_store else "loss.rain"
+        if (needs_water or loss.rain) and "tp" not in task.known_future:
+            needing = f"head.name={head.name}" if needs_water else "loss.rain"
             raise ValueError(f"{needing} needs precipitation of the forecast days: add tp to task.known_future")
         if head.name == "rollout" and head.lead1_only:
             raise ValueError("head.name=rollout has one linear layer for all leads: remove head.lead1_only")

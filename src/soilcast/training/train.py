@@ -243,11 +243,11 @@ def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
     if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
         lacking.append(shortfall)
     several = config.balance == "single" and len(config.task.layers) > 1
-    is_store = HEADS[config.head.name].needs_water
-    needed = config.task.layers if several or is_store else ()
+    needs_water = HEADS[config.head.name].needs_water
+    needed = config.task.layers if several or needs_water else ()
     if missing := [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]:
         why = "loss.balance needs to sum the water of several layers: forecast one layer"
-        why = f"head.name={config.head.name} needs: use head.name=direct" if is_store else why
+        why = f"head.name={config.head.name} needs: use head.name=direct" if needs_water else why
         what = f"{', '.join(missing)}, which {why}"
         lacking.append((what, []))
     refuse_lacking(cube, lacking)
