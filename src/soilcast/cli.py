@@ -264,6 +264,12 @@ def prepare(
         bool | None,
         typer.Option("--climate-zone/--no-climate-zone", help="era5land: compute Koeppen-Geiger zones; default: yes."),
     ] = None,
+    antarctica: Annotated[
+        bool | None,
+        typer.Option(
+            "--antarctica/--no-antarctica", help="landbench, era5land, table: keep cells south of 60 S; default: no."
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Option of your own source, as YAML (repeatable)."),
@@ -288,6 +294,7 @@ def prepare(
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
     options |= {"flip_sign": flip_sign or None, "nearest": nearest or None, "climate_zone": climate_zone}
+    options["antarctica"] = antarctica
     options["units"] = _pairs(unit, "--unit") if unit else None
     options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}

@@ -84,6 +84,17 @@ CASES = {
         {**SEVERAL, "known_future": ("tp",)}, options={"origin": "newest", "lead1_only": True, "spread": CMAL}
     ),
     "bucket": Case({**SEVERAL, "known_future": ("tp",)}, head="bucket", options={"origin": "newest"}),
+    "water balance with snow": Case(
+        {**SEVERAL, "dynamic": ("t2m", "tp", "sd"), "known_future": ("tp", "sd")},
+        head="water_balance",
+        members=2,
+        options={"origin": "newest"},
+    ),
+    "mass-conserving LSTM of late soil moisture, quantiles": Case(
+        {**SEVERAL, "known_future": ("tp",), "latency": {"lags": 2}},
+        head="mc_lstm",
+        options={"origin": "newest", "spread": QUANTILES},
+    ),
     "bucket of late soil moisture, quantiles": Case(
         {**SEVERAL, "known_future": ("tp",), "latency": {"lags": 2}},
         head="bucket",

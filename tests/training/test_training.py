@@ -156,7 +156,7 @@ def fixed_samples(cells: int = 6, days: int = 60) -> tuple[Samples, SampleIndex,
         newest=nothing,
         calendar=torch.zeros(days, 2),
         static=torch.rand(cells, 1),
-        rain=torch.zeros(cells, 2),
+        rain=torch.zeros(cells, 0, 2),
         physical=torch.zeros(cells, 0),
     )
     observed = torch.rand(cells, days, 1)

@@ -55,7 +55,7 @@ def source(seed: int = 0, layers: int = 1, leads: int = 4) -> WindowSource:
         newest=some(CELLS, DAYS, layers),
         calendar=some(DAYS, 2),
         static=some(CELLS, len(STATIC)),
-        rain=some(CELLS, 2),
+        rain=some(CELLS, 1, 2),
         physical=some(CELLS, 4 * layers),
         damped=DampedAnomaly(some(DAYS, 3), some(CELLS, leads, layers, 3), some(CELLS, leads, layers)),
     )
@@ -184,7 +184,7 @@ def test_what_a_bucket_computes_with_is_behind_what_the_network_sees() -> None:
     layout, there = Layout(task(), physical=True), source()
     issue, cell = 20, 2
     window = there.gather(layout, torch.tensor([cell]), torch.tensor([issue + 1]))[:, 0]
-    offset, scale = there.rain[cell]
+    offset, scale = there.rain[cell, 0]
     for step in range(layout.steps):
         falling = there.dynamic[cell, issue + 1 + step - 5, DYNAMIC.index("tp")] * scale + offset
         torch.testing.assert_close(window[step, layout.channels["rain"]], falling[None])
@@ -192,6 +192,34 @@ def test_what_a_bucket_computes_with_is_behind_what_the_network_sees() -> None:
     assert layout.features == layout.channels["rain"].start
     unseen = there.gather(Layout(task()), torch.tensor([cell]), torch.tensor([issue + 1]))[:, 0]
     assert torch.equal(window[:, : layout.features], unseen)
+
+
+def test_snow_of_two_days_is_there_where_it_is_known_ahead() -> None:
+    known = task().model_copy(update={"dynamic": ("t2m", "tp", "sd", "q"), "known_future": ("tp", "sd")})
+    layout, there = Layout(known, physical=True), source()
+    scale = torch.tensor([[0.001, 2.0], [0.1, 3.0], [0.1, 3.0]])
+    there = replace(there, rain=scale.expand(CELLS, -1, -1))
+    window = there.gather(layout, torch.tensor([2]), torch.tensor([21]))[:, 0, layout.channels["rain"]]
+    for step in range(layout.steps):
+        day = 21 + step - 5
+        normalised = torch.stack([there.dynamic[2, at, column] for at, column in ((day, 1), (day, 2), (day - 1, 2))])
+        torch.testing.assert_close(window[step], normalised * scale[:, 1] + scale[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("ahead", "inputs"),
+    [
+        (("tp",), ["tp"]),
+        (("tp", "smlt"), ["tp"]),
+        (("tp", "sf", "smlt"), ["tp", "sf", "smlt"]),
+        (("tp", "sd"), ["tp", "sd", "sd the day before"]),
+        (("sf", "sd", "smlt", "tp"), ["tp", "sd", "sd the day before"]),
+    ],
+)
+def test_snow_is_told_by_its_depth_or_by_both_fluxes(ahead: tuple[str, ...], inputs: list[str]) -> None:
+    known = task(dynamic=("tp", "sf", "smlt", "sd"), known_future=ahead)
+    assert list(Layout(known, physical=True).surface_inputs) == inputs
+    assert Layout(known).surface_inputs == {}
 
 
 def test_a_missing_lag_is_flagged_and_zero() -> None:

@@ -19,9 +19,9 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from soilcast.cube import days_of
+from soilcast.cube import ERA5_LAND_LAYERS, days_of
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS
+from soilcast.models import HEADS, NETWORKS, ClosingHead, StoreHead
 from soilcast.plugins import Registry
 from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
 from soilcast.task import Task
@@ -103,7 +103,9 @@ class HeadConfig(_Section):
     name: str = Field(
         "direct",
         description="direct: all lead times at once; rollout: day by day, each forecast fed back as the soil moisture "
-        "of the next day; bucket: a water store that conserves mass",
+        "of the next day; bucket: a store limited to 0..porosity, which limits mass and does not conserve it; "
+        "water_balance: stores that close their balance of rain, snow melt, evaporation and drainage; mc_lstm: "
+        "mass-conserving LSTM (Hoedt et al. 2021), a cell for each soil layer",
     )
     predict: Literal["level", "change", "departure"] = Field(
         "level",
@@ -374,31 +376,38 @@ class Config(_Section):
             )
         if self.water.placebo != "none" and loss.balance == "none":
             raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
-        begins = head.predict != "level" or head.name in ("rollout", "bucket")
+        is_store, needs_water = issubclass(HEADS[head.name], StoreHead), HEADS[head.name].needs_water
+        begins = head.predict != "level" or head.name == "rollout" or is_store
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)
             raise ValueError(
                 f"the forecast of {unknown} starts from its newest observation, but it is not in task.lags: add it "
                 "there, or set head.predict=level and head.name=direct"
             )
-        if head.name in ("rollout", "bucket") and len({task.latency_of(layer) for layer in task.layers}) > 1:
+        if (head.name == "rollout" or is_store) and len({task.latency_of(layer) for layer in task.layers}) > 1:
             raise ValueError(
                 f"head.name={head.name} needs one task.latency for all task.layers: give them the same latency, or "
                 "set head.name=direct"
             )
-        if (head.name == "bucket" or loss.rain) and "tp" not in task.known_future:
-            raise ValueError(
-                "head.name=bucket and loss.rain need precipitation of the forecast days: add tp to task.known_future"
-            )
+        if (needs_water or loss.rain) and "tp" not in task.known_future:
+            needing = f"head.name={head.name}" if needs_water else "loss.rain"
+            raise ValueError(f"{needing} needs precipitation of the forecast days: add tp to task.known_future")
         if head.name == "rollout" and head.lead1_only:
             raise ValueError("head.name=rollout has one linear layer for all leads: remove head.lead1_only")
-        if head.name == "bucket" and (loss.rain or loss.name == "cmal"):
+        if is_store and (loss.rain or loss.name == "cmal"):
             raise ValueError(
-                "head.name=bucket is monotone in rain already, and does not work with loss.name=cmal: remove "
-                "loss.rain, and use another loss.name"
+                f"head.name={head.name} fills its stores with the rain itself, and does not work with loss.name=cmal: "
+                "remove loss.rain, and use another loss.name"
             )
-        if head.name == "bucket" and head.predict != "change":
-            raise ValueError("head.name=bucket forecasts changes of storage: set head.predict=change")
+        if is_store and head.predict != "change":
+            raise ValueError(f"head.name={head.name} forecasts changes of storage: set head.predict=change")
+        if is_store and self.network.mc_dropout:
+            raise ValueError(f"head.name={head.name} has no dropout to sample from: remove network.mc_dropout")
+        if issubclass(HEADS[head.name], ClosingHead) and task.layers != tuple(ERA5_LAND_LAYERS)[: len(task.layers)]:
+            raise ValueError(
+                f"head.name={head.name} lets each layer drain into the next: name task.layers from the surface down "
+                "without a gap, such as [swvl1,swvl2]"
+            )
         if head.name == "rollout" and head.predict == "departure":
             raise ValueError("head.name=rollout goes on from its own forecasts: set head.predict=change")
         if head.predict == "departure" and self.normalise.scope == "global":
@@ -406,8 +415,6 @@ class Config(_Section):
                 "head.predict=departure needs the climatology of each cell, which normalise.scope=global leaves out: "
                 "set normalise.scope=per_cell, or head.predict=change"
             )
-        if head.name == "bucket" and self.network.mc_dropout:
-            raise ValueError("head.name=bucket has no dropout to sample from: remove network.mc_dropout")
         if loss.name == "quantiles" and not task.quantiles:
             raise ValueError("loss.name=quantiles needs task.quantiles, such as [0.05,0.25,0.5,0.75,0.95]")
         if loss.lead_decay and not isinstance(LOSSES[loss.name](task.quantiles), ScoreLoss):

@@ -245,9 +245,9 @@ def window_source(
         Of these very cells, or of all.
     """
     newest = inputs.newest if layout.task.sees_own_layers else inputs.newest[..., :0]
-    rain, physical = torch.zeros(len(newest), 2), torch.zeros(len(newest), 0)
+    rain, physical = torch.zeros(len(newest), 0, 2), torch.zeros(len(newest), 0)
     if layout.physical:
-        rain, physical = _physical(layout.task, cube, statistics, cells)
+        rain, physical = _physical(layout, cube, statistics, cells)
     return WindowSource(
         dynamic=torch.from_numpy(inputs.dynamic),
         lags=torch.from_numpy(np.ascontiguousarray(inputs.lags)),
@@ -290,13 +290,16 @@ def spread_over_cells(values: npt.NDArray[np.floating], cells: int) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(values, (cells, *values.shape[1:])), dtype=np.float32)
 
 
-def _physical(task: Task, cube: xr.Dataset, statistics: Statistics, cells: slice) -> tuple[torch.Tensor, torch.Tensor]:
+def _physical(
+    layout: Layout, cube: xr.Dataset, statistics: Statistics, cells: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Give the parts `rain` and `physical` of `WindowSource`."""
     count = len(range(*cells.indices(cube.sizes["cell"])))
     scalings = statistics.scalings
-    rain = np.stack((scalings["tp"].offset, scalings["tp"].scale), axis=-1)
+    pairs = [(scalings[name].offset, scalings[name].scale) for name, _ in layout.surface_inputs.values()]
+    rain = np.moveaxis(np.asarray(pairs), -1, 0)
     of_layers = []
-    for layer, name in enumerate(task.layers):
+    for layer, name in enumerate(layout.task.layers):
         thickness = read(cube, thickness_name(name), cells)
         parts = (scalings[name].offset, scalings[name].scale, thickness, statistics.porosity[:, layer])
         of_layers += [np.broadcast_to(part, count) for part in parts]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from soilcast.models import Network
+from soilcast.models import ClosingHead, Network
 from soilcast.models.backends import PRODUCTS, make_backend, takes_sequences
 from soilcast.models.members import Members
 from soilcast.models.pooling import pool_quantiles
@@ -63,11 +63,13 @@ class Predictor:
         self, networks: Sequence[Network], config: Config, device: torch.device, precision: str = "float32"
     ) -> None:
         members = Members([network.to(device).eval() for network in networks])
+        self._networks = members.networks
         self._backend = make_backend(members, PRODUCTS[precision])
         self._config, self._device, self._count = config, device, len(networks)
         self._mask_shape = networks[0].mask_shape
         self._distribution = distribution_of(config)
         self._levels = np.asarray(config.task.quantiles)
+        self.closes = isinstance(networks[0].head, ClosingHead)
         self.takes_sequences = takes_sequences(networks[0]) and not config.network.mc_dropout
 
     def from_windows(self, windows: Tensor, error_scale: Tensor | None, *number: int) -> PredictiveQuantiles:
@@ -94,6 +96,12 @@ class Predictor:
         windows = output.shape[2]
         scale = None if error_scale is None else error_scale.repeat_interleave(windows, dim=0)
         return self._pooled(output.flatten(1, 2).cpu(), scale)
+
+    def closure_residual(self, windows: Tensor) -> float:
+        """Give the largest residual [m] of the water balance that the head closes; windows as of `from_windows`."""
+        with torch.inference_mode():
+            pairs = [(network, one.transpose(0, 1)) for network in self._networks for one in windows.to(self._device)]
+            return max(float(network.closure_residual(window)) for network, window in pairs)
 
     def _sampled(self, windows: Tensor, number: tuple[int, ...]) -> Tensor:
         """Give the forecasts of all members, each as often as dropout is sampled, ``(draw, sample, ...)``."""

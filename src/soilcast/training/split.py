@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from soilcast.cube import days_of, read
-from soilcast.cube.calendar import Days
+from soilcast.cube.calendar import Days, last_year
 from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
 from soilcast.training.config import SplitConfig
@@ -77,7 +76,7 @@ def split_days(days: Days, config: SplitConfig, where: str) -> Split:
     SoilcastError
         A period that is not wholly in the cube, periods that overlap, or no day left to train on.
     """
-    test = _parts(days, config.test, where, "split.test") or (_last_year(days),)
+    test = _parts(days, config.test, where, "split.test") or (last_year(days),)
     if config.train is not None:
         train, validation = (
             _parts(days, getattr(config, key), where, f"split.{key}") for key in ("train", "validation")
@@ -177,12 +176,6 @@ def _refuse_overlap(split: Split, days: Days, where: str, keys: Sequence[str]) -
                 f"{where}: {one} and {other} have {int(common.sum())} day(s) in common, the first {first}: no day may "
                 "be in two of them"
             )
-
-
-def _last_year(days: Days) -> slice:
-    after = pd.Timestamp(days[-1]) + pd.Timedelta(days=1)
-    first = after - pd.DateOffset(years=1)
-    return slice(int(np.searchsorted(days, np.datetime64(first))), len(days))
 
 
 def climate_groups(cube: xr.Dataset) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ from soilcast.cube.identity import refuse_changed
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, atomic_write, refuse_existing
 from soilcast.memory import peak_memory
+from soilcast.models import HEADS
 from soilcast.plugins import require_plugins
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
@@ -210,9 +211,12 @@ def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
     if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
         lacking.append(shortfall)
     several = config.balance == "single" and len(config.task.layers) > 1
-    needed = config.task.layers if several or config.head.name == "bucket" else ()
+    needs_water = HEADS[config.head.name].needs_water
+    needed = config.task.layers if several or needs_water else ()
     if missing := [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]:
-        what = f"{', '.join(missing)}, which loss.balance needs to sum the water of several layers: forecast one layer"
+        why = "loss.balance needs to sum the water of several layers: forecast one layer"
+        why = f"head.name={config.head.name} needs: use head.name=direct" if needs_water else why
+        what = f"{', '.join(missing)}, which {why}"
         lacking.append((what, []))
     refuse_lacking(cube, lacking)
 

@@ -34,7 +34,8 @@ class WindowSource:
     static
         ``(cell, feature)`` float32.
     rain
-        ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
+        ``(cell, input, 2)`` float32: offset and scale that each of `soilcast.task.Layout.surface_inputs` was normalised
+        with [m] or [m d-1].
     physical
         ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
     damped
@@ -93,9 +94,11 @@ class WindowSource:
             parts.append(self._newest(layout, cells, days).unsqueeze(-3).expand(*day.shape, -1))
         parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
         if layout.physical:
-            offset, scale = self.rain[cells].unsqueeze(-3).unbind(-1)
-            falling = self.dynamic.flatten(0, 1)[first + day, layout.task.dynamic.index("tp")] * scale + offset
-            parts += [falling.unsqueeze(-1), self.physical[cells].unsqueeze(-3).expand(*day.shape, -1)]
+            for number, (name, back) in enumerate(layout.surface_inputs.values()):
+                offset, scale = self.rain[cells, number].unsqueeze(-3).unbind(-1)
+                depth = self.dynamic.flatten(0, 1)[first + day - back, layout.task.dynamic.index(name)] * scale + offset
+                parts.append(depth.unsqueeze(-1))
+            parts.append(self.physical[cells].unsqueeze(-3).expand(*day.shape, -1))
         if layout.damped:
             assert self.damped is not None, "learnt where forecasts depart from it"
             newest = self._newest(layout, cells, days)
