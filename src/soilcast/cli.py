@@ -500,6 +500,9 @@ def export(
         str | None, typer.Option(metavar="DATE", help="Day of a cube, or valid day of a forecast; as --issue.")
     ] = None,
     quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, e.g. 0.05.")] = None,
+    drought_class: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Drought class of a probability, e.g. D2.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Export a variable as a map or table. Maps are GeoTIFF or PNG; tables are CSV or Parquet, of one day or all."""
@@ -509,6 +512,7 @@ def export(
         "issue": issue,
         "day": day,
         "quantile": quantile,
+        "drought_class": drought_class,
     }
     _say(soilcast.export(source, out, **chosen, overwrite=overwrite))
 

@@ -23,7 +23,7 @@ _INTERVALS = ("coverage_50", "coverage_90", "width_90")
 _BALANCE = {"LSTM": "none", "PHY-LSTM": "single", "PHYs-LSTM": "multi"}
 _BINS = 10
 _ABOUT = {
-    "soilcast_format": 3,
+    "soilcast_format": 4,
     "title": "A made-up planet",
     "content": "synthetic weather",
     "source": "planet",
@@ -334,6 +334,11 @@ def _add_target(
     ranks = np.where(missing, np.nan, rank).astype(np.float32)
     against = {"units": "%", "comment": "against the cell's own days of 2018 to 2019"}
     forecast[f"{target}_percentile"] = (dims, ranks, against)
+    if quantiles:
+        odds = np.clip(1 - rank[..., np.newaxis] / (60, 40, 20, 10, 4), 0, 1)
+        odds[missing] = np.nan
+        forecast[f"{target}_drought_probability"] = ((*dims, "drought_class"), odds.astype(np.float32), {"units": "1"})
+        forecast.coords["drought_class"] = ["D0", "D1", "D2", "D3", "D4"]
     flags = {"units": "1", "_FillValue": np.int8(-128)}
     forecast[f"{target}_drought"] = (dims, np.where(missing, -128, classes).astype(np.int8), flags)
     dry = ranks <= 20

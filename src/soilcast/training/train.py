@@ -142,7 +142,7 @@ def train(
                 share = shrinkage(run, dataset) if config.head.predict == "departure" else None
                 run = run if share is None else shrunk(run, share)
                 if config.task.quantiles:
-                    run = calibrated(run, climate, dataset)
+                    run = calibrated(run, climate, opened["time"].to_numpy(), dataset)
                     uncalibrated = [*run.calibration.notes()] if run.calibration else []
                     run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
                     for line in uncalibrated if ranks.is_main else ():
