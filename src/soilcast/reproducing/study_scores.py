@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,12 @@ import xarray as xr
 
 from soilcast.cube import open_cube, read
 from soilcast.models.baselines import BASELINES
-from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reproducing.plans import Row, StudyPlan
 from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
 from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
+from soilcast.verify.summary import weighted_median
 from soilcast.water import Form, WaterConfig, missing_variables
 
 
@@ -49,6 +49,11 @@ class StudyScores:
         By which water balance consistency is measured.
     readings
         Row -> metric of the consistency with its own reading, if the study shows readings.
+    baseline
+        The best baseline, by the median RMSE.
+    p_adjusted
+        (row, reference, metric) -> adjusted p-value of each comparison, once
+        `soilcast.reproducing.claims.with_adjusted_p` has been asked for it.
     """
 
     plan: StudyPlan
@@ -63,6 +68,8 @@ class StudyScores:
     cells: xr.Dataset
     balance: str
     readings: Mapping[str, str]
+    baseline: str
+    p_adjusted: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -102,7 +109,7 @@ class StudyScores:
     def among(self, inside: npt.NDArray[np.bool_]) -> StudyScores:
         """Score some of the cells alone."""
         blocks = self.blocks.of_cells(inside)
-        sample = take_sample(blocks, self.sample.area[inside], self.rows, _pairs(self.networks, self.reference))
+        sample = take_sample(blocks, self.sample.area[inside], self.rows, list(self.sample.variance))
         return replace(self, blocks=blocks, sample=sample, cells=self.cells.isel(cell=inside))
 
 
@@ -148,7 +155,8 @@ def score_study(
     sums = sum_day_blocks([forecasts[name] for name in used], cube, readings, target=target, progress=progress)
     rows |= {name: {UNTRAINED: name} for name in BASELINES}
     reference = plan.study.reference if plan.study.reference in networks else None
-    area, pairs = cells["area"].to_numpy(), _pairs(networks, reference)
+    area = cells["area"].to_numpy()
+    best = {lead: _best_baseline(blocks, area) for (_, lead), blocks in sums.items()}
     return [
         StudyScores(
             plan=plan,
@@ -159,10 +167,11 @@ def score_study(
             networks=networks,
             reference=reference,
             blocks=blocks,
-            sample=take_sample(blocks, area, rows, pairs, progress=progress),
+            sample=take_sample(blocks, area, rows, _pairs(networks, reference, best[lead]), progress=progress),
             cells=cells,
             balance=balance.description,
             readings={row: metric for row, (metric, _) in guiding.items()},
+            baseline=best[lead],
         )
         for (_, lead), blocks in sums.items()
     ]
@@ -179,8 +188,13 @@ def _guiding_readings(plan: StudyPlan, networks: tuple[str, ...]) -> dict[str, t
     return {name: (f"consistency_own_{n}", reading) for n, (name, reading) in enumerate(readings.items()) if reading}
 
 
-def _pairs(networks: Sequence[str], reference: str | None) -> list[tuple[str, str]]:
-    against = [(row, PERSISTENCE) for row in networks]
+def _best_baseline(blocks: DayBlocks, area: npt.NDArray[np.float64]) -> str:
+    errors = {name: weighted_median(blocks.scores(name)["rmse"][0], area) for name in BASELINES}
+    return min(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
+
+
+def _pairs(networks: Sequence[str], reference: str | None, baseline: str) -> list[tuple[str, str]]:
+    against = [(row, baseline) for row in networks]
     return against + [(row, reference) for row in networks if reference not in (None, row)]
 
 

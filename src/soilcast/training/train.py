@@ -34,7 +34,7 @@ from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training, train_networks
 from soilcast.training.predictor import calibrated
 from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
-from soilcast.training.run_record import describe_divergence, make_run
+from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run
 from soilcast.training.samples import fixed_sample
 from soilcast.training.split import climate_groups, split_days
 from soilcast.water import missing_terms
@@ -331,8 +331,9 @@ def _in_words(training: Training) -> str:
 def run_summary(record: Mapping[str, Any]) -> str:
     """Say in one line how a training went."""
     members = f" of {record['members']} members" if record["members"] > 1 else ""
+    not_converged = f"; {NOT_CONVERGED} (train.epochs)" if record["best_is_last"] else ""
     return (
         f"{record['label']}{members}: {record['status']} after {record['epochs']} epoch(s), best validation loss "
         f"{record['best_validation_loss']:.5f} in epoch {record['best_epoch']}; {record['cells_trained']} of "
-        f"{record['cells_total']} cells used; peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB"
+        f"{record['cells_total']} cells used; peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB{not_converged}"
     )

@@ -17,7 +17,12 @@ from soilcast.verify.summary import weighted_means, weighted_medians
 
 RESAMPLES = 500
 LEVEL = 0.95
+POWER = 0.8
+"""Probability with which a test finds a true difference as large as the smallest detectable one."""
+
 FALSE_DISCOVERIES = 0.05
+"""False discovery rate: a difference is significant where its adjusted p-value is at most so large."""
+
 FEWEST_BLOCKS = 6
 """With fewer blocks of days than this nothing is tested: their variance is too uncertain."""
 
@@ -46,18 +51,17 @@ class Estimate:
     low, high
         Limits of the 95 % confidence interval; NaN where the variance is not known.
     p
-        p-value, of two sides; NaN likewise.
+        p-value, of two sides, of this difference by itself; NaN likewise.
+    detectable
+        Smallest detectable difference: the true one that this test by itself finds, at 5 % of two sides, with a
+        probability of 80 %; NaN likewise.
     """
 
     value: Array
     low: Array
     high: Array
     p: Array
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether a single estimate's interval excludes 0."""
-        return bool(self.p < 1 - LEVEL)
+    detectable: Array
 
 
 def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
@@ -78,18 +82,19 @@ def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
 
     Returns
     -------
-    With one seed alone the interval is of the days alone. With fewer than `FEWEST_BLOCKS` blocks nothing is tested.
+    With one seed alone the interval is of the days alone. With fewer than `FEWEST_BLOCKS` blocks nothing is tested. The
+    smallest detectable difference is (t(0.975) + t(0.8)) times the standard error.
 
     References
     ----------
     Carlstein (1986), doi:10.1214/aos/1176350057, for the bootstrap over blocks; Satterthwaite (1946),
-    doi:10.2307/3002019.
+    doi:10.2307/3002019; Bloom (1995), doi:10.1177/0193841X9501900504, for the smallest detectable difference.
     """
     seeds = len(by_seed)
     value = np.asarray(by_seed.mean(axis=0))
     if blocks < FEWEST_BLOCKS:
         unknown = np.full_like(value, np.nan)
-        return Estimate(value, unknown, unknown, unknown)
+        return Estimate(value, unknown, unknown, unknown, unknown)
     of_days = np.asarray(variance_of_days) * blocks / (blocks - 1)
     of_seeds = by_seed.var(axis=0, ddof=1) / seeds if seeds > 1 else np.zeros_like(value)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,16 +102,42 @@ def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
         error = np.sqrt(of_days + of_seeds)
         p = 2 * special.stdtr(freedom, -np.abs(value) / error)
         margin = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
-    return Estimate(value, value - margin, value + margin, np.asarray(p))
+        detectable = margin + special.stdtrit(freedom, POWER) * error
+    return Estimate(value, value - margin, value + margin, np.asarray(p), np.asarray(detectable))
 
 
-def interval_over_seeds(values: Array) -> tuple[float, float, float]:
-    """Mean over the seeds ``(seed,)`` and its 95 % confidence interval (Student's t); NaN limits for one seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, np.nan, np.nan
-    margin = float(special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - margin, mean + margin
+def adjust(p: Array) -> Array:
+    """Adjust the p-values of a family of comparisons, which are read together, for how many they are.
+
+    By Benjamini and Yekutieli: with the m p-values in ascending order p_(1) .. p_(m), that of rank i becomes the least
+    of m (1 + 1/2 + .. + 1/m) p_(j) / j over all j from i on, and at most 1. Of the differences whose adjusted p-value
+    is at most 5 %, at most 5 % are false on average; and where nothing differs, a family has any in at most 5 % of all
+    cases. This holds however the comparisons depend on one another. The procedure of Benjamini and Hochberg, by which
+    `field_test` declares cells, needs dependence of one sign, as between neighbouring cells; comparisons of one family
+    share models and days in either sense, such as A against B and B against A. The procedure of Holm holds as
+    generally, but controls the probability of a single false one among all, and so loses more power the more
+    comparisons there are: an evaluation at ten leads has hundreds.
+
+    Parameters
+    ----------
+    p
+        ``(...)``; those that are NaN are not tested, and do not count.
+
+    Returns
+    -------
+    ``(...)``.
+
+    References
+    ----------
+    Benjamini and Yekutieli (2001), doi:10.1214/aos/1013699998.
+    """
+    from scipy import stats  # takes a second to import, which evaluations without tests need not wait for
+
+    adjusted = np.full_like(p, np.nan, dtype=np.float64)
+    tested = np.isfinite(p)
+    if tested.any():
+        adjusted[tested] = stats.false_discovery_control(p[tested], method="by")
+    return adjusted
 
 
 @dataclass(frozen=True)
@@ -212,7 +243,15 @@ class Sample:
         difference = _difference(
             self.rows, row, reference, {name: of[metric, statistic] for name, of in self.field.items()}
         )
-        return combine(difference[:, 0], difference[:, 1:].mean(axis=0).var(), self.blocks)
+        return self._combine(difference)
+
+    def estimate_over_area(self, row: str, metric: str, statistic: Statistic = "median") -> Estimate:
+        """Area-weighted median or mean itself, with its interval over days and seeds."""
+        return self._combine(self.field[row][metric, statistic])
+
+    def _combine(self, values: Array) -> Estimate:
+        """Combine ``(seed, 1 + resample)``, first of the days as they are."""
+        return combine(values[:, 0], values[:, 1:].mean(axis=0).var(), self.blocks)
 
     def compare_in_cells(self, row: str, reference: str, metric: str, *, of_seeds: bool = True) -> Estimate:
         """Difference in every cell; the pair is one of those that the sample was taken for.
