@@ -15,6 +15,7 @@ from soilcast.reporting import verdict
 from soilcast.reporting.over_cells import best_network
 from soilcast.reporting.scores import guided_networks, plain_network
 from soilcast.reporting.sections.significance import significance
+from soilcast.reporting.sections.training import training
 from soilcast.reporting.tables import number
 from soilcast.reporting.verdict import UNTESTED
 from tests.helpers.scores_factory import few, make_scores, with_rmse, with_tests
@@ -341,6 +342,9 @@ def test_networks_that_had_not_converged_are_named() -> None:
     assert (
         "LSTM: not converged: the lowest validation loss is that of the last epoch; it might gain from more epochs."
     ) in sentences(scores)
+    captions = re.sub("<[^>]*>", " ", str(training(scores)))
+    assert captions.count("not converged") == 1
+    assert "at epoch 30; not converged: the lowest validation loss is that of the last epoch" in captions
     for damaged in ("{}", json.dumps({"LSTM": 5}), json.dumps({"LSTM": [{}]})):
         scores.attrs["training_logs"] = damaged
         assert not any("converged" in one for one in sentences(scores))

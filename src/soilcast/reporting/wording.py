@@ -113,6 +113,12 @@ def weather_of(scores: xr.Dataset, label: str) -> str:
     return parts.get(f"{label}: ", parts.get("", ""))
 
 
+def with_weather(scores: xr.Dataset, label: str) -> str:
+    """Label of a model, and the weather of the days ahead that it was given, if any."""
+    word = weather_of(scores, label)
+    return label if word in ("", "none") else f"{label}, {weather_ahead(word)}"
+
+
 def period(text: str) -> str:
     """Write a period as a text."""
     return text.replace(":", " to ")
