@@ -19,7 +19,7 @@ from soilcast.training.config import Config
 from soilcast.training.split import climate_groups
 from soilcast.verify import evaluate
 from soilcast.verify.comparison import compare_forecasts
-from soilcast.verify.significance import FALSE_DISCOVERIES
+from soilcast.verify.estimates import FALSE_DISCOVERIES
 
 GUIDANCE = "multiday_guidance"
 

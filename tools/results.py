@@ -69,9 +69,9 @@ values are in a separate column and cannot be compared line by line.
 _PAPER = """## The paper, reproduced
 
 What follows are the dossiers of `soilcast reproduce` ([how to read them](reproduce.md)). Each number is the median over
-the cells, weighted by area, ± its 95 % confidence interval over the seeds; in brackets the mean. ▲ better and ▼ worse
-than LSTM are significant over seeds and over blocks of days. The trainings are shorter than the paper's, so that all of
-them fit into hours on two cores: each dossier says how long they are.
+the cells, weighted by area, ± its 95 % confidence interval over days and seeds; in brackets the mean. ▲ better and ▼
+worse than LSTM are significant by the p-value adjusted for all comparisons of the study. The trainings are shorter than
+the paper's, so that all of them fit into hours on two cores: each dossier says how long they are.
 """
 
 _SINGLE = """## Single runs

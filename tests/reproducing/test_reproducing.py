@@ -29,8 +29,8 @@ from soilcast.reproducing.plans import StudyPlan, plan_study
 from soilcast.reproducing.reported import reported
 from soilcast.verify.agreement import measure_agreement
 from soilcast.verify.aligned import Aligned
+from soilcast.verify.estimates import Estimate, field_test
 from soilcast.verify.metrics import METRICS, Metric
-from soilcast.verify.significance import Estimate, field_test
 from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
 from tests.helpers.forks import PATIENCE, run_command, start_command, wait_until

@@ -18,7 +18,7 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify import dayblocks, evaluate, summarise
 from soilcast.verify.comparison import DIMS, compare_forecasts
 from soilcast.verify.dayblocks import iterate_day_blocks, sum_day_blocks
-from soilcast.verify.significance import FEWEST_BLOCKS, adjust
+from soilcast.verify.estimates import FEWEST_BLOCKS, adjust
 from soilcast.verify.summary import weighted_median
 from tests.helpers.forecast_factory import DAYS, LEADS, LEVELS, TEST, made_forecast
 

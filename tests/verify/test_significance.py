@@ -14,7 +14,8 @@ from scipy import stats
 
 from soilcast.verify import evaluate
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, block_starts, sum_day_blocks
-from soilcast.verify.significance import UNTRAINED, Estimate, Sample, adjust, combine, field_test, take_sample
+from soilcast.verify.estimates import Estimate, adjust, combine, field_test
+from soilcast.verify.significance import UNTRAINED, Sample, take_sample
 from soilcast.verify.summary import weighted_mean, weighted_means, weighted_median, weighted_medians
 from soilcast.water import WaterConfig
 from tests.helpers.forecast_factory import made_cube, made_forecast

@@ -13,7 +13,7 @@ from soilcast.reporting.artifacts import leads
 from soilcast.reporting.over_cells import errors_shown, medians, rounded_for_print
 from soilcast.reporting.scores import baselines
 from soilcast.reporting.wording import PERCENT, at_leads, enumerated, not_seen
-from soilcast.verify.significance import FALSE_DISCOVERIES
+from soilcast.verify.estimates import FALSE_DISCOVERIES
 
 _DAMPED = "damped anomaly"
 

@@ -24,8 +24,8 @@ from soilcast.reporting.style import pretty_units
 from soilcast.reporting.tables import number
 from soilcast.reporting.wording import PERCENT, at_leads, enumerated, weather_ahead, weather_of
 from soilcast.training.run_record import NOT_CONVERGED
+from soilcast.verify.estimates import FALSE_DISCOVERIES
 from soilcast.verify.metrics import METRICS
-from soilcast.verify.significance import FALSE_DISCOVERIES
 
 UNTESTED = "Differences are not tested for significance."
 TESTED = (

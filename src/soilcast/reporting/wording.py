@@ -32,7 +32,7 @@ DAYS_ONLY = " (days only)"
 
 
 def not_seen(size: str) -> str:
-    """State how large a difference would have had to be: see `soilcast.verify.significance.Estimate`."""
+    """State how large a difference would have had to be: see `soilcast.verify.estimates.Estimate`."""
     return f"differences below {size} could not have been seen reliably"
 
 

@@ -13,8 +13,8 @@ from soilcast.reporting.tables import head
 from soilcast.reporting.wording import DAYS_ONLY, not_seen, probability
 from soilcast.reproducing.reported import SCORES, reported
 from soilcast.reproducing.study_scores import StudyScores
+from soilcast.verify.estimates import FALSE_DISCOVERIES, FEWEST_BLOCKS, Estimate, FieldTest, adjust, field_test, gain
 from soilcast.verify.metrics import BUILT_IN
-from soilcast.verify.significance import FALSE_DISCOVERIES, FEWEST_BLOCKS, Estimate, FieldTest, adjust, field_test, gain
 
 Verdict = Literal["better", "worse", "no difference", "not tested"]
 

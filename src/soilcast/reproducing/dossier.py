@@ -144,9 +144,9 @@ def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[s
     ]
     if not scored:
         return _headed(plan.name, plan.study.title, placeholder("No row could be run."), missing)
-    sections = []
-    for lead, scores in enumerate(with_adjusted_p(scored), 1):
-        left_out = missing if lead == len(scored) else []
+    scored, sections = with_adjusted_p(scored), []
+    for scores in scored:
+        left_out = missing if scores is scored[-1] else []
         sections.append(_headed(scores.name, scores.title, SHOWS[plan.study.show](scores), left_out))
     return Section(
         html.joined(section.body for section in sections),

@@ -28,9 +28,9 @@ from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, placeholder
 from soilcast.reproducing.study_scores import StudyScores, guiding_reading
 from soilcast.verify.climate import CLIMATE_SETS, Climate, cells_in, climate_of
+from soilcast.verify.estimates import field_test
 from soilcast.verify.metrics import skill_over
 from soilcast.verify.series import pick_cells
-from soilcast.verify.significance import field_test
 
 _LOWEST = -1.0
 """Axes of R, R2 and KGE end here: a few cells whose soil moisture hardly varies would dominate them."""

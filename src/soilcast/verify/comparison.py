@@ -14,8 +14,9 @@ from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, iterate_day_blocks, plan_day_blocks
+from soilcast.verify.estimates import adjust, field_test
 from soilcast.verify.plan import Plan, open_files
-from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, adjust, field_test, take_sample
+from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, take_sample
 from soilcast.verify.summary import weighted_median
 
 TESTED = ("rmse", "crps")
@@ -59,7 +60,7 @@ def compare_forecasts(
         See `compare_sums`.
     block_days
         See `soilcast.verify.dayblocks.sum_day_blocks`: much longer than errors last, and so much shorter than the test
-        period that it holds `soilcast.verify.significance.FEWEST_BLOCKS` of them, since else nothing is tested.
+        period that it holds `soilcast.verify.estimates.FEWEST_BLOCKS` of them, since else nothing is tested.
 
     Returns
     -------
@@ -115,12 +116,12 @@ def compare_sums(
     ``(tested_metric, row, reference, target, lead)`` float64: ``difference`` of the area-weighted medians, negative
     where the row is better, [m3 m-3], with the limits ``difference_low`` and ``difference_high`` of its 95 % interval
     and its p-value ``difference_p``, each by itself; ``difference_p_adjusted``, the p-value adjusted for all
-    differences together (`soilcast.verify.significance.adjust`), by which a difference is called significant;
+    differences together (`soilcast.verify.estimates.adjust`), by which a difference is called significant;
     ``difference_detectable``, the smallest detectable difference [m3 m-3]; ``difference_ratio``, the area-weighted
     median over the cells of the row's score over that of the reference; ``area_better`` and
     ``area_worse``, shares of the tested area where the difference in the cell is significant. NaN of a row against
     itself, where nothing is tested, and in the ratio where the reference never errs. See
-    `soilcast.verify.significance` for the tests.
+    `soilcast.verify.estimates` for the tests.
 
     Raises
     ------

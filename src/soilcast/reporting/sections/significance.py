@@ -10,7 +10,7 @@ from soilcast.reporting.artifacts import leads
 from soilcast.reporting.scores import targets
 from soilcast.reporting.tables import column_head, head, number
 from soilcast.reporting.wording import PERCENT, days, probability, target_words
-from soilcast.verify.significance import FALSE_DISCOVERIES
+from soilcast.verify.estimates import FALSE_DISCOVERIES
 
 _TEXT = (
     "Difference of the area-weighted medians over the cells, row minus reference: negative is better than the "
