@@ -29,8 +29,8 @@ from soilcast.reproducing.plans import StudyPlan, plan_study
 from soilcast.reproducing.reported import reported
 from soilcast.verify.agreement import measure_agreement
 from soilcast.verify.aligned import Aligned
+from soilcast.verify.estimates import Estimate, field_test
 from soilcast.verify.metrics import METRICS, Metric
-from soilcast.verify.significance import Estimate, field_test
 from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
 from tests.helpers.forks import PATIENCE, run_command, start_command, wait_until
@@ -149,7 +149,9 @@ def test_the_sentences_say_what_the_tables_hold(everything: Path) -> None:
         expected = [100 * ahead * found[name] / base for name in ("difference", "difference_low", "difference_high")]
         assert value == pytest.approx(expected[0], abs=0.051)
         assert (low, high) == pytest.approx(sorted(expected[1:]), abs=0.051)
-        assert ("No significant difference" in sentence) == (found["p"] >= 0.05)
+        assert ("No difference" in sentence) == (found["p_adjusted"] > 0.05)
+        significant = "better" if found["difference"] < 0 else "worse"
+        assert found["verdict"] == ("no difference" if found["p_adjusted"] > 0.05 else significant)
 
 
 @pytest.mark.slow
@@ -264,7 +266,12 @@ def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_pa
     words = text_of(out / "dossier" / "report.html")
     assert "B2 is skipped: " in words
     assert "Inputs of the paper that the cube lacks, left out of all runs: u10." in words
-    assert "With one seed, the interval omits the variability between trainings." in words
+    assert "] (days only), adjusted p " in words
+    trained = runs.dropna(subset="best_is_last")
+    late = (trained["best_epoch"] == trained["epochs"]).sum()
+    assert late == trained["best_is_last"].astype(bool).sum()
+    warning = f"{late} of {len(trained)} runs are not converged: the lowest validation loss is that of the last epoch"
+    assert (warning in words) == (late > 0)
     for part in ("fig3", "fig4"):
         reproduce(part, tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
     reproduce("table2", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
@@ -599,8 +606,8 @@ def test_a_network_and_a_metric_of_ones_own_are_reproduced(
     reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, log=lambda line: None)
     table = pd.read_csv(tmp_path / "out" / "dossier" / "mine.csv").set_index(["model", "metric", "statistic"])
     found = table.loc["mean", "dry_bias", "median"]
-    assert np.isfinite([found["value"], found["low"], found["difference"]]).all()
-    assert np.isnan(found["p"])
+    assert np.isfinite([found["value"], found["difference"]]).all()
+    assert np.isnan([found["p"], found["p_adjusted"], found["low"]]).all()
     assert np.isfinite(table.loc["persistence", "dry_bias", "median"]["value"])
     words = text_of(tmp_path / "out" / "dossier" / "report.html")
     assert "is not tested, since days cannot be resampled in a user-defined metric" in words
@@ -642,14 +649,15 @@ def test_what_the_paper_reports_is_what_it_reports(shared: Path) -> None:
 
 
 def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> Claim:
+    """A claim whose adjusted p-value is twice its own."""
     number = np.asarray
-    estimate = Estimate(number(value), number(value - reach), number(value + reach), number(p))
+    estimate = Estimate(number(value), number(value - reach), number(value + reach), number(p), number(1.5 * reach))
     field = field_test(
-        Estimate(number([value, -value]), *(number([np.nan] * 2),) * 2, number([1e-9, 0.9])),
+        Estimate(number([value, -value]), *(number([np.nan] * 2),) * 2, number([1e-9, 0.9]), number([np.nan] * 2)),
         metric,
         np.array([1.0, 3.0]),
     )
-    return Claim("PHYs-LSTM", "LSTM", metric, estimate, 0.02, field, field, seeds, 12)
+    return Claim("PHYs-LSTM", "LSTM", metric, estimate, 0.02, field, field, seeds, 12, 2 * p)
 
 
 @pytest.mark.parametrize(
@@ -657,25 +665,31 @@ def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> 
     [
         (
             claim("rmse", -0.002, 0.001, 0.01),
-            "PHYs-LSTM beats LSTM in RMSE by 10.0 % [5.0, 15.0]; significantly better in 25 %, worse in 0 % of the "
-            "land area (for these trained networks alone: better in 25 %, worse in 0 %).",
+            "PHYs-LSTM beats LSTM in RMSE by 10.0 % [5.0, 15.0], adjusted p 0.020; significantly better in 25 %, worse "
+            "in 0 % of the land area (for these trained networks alone: better in 25 %, worse in 0 %).",
         ),
         (
-            claim("rmse", 0.002, 0.001, 0.01),
-            "PHYs-LSTM is worse than LSTM in RMSE by 10.0 % [5.0, 15.0]; significantly better in 0 %, worse in 25 % of "
-            "the land area (for these trained networks alone: better in 0 %, worse in 25 %).",
+            claim("rmse", 0.002, 0.001, 0.0001),
+            "PHYs-LSTM is worse than LSTM in RMSE by 10.0 % [5.0, 15.0], adjusted p < 0.001; significantly better in 0 "
+            "%, worse in 25 % of the land area (for these trained networks alone: better in 0 %, worse in 25 %).",
         ),
         (
             claim("kge", 0.01, 0.02, 0.4, seeds=1),
-            "No significant difference in KGE between PHYs-LSTM and LSTM: PHYs-LSTM is better by 0.010 "
-            "[−0.010, 0.030]; over days alone, significantly better in 25 %, worse in 0 % of the land area. With one "
-            "seed, the interval omits the variability between trainings.",
+            "No difference in KGE found between PHYs-LSTM and LSTM (differences below 0.030 could not have been seen "
+            "reliably): PHYs-LSTM is better by 0.010 [−0.010, 0.030] (days only), adjusted p 0.800; over days alone, "
+            "significantly better in 25 %, worse in 0 % of the land area.",
+        ),
+        (  # by itself it would be significant, among the others it is not
+            claim("rmse", -0.002, 0.0018, 0.03),
+            "No difference in RMSE found between PHYs-LSTM and LSTM (differences below 13.5 % could not have been seen "
+            "reliably): PHYs-LSTM is better by 10.0 % [1.0, 19.0], adjusted p 0.060; significantly better in 25 %, "
+            "worse in 0 % of the land area (for these trained networks alone: better in 25 %, worse in 0 %).",
         ),
         (
             claim("consistency_w2_masked", -0.01, 0.005, 0.01),
             "PHYs-LSTM is worse than LSTM in consistency with W2 under the observed mask by 1.0 percentage points "
-            "[0.5, 1.5]; significantly better in 0 %, worse in 25 % of the land area (for these trained networks "
-            "alone: better in 0 %, worse in 25 %).",
+            "[0.5, 1.5], adjusted p 0.020; significantly better in 0 %, worse in 25 % of the land area (for these "
+            "trained networks alone: better in 0 %, worse in 25 %).",
         ),
     ],
 )
@@ -686,7 +700,8 @@ def test_sentences_are_true_whichever_way_the_numbers_point(made: Claim, expecte
 def test_what_is_not_tested_is_said_not_to_be() -> None:
     nothing = np.asarray(np.nan)
     made = claim("rmse", 0.002, 0.001, 0.01)
-    untested = replace(made, estimate=Estimate(made.estimate.value, nothing, nothing, nothing))
+    estimate = Estimate(made.estimate.value, nothing, nothing, nothing, nothing)
+    untested = replace(made, estimate=estimate, p_adjusted=np.nan)
     assert "is not tested, since the test period has fewer than 6 blocks of days: PHYs-LSTM is worse by 10.0 %" in (
         untested.sentence()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,12 @@ import xarray as xr
 
 from soilcast.cube import open_cube, read
 from soilcast.models.baselines import BASELINES
-from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reproducing.plans import Row, StudyPlan
 from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
 from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
+from soilcast.verify.summary import weighted_median
 from soilcast.water import Form, WaterConfig, missing_variables
 
 
@@ -53,6 +53,11 @@ class StudyScores:
         Row -> the row of the same design that the placebo of its water balance guides.
     runs
         Folder of the runs.
+    baseline
+        The best baseline, by the median RMSE.
+    p_adjusted
+        (row, reference, metric) -> adjusted p-value of each comparison, once
+        `soilcast.reproducing.claims.with_adjusted_p` has been asked for it.
     """
 
     plan: StudyPlan
@@ -69,6 +74,8 @@ class StudyScores:
     readings: Mapping[str, str]
     placebos: Mapping[str, str]
     runs: Path
+    baseline: str
+    p_adjusted: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -108,8 +115,7 @@ class StudyScores:
     def among(self, inside: npt.NDArray[np.bool_]) -> StudyScores:
         """Score some of the cells alone."""
         blocks = self.blocks.of_cells(inside)
-        pairs = _pairs(self.networks, self.reference, self.placebos)
-        sample = take_sample(blocks, self.sample.area[inside], self.rows, pairs)
+        sample = take_sample(blocks, self.sample.area[inside], self.rows, list(self.sample.variance))
         return replace(self, blocks=blocks, sample=sample, cells=self.cells.isel(cell=inside))
 
 
@@ -158,7 +164,8 @@ def score_study(
     rows |= {name: {UNTRAINED: name} for name in BASELINES}
     reference = plan.study.reference if plan.study.reference in networks else None
     placebos = {row: placebo for row, placebo in plan.study.placebo_of.items() if {row, placebo} <= {*networks}}
-    area, pairs = cells["area"].to_numpy(), _pairs(networks, reference, placebos)
+    area = cells["area"].to_numpy()
+    best = {lead: _best_baseline(blocks, area) for (_, lead), blocks in sums.items()}
     return [
         StudyScores(
             plan=plan,
@@ -169,12 +176,15 @@ def score_study(
             networks=networks,
             reference=reference,
             blocks=blocks,
-            sample=take_sample(blocks, area, rows, pairs, progress=progress),
+            sample=take_sample(
+                blocks, area, rows, _pairs(networks, reference, best[lead], placebos), progress=progress
+            ),
             cells=cells,
             balance=balance.description,
             readings={row: metric for row, (metric, _) in guiding.items()},
             placebos=placebos,
             runs=runs,
+            baseline=best[lead],
         )
         for (_, lead), blocks in sums.items()
     ]
@@ -194,8 +204,15 @@ def _guiding_readings(plan: StudyPlan, networks: tuple[str, ...]) -> dict[str, t
     }
 
 
-def _pairs(networks: Sequence[str], reference: str | None, placebos: Mapping[str, str]) -> list[tuple[str, str]]:
-    against = [(row, PERSISTENCE) for row in networks]
+def _best_baseline(blocks: DayBlocks, area: npt.NDArray[np.float64]) -> str:
+    errors = {name: weighted_median(blocks.scores(name)["rmse"][0], area) for name in BASELINES}
+    return min(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
+
+
+def _pairs(
+    networks: Sequence[str], reference: str | None, baseline: str, placebos: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    against = [(row, baseline) for row in networks]
     return [*against, *((row, reference) for row in networks if reference not in (None, row)), *placebos.items()]
 
 

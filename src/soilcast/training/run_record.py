@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,23 @@ from soilcast.training.statistics import Statistics
 _NAMED = 3
 """Cell-days of a batch that a message names; the others are counted."""
 
+NOT_CONVERGED = "not converged: the lowest validation loss is that of the last epoch; it might gain from more epochs"
+"""How a training ended of which `best_is_last` is true."""
+
+
+def best_is_last(log: Sequence[Mapping[str, Any]], epochs: int) -> bool:
+    """Whether the lowest validation loss is the last one of a training that ran all its epochs.
+
+    Parameters
+    ----------
+    log
+        A record an epoch, with ``epoch`` and ``validation_loss``, None between validations; the last one is validated.
+    epochs
+        Those that it was to run; a training that was stopped has fewer.
+    """
+    losses = {record["epoch"]: record["validation_loss"] for record in log if record["validation_loss"] is not None}
+    return bool(losses) and min(losses, key=lambda epoch: losses[epoch]) == epochs
+
 
 def make_run(
     cube: xr.Dataset, config: Config, split: Split, dataset: Dataset, training: Training, notes: Sequence[str]
@@ -40,6 +58,7 @@ def make_run(
         "status": training.status,
         "best_epoch": max(member.best_epoch for member in training.members),
         "best_validation_loss": training.best_loss,
+        "best_is_last": best_is_last(training.log, config.train.epochs),
         "epochs": len(training.log),
         "cells_total": len(cells),
         "cells_trained": int(cells.sum()),

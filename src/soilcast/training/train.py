@@ -34,7 +34,7 @@ from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
 from soilcast.training.run import RECORD, Run, open_run, read_record, save_run
-from soilcast.training.run_record import describe_divergence, make_run, refitted, shrunk
+from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
 from soilcast.training.split import climate_groups, split_days
 from soilcast.water import missing_terms
 from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
@@ -297,8 +297,9 @@ def _full_disk_told(out: Path) -> Iterator[None]:
 def run_summary(record: Mapping[str, Any]) -> str:
     """Say in one line how a training went."""
     members = f" of {record['members']} members" if record["members"] > 1 else ""
+    not_converged = f"; {NOT_CONVERGED} (train.epochs)" if record["best_is_last"] else ""
     return (
         f"{record['label']}{members}: {record['status']} after {record['epochs']} epoch(s), best validation loss "
         f"{record['best_validation_loss']:.5f} in epoch {record['best_epoch']}; {record['cells_trained']} of "
-        f"{record['cells_total']} cells used; peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB"
+        f"{record['cells_total']} cells used; peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB{not_converged}"
     )
