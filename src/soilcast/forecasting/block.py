@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 
 from soilcast.forecasting.request import OpenedRequest
-from soilcast.forecasting.weather import Weather
 from soilcast.task import newest_age
 from soilcast.training.build import layout_of
 from soilcast.training.inputs import Counts, Inputs, load_inputs, spread_over_cells, window_source
@@ -19,6 +18,7 @@ from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
 from soilcast.training.statistics import Scaling, error_scale
 from soilcast.training.windows import WindowSource
+from soilcast.weather import Weather
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]

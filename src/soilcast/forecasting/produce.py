@@ -90,7 +90,7 @@ def forecast(
     leads
         Lead times [d]; by default as many as the run was trained for.
     weather
-        Weather forecast (`soilcast.forecasting.weather.open_weather`) for a run with ``task.known_future``, with
+        Weather forecast (`soilcast.weather.open_weather`) for a run with ``task.known_future``, with
         members or without; or ``observed``, the weather of the cube.
     units
         Variable -> unit, if the weather forecast gives none or a wrong one.

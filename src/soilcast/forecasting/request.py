@@ -14,10 +14,10 @@ import xarray as xr
 from soilcast.cube import open_cube
 from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
-from soilcast.forecasting.weather import Weather, open_weather
 from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.run import Run, open_run
 from soilcast.training.split import period_slices
+from soilcast.weather import Weather, open_weather
 
 OBSERVED = "observed"
 """Stands for the weather of the cube itself in place of a forecast, which nobody knew on the issue day."""

@@ -14,11 +14,11 @@ import xarray as xr
 from soilcast.cube import VARIABLES, Conversion, conversion
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
-from soilcast.forecasting.weather.days import STEPS, TIMES, clock_of, days_of_steps
-from soilcast.forecasting.weather.places import Places
 from soilcast.sources.era5land.parameters import parameter_of
 from soilcast.sources.netcdf import naming_damage, unit_of
 from soilcast.sources.stamps import refuse_contradictions, sign_of
+from soilcast.weather.days import STEPS, TIMES, clock_of, days_of_steps
+from soilcast.weather.places import Places
 
 Floats = npt.NDArray[np.float32]
 

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from soilcast import weather as forecasts
 from soilcast.cube import open_cube, save_cube
 from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
-from soilcast.forecasting import weather as forecasts
-from soilcast.forecasting.weather import Weather, open_weather
+from soilcast.weather import Weather, open_weather
 from tests.helpers.small import small_cube
 
 ISSUE = np.datetime64("2020-03-01")

@@ -13,12 +13,12 @@ import xarray as xr
 from soilcast.cube import check_bounds, open_cube
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
-from soilcast.forecasting.weather.days import positions_of_leads
-from soilcast.forecasting.weather.fields import Field, Floats, fields_of, gather
-from soilcast.forecasting.weather.places import Places, places_of
 from soilcast.schema import nearest
 from soilcast.sources.formats import NETCDF, ZARR, format_of, refuse_format
 from soilcast.sources.opening import DataFile, open_file
+from soilcast.weather.days import positions_of_leads
+from soilcast.weather.fields import Field, Floats, fields_of, gather
+from soilcast.weather.places import Places, places_of
 
 __all__ = ["Weather", "open_weather"]
 
