@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,13 @@ import torch
 
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.task import newest_age
+from soilcast.training.ahead import WeatherAhead, read_ahead
 from soilcast.training.build import layout_of
 from soilcast.training.inputs import Counts, Inputs, load_inputs, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
 from soilcast.training.statistics import Scaling, error_scale
 from soilcast.training.windows import WindowSource
-from soilcast.weather import Weather
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -103,9 +103,12 @@ class BlockForecaster:
         statistics = run.statistics.of_cells(rows)
         scalings = statistics.scalings
         inputs = load_inputs(self._seen, task, scalings, cells, beyond=self._beyond)
-        versions = [inputs] if opened.weather is None else self._with_weather(opened.weather, inputs, scalings, cells)
-        ready = versions[0].first_days(task, opened.leads)[:, self._issues + 1] & known
-        sources = [window_source(one, self._layout, opened.cube, self._days, statistics, cells) for one in versions]
+        forecasts: Sequence[WeatherAhead | None] = [None]
+        if opened.weather is not None:
+            forecasts = read_ahead(opened.weather, scalings, cells, task.lead_days, int(self._issues[0]))
+        ready = inputs.first_days(task, opened.leads, forecasts[0])[:, self._issues + 1] & known
+        place = self._layout, opened.cube, self._days, statistics, cells
+        sources = [window_source(inputs, *place, one) for one in forecasts]
         of_loss = error_scale(run.config.loss.space, statistics, task.layers)
         scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
         centre, errors = self._predict(sources, scale, ready, cells.start)
@@ -175,25 +178,6 @@ class BlockForecaster:
             windows = torch.stack([one.gather(self._layout, where, firsts) for one in sources])
             of_cells = None if scale is None else torch.from_numpy(scale[at[0]])
             yield at, self._predictor.from_windows(windows, of_cells, (start + group.start) // self.group, number)
-
-    def _with_weather(
-        self, weather: Weather, inputs: Inputs, scalings: Mapping[str, Scaling], cells: slice
-    ) -> list[Inputs]:
-        """Put each forecast of the weather where the days ahead are."""
-        task = self._layout.task
-        first = int(self._issues[0]) + 1
-        versions = []
-        for member in weather.values(cells):
-            dynamic, ahead = inputs.dynamic.copy(), inputs.ahead.copy()
-            days = slice(first, first + member.shape[1])
-            dynamic[:, first:] = 0.0
-            ahead[:, first:] = False
-            for position, name in enumerate(task.known_future):
-                values, _ = scalings[name].clip(scalings[name].normalise(member[:, :, position]))
-                dynamic[:, days, task.dynamic.index(name)] = np.nan_to_num(values)
-            ahead[:, days] = np.isfinite(member).all(axis=2)
-            versions.append(replace(inputs, dynamic=dynamic, ahead=ahead))
-        return versions
 
     def _age(self, inputs: Inputs, ready: Bools) -> tuple[Floats | None, Bools]:
         """Age of the soil moisture that forecasts begin from ``(cell, issue)`` [d], and whether it is there."""

@@ -15,6 +15,7 @@ from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.task import PAPER, Layout, Task, newest_values
+from soilcast.training.ahead import WeatherAhead
 from soilcast.training.config import NormaliseConfig
 from soilcast.training.split import Periods
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
@@ -64,16 +65,20 @@ class Inputs:
     missing: Counts
     clipped: Counts
 
-    def first_days(self, task: Task, leads: int) -> Bools:
+    def first_days(self, task: Task, leads: int, forecast: WeatherAhead | None = None) -> Bools:
         """Say which days can be the first forecast day ``(cell, time)``.
 
         Parameters
         ----------
         leads
             Forecast days for which what is known ahead must be there.
+        forecast
+            What is known ahead, if it is not what was observed.
         """
         usable = self.ready.copy()
-        if task.known_future:
+        if forecast is not None:
+            usable &= forecast.first_days(usable.shape[1], leads)
+        elif task.known_future:
             usable &= any_of_next(self.ahead, leads, all_days=True)
         for position, layer in enumerate(task.layers if task.sees_own_layers else ()):
             back = 1 + task.latency_of(layer)
@@ -228,6 +233,7 @@ def window_source(
     days: Days,
     statistics: Statistics,
     cells: slice = slice(None),
+    forecast: WeatherAhead | None = None,
 ) -> WindowSource:
     """Give what windows of some cells are cut from.
 
@@ -241,6 +247,8 @@ def window_source(
         The days of the inputs ``(time,)``.
     statistics
         Of these very cells, or of all.
+    forecast
+        The weather of the forecast days, if it is not that of the inputs.
     """
     newest = inputs.newest if layout.task.sees_own_layers else inputs.newest[..., :0]
     rain, physical = torch.zeros(len(newest), 2), torch.zeros(len(newest), 0)
@@ -254,6 +262,8 @@ def window_source(
         static=torch.from_numpy(inputs.static),
         rain=rain,
         physical=physical,
+        ahead=None if forecast is None else torch.from_numpy(forecast.values),
+        first_issue=0 if forecast is None else forecast.first,
     )
 
 

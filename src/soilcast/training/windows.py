@@ -35,6 +35,11 @@ class WindowSource:
         ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
     physical
         ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
+    ahead
+        Weather of the forecast days as it was forecast ``(cell, issue, lead, feature)`` float32, 0 where missing; None
+        where it is that of `dynamic`.
+    first_issue
+        Position of the first issue day of `ahead` along time; the others follow day by day.
     """
 
     dynamic: Tensor
@@ -44,11 +49,14 @@ class WindowSource:
     static: Tensor
     rain: Tensor
     physical: Tensor
+    ahead: Tensor | None = None
+    first_issue: int = 0
 
     @property
     def nbytes(self) -> int:
         """Memory of what is large [bytes]."""
-        return int(self.dynamic.nbytes + self.lags.nbytes + self.newest.nbytes)
+        forecast = 0 if self.ahead is None else self.ahead.nbytes
+        return int(self.dynamic.nbytes + self.lags.nbytes + self.newest.nbytes + forecast)
 
     def gather(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
         """Cut windows.
@@ -72,9 +80,8 @@ class WindowSource:
         first = cells.unsqueeze(-2) * self.dynamic.shape[1]
         day = issue + 1 + step - (layout.task.window - 1)
         parts = self._weather(layout, first, day, issue)
-        if layout.ahead:
-            ahead = torch.tensor(layout.ahead, device=days.device)
-            parts.append(self.dynamic.flatten(0, 1)[(first + day).unsqueeze(-1), ahead])
+        ahead = self._known_ahead(layout, cells, days, first + day) if layout.ahead else None
+        parts += [] if ahead is None else [ahead]
         if layout.task.calendar:
             parts.append(self.calendar[day])
         if layout.task.lags:
@@ -89,7 +96,8 @@ class WindowSource:
         parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
         if layout.physical:
             offset, scale = self.rain[cells].unsqueeze(-3).unbind(-1)
-            falling = self.dynamic.flatten(0, 1)[first + day, layout.task.dynamic.index("tp")] * scale + offset
+            assert ahead is not None, "who counts the water of the forecast days is told their rain"
+            falling = ahead[..., layout.task.known_future.index("tp")] * scale + offset
             parts += [falling.unsqueeze(-1), self.physical[cells].unsqueeze(-3).expand(*day.shape, -1)]
         return torch.cat(parts, dim=-1)
 
@@ -132,6 +140,19 @@ class WindowSource:
         weather = self.dynamic.flatten(0, 1)[first.unsqueeze(-1) + seen, feature]
         flags = [(before <= issue - days).unsqueeze(-1).to(weather.dtype) for days in layout.late_groups]
         return [torch.where(before.unsqueeze(-1) <= newest, weather, 0.0), *flags]
+
+    def _known_ahead(self, layout: Layout, cells: Tensor, days: Tensor, at: Tensor) -> Tensor:
+        """Inputs that are known on the forecast days too, ``(..., step, sample, feature)``, of the day of each step.
+
+        ``at`` are the positions of these days among all cell-days ``(..., step, sample)``.
+        """
+        ahead = torch.tensor(layout.ahead, device=days.device)
+        past = at if self.ahead is None else at[..., : layout.task.window - 1, :]
+        observed = self.dynamic.flatten(0, 1)[past.unsqueeze(-1), ahead]
+        if self.ahead is None:
+            return observed
+        issued = cells * self.ahead.shape[1] + days - 1 - self.first_issue
+        return torch.cat((observed, self.ahead.flatten(0, 1)[issued].movedim(-2, -3)), dim=-3)
 
     def _newest(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
         """Newest known soil moisture of the layers ``(..., sample, layer)``; 0 where there is none."""
