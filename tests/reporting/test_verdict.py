@@ -239,6 +239,14 @@ def test_a_perfect_weather_forecast_is_named_in_the_sentence(weather: str, obser
                     assert ("with observed weather" in part.lower()) == observed
 
 
+@pytest.mark.parametrize("weather", ["degraded", "GRU: none; LSTM: degraded"])
+def test_degraded_weather_is_named_in_the_sentence(weather: str) -> None:
+    for sentence in sentences(with_tests(made(weather, LSTM=0.7, GRU=0.9))):
+        for part in sentence.split(". "):
+            if "beat" in part or "lower" in part:
+                assert "with degraded observed weather" in part.lower()
+
+
 def test_observed_weather_of_another_network_is_not_named() -> None:
     assert "observed weather" not in " ".join(sentences(made("LSTM: none; GRU: observed", LSTM=0.7, GRU=0.9)))
 

@@ -23,7 +23,7 @@ from soilcast.reporting.over_cells import (
 from soilcast.reporting.scores import PERSISTENCE, baselines, guided_networks, networks, plain_network, targets
 from soilcast.reporting.style import pretty_units
 from soilcast.reporting.tables import number
-from soilcast.reporting.wording import PERCENT, at_leads, enumerated, knows_observed_weather
+from soilcast.reporting.wording import PERCENT, at_leads, enumerated, weather_given
 from soilcast.verify.metrics import METRICS
 
 UNTESTED = "Differences are not tested for significance."
@@ -35,7 +35,6 @@ CALIBRATED = (0.88, 0.92)
 
 _DAMPED = "damped anomaly"
 _BAND = f"88 to 92{PERCENT}"
-_OBSERVED = "with observed weather"
 
 
 def verdict(scores: xr.Dataset) -> list[str]:
@@ -94,7 +93,8 @@ def _next_day(scores: xr.Dataset, target: str) -> list[str]:
     if not rivals or not np.isfinite(rmse[PERSISTENCE]):
         return ["No verdict: the networks and persistence have no cell with a finite RMSE in common."]
     champion = str(rmse[rivals].idxmin())
-    weather = f"{_OBSERVED.capitalize()}: " if knows_observed_weather(scores, champion) else ""
+    given = weather_given(scores, champion)
+    weather = f"{given.capitalize()}: " if given else ""
     return [
         weather + _against_persistence(rmse, rivals, champion),
         *_mean_disagrees(summary, champion),
@@ -179,8 +179,8 @@ def _over_all(scores: xr.Dataset) -> str:
     for baseline in baselines(scores):
         won = sum(int(wins(scores, target, label, baseline).sum()) for target, label in best_labels.items())
         parts.append(f"{_with_article(baseline)} at {'all' if won == total else f'{won} of'} {total}")
-    observed = any(knows_observed_weather(scores, label) for label in best_labels.values())
-    weather = f"{_OBSERVED} " if observed else ""
+    given = sorted({weather_given(scores, label) for label in best_labels.values()} - {""})
+    weather = f"{enumerated(given)} " if given else ""
     return f"Over {total} pairs of target and lead, {weather}the best network of each target beats {enumerated(parts)}."
 
 
@@ -198,8 +198,8 @@ def _standing(scores: xr.Dataset, target: str) -> str:
     numbers = f"(median RMSE ratio {first} at lead {lead_days[0]} and {last} at lead {lead_days[-1]})"
     won = {baseline: wins(scores, target, label, baseline) for baseline in baselines(scores)}
     others = [f"{_with_article(name)} at {at_leads(lead_days, won[name])}" for name in won if name != PERSISTENCE]
-    observed = knows_observed_weather(scores, label)
-    weather, it = (f"{_OBSERVED} ", f"{_OBSERVED.capitalize()} it") if observed else ("", "It")
+    given = weather_given(scores, label)
+    weather, it = (f"{given} ", f"{given.capitalize()} it") if given else ("", "It")
     addition = f" {it} beats {enumerated(others)}." if others else ""
     if won[PERSISTENCE].any():
         return f"{weather}{label} beats persistence at {at_leads(lead_days, won[PERSISTENCE])} {numbers}.{addition}"
@@ -256,7 +256,8 @@ def _significance(scores: xr.Dataset, target: str) -> list[str]:
             higher.append(f"that of {_with_article(baseline)} at {at_leads(lead_days, significant & (difference > 0))}")
     if not lower:
         return []
-    weather = f", {_OBSERVED}," if knows_observed_weather(scores, label) else ""
+    given = weather_given(scores, label)
+    weather = f", {given}," if given else ""
     addition = f", and significantly higher than {enumerated(higher)}" if higher else ""
     text = f"the median RMSE of {label}{weather} is significantly (p < {SIGNIFICANT}) lower than"
     return [f"{text} {enumerated(lower)}{addition}."]

@@ -17,8 +17,12 @@ WEATHER = {
     "none": "none: a forecast knows the weather up to its issue day",
     "observed": "observed weather: the score of a perfect weather forecast",
     "forecast": "a weather forecast",
+    "degraded": "observed weather with the errors of a model, not a real weather forecast",
 }
 """Weather of the forecast days that a forecast was given, in words."""
+
+_NOT_FORECAST = {"observed": "with observed weather", "degraded": "with degraded observed weather"}
+"""The same in a sentence, where it is no forecast."""
 
 
 def target_words(name: str) -> str:
@@ -82,10 +86,10 @@ def weather_words(weather: str) -> str:
     return "; ".join(f"{label}{WEATHER.get(word, word)}" for label, word in _weather_parts(weather))
 
 
-def knows_observed_weather(scores: xr.Dataset, label: str) -> bool:
-    """Whether a model was given the observed weather of the days that it forecasts, which nobody has beforehand."""
-    parts = _weather_parts(str(scores.attrs.get("weather", "")))
-    return any(word == "observed" for of, word in parts if of in ("", f"{label}: "))
+def weather_given(scores: xr.Dataset, label: str) -> str:
+    """Say that a model was given weather of the days that it forecasts that nobody has beforehand; empty otherwise."""
+    words = [word for of, word in _weather_parts(str(scores.attrs.get("weather", ""))) if of in ("", f"{label}: ")]
+    return next((_NOT_FORECAST[word] for word in words if word in _NOT_FORECAST), "")
 
 
 def period(text: str) -> str:
