@@ -156,7 +156,7 @@ def _archive_lines(archive: xr.Dataset, path: Path) -> Iterator[str]:
     yield from _common_lines(archive, "issue day(s)")
     for name, values in json.loads(archive.attrs["correlation"]).items():
         by_lead = ", ".join(map(str, values))
-        yield f"{name} ({VARIABLES[name].long_name}): correlation with what came by lead: {by_lead}"
+        yield f"{name} ({VARIABLES[name].long_name}): correlation with observations by lead: {by_lead}"
 
 
 def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:

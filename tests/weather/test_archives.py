@@ -189,7 +189,7 @@ def test_issue_days_without_a_forecast_are_left_out_of_training(folder: Path, tm
         )
 
 
-def test_what_is_learnt_is_the_forecast_and_not_what_came(folder: Path, tmp_path: Path) -> None:
+def test_the_forecast_is_learnt_and_not_the_observed_weather(folder: Path, tmp_path: Path) -> None:
     with xr.open_dataset(folder / "true.nc", decode_timedelta=False) as data:
         other = data.load().assign(tp=(data["tp"] * 0.0).assign_attrs(data["tp"].attrs))
     other.to_netcdf(tmp_path / "dry.nc", engine="h5netcdf")

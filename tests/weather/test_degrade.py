@@ -16,7 +16,7 @@ from soilcast.forecasting import forecast
 from soilcast.inspecting import inspect
 from soilcast.weather import degrade as degrading
 from soilcast.weather.climate import NormalScores, day_of_year, season_distance
-from soilcast.weather.degrade import degrade, degrade_weather, error_days
+from soilcast.weather.degrade import complete_days, degrade, degrade_weather, error_days
 from soilcast.weather.scores import PUBLISHED, correlations, load_scores
 from tests.helpers.multiday import AHEAD, CELLS, DAYS, LEADS, quick
 from tests.helpers.small import small_cube
@@ -24,6 +24,8 @@ from tests.test_commands import run
 
 YEARS = np.arange("2001-01-01", "2013-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
 """Twelve years, three of them leap years."""
+
+EVERY = np.ones(len(YEARS), dtype=np.bool_)
 
 
 @pytest.fixture(scope="module")
@@ -48,27 +50,27 @@ def season(days: np.ndarray) -> np.ndarray:
 
 def degraded(observed: np.ndarray, correlation: list[float], seed: int = 0) -> np.ndarray:
     order = np.random.default_rng(seed + 50).random(observed.shape)
-    starts = error_days(YEARS, len(correlation), seed, "cube")
+    starts = error_days(YEARS, EVERY, len(correlation), seed, "cube")
     return degrade(observed.astype(np.float32), YEARS, np.array(correlation), starts, order)
 
 
 def pairs(observed: np.ndarray, made: np.ndarray, lead: int) -> tuple[np.ndarray, np.ndarray]:
-    """What came and what was forecast of it ``(cell, day)``."""
+    """Observations and their forecasts ``(cell, day)``."""
     return observed[:, lead:], made[:, :-lead, lead - 1]
 
 
 # ---------------------------------------------------------------- the error model
 
 
-def test_forecasts_correlate_with_what_came_as_stated() -> None:
+def test_forecasts_correlate_with_observations_as_stated() -> None:
     stated = [0.98, 0.9, 0.7, 0.4, 0.0]
     mean, deviation = 280 + 10 * season(YEARS), 3 + season(YEARS)
     observed = mean + deviation * red_noise(8, len(YEARS))
     made = degraded(observed, stated)
     for lead, r in enumerate(stated, start=1):
-        came, told = ((one - mean[lead:]) / deviation[lead:] for one in pairs(observed, made, lead))
+        observation, prediction = ((one - mean[lead:]) / deviation[lead:] for one in pairs(observed, made, lead))
         # Of the 35,000 days about 6,000 are independent: the standard error is below 0.013.
-        assert np.corrcoef(came.ravel(), told.ravel())[0, 1] == pytest.approx(r, abs=0.04)
+        assert np.corrcoef(observation.ravel(), prediction.ravel())[0, 1] == pytest.approx(r, abs=0.04)
 
 
 def test_the_climate_of_forecasts_is_that_of_the_observations_in_every_season() -> None:
@@ -77,23 +79,23 @@ def test_the_climate_of_forecasts_is_that_of_the_observations_in_every_season() 
     made = degraded(rain, [0.9, 0.5, 0.0])
     months = YEARS.astype("datetime64[M]").astype(int) % 12
     for lead in (1, 2, 3):
-        came, told = pairs(rain, made, lead)
+        observation, prediction = pairs(rain, made, lead)
         for month in range(12):
             chosen = months[lead:] == month
-            assert (told[:, chosen] == 0).mean() == pytest.approx((came[:, chosen] == 0).mean(), abs=0.06)
+            assert (prediction[:, chosen] == 0).mean() == pytest.approx((observation[:, chosen] == 0).mean(), abs=0.06)
             for level in (0.75, 0.95):
-                above = (told[:, chosen] > np.quantile(came[:, chosen], level)).mean()
+                above = (prediction[:, chosen] > np.quantile(observation[:, chosen], level)).mean()
                 assert above == pytest.approx(1 - level, abs=0.05)
     assert set(np.unique(made[np.isfinite(made)])) <= set(np.unique(rain.astype(np.float32)))
 
 
-def test_a_correlation_of_one_gives_what_came_to_the_bit() -> None:
+def test_a_correlation_of_one_gives_the_observations_to_the_bit() -> None:
     observed = np.round(np.maximum(0.0, red_noise(5, len(YEARS))), 1).astype(np.float32)  # ties, dry days
     observed[2, 1000:1010] = np.nan
     made = degraded(observed, [1.0, 1.0, 1.0])
     for lead in (1, 2, 3):
-        came, told = pairs(observed, made, lead)
-        np.testing.assert_array_equal(told, came)
+        observation, prediction = pairs(observed, made, lead)
+        np.testing.assert_array_equal(prediction, observation)
         assert np.isnan(made[:, -lead:, lead - 1]).all()
 
 
@@ -110,7 +112,7 @@ def test_errors_hang_together_from_day_to_day_and_between_variables() -> None:
 
 def test_no_more_of_the_day_is_known_than_the_correlation_says() -> None:
     observed = red_noise(3, len(YEARS)).astype(np.float32)
-    starts = error_days(YEARS, 2, 0, "cube")
+    starts = error_days(YEARS, EVERY, 2, 0, "cube")
     day = 2000
     changed = observed.copy()
     changed[:, day] = observed[::-1, day] + 0.5
@@ -124,7 +126,7 @@ def test_no_more_of_the_day_is_known_than_the_correlation_says() -> None:
 @pytest.mark.parametrize("years", [2, 12])
 def test_errors_are_of_the_same_season_of_other_days(years: int) -> None:
     days = YEARS[: 365 * years]
-    starts = error_days(days, 10, 4, "cube")
+    starts = error_days(days, EVERY[: len(days)], 10, 4, "cube")
     apart = np.abs(starts - np.arange(len(days)))
     assert apart.min() >= 90
     assert starts.max() + 10 < len(days)
@@ -133,16 +135,31 @@ def test_errors_are_of_the_same_season_of_other_days(years: int) -> None:
     alike = season_distance(of_year[starts], of_year) <= 15
     assert alike[: 365 * years - 20].all()
     assert len(np.unique(starts)) > len(days) // 3
-    assert not np.array_equal(starts, error_days(days, 10, 5, "cube"))
+    assert not np.array_equal(starts, error_days(days, EVERY[: len(days)], 10, 5, "cube"))
 
 
 def test_a_record_of_months_takes_errors_of_another_season_and_one_of_weeks_none() -> None:
-    starts = error_days(YEARS[:300], 5, 0, "cube")
+    starts = error_days(YEARS[:300], EVERY[:300], 5, 0, "cube")
     assert np.abs(starts - np.arange(300)).min() >= 90
     with pytest.raises(
         SoilcastError, match="cube: 100 days are too few, as errors are the weather of 10 days that are 90"
     ):
-        error_days(YEARS[:100], 10, 0, "cube")
+        error_days(YEARS[:100], EVERY[:100], 10, 0, "cube")
+
+
+def test_gaps_of_the_record_make_no_errors(tmp_path: Path) -> None:
+    cube = small_cube(CELLS, DAYS)
+    rain = cube["tp"].to_numpy().copy()
+    rain[1, 100:250], rain[4, 300:305] = np.nan, np.nan
+    rain[2] = np.nan  # a cell without a record
+    cube["tp"] = (("cell", "time"), rain, cube["tp"].attrs)
+    save_cube(cube, tmp_path / "cube")
+    complete = complete_days(open_cube(tmp_path / "cube"), ["t2m", "tp"], [slice(0, 3), slice(3, CELLS)])
+    np.testing.assert_array_equal(np.flatnonzero(~complete), [*range(100, 250), *range(300, 305)])
+    made = degrade_weather(tmp_path / "cube", tmp_path / "weather", variables=["tp"], leads=LEADS)
+    for lead in range(1, LEADS + 1):
+        observation, prediction = pairs(rain, made["tp"].to_numpy(), lead)
+        np.testing.assert_array_equal(np.isnan(prediction), np.isnan(observation))
 
 
 def test_normal_scores_are_normal_and_come_back() -> None:
@@ -222,7 +239,7 @@ def test_an_archive_says_what_it_is(folder: Path) -> None:
         assert json.loads(found.attrs["correlation"])["t2m"] == list(load_scores()["temperature"].correlation[:LEADS])
     text = inspect(folder / "weather", verify=True)
     assert "not a real weather forecast" in text
-    assert "tp (total precipitation): correlation with what came by lead: 0.943, 0.91, 0.877" in text
+    assert "tp (total precipitation): correlation with observations by lead: 0.943, 0.91, 0.877" in text
 
 
 @pytest.mark.parametrize("name", ["again", "again.nc"])

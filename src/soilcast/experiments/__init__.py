@@ -177,7 +177,7 @@ def weather_of_runs(experiment: Experiment, plans: Mapping[str, Config]) -> dict
         A run knows no weather of the forecast days that it is given, or is given none.
     """
     names = [*experiment.models, *experiment.runs]
-    found = {}
+    weather = {}
     for number, (name, config) in enumerate(plans.items()):
         ahead = config.task.known_future
         word = experiment.weather.get(names[number * len(names) // len(plans)], OBSERVED if ahead else NO_WEATHER)
@@ -186,8 +186,8 @@ def weather_of_runs(experiment: Experiment, plans: Mapping[str, Config]) -> dict
             raise SoilcastError(
                 f"run {name}: weather is {word}, but task.known_future names {known}: change one of them"
             )
-        found[name] = word
-    return found
+        weather[name] = word
+    return weather
 
 
 def load_study(name: str | Path) -> Study:

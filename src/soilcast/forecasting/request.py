@@ -76,7 +76,7 @@ class Request:
             days, units = cube["time"].to_numpy()[issues[0] : issues[-1] + 1], dict(self.units)
             options: dict[str, Any] = {"units": units, "needed": usable, "gaps": self.issue is None}
             weather = open_weather(self.weather, cube, ahead, days, leads, **options)
-            mark = f"{weather.sha256()}{_read_as(units)}"
+            mark = f"{weather.sha256}{_read_as(units)}"
         known = "none" if not ahead else OBSERVED if weather is None else weather.kind
         return OpenedRequest(self, run, cube, rows, usable, period, issues, leads, known, weather, mark)
 

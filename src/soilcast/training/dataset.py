@@ -137,7 +137,7 @@ def make_dataset(
     task, layout = config.task, layout_of(config)
     days = days_seen(config, split)
     identity = _identity(cube, config, split, scalings)
-    identity |= {"weather": weather.sha256()} if weather else {}
+    identity |= {"weather": weather.sha256} if weather else {}
     arrays = make_arrays(
         folder,
         identity,

@@ -131,6 +131,7 @@ class Weather:
             values[..., feature] = block.transpose(0, 3, 1, 2)
         return values
 
+    @functools.cached_property
     def sha256(self) -> str:
         """Hash of the content, as the file says it, or of its bytes: the same wherever the file lies."""
         if self.content:
@@ -145,7 +146,7 @@ class Weather:
 
     def record(self) -> dict[str, str]:
         """What artifacts say of it: nothing that depends on where it lies."""
-        return {"kind": self.kind, "title": self.title, "sha256": self.sha256()}
+        return {"kind": self.kind, "title": self.title, "sha256": self.sha256}
 
     def _refuse_missing(self, one: Field, block: Floats, first: int) -> None:
         """Raise if a needed cell of ``(member, issue, lead, cell)``, of which the first is ``first``, has no value."""

@@ -99,7 +99,7 @@ def archive_axes(opened: xr.Dataset, issue: str, clock: str, where: str) -> tupl
     return days, leads
 
 
-def slice_of_leads(found: npt.NDArray[np.int64], leads: int, where: str) -> slice:
+def slice_of_leads(available: npt.NDArray[np.int64], leads: int, where: str) -> slice:
     """Positions of the leads 1 to ``leads`` among those of an archive.
 
     Raises
@@ -107,14 +107,14 @@ def slice_of_leads(found: npt.NDArray[np.int64], leads: int, where: str) -> slic
     SoilcastError
         One of them is missing, or they are in another order.
     """
-    start = int(np.argmax(found == 1)) if (found == 1).any() else len(found)
-    there = found[start : start + leads]
-    covered = int(np.argmin(np.append(there == np.arange(1, len(there) + 1), False)))
+    start = int(np.argmax(available == 1)) if (available == 1).any() else len(available)
+    here = available[start : start + leads]
+    covered = int(np.argmin(np.append(here == np.arange(1, len(here) + 1), False)))
     if covered < leads:
         remedy = f"use --lead {covered} or a longer forecast" if covered else "give a forecast that begins with lead 1"
         raise SoilcastError(
-            f"{where}: lacks lead {covered + 1} (it has {found.min()} .. {found.max()} days), so it covers {covered} "
-            f"of {leads} leads: {remedy}"
+            f"{where}: lacks lead {covered + 1} (it has {available.min()} .. {available.max()} days), so it covers "
+            f"{covered} of {leads} leads: {remedy}"
         )
     return slice(start, start + leads)
 

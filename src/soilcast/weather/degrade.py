@@ -52,6 +52,7 @@ _BLOCK_BYTES = 64 << 20
 _CHUNK_VALUES = 1 << 20
 
 Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
 
@@ -110,7 +111,6 @@ def degrade_weather(
     table = load_scores(scores)
     correlation = correlations(table, variables, leads)
     days = opened["time"].to_numpy()
-    starts = error_days(days, leads, seed, str(cube))
     names = sorted(variables)
     used = {name: correlation[name].tolist() for name in names}
     made_from = {"cube_sha256": opened.attrs["content_sha256"], "seed": seed, "correlation": json.dumps(used)}
@@ -119,6 +119,7 @@ def degrade_weather(
     cells = opened.sizes["cell"]
     block = max(1, min(cells, _BLOCK_BYTES // (8 * len(days) * (leads + 8)), _CHUNK_VALUES // (DAY_CHUNK * leads)))
     blocks = [slice(start, min(start + block, cells)) for start in range(0, cells, block)]
+    starts = error_days(days, complete_days(opened, names, blocks), leads, seed, str(cube))
     refuse_existing(out, kind=ARCHIVE, overwrite=overwrite)
     content = ContentHash(skeleton)
     with locked_workplace(out, overwrite=overwrite, resume=False, keep=_PROGRESS) as place:
@@ -180,19 +181,37 @@ def degrade(
     return forecast
 
 
-def error_days(days: Days, leads: int, seed: int, where: str) -> Positions:
+def complete_days(cube: xr.Dataset, names: Sequence[str], blocks: Sequence[slice]) -> Bools:
+    """Say on which days variables have values in all cells that have any ``(time,)``, read block by block of cells."""
+    complete = np.ones(cube.sizes["time"], dtype=np.bool_)
+    for name in names:
+        for cells in blocks:
+            known = np.isfinite(read(cube, name, cells))
+            complete &= (known | ~known.any(axis=1, keepdims=True)).all(axis=0)
+    return complete
+
+
+def error_days(days: Days, complete: Bools, leads: int, seed: int, where: str) -> Positions:
     """Draw for each issue day another day, whose following days are its errors ``(time,)``, by position.
 
     It is of the same time of the year, within 15 days, and 90 days away at least; where the record has none of that
-    time of the year, of any.
+    time of the year, of any. The following days are complete, if any are.
+
+    Parameters
+    ----------
+    days, complete
+        The days ``(time,)``, and which of them `complete_days` gives.
 
     Raises
     ------
     SoilcastError
         The record is too short.
     """
-    count = len(days) - leads
-    position, of_year = np.arange(max(count, 0)), day_of_year(days)
+    position = np.arange(max(len(days) - leads, 0))
+    if len(position):
+        whole = np.lib.stride_tricks.sliding_window_view(complete[1:], leads).all(axis=1)
+        position = position[whole] if whole.any() else position
+    of_year = day_of_year(days)
     chance = np.random.default_rng(seed).random(len(days))
     starts = np.empty(len(days), dtype=np.int64)
     for issue, drawn in enumerate(chance):

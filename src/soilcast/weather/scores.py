@@ -1,4 +1,4 @@
-"""How well weather forecasts correlate with what came, by kind of variable and lead, from published scores."""
+"""How well weather forecasts correlate with observations, by kind of variable and lead, from published scores."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def correlations(
     SoilcastError
         A variable is of no kind, or its kind has fewer leads.
     """
-    found = {}
+    by_variable = {}
     for name in names:
         kind = next((kind for kind, scores in table.items() if name in scores.variables), _OTHER)
         if kind not in table:
@@ -74,5 +74,5 @@ def correlations(
                 f"the scores of {kind} ({name}) end with lead {len(values)}, before lead {leads}: use fewer --leads, "
                 "or give longer ones with --scores"
             )
-        found[name] = np.array(values[:leads], dtype=np.float64)
-    return found
+        by_variable[name] = np.array(values[:leads], dtype=np.float64)
+    return by_variable
