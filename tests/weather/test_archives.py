@@ -264,6 +264,14 @@ def test_issue_days_without_a_forecast_are_missing_and_counted(folder: Path, tmp
         forecast(folder / "run", folder / "cube", tmp_path / "day", weather=archive, issue="2020-01-20")
 
 
+def test_members_of_an_archive_are_pooled_on_every_issue_day(folder: Path, tmp_path: Path) -> None:
+    expected = forecast(folder / "run", folder / "cube", tmp_path / "one", weather=folder / "true.nc")
+    archive = weather_archive(tmp_path / "archive.nc", members=2)
+    found = forecast(folder / "run", folder / "cube", tmp_path / "two", weather=archive)
+    np.testing.assert_allclose(found["swvl1"], expected["swvl1"], atol=1e-6)
+    np.testing.assert_allclose(found["swvl1_quantile"], expected["swvl1_quantile"], atol=1e-4)
+
+
 def test_one_forecast_is_no_archive_of_a_period(folder: Path, tmp_path: Path) -> None:
     with xr.open_dataset(folder / "true.nc", decode_timedelta=False) as data:
         data.isel(time=740).to_netcdf(tmp_path / "one.nc", engine="h5netcdf")
