@@ -227,27 +227,27 @@ def test_history_says_each_step_of_the_provenance(folder: Path) -> None:
         (
             "forecast",
             {"soilcast_kind": "forecast"},
-            "a forecast of {by} (format 1), but this version of soilcast reads format 3",
+            "a forecast of {by} (format 1), but this version of soilcast reads format 4",
         ),
         (
             "forecast",
             {"soilcast_kind": "outlook"},
-            "a forecast of {by} (format 1), but this version of soilcast reads format 3",
+            "a forecast of {by} (format 1), but this version of soilcast reads format 4",
         ),
         (
             "forecast",
-            {"soilcast_kind": "forecast", "soilcast_format": 4},
-            "a forecast of {by} (format 4), but this version of soilcast reads format 3",
+            {"soilcast_kind": "forecast", "soilcast_format": 3},
+            "a forecast of {by} (format 3), but this version of soilcast reads format 4",
         ),
         (
             "scores",
             {"soilcast_kind": "scores"},
-            "scores of {by} (format 1), but this version of soilcast reads format 3",
+            "scores of {by} (format 1), but this version of soilcast reads format 4",
         ),
         (
             "scores",
             {"soilcast_kind": "outlook_scores"},
-            "scores of {by} (format 1), but this version of soilcast reads format 3",
+            "scores of {by} (format 1), but this version of soilcast reads format 4",
         ),
     ],
 )
@@ -267,5 +267,5 @@ def test_another_format_says_who_wrote_it_and_to_make_it_again(
 
 @pytest.mark.slow
 def test_forecasts_and_scores_carry_their_format(folder: Path) -> None:
-    assert open_artifact(folder / "grid-next-day", "forecast").attrs["soilcast_format"] == 3
-    assert open_artifact(folder / "grid-next-day-scores" / "scores.nc", "scores").attrs["soilcast_format"] == 3
+    assert open_artifact(folder / "grid-next-day", "forecast").attrs["soilcast_format"] == 4
+    assert open_artifact(folder / "grid-next-day-scores" / "scores.nc", "scores").attrs["soilcast_format"] == 4

@@ -26,7 +26,7 @@ from soilcast.verify import (
     score_cells,
     summarise,
 )
-from soilcast.verify.significance import gain
+from soilcast.verify.estimates import gain
 from tests.helpers.forecast_factory import LEADS, LEVELS, made_cube, made_forecast
 
 MEASURED = list(METRICS)[: list(METRICS).index("skill")]

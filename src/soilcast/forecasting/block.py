@@ -9,15 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from soilcast.cube.matching import find_places
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.task import newest_age
 from soilcast.training.ahead import WeatherAhead, read_ahead
 from soilcast.training.build import layout_of
+from soilcast.training.calibration_groups import Indices as Rows
+from soilcast.training.calibration_groups import season_of
+from soilcast.training.conformal import Calibration
 from soilcast.training.inputs import Counts, Inputs, load_inputs, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
-from soilcast.training.statistics import Scaling, error_scale
+from soilcast.training.statistics import Scaling, Statistics, error_scale
 from soilcast.training.windows import WindowSource
 
 Floats = npt.NDArray[np.float32]
@@ -36,8 +41,10 @@ class BlockForecast:
 
     Parameters
     ----------
-    centre
-        ``(cell, issue, lead, layer)`` float32 [m3 m-3]; NaN where there is none.
+    mean
+        Of the predictive distribution ``(cell, issue, lead, layer)`` float32 [m3 m-3]; NaN where there is none.
+    median
+        Of the calibrated distribution, of the same shape; None without quantiles.
     quantiles
         ``(cell, issue, lead, layer, quantile)`` float32 [m3 m-3].
     age
@@ -49,13 +56,19 @@ class BlockForecast:
         Of each dynamic input the days that were read on which it is missing or clipped ``(cell, feature)`` int64.
     """
 
-    centre: Floats
+    mean: Floats
+    median: Floats | None
     quantiles: Floats
     age: Floats | None
     without_soil: Bools
     without_inputs: Bools
     missing: Counts
     clipped: Counts
+
+    @property
+    def central(self) -> Floats:
+        """The central forecast: the median, or without quantiles the mean, which is then all that is known."""
+        return self.mean if self.median is None else self.median
 
 
 class BlockForecaster:
@@ -89,8 +102,10 @@ class BlockForecaster:
         days = cube["time"].to_numpy()[first:stop]
         after = days[-1:] + np.arange(1, self._beyond + 1) * np.timedelta64(1, "D")
         self._days = np.concatenate((days, after))
-        self._groups = climate_groups(cube)
+        self._lat, lon = (cube[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
+        self._cells, self._climate = find_places(run.lat, run.lon, self._lat, lon), climate_groups(cube)
         self._predictor = Predictor(run.networks, run.config, device, opened.request.precision)
+        self.closes = self._predictor.closes
         # Windows of one sequence are those of consecutive issue days.
         self._as_sequences = self._predictor.takes_sequences and issues[-1] - issues[0] == len(issues) - 1
         self._at_once = _AT_ONCE[self._as_sequences][device.type]
@@ -99,29 +114,52 @@ class BlockForecaster:
     def __call__(self, cells: slice) -> BlockForecast:
         """Forecast a block, which begins at a multiple of `group`."""
         opened, run, task = self._opened, self._opened.run, self._layout.task
-        rows, known = opened.rows[cells], opened.usable[cells, np.newaxis]
-        statistics = run.statistics.of_cells(rows)
+        known = opened.usable[cells, np.newaxis]
+        statistics = run.statistics.of_cells(opened.rows[cells])
         scalings = statistics.scalings
-        inputs = load_inputs(self._seen, task, scalings, cells, beyond=self._beyond)
-        forecasts: Sequence[WeatherAhead | None] = [None]
-        if opened.weather is not None:
-            forecasts = read_ahead(opened.weather, scalings, cells, task.lead_days, int(self._issues[0]))
-        ready = inputs.first_days(task, opened.leads, forecasts[0])[:, self._issues + 1] & known
-        place = self._layout, opened.cube, self._days, statistics, cells
-        sources = [window_source(inputs, *place, one) for one in forecasts]
+        inputs, sources, ready = self._read(statistics, cells)
         of_loss = error_scale(run.config.loss.space, statistics, task.layers)
         scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
         centre, errors = self._predict(sources, scale, ready, cells.start)
         centre[~ready], errors[~ready] = np.nan, np.nan
         if run.calibration is not None:
-            errors = run.calibration.apply(errors, self._groups[cells])
+            errors = run.calibration.apply(errors, self._calibration_rows(run.calibration, cells))
         width = np.float32(1.0) if scale is None else (1 / scale)[:, np.newaxis, :, :, np.newaxis]
         quantiles = centre[..., np.newaxis] + errors * width
         age, there = self._age(inputs, ready)
-        restored, around = (self._restored(one, scalings) for one in (centre, quantiles))
+        mean, around = (self._restored(one, scalings) for one in (centre, quantiles))
+        median = around[..., self._predictor.median] if task.quantiles else None
+        if around.shape[-1] > len(task.quantiles):
+            around = np.delete(around, self._predictor.median, axis=-1)
         able = np.broadcast_to(known, ready.shape)
         counts = inputs.missing, inputs.clipped
-        return BlockForecast(restored, around, age, able & ~there, able & there & ~ready, *counts)
+        return BlockForecast(mean, median, around, age, able & ~there, able & there & ~ready, *counts)
+
+    def _calibration_rows(self, calibration: Calibration, cells: slice) -> Rows:
+        """Row of the calibration for each cell, issue day and lead ``(cell, issue, lead)``."""
+        leads = np.arange(1, self._layout.task.lead_days + 1) * np.timedelta64(1, "D")
+        valid = self._opened.issue_days[:, np.newaxis] + leads
+        cell, climate = (one[cells, np.newaxis, np.newaxis] for one in (self._cells, self._climate))
+        return calibration.rows_of(cell, climate, season_of(valid, self._lat[cells, np.newaxis, np.newaxis]))
+
+    def closure_residual(self, cells: slice) -> float:
+        """Give the largest residual [m] of the water balance of a block's forecasts, where the head closes it."""
+        _, sources, ready = self._read(self._opened.run.statistics.of_cells(self._opened.rows[cells]), cells)
+        pieces = self._windows(sources, ready, slice(0, len(ready)))
+        return max((self._predictor.closure_residual(windows) for _, windows in pieces), default=0.0)
+
+    def _read(self, statistics: Statistics, cells: slice) -> tuple[Inputs, list[WindowSource], Bools]:
+        """Read what a block is forecast from, for each forecast of the weather, and where that is complete."""
+        opened, task = self._opened, self._layout.task
+        inputs = load_inputs(self._seen, task, statistics.scalings, cells, beyond=self._beyond)
+        forecasts: Sequence[WeatherAhead | None] = [None]
+        if opened.weather is not None:
+            forecasts = read_ahead(opened.weather, statistics.scalings, cells, task.lead_days, int(self._issues[0]))
+        complete = inputs.first_days(task, opened.leads, forecasts[0])[:, self._issues + 1]
+        ready = complete & opened.usable[cells, np.newaxis]
+        place = self._layout, opened.cube, self._days, statistics, cells
+        sources = [window_source(inputs, *place, one) for one in forecasts]
+        return inputs, sources, ready
 
     def _predict(
         self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int
@@ -133,7 +171,7 @@ class BlockForecaster:
         task = self._layout.task
         shape = (*ready.shape, task.lead_days, len(task.layers))
         centre = np.full(shape, np.nan, dtype=np.float32)
-        errors = np.full((*shape, len(task.quantiles)), np.nan, dtype=np.float32)
+        errors = np.full((*shape, len(self._predictor.levels)), np.nan, dtype=np.float32)
         predictions = self._of_sequences if self._as_sequences else self._of_windows
 
         def work(group: slice) -> None:
@@ -169,15 +207,21 @@ class BlockForecaster:
         self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int, group: slice
     ) -> Iterator[tuple[At, PredictiveQuantiles]]:
         """Do what `_of_sequences` does window by window."""
+        for number, (at, windows) in enumerate(self._windows(sources, ready, group)):
+            of_cells = None if scale is None else torch.from_numpy(scale[at[0]])
+            yield at, self._predictor.from_windows(windows, of_cells, (start + group.start) // self.group, number)
+
+    def _windows(
+        self, sources: list[WindowSource], ready: Bools, group: slice
+    ) -> Iterator[tuple[tuple[Indices, Indices], Tensor]]:
+        """Cut the windows of a group piece by piece: where they are, and ``(weather, step, sample, feature)``."""
         rows, issues = np.nonzero(ready[group])
         size = max(1, self._at_once // len(sources))
-        for number, first in enumerate(range(0, len(rows), size)):
+        for first in range(0, len(rows), size):
             piece = slice(first, first + size)
             at = rows[piece] + group.start, issues[piece]
             where, firsts = torch.from_numpy(at[0]), torch.from_numpy(self._issues[at[1]] + 1)
-            windows = torch.stack([one.gather(self._layout, where, firsts) for one in sources])
-            of_cells = None if scale is None else torch.from_numpy(scale[at[0]])
-            yield at, self._predictor.from_windows(windows, of_cells, (start + group.start) // self.group, number)
+            yield at, torch.stack([one.gather(self._layout, where, firsts) for one in sources])
 
     def _age(self, inputs: Inputs, ready: Bools) -> tuple[Floats | None, Bools]:
         """Age of the soil moisture that forecasts begin from ``(cell, issue)`` [d], and whether it is there."""
@@ -198,4 +242,4 @@ class BlockForecaster:
         for position, layer in enumerate(self._layout.task.layers):
             found[:, :, :, position] = scalings[layer].restore(values[:, :, : self._opened.leads, position])
         # A change is added to what was observed, and may lead out of what soil can hold.
-        return np.clip(found, 0.0, 1.0) if self._opened.run.config.head.predict == "change" else found
+        return np.clip(found, 0.0, 1.0) if self._opened.run.config.head.predict != "level" else found

@@ -23,7 +23,14 @@ from soilcast.forecasting.block import BlockForecast, BlockForecaster
 from soilcast.forecasting.left_out import Tally, notes_of, tally_block
 from soilcast.forecasting.request import Gaps, OpenedRequest, Request
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
-from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells
+from soilcast.forecasting.variables import (
+    RESIDUAL,
+    block_variables,
+    coordinates_of,
+    describe,
+    no_cells,
+    rank_templates,
+)
 from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
 from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
@@ -46,7 +53,7 @@ _WORKING_BLOCKS = 4
 """What forecasting takes beside the program: these bytes for the network, and so many times a block; measured."""
 
 _COMPARED = 16
-"""Groups of cells that are forecast with float32 too, to tell what bfloat16 costs."""
+"""Groups of cells on which it is measured what bfloat16 costs, and how far a water balance closes."""
 
 
 def forecast(
@@ -115,9 +122,10 @@ def forecast(
 
     Returns
     -------
-    The forecast, opened: each layer ``(cell, time, lead)`` float32 [m3 m-3] by issue day and lead time, and with
-    quantiles also ``(cell, time, lead, quantile)``; NaN where an input is missing or the run has no statistics of the
-    cell. Of an ensemble it is the mean of the members.
+    The forecast, opened: each layer ``(cell, time, lead)`` float32 [m3 m-3] by issue day and lead time; of a run with
+    quantiles the median of the calibrated distribution, beside it ``{layer}_mean``, the quantiles ``(cell, time, lead,
+    quantile)`` and, of several leads, ``{layer}_rank_template`` ``(template, lead)``. NaN where an input is missing or
+    the run has no statistics of the cell. Without quantiles a layer is the mean, of an ensemble that of the members.
 
     Raises
     ------
@@ -182,11 +190,12 @@ def _write(
     """Make the blocks that are missing in ``place``, and put the whole to ``out``."""
     forecaster = BlockForecaster(opened, threads, choose_device("auto"))
     area = opened.cube["area"].drop_encoding().load()
-    skeleton = xr.Dataset({"area": area}, coordinates_of(opened), dict(attributes))
+    variables, of_all_cells = no_cells(opened), {"area": area, **rank_templates(opened)}
+    skeleton = xr.Dataset(of_all_cells, coordinates_of(opened, variables), dict(attributes))
     block = _cells_a_block(opened, forecaster.group, memory)
     identity = {name: attributes[name] for name in IDENTITY_KEYS}
     try:
-        stream = ForecastStream(place, skeleton, no_cells(opened), block, identity)
+        stream = ForecastStream(place, skeleton, variables, block, identity)
         missing = {number: stream.blocks[number] for number in stream.missing}
         label = f"{attributes['label']} forecast"
         with progress_bar(label, len(stream.blocks), shown=progress, done=len(stream.done)) as advance:
@@ -195,6 +204,7 @@ def _write(
                 advance("")
         refuse_changed(opened.cube)
         costs = {} if attributes["precision"] == "float32" else _rounding(opened, forecaster, threads)
+        costs |= _closure(opened, forecaster)
         notes = list(notes_of(opened, stream.tallies))
         left_out = {"notes": "\n".join(notes)} if notes else {}
         stream.note_attributes({**costs, **left_out, "peak_memory_bytes": peak_memory()})
@@ -277,7 +287,7 @@ def _cells_a_block(opened: OpenedRequest, group: int, memory: int | None) -> int
     forecasts = opened.weather.size if opened.weather else 0
     soil = len(task.layers) * (1 + task.sees_own_layers) + len(task.lags)
     read_in = days * (len(task.dynamic) + soil) + forecasts
-    made = 2 * count * task.lead_days * len(task.layers) * (1 + len(task.quantiles))
+    made = 2 * count * task.lead_days * len(task.layers) * (1 + bool(task.quantiles) + len(task.quantiles))
     most = BLOCK_BYTES
     if memory is not None:
         room, least = memory - held_memory() - _WORKING_BYTES, 4 * (read_in + made) * _WORKING_BLOCKS * group
@@ -296,17 +306,28 @@ def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) 
     """Say what bfloat16 cost: the differences from float32 [m3 m-3], on some groups of cells."""
     request = replace(opened.request, precision="float32")
     exact = BlockForecaster(replace(opened, request=request), threads, choose_device("auto"))
-    group, cells = forecaster.group, opened.cube.sizes["cell"]
-    groups = -(-cells // group)
-    chosen = sorted({round(position) for position in np.linspace(0, groups - 1, min(groups, _COMPARED))})
     squares, largest = [], 0.0
-    for start in (number * group for number in chosen):
-        block = slice(start, min(start + group, cells))
-        away = forecaster(block).centre.astype(np.float64) - exact(block).centre
+    for block in _some_groups(opened, forecaster):
+        away = forecaster(block).central.astype(np.float64) - exact(block).central
         away = away[np.isfinite(away)]
         squares.append(float(np.mean(away**2)) if away.size else 0.0)
         largest = max(largest, float(np.max(np.abs(away), initial=0.0)))
     return {"bfloat16_rmse": float(np.sqrt(np.mean(squares))), "bfloat16_largest_error": largest}
+
+
+def _closure(opened: OpenedRequest, forecaster: BlockForecaster) -> dict[str, float]:
+    """Say how far the water balance of a head that closes it is from closed [m], on some groups of cells."""
+    if not forecaster.closes:
+        return {}
+    return {RESIDUAL: max(map(forecaster.closure_residual, _some_groups(opened, forecaster)))}
+
+
+def _some_groups(opened: OpenedRequest, forecaster: BlockForecaster) -> Iterator[slice]:
+    """Give `_COMPARED` groups of cells at most, at equal distances."""
+    group, cells = forecaster.group, opened.cube.sizes["cell"]
+    groups = -(-cells // group)
+    for number in sorted({round(position) for position in np.linspace(0, groups - 1, min(groups, _COMPARED))}):
+        yield slice(number * group, min((number + 1) * group, cells))
 
 
 class _GapsError(SoilcastError):
@@ -315,7 +336,7 @@ class _GapsError(SoilcastError):
 
 def _refuse_gaps(opened: OpenedRequest, made: BlockForecast, cells: slice) -> None:
     task, issue = opened.run.config.task, opened.issue_days[0]
-    where, count = opened.cube.encoding.get("source", "the cube"), len(made.centre)
+    where, count = opened.cube.encoding.get("source", "the cube"), len(made.mean)
     remedy = "update the cube, choose another --from, or write missing values in these cells (--gaps missing)"
     if made.without_soil.any():
         newest = np.datetime_as_string(issue - np.timedelta64(task.soil_latency, "D"), "D")

@@ -22,7 +22,7 @@ from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.split import split_days
 from soilcast.water import WaterConfig, refuse_missing
 
-ROOMS = ("task.py", "cube", "water", "models", "training", "weather", "forecasting")
+ROOMS = ("task.py", "cube", "water", "models", "products", "training", "weather", "forecasting")
 """The rooms, and the file, whose code a forecast depends on."""
 
 _IGNORED_KEYS = ("threads", "device")
@@ -139,7 +139,7 @@ def plan_study(
     rows: dict[str, Row] = {}
     plans: dict[str, Config] = {}
     absent: set[str] = set()
-    for row, keys in study.runs.items():
+    for row, keys in study.rows.items():
         base = merged(study.config, keys)
         try:
             config = load_config(settings=settings, base=merged(base, study.quick.config) if quick else base)

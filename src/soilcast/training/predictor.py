@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,18 +10,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from soilcast.models import Network
+from soilcast.cube.calendar import Days
+from soilcast.models import ClosingHead, Network
 from soilcast.models.backends import PRODUCTS, make_backend, takes_sequences
 from soilcast.models.members import Members
 from soilcast.models.pooling import pool_quantiles
+from soilcast.products.indices import with_median
 from soilcast.training.build import distribution_of
+from soilcast.training.calibration_groups import season_of
 from soilcast.training.config import Config
 from soilcast.training.conformal import calibrate
+from soilcast.training.copula import rank_templates
 from soilcast.training.dataset import Dataset
 from soilcast.training.dropout import DropoutMask
+from soilcast.training.losses import Targets
 from soilcast.training.run import Run
 from soilcast.training.samples import SampleIndices, fixed_sample, map_tensors
-from soilcast.training.split import GROUPS
 
 _AT_ONCE = 1024
 
@@ -56,17 +60,26 @@ class Predictor:
         Where to.
     precision
         ``float32``, or ``bfloat16`` for the matrix products.
+
+    Attributes
+    ----------
+    levels
+        Of the quantiles ``(quantile,)``: those that the config asks for, and the median; none if it asks for none.
+    median
+        Its position among them; -1 without quantiles.
     """
 
     def __init__(
         self, networks: Sequence[Network], config: Config, device: torch.device, precision: str = "float32"
     ) -> None:
         members = Members([network.to(device).eval() for network in networks])
+        self._networks = members.networks
         self._backend = make_backend(members, PRODUCTS[precision])
         self._config, self._device, self._count = config, device, len(networks)
         self._mask_shape = networks[0].mask_shape
         self._distribution = distribution_of(config)
-        self._levels = np.asarray(config.task.quantiles)
+        self.closes = isinstance(networks[0].head, ClosingHead)
+        self.levels, self.median = with_median(config.task.quantiles) if config.task.quantiles else (np.empty(0), -1)
         self.takes_sequences = takes_sequences(networks[0]) and not config.network.mc_dropout
 
     def from_windows(self, windows: Tensor, error_scale: Tensor | None, *number: int) -> PredictiveQuantiles:
@@ -94,6 +107,12 @@ class Predictor:
         scale = None if error_scale is None else error_scale.repeat_interleave(windows, dim=0)
         return self._pooled(output.flatten(1, 2).cpu(), scale)
 
+    def closure_residual(self, windows: Tensor) -> float:
+        """Give the largest residual [m] of the water balance that the head closes; windows as of `from_windows`."""
+        with torch.inference_mode():
+            pairs = [(network, one.transpose(0, 1)) for network in self._networks for one in windows.to(self._device)]
+            return max(float(network.closure_residual(window)) for network, window in pairs)
+
     def _sampled(self, windows: Tensor, number: tuple[int, ...]) -> Tensor:
         """Give the forecasts of all members, each as often as dropout is sampled, ``(draw, sample, ...)``."""
         each = windows.expand(self._count, *windows.shape)
@@ -115,15 +134,15 @@ class Predictor:
             centre = (level + self._distribution.mean(raw) / scale).mean(dim=0)
         else:
             centre = level.mean(dim=0)
-        if not len(self._levels):
+        if not len(self.levels):
             return PredictiveQuantiles(centre, centre.new_zeros(*centre.shape, 0))
-        around = self._distribution.quantiles(raw, self._levels) + ((level - centre) * scale).unsqueeze(-1)
+        around = self._distribution.quantiles(raw, self.levels) + ((level - centre) * scale).unsqueeze(-1)
         if len(around) == 1:
             return PredictiveQuantiles(centre, around[0])
-        return PredictiveQuantiles(centre, torch.from_numpy(pool_quantiles(around.numpy(), self._levels)))
+        return PredictiveQuantiles(centre, torch.from_numpy(pool_quantiles(around.numpy(), self.levels)))
 
 
-def calibrated(run: Run, climate: npt.NDArray[np.int64], dataset: Dataset) -> Run:
+def calibrated(run: Run, climate: npt.NDArray[np.int64], days: Days, dataset: Dataset) -> Run:
     """Add the calibration to a run with quantiles.
 
     It is learnt on the validation sample, which chose the weights too: quantiles of the test days may be a little too
@@ -132,20 +151,55 @@ def calibrated(run: Run, climate: npt.NDArray[np.int64], dataset: Dataset) -> Ru
     Parameters
     ----------
     climate
-        ``(cell,)``, the group of each cell of the cube, as `soilcast.training.split.climate_groups` gives it.
+        ``(cell,)``, the main climate of each cell of the cube, as `soilcast.training.split.climate_groups` gives it.
+    days
+        Of the cube ``(time,)``.
     """
-    config = run.config
-    indices = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
-    predictor = Predictor(run.networks, config, torch.device("cpu"))
-    errors, quantiles = [], []
+    central, parts, indices, config = [], [], _validation(run, dataset), run.config
+    for targets, _, predicted in _validated(run, dataset):
+        central.append(targets.error(predicted.centre).numpy())
+        parts.append(predicted.errors.numpy())
+    errors, quantiles = np.concatenate(central), np.concatenate(parts)
+    levels, _ = with_median(config.task.quantiles)
+    valid = days[dataset.first + indices.days[:, np.newaxis] + np.arange(config.task.lead_days)]
+    season = season_of(valid, run.lat[indices.cells, np.newaxis])
+    learnt = calibrate(errors, quantiles, levels, indices.cells, climate, season)
+    rows = learnt.rows_of(indices.cells[:, np.newaxis], climate[indices.cells, np.newaxis], season)
+    template = rank_templates(errors, learnt.apply(quantiles, rows), learnt.levels, config.train.seed)
+    return replace(run, calibration=replace(learnt, template=template))
+
+
+def shrinkage(run: Run, dataset: Dataset) -> npt.NDArray[np.float64]:
+    """Share of the departures from the damped anomaly that validation days confirm, ``(lead, layer)`` from 0 to 1.
+
+    With d the departure that is forecast, o the one that is observed, it is sum(d o) / sum(d^2) within these limits: of
+    all blends of the network and of the damped anomaly the one with the least squared error.
+    """
+    products, squares = [], []
+    steps = slice(run.config.task.window - 1, None)
+    for targets, windows, predicted in _validated(run, dataset):
+        damped = windows[steps, :, dataset.samples.layout.channels["damped"]].swapaxes(0, 1)
+        scale = 1.0 if targets.error_scale is None else targets.error_scale
+        forecast, observed = (scale * (one - damped) for one in (predicted.centre, targets.observed))
+        products.append(torch.nansum(forecast * observed, dim=0, dtype=torch.float64))
+        squares.append(torch.nansum((forecast**2).where(observed.isfinite(), 0.0), dim=0, dtype=torch.float64))
+    share = torch.stack(products).sum(dim=0) / torch.stack(squares).sum(dim=0).clamp_min(
+        torch.finfo(torch.float64).tiny
+    )
+    return np.asarray(share.clamp(0.0, 1.0).numpy())
+
+
+def _validation(run: Run, dataset: Dataset) -> SampleIndices:
+    config = run.config.train
+    return fixed_sample(dataset.validation, config.validation_samples, config.seed)
+
+
+def _validated(run: Run, dataset: Dataset) -> Iterator[tuple[Targets, Tensor, PredictiveQuantiles]]:
+    """Forecast the validation sample: targets, windows ``(step, sample, feature)`` and forecasts, part by part."""
+    predictor, indices = Predictor(run.networks, run.config, torch.device("cpu")), _validation(run, dataset)
     for number, start in enumerate(range(0, len(indices.cells), _AT_ONCE)):
         part = indices[start : start + _AT_ONCE]
         batch = dataset.samples.gather(SampleIndices(part.cells[np.newaxis], part.days[np.newaxis]))
         batch = batch.to(torch.device("cpu"))
         targets = map_tensors(batch.targets, lambda one: one[0])
-        found = predictor.from_windows(batch.windows, targets.error_scale, number)
-        errors.append(targets.error(found.centre).numpy())
-        quantiles.append(found.errors.numpy())
-    groups = climate[indices.cells]
-    learnt = calibrate(np.concatenate(errors), np.concatenate(quantiles), config.task.quantiles, groups, GROUPS)
-    return replace(run, calibration=learnt)
+        yield targets, batch.windows[0], predictor.from_windows(batch.windows, targets.error_scale, number)

@@ -6,12 +6,15 @@ known, and the steps behind it hold 0 and a flag that says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from soilcast.task import Layout
+from soilcast.training.damped import DampedAnomaly
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,12 @@ class WindowSource:
     static
         ``(cell, feature)`` float32.
     rain
-        ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
+        ``(cell, input, 2)`` float32: offset and scale that each of `soilcast.task.Layout.surface_inputs` was normalised
+        with [m] or [m d-1].
     physical
         ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
+    damped
+        Of a layout whose forecasts are departures from the damped anomaly.
     ahead
         Weather of the forecast days as it was forecast ``(cell, issue, lead, feature)`` float32, 0 where missing; None
         where it is that of `dynamic`.
@@ -49,6 +55,7 @@ class WindowSource:
     static: Tensor
     rain: Tensor
     physical: Tensor
+    damped: DampedAnomaly | None = None
     ahead: Tensor | None = None
     first_issue: int = 0
 
@@ -80,8 +87,8 @@ class WindowSource:
         first = cells.unsqueeze(-2) * self.dynamic.shape[1]
         day = issue + 1 + step - (layout.task.window - 1)
         parts = self._weather(layout, first, day, issue)
-        ahead = self._known_ahead(layout, cells, days, first + day) if layout.ahead else None
-        parts += [] if ahead is None else [ahead]
+        if layout.ahead:
+            parts.append(self._known_ahead(layout, layout.task.known_future, cells, days, first + day))
         if layout.task.calendar:
             parts.append(self.calendar[day])
         if layout.task.lags:
@@ -95,10 +102,17 @@ class WindowSource:
             parts.append(self._newest(layout, cells, days).unsqueeze(-3).expand(*day.shape, -1))
         parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
         if layout.physical:
-            offset, scale = self.rain[cells].unsqueeze(-3).unbind(-1)
-            assert ahead is not None, "who counts the water of the forecast days is told their rain"
-            falling = ahead[..., layout.task.known_future.index("tp")] * scale + offset
-            parts += [falling.unsqueeze(-1), self.physical[cells].unsqueeze(-3).expand(*day.shape, -1)]
+            for number, (name, back) in enumerate(layout.surface_inputs.values()):
+                offset, scale = self.rain[cells, number].unsqueeze(-3).unbind(-1)
+                depth = self._known_ahead(layout, (name,), cells, days, first + day, back)[..., 0] * scale + offset
+                parts.append(depth.unsqueeze(-1))
+            parts.append(self.physical[cells].unsqueeze(-3).expand(*day.shape, -1))
+        if layout.damped:
+            assert self.damped is not None, "learnt where forecasts depart from it"
+            newest = self._newest(layout, cells, days)
+            observed = days.unsqueeze(-1) - 1 - torch.tensor(layout.layer_latency, device=days.device)
+            ahead = self.damped.forecast(newest, observed, cells, days)
+            parts.append(functional.pad(ahead, (0, 0, 0, 0, layout.task.window - 1, 0)))
         return torch.cat(parts, dim=-1)
 
     def sequences(self, layout: Layout, cells: slice, days: slice, device: torch.device) -> Tensor:
@@ -141,18 +155,24 @@ class WindowSource:
         flags = [(before <= issue - days).unsqueeze(-1).to(weather.dtype) for days in layout.late_groups]
         return [torch.where(before.unsqueeze(-1) <= newest, weather, 0.0), *flags]
 
-    def _known_ahead(self, layout: Layout, cells: Tensor, days: Tensor, at: Tensor) -> Tensor:
-        """Inputs that are known on the forecast days too, ``(..., step, sample, feature)``, of the day of each step.
+    def _known_ahead(
+        self, layout: Layout, names: Sequence[str], cells: Tensor, days: Tensor, at: Tensor, back: int = 0
+    ) -> Tensor:
+        """Some of the inputs that are known on the forecast days too, ``(..., step, sample, name)``.
 
-        ``at`` are the positions of these days among all cell-days ``(..., step, sample)``.
+        They are of ``back`` days before the day of each step, whose position among all cell-days is ``at``
+        ``(..., step, sample)``.
         """
-        ahead = torch.tensor(layout.ahead, device=days.device)
-        past = at if self.ahead is None else at[..., : layout.task.window - 1, :]
-        observed = self.dynamic.flatten(0, 1)[past.unsqueeze(-1), ahead]
+        past = at - back if self.ahead is None else at[..., : layout.task.window - 1 + back, :] - back
+        position = torch.tensor([layout.task.dynamic.index(name) for name in names], device=days.device)
+        observed = self.dynamic.flatten(0, 1)[past.unsqueeze(-1), position]
         if self.ahead is None:
             return observed
-        issued = cells * self.ahead.shape[1] + days - 1 - self.first_issue
-        return torch.cat((observed, self.ahead.flatten(0, 1)[issued].movedim(-2, -3)), dim=-3)
+        column = torch.tensor([layout.task.known_future.index(name) for name in names], device=days.device)
+        lead = torch.arange(layout.task.lead_days - back, device=days.device).unsqueeze(-1)
+        issued = (cells * self.ahead.shape[1] + days - 1 - self.first_issue).unsqueeze(-2)
+        forecast = self.ahead.flatten(0, 1)[issued.unsqueeze(-1), lead.unsqueeze(-1), column]
+        return torch.cat((observed, forecast), dim=-3)
 
     def _newest(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
         """Newest known soil moisture of the layers ``(..., sample, layer)``; 0 where there is none."""

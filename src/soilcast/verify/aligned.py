@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,10 @@ class Aligned:
     def moments(self) -> dict[str, Cells]:
         """R, RMSE, ubRMSE, bias, R2, both KGE and days of the central forecast: see `score_cells`."""
         return score_cells(self.observed, self.central)
+
+    def is_extreme(self, side: Literal["dry", "wet"]) -> npt.NDArray[np.bool_]:
+        """Whether the observation is among the cell's driest or wettest, ``(cell, day)``."""
+        return self.observed <= self.driest if side == "dry" else self.observed >= self.wettest
 
     @property
     def reference_rmse(self) -> Cells:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from soilcast.cube import read
-from soilcast.models.baselines import BASELINES
 from soilcast.verify.aligned import Aligned, Floats, Signs, extreme_days
+from soilcast.verify.baselines import forecast_baselines, join_cells
 from soilcast.verify.consistency import balance_signs
 from soilcast.verify.entry import quantile_name
 from soilcast.verify.plan import REFERENCE, Files, Plan
@@ -34,7 +33,7 @@ class ModelSeries:
     central
         Label -> ``(cell, issue day, lead)`` [m3 m-3]: the forecasts, then the baselines.
     quantiles
-        Label -> ``(cell, issue day, lead, quantile)`` [m3 m-3] of the forecasts that have them.
+        Label -> ``(cell, issue day, lead, quantile)`` [m3 m-3] of the models that have them.
     """
 
     target: str
@@ -77,8 +76,13 @@ def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSe
         for label, forecast in opened.forecasts.items()
         if plan.levels_of(label, target)
     }
-    baselines = _baselines(plan, history)
-    return ModelSeries(target, history, stored | baselines, quantiles)
+    starts = range(cells.start, cells.start + len(history), GROUP)
+    groups = [slice(start, min(start + GROUP, cells.start + len(history))) for start in starts]
+    own = {group.start: history[group.start - cells.start : group.stop - cells.start] for group in groups}
+    baselines = join_cells([forecast_baselines(plan, opened.cube, target, own[group.start], group) for group in groups])
+    central = stored | {name: baseline.forecast for name, baseline in baselines.items()}
+    quantiles |= {name: one.quantiles for name, one in baselines.items() if one.quantiles is not None}
+    return ModelSeries(target, history, central, quantiles)
 
 
 def load_target(plan: Plan, opened: Files, target: str, cells: slice) -> TargetData:
@@ -133,21 +137,6 @@ def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned]
     persistence = of_model(REFERENCE, None)
     models = {label: persistence if label == REFERENCE else of_model(label, persistence) for label in central}
     return models, np.array(remaining, dtype=np.int64)
-
-
-def _baselines(plan: Plan, history: npt.NDArray[np.float32]) -> dict[str, Floats]:
-    """Each baseline's forecasts of all leads ``(cell, issue day, lead)``, from the observations that the runs have."""
-    leads = range(1, plan.leads + 1)
-    lags = [lead + plan.latency for lead in leads]
-    groups = [slice(start, start + GROUP) for start in range(0, len(history), GROUP)]
-    learn = np.pad(plan.overlap.learn, (0, len(plan.time) - len(plan.overlap.learn)))
-    options: dict[str, Any] = {"lag": lags, "fill_days": plan.fill_days}
-    forecasts: dict[str, Floats] = {}
-    for name in plan.baselines:
-        parts = [BASELINES[name](history[group], plan.time, learn, plan.days, **options) for group in groups]
-        values = np.concatenate(parts, axis=1)  # (lead, cell, day)
-        forecasts[name] = np.stack([values[lead - 1][:, plan.within_days(lead)] for lead in leads], axis=-1)
-    return forecasts
 
 
 def _previous(plan: Plan, loaded: TargetData, label: str, lead: int) -> Floats:

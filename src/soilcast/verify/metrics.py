@@ -18,7 +18,9 @@ from soilcast.verify.deterministic import Cells, score_cells
 from soilcast.verify.probabilistic import crps_of_quantiles, is_covered
 from soilcast.water import physical_consistency
 
-_FEWEST_DAYS = 2  # as in `score_cells`
+FEWEST_DAYS = 2
+"""With fewer days than this a cell has no score, as in `score_cells`."""
+
 ROWS = ("model", "target", "lead")
 """Dimensions of each score beside the cell."""
 
@@ -156,7 +158,7 @@ def mean_over_days(values: Cells) -> Cells:
     valid = np.isfinite(values)
     count = valid.sum(axis=1)
     total = np.where(valid, values, 0.0).sum(axis=1)
-    return np.asarray(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
+    return np.asarray(np.where(count >= FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
 def crps_by_day(aligned: Aligned) -> npt.NDArray[np.float64]:
@@ -211,13 +213,13 @@ def _width(interval: tuple[float, float], aligned: Aligned) -> Cells:
 
 
 def _rmse_of_extremes(side: Literal["dry", "wet"], aligned: Aligned) -> Cells:
-    extreme = aligned.observed <= aligned.driest if side == "dry" else aligned.observed >= aligned.wettest
+    extreme = aligned.is_extreme(side)
     cell, day = np.nonzero(extreme)  # few of all days
     square = (aligned.central[cell, day].astype(np.float64) - aligned.observed[cell, day]) ** 2
     valid = np.isfinite(square)
     count = np.bincount(cell[valid], minlength=len(extreme))
     total = np.bincount(cell[valid], square[valid], len(extreme))
-    return np.sqrt(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
+    return np.sqrt(np.where(count >= FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
 def _unregistered(name: str, values: xr.DataArray) -> Metric:
