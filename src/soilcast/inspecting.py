@@ -1,7 +1,8 @@
-"""Describe any of soilcast's artifacts as text: a cube, a run, a forecast, scores."""
+"""Describe any of soilcast's artifacts as text: a cube, a run, a forecast, scores, an archive of weather forecasts."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +19,7 @@ from soilcast.training.run import RECORD, open_run
 from soilcast.training.train import run_summary
 from soilcast.verify import metrics_of, summarise
 from soilcast.verify.metrics import BUILT_IN
+from soilcast.weather import ARCHIVE
 
 SCORES_FILE = "scores.nc"
 
@@ -48,7 +50,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> Description:
     Parameters
     ----------
     path
-        A cube, run, forecast or scores.
+        A cube, run, forecast, scores or archive of weather forecasts.
     verify
         Read every stored value and compare the hash of a cube's content; opening compares the checksums alone.
 
@@ -150,6 +152,15 @@ def _forecast_lines(forecast: xr.Dataset, path: Path) -> Iterator[str]:
         yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"
 
 
+def _archive_lines(archive: xr.Dataset, path: Path) -> Iterator[str]:
+    _refuse_missing(archive, path, ("title", "content", "weather", "correlation"), ("cell", "time", "lead"))
+    yield f"archive of weather forecasts: {archive.attrs['title']}"
+    yield from _common_lines(archive, "issue day(s)")
+    for name, values in json.loads(archive.attrs["correlation"]).items():
+        by_lead = ", ".join(map(str, values))
+        yield f"{name} ({VARIABLES[name].long_name}): correlation with observations by lead: {by_lead}"
+
+
 def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
     _refuse_missing(
         scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "target", "lead", "rmse")
@@ -229,4 +240,5 @@ _DESCRIBE: dict[str, Callable[[xr.Dataset, Path], Iterator[str]]] = {
     "cube": _cube_lines,
     "forecast": _forecast_lines,
     "scores": _scores_lines,
+    ARCHIVE: _archive_lines,
 }

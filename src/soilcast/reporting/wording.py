@@ -17,6 +17,7 @@ WEATHER = {
     "none": "none: a forecast knows the weather up to its issue day",
     "observed": "observed weather: the score of a perfect weather forecast",
     "forecast": "a weather forecast",
+    "degraded": "observed weather with the errors of a model, not a real weather forecast",
 }
 """Weather of the forecast days that a forecast was given, in words."""
 
