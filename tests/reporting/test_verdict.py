@@ -137,7 +137,7 @@ def with_coverage(scores: xr.Dataset, *by_lead: float) -> xr.Dataset:
 
 
 def test_verdict_when_the_network_beats_all_baselines() -> None:
-    first, cells, _, last = sentences(made(LSTM=0.7))
+    first, cells, _, _, last = sentences(made(LSTM=0.7))
     assert cells == "Only 3 of 4 cells are scored."
     assert first == (
         "swvl1: LSTM beats persistence at all 4 leads (median RMSE ratio 0.700 at lead 1 and 0.700 at lead 4). "

@@ -19,10 +19,10 @@ from soilcast.cube.contract import GENUINE
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify import METRICS, Metric, evaluate, metrics_of, score_cells, summarise
-from soilcast.verify.aligned import extreme_days
 from soilcast.verify.blocks import score_on_worker
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.entries import open_entries
+from soilcast.verify.extremes import extreme_days
 from soilcast.verify.plan import make_plan
 from soilcast.verify.probabilistic import crps_of_quantiles
 from soilcast.verify.summary import weighted_mean, weighted_median
@@ -159,10 +159,11 @@ def test_two_cells_by_hand(tmp_path):
 
     # The driest day of cell one is 0.21 and its wettest 0.25, one each of four: too few for an RMSE.
     assert np.isnan(lstm["rmse_dry"]).all()
-    # Of six cell-days: three of cell one, one of cell two with three times its area; all within 0.05 .. 0.95.
+    # Of four cell-days: three of cell one, one of cell two, which counts alike whatever its area; all within
+    # 0.05 .. 0.95.
     np.testing.assert_allclose(lstm["reliability"][:, [0, 4]], [[0, 1], [0, 1]])
     # At the median and below lie those that are forecast too high: in cell one 2 of 3, in cell two its day.
-    np.testing.assert_allclose(lstm["reliability"].sel(quantile=0.5), [(2 + 3) / 6, (2 + 3) / 6])
+    np.testing.assert_allclose(lstm["reliability"].sel(quantile=0.5), [(2 + 1) / 4, (2 + 1) / 4])
     np.testing.assert_allclose(lstm["rank_histogram"].sum("bin"), 1.0)
 
 

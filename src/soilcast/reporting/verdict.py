@@ -12,6 +12,7 @@ from soilcast.reporting.over_cells import (
     against,
     best_network,
     best_with_intervals,
+    cell_range,
     means,
     medians,
     ratios,
@@ -23,8 +24,9 @@ from soilcast.reporting.over_cells import (
 from soilcast.reporting.scores import PERSISTENCE, baselines, guided_networks, networks, plain_network, targets
 from soilcast.reporting.style import pretty_units
 from soilcast.reporting.tables import number
-from soilcast.reporting.wording import PERCENT, at_leads, enumerated, knows_observed_weather
+from soilcast.reporting.wording import PERCENT, at_leads, enumerated, extent, knows_observed_weather
 from soilcast.verify.metrics import METRICS
+from soilcast.verify.summary import cell_weights
 
 UNTESTED = "Differences are not tested for significance."
 SIGNIFICANT = 0.05
@@ -41,8 +43,8 @@ _OBSERVED = "with observed weather"
 def verdict(scores: xr.Dataset) -> list[str]:
     """State how the networks compare with the baselines and the plain network, and what their intervals cover.
 
-    Of one lead the area-weighted median RMSE decides; where the mean disagrees, that is stated too. Of several leads
-    the area-weighted median over the cells of the RMSE ratio decides. Either to the digits shown. A network that knew
+    Of one lead the median RMSE over the cells decides; where the mean disagrees, that is stated too. Of several leads
+    the median over the cells of the RMSE ratio decides. Either to the digits shown. A network that knew
     the observed weather of the days ahead is only compared in a sentence that says so.
 
     Returns
@@ -88,7 +90,7 @@ def _of_some_cells(scores: xr.Dataset) -> list[str]:
 
 
 def _next_day(scores: xr.Dataset, target: str) -> list[str]:
-    summary = summary_at(scores[["rmse", "area", "is_baseline"]], target, leads(scores)[0])
+    summary = summary_at(scores, target, leads(scores)[0], ["rmse"])
     rmse = summary["rmse_median"].astype(float)
     rivals = [label for label in networks(scores) if np.isfinite(rmse[label])]
     if not rivals or not np.isfinite(rmse[PERSISTENCE]):
@@ -97,7 +99,7 @@ def _next_day(scores: xr.Dataset, target: str) -> list[str]:
     weather = f"{_OBSERVED.capitalize()}: " if knows_observed_weather(scores, champion) else ""
     return [
         weather + _against_persistence(rmse, rivals, champion),
-        *_mean_disagrees(summary, champion),
+        *_mean_disagrees(scores, summary, champion),
         *_won_area(scores, target, champion, weather),
         *_against_baselines(scores, rmse, champion),
         *_against_plain(scores, rmse, rivals),
@@ -125,21 +127,23 @@ def _against_persistence(rmse: pd.Series[float], rivals: list[str], champion: st
     return f"{count} {len(rivals)} networks {verb} persistence; best is {champion} with {numbers} ({share} lower)."
 
 
-def _mean_disagrees(summary: pd.DataFrame, champion: str) -> list[str]:
+def _mean_disagrees(scores: xr.Dataset, summary: pd.DataFrame, champion: str) -> list[str]:
     best, reference = (summarised(summary, label, "rmse", "mean") for label in (champion, PERSISTENCE))
     median = summarised(summary, champion, "rmse", "median") - summarised(summary, PERSISTENCE, "rmse", "median")
     if not np.isfinite(best - reference) or _show(best) == _show(reference) or (best - reference) * median >= 0:
         return []
-    return [f"By the mean over the area it is the other way round: {_show(best)} against {_show(reference)}."]
+    return [
+        f"By the mean over the {extent(scores)} it is the other way round: {_show(best)} against {_show(reference)}."
+    ]
 
 
 def _won_area(scores: xr.Dataset, target: str, champion: str, weather: str) -> list[str]:
     skill = scores["skill"].sel(model=champion, target=target).isel(lead=0).to_numpy()
-    area = np.where(np.isfinite(skill), scores["area"].to_numpy(), 0.0)
-    if area.sum() <= 0:
+    weights = np.where(np.isfinite(skill), cell_weights(scores), 0.0)
+    if weights.sum() <= 0:
         return []
-    share = f"{100 * float(area[skill > 0].sum() / area.sum()):.0f}{PERCENT}"
-    return [f"{weather}{champion} has a lower error than persistence on {share} of the scored area."]
+    share = f"{100 * float(weights[skill > 0].sum() / weights.sum()):.0f}{PERCENT}"
+    return [f"{weather}{champion} has a lower error than persistence on {share} of the scored {extent(scores)}."]
 
 
 def _against_baselines(scores: xr.Dataset, rmse: pd.Series[float], champion: str) -> list[str]:
@@ -219,6 +223,17 @@ def _coverage(scores: xr.Dataset, target: str) -> list[str]:
     label = best_with_intervals(scores, target)
     if label is None:
         return []
+    return [_coverage_over_cells(scores, target, label), *_coverage_of_cells(scores, target, label)]
+
+
+def _coverage_of_cells(scores: xr.Dataset, target: str, label: str) -> list[str]:
+    """State the range over single cells, which a mean over them hides."""
+    ends = cell_range(scores, "coverage_90", target).sel(model=label).to_numpy()
+    lowest, highest = (f"{100 * end:.0f}" for end in (np.nanmin(ends), np.nanmax(ends)))
+    return [] if lowest == highest else [f"in single cells it covers {lowest} to {highest}{PERCENT}."]
+
+
+def _coverage_over_cells(scores: xr.Dataset, target: str, label: str) -> str:
     covered = means(scores, scores["coverage_90"].sel(target=target, model=label)).to_numpy()
     valid = covered[np.isfinite(covered)]
     low, high = (f"{100 * share:.1f}" for share in (valid.min(), valid.max()))
@@ -227,12 +242,12 @@ def _coverage(scores: xr.Dataset, target: str) -> list[str]:
     every = " at every lead" if len(valid) > 1 else ""
     calibrated = (rounded_for_print(covered) >= CALIBRATED[0]) & (rounded_for_print(covered) <= CALIBRATED[1])
     if calibrated.all():
-        return [f"{text}: about 90{PERCENT} ({_BAND}) at {at_leads(leads(scores), calibrated)}."]
+        return f"{text}: about 90{PERCENT} ({_BAND}) at {at_leads(leads(scores), calibrated)}."
     if valid.min() > CALIBRATED[1]:
-        return [f"{text}: more than {_BAND}{every}, so the interval is too wide."]
+        return f"{text}: more than {_BAND}{every}, so the interval is too wide."
     if valid.max() < CALIBRATED[0]:
-        return [f"{text}: less than {_BAND}{every}, so the interval is too narrow."]
-    return [f"{text}: about 90{PERCENT} ({_BAND}) only at {at_leads(leads(scores), calibrated)}."]
+        return f"{text}: less than {_BAND}{every}, so the interval is too narrow."
+    return f"{text}: about 90{PERCENT} ({_BAND}) only at {at_leads(leads(scores), calibrated)}."
 
 
 def _significance(scores: xr.Dataset, target: str) -> list[str]:

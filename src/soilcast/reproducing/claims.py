@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from soilcast.cube import grid_of
 from soilcast.reporting.tables import head
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.verify.metrics import BUILT_IN
@@ -29,7 +30,7 @@ class Claim:
     row, reference, metric
         What is compared.
     estimate
-        Difference of the area-weighted medians, row less reference, in the metric's unit.
+        Difference of the medians over the cells, row less reference, in the metric's unit.
     base
         Median of the reference.
     field
@@ -40,6 +41,8 @@ class Claim:
         Number of seeds that both have.
     blocks
         Number of blocks of days.
+    extent
+        What the shares of ``field`` are of, in words.
     """
 
     row: str
@@ -51,6 +54,7 @@ class Claim:
     field_of_days: FieldTest
     seeds: int
     blocks: int
+    extent: str = "the land area"
 
     @property
     def verdict(self) -> Verdict:
@@ -106,13 +110,13 @@ class Claim:
         days = self.field_of_days
         of_days = f"better in {_share(days.area_better)}, worse in {_share(days.area_worse)}"
         if self.seeds < 2:
-            return f"; over days alone, significantly {of_days} of the land area"
+            return f"; over days alone, significantly {of_days} of {self.extent}"
         significance = (
             f"significantly better in {_share(self.field.area_better)}, worse in {_share(self.field.area_worse)}"
             if self.field.is_significant
             else "significant in no part"
         )
-        return f"; {significance} of the land area (for these trained networks alone: {of_days})"
+        return f"; {significance} of {self.extent} (for these trained networks alone: {of_days})"
 
     def _alone(self) -> str:
         return "" if self.seeds > 1 else " With one seed, the interval omits the variability between trainings."
@@ -131,6 +135,7 @@ def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Cl
         field_of_days=field_test(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
         seeds=len(sample.over_area(row, metric)),
         blocks=sample.blocks,
+        extent="the land area" if grid_of(scores.cells) is not None else "the cells",
     )
 
 
@@ -147,7 +152,7 @@ def against_reference(scores: StudyScores, metric: str) -> list[Claim]:
 
 
 def best_row(scores: StudyScores, metric: str, rows: tuple[str, ...]) -> tuple[str, bool] | None:
-    """Name the best of some rows by the area-weighted median, and whether it is significantly better than the next."""
+    """Name the best of some rows by the median over the cells, and whether it is significantly better than the next."""
     values = {row: scores.median(row, metric) * gain(metric) for row in rows}
     ranked = sorted((row for row in values if np.isfinite(values[row])), key=lambda row: -values[row])
     if not ranked:

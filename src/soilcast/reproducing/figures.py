@@ -221,7 +221,7 @@ def _skills(scores: StudyScores) -> xr.Dataset:
     errors = {row: scores.sample.cells[row]["rmse"].mean(axis=0) for row in scores.networks}
     persistence = scores.sample.cells[PERSISTENCE]["rmse"][0]
     rmse = np.stack(list(errors.values()))
-    skill = skill_over(rmse, np.broadcast_to(persistence, rmse.shape))
+    skill = skill_over(rmse, persistence, scores.blocks.moves)
     skills = xr.Dataset(
         {"rmse": (("model", "cell"), rmse), "skill": (("model", "cell"), skill)},
         coords={"cell": scores.cells["cell"]},

@@ -8,6 +8,7 @@ from soilcast.cube import open_cube
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
 from soilcast.reporting.tables import head, model_table, number, plain
+from soilcast.reporting.wording import weighted
 from soilcast.reproducing.claims import against_reference
 from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, markdown_table
@@ -29,7 +30,7 @@ _SHARES = tuple(_HEADS)
 _EXPLANATION = (
     "A reading says what W of Eq. 10 and 11 is and what its sign dW is. Shares are of cell-days: those of the test "
     "period on which dW agrees with the direction in which the observed soil moisture moves (0.5 is chance), those "
-    "that Eq. 13 keeps, and those on which the forecast moves as the reading predicts (Eq. 19; area-weighted "
+    "that Eq. 13 keeps, and those on which the forecast moves as the reading predicts (Eq. 19; {}"
     "median over the cells), each by the row's own reading. The mask of Eq. 13 looks at the observed soil moisture of "
     "the day that is forecast, so that the masked consistency can only be computed afterwards. The authors' public "
     "code also leaves its batches unseeded, drops 1 January and forecasts oceans; these are not readings of the method "
@@ -45,7 +46,7 @@ def show_readings(scores: StudyScores) -> Section:
     other_sentences = [claim.sentence() for metric in ("r", "r2", "kge") for claim in against_reference(scores, metric)]
     body = [
         html.verdict(agreement_sentence(frame), html.listed(sentences)),
-        html.paragraph(_EXPLANATION, note=True),
+        html.paragraph(_EXPLANATION.format(weighted(scores.cells)), note=True),
         model_table(
             "Reading", heads, {row: [*map(html.Cell, values)] for row, values in rows.items()}, BASELINES, "wider"
         ),
@@ -60,7 +61,7 @@ def readings_frame(scores: StudyScores) -> pd.DataFrame:
 
     Returns
     -------
-    Shares of cell-days as fractions; scores as area-weighted medians, means over the seeds.
+    Shares of cell-days as fractions; scores as medians over the cells, means over the seeds.
     """
     guiding = {row: guiding_reading(scores.plan.rows[row]) for row in scores.networks}
     readings = {row: reading for row, reading in guiding.items() if reading is not None}

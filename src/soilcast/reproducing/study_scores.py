@@ -18,6 +18,7 @@ from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
 from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
+from soilcast.verify.summary import cell_weights
 from soilcast.water import Form, WaterConfig, missing_variables
 
 
@@ -96,7 +97,7 @@ class StudyScores:
         return max(len(self.rows[row]) for row in self.networks)
 
     def median(self, row: str, metric: str) -> float:
-        """Area-weighted median over the cells, mean over the seeds."""
+        """Median over the cells by their weights, mean over the seeds."""
         return float(np.mean(self.sample.over_area(row, metric)))
 
     def among(self, inside: npt.NDArray[np.bool_]) -> StudyScores:
@@ -148,7 +149,7 @@ def score_study(
     sums = sum_day_blocks([forecasts[name] for name in used], cube, readings, target=target, progress=progress)
     rows |= {name: {UNTRAINED: name} for name in BASELINES}
     reference = plan.study.reference if plan.study.reference in networks else None
-    area, pairs = cells["area"].to_numpy(), _pairs(networks, reference)
+    weights, pairs = cell_weights(cells), _pairs(networks, reference)
     return [
         StudyScores(
             plan=plan,
@@ -159,7 +160,7 @@ def score_study(
             networks=networks,
             reference=reference,
             blocks=blocks,
-            sample=take_sample(blocks, area, rows, pairs, progress=progress),
+            sample=take_sample(blocks, weights, rows, pairs, progress=progress),
             cells=cells,
             balance=balance.description,
             readings={row: metric for row, (metric, _) in guiding.items()},

@@ -12,6 +12,7 @@ from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
 from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.tables import PERSISTENCE_NOTE, column_head, model_table, number, numbers, plain, plain_head
+from soilcast.reporting.wording import weighted
 from soilcast.reproducing.claims import Claim, against_reference, all_against_reference, best_row, make_claim, signed
 from soilcast.reproducing.reported import SCORES, reported, reported_change, reported_in_words, reported_range
 from soilcast.reproducing.section import Section, csv, listed, markdown_table
@@ -199,9 +200,10 @@ def _cell(frame: pd.DataFrame, row: str, metric: str) -> html.Cell:
 def _legend(scores: StudyScores) -> str:
     seeds, blocks = scores.seeds, scores.sample.blocks
     spread = f"± 95 % confidence interval over {seeds} seeds" if seeds > 1 else "one seed, without a spread"
+    by = weighted(scores.cells)
     versus = f" than {scores.reference}" if scores.reference else ""
     return (
-        f"Upper number: area-weighted median over the cells, {spread}; beneath it, in grey, the area-weighted mean. "
+        f"Upper number: {by}median over the cells, {spread}; beneath it, in grey, the {by}mean. "
         f"▲ better, ▼ worse{versus}: significant over seeds and {blocks} blocks of test days, with a false discovery "
         "rate of 5 % over the rows of a column. ● best network, only where it is significantly better than the next "
         "best. Intervals in the sentences are of 95 %; land area is declared better or worse cell by cell with a false "

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.deterministic import Cells
@@ -17,6 +16,7 @@ from soilcast.verify.loading import GROUP, align, load_target
 from soilcast.verify.metrics import Metric
 from soilcast.verify.plan import REFERENCE, Files, Plan, open_files
 from soilcast.verify.probabilistic import is_at_or_below, pit_shares
+from soilcast.verify.summary import cell_weights
 
 BINS = 10
 """Bins of the histogram of the probability integral transform."""
@@ -33,7 +33,7 @@ class BlockScores:
     days
         ``(target, lead, cell)``, days that count.
     weight
-        ``(target, lead, group)``: cell-days weighted by area, of each `GROUP` of cells.
+        ``(target, lead, group)``: cell-days by `cell_weights`, of each `GROUP` of cells.
     below
         ``(model, target, lead, quantile, group)``: the same of the days at or below a quantile; NaN without it.
     ranks
@@ -66,14 +66,14 @@ def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
     SoilcastError
         Stored bytes are damaged, or a metric does not give one number per cell.
     """
-    area = read(opened.cube, "area", cells).astype(np.float64)[:, np.newaxis]
-    groups = np.arange(0, len(area), GROUP)
+    weights = cell_weights(opened.cube, cells)[:, np.newaxis]
+    groups = np.arange(0, len(weights), GROUP)
     levels = plan.all_levels
     rows = (len(plan.targets), plan.leads)
     shape = (len(plan.models), *rows)
     scores = BlockScores(
-        metrics={name: np.full((*shape, len(area)), np.nan) for name in plan.measured},
-        days=np.zeros((*rows, len(area))),
+        metrics={name: np.full((*shape, len(weights)), np.nan) for name in plan.measured},
+        days=np.zeros((*rows, len(weights))),
         weight=np.zeros((*rows, len(groups))),
         below=np.full((*shape, len(levels), len(groups)), np.nan),
         ranks=np.full((*shape, BINS, len(groups)), np.nan),
@@ -84,7 +84,7 @@ def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
         for k in range(plan.leads):
             models, scores.remaining[t, k] = align(plan, loaded, k + 1)
             scores.days[t, k] = models[REFERENCE].moments["days"]
-            scores.weight[t, k] = _by_group(area * scores.days[t, k][:, np.newaxis], groups)[0]
+            scores.weight[t, k] = _by_group(weights * scores.days[t, k][:, np.newaxis], groups)[0]
             for m, (label, aligned) in enumerate(models.items()):
                 for name, values in scores.metrics.items():
                     if plan.is_measured(plan.metrics[name], label, target):
@@ -92,8 +92,8 @@ def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
                 if aligned.quantiles is not None:
                     below, ranks = _calibration(aligned)
                     positions = [levels.index(level) for level in aligned.levels]
-                    scores.below[m, t, k, positions] = _by_group(area * below, groups)
-                    scores.ranks[m, t, k] = _by_group(area * ranks, groups)
+                    scores.below[m, t, k, positions] = _by_group(weights * below, groups)
+                    scores.ranks[m, t, k] = _by_group(weights * ranks, groups)
     return scores
 
 

@@ -90,6 +90,11 @@ def quantile_name(target: str) -> str:
     return f"{target}_quantile"
 
 
+def mean_name(target: str) -> str:
+    """Name of the mean of the predictive distribution of a target in a forecast."""
+    return f"{target}_mean"
+
+
 def fingerprint_of(opened: xr.Dataset) -> str:
     """Fingerprint of an artifact: hash of its attributes, which hold hashes and the time of creation."""
     attributes = sorted((str(name), str(text)) for name, text in opened.attrs.items())
@@ -140,6 +145,8 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
         raise _damaged(path, f"its targets {attributes['targets']} are not distinct variables")
     for target in targets:
         _check_floats(forecast, path, target, _CENTRAL)
+        if mean_name(target) in forecast.variables:
+            _check_floats(forecast, path, mean_name(target), _CENTRAL)
     common = tuple(target for target in targets if target in cube)
     if not common:
         raise SoilcastError(f"{path}: the cube has no {' or '.join(targets)}: give a cube that has observations of it")

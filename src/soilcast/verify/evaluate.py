@@ -26,6 +26,7 @@ from soilcast.verify.loading import GROUP
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
 from soilcast.verify.scores import lay_out, write_scores
+from soilcast.verify.summary import cell_weights
 
 _COPIES = 4
 _SIGNS = 8
@@ -80,7 +81,8 @@ def evaluate(
     -------
     The scores: `soilcast.verify.METRICS` as ``(model, target, lead, cell)`` float64, the forecasts first, then the
     baselines, those that take what no model has left out; ``days(target, lead, cell)``; ``reliability(model, target,
-    lead, quantile)`` and ``rank_histogram(model, target, lead, bin)``, shares of the cell-days weighted by area;
+    lead, quantile)`` and ``rank_histogram(model, target, lead, bin)``, shares of the cell-days, weighted by area on a
+    grid;
     ``is_baseline(model)``; ``area(cell)``; a few cells as series; and the tested differences of
     `soilcast.verify.comparison.compare_sums`. A cell without two days to score is NaN, and so is what takes quantiles
     that a model does not have. Without any quantiles nothing has the dimension quantile.
@@ -108,7 +110,7 @@ def evaluate(
     if significance:
         tested = replace(plan, readings={target: {} for target in plan.targets})  # consistency is not tested
         sums = iterate_day_blocks(tested, progress=progress)
-        scores = scores.merge(compare_sums(tested, sums, scores["area"].to_numpy(), progress=progress))
+        scores = scores.merge(compare_sums(tested, sums, cell_weights(scores), progress=progress))
     plugins = plugin_record(
         [*((METRICS, name) for name in plan.measured), *((BASELINES, name) for name in plan.baselines)]
     )

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from soilcast.cube import read
 from soilcast.models.baselines import BASELINES
-from soilcast.verify.aligned import Aligned, Floats, Signs, extreme_days
+from soilcast.verify.aligned import Aligned, Signs
 from soilcast.verify.consistency import balance_signs
-from soilcast.verify.entry import quantile_name
+from soilcast.verify.entry import mean_name, quantile_name
+from soilcast.verify.extremes import Floats, extreme_days
 from soilcast.verify.plan import REFERENCE, Files, Plan
 
 GROUP = 64
@@ -33,6 +34,8 @@ class ModelSeries:
         Observations of all days of `Plan.time`, ``(cell, time)`` [m3 m-3].
     central
         Label -> ``(cell, issue day, lead)`` [m3 m-3]: the forecasts, then the baselines.
+    mean
+        Label -> the mean of the predictive distribution, of the same shape; of the models that give one.
     quantiles
         Label -> ``(cell, issue day, lead, quantile)`` [m3 m-3] of the forecasts that have them.
     """
@@ -40,6 +43,7 @@ class ModelSeries:
     target: str
     history: npt.NDArray[np.float32]
     central: Mapping[str, Floats]
+    mean: Mapping[str, Floats]
     quantiles: Mapping[str, Floats]
 
 
@@ -77,8 +81,13 @@ def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSe
         for label, forecast in opened.forecasts.items()
         if plan.levels_of(label, target)
     }
+    mean = {
+        label: read(forecast, mean_name(target), cells)
+        for label, forecast in opened.forecasts.items()
+        if mean_name(target) in forecast
+    }
     baselines = _baselines(plan, history)
-    return ModelSeries(target, history, stored | baselines, quantiles)
+    return ModelSeries(target, history, stored | baselines, mean, quantiles)
 
 
 def load_target(plan: Plan, opened: Files, target: str, cells: slice) -> TargetData:
@@ -105,12 +114,16 @@ def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned]
     """
     days = plan.valid_days(lead)
     observed = loaded.history[:, days]
-    central = {label: np.ascontiguousarray(values[:, :, lead - 1]) for label, values in loaded.central.items()}
-    quantiles = {label: np.ascontiguousarray(values[:, :, lead - 1]) for label, values in loaded.quantiles.items()}
+    central, mean, quantiles = (
+        {label: np.ascontiguousarray(values[:, :, lead - 1]) for label, values in of_models.items()}
+        for of_models in (loaded.central, loaded.mean, loaded.quantiles)
+    )
     usable = np.isfinite(observed)
     remaining = [np.count_nonzero(usable)]
     for label, values in central.items():
         usable &= np.isfinite(values)
+        if label in mean:
+            usable &= np.isfinite(mean[label])
         if label in quantiles:
             usable &= np.isfinite(quantiles[label]).all(axis=-1)
         remaining.append(np.count_nonzero(usable))
@@ -118,9 +131,11 @@ def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned]
     signs = {name: moves[:, plan.within_days(lead)] for name, moves in loaded.signs.items()}
 
     def of_model(label: str, reference: Aligned | None) -> Aligned:
+        median = np.where(usable, central[label], np.float32(np.nan))
         return Aligned(
             observed=observed,
-            central=np.where(usable, central[label], np.float32(np.nan)),
+            central=median,
+            mean=np.where(usable, mean[label], np.float32(np.nan)) if label in mean else median,
             previous=_previous(plan, loaded, label, lead),
             driest=loaded.driest,
             wettest=loaded.wettest,
@@ -153,7 +168,7 @@ def _baselines(plan: Plan, history: npt.NDArray[np.float32]) -> dict[str, Floats
 def _previous(plan: Plan, loaded: TargetData, label: str, lead: int) -> Floats:
     """Soil moisture of the day before each day: observed before the first lead, else the forecast's own."""
     if lead > 1:
-        return loaded.central[label][:, :, lead - 2]
+        return loaded.mean.get(label, loaded.central[label])[:, :, lead - 2]
     if plan.overlap.issued[0] >= 0:
         return loaded.history[:, plan.valid_days(0)]
     before = np.pad(loaded.history, ((0, 0), (1, 0)), constant_values=np.nan)

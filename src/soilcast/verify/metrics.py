@@ -15,8 +15,13 @@ from soilcast.errors import SoilcastError
 from soilcast.plugins import Registry
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.deterministic import Cells, score_cells
+from soilcast.verify.extremes import Side, is_extreme
 from soilcast.verify.probabilistic import crps_of_quantiles, is_covered
 from soilcast.water import physical_consistency
+
+SMALLEST_ERROR = 1e-5
+"""Error of a reference forecast [m3 m-3] below which nothing is divided by it: about the step in which reanalyses are
+packed."""
 
 _FEWEST_DAYS = 2  # as in `score_cells`
 ROWS = ("model", "target", "lead")
@@ -144,11 +149,26 @@ def score(observed: xr.DataArray, predicted: xr.DataArray, *, threads: int | Non
     )
 
 
-def skill_over(rmse: Cells, reference: Cells) -> Cells:
-    """Skill 1 - MSE / MSE of a reference, from RMSEs of one shape [m3 m-3]; NaN where the reference never errs."""
-    error, least = rmse**2, reference**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(least == 0, np.nan, 1 - error / least))
+def ratio_over(error: Cells, reference: Cells, moves: npt.NDArray[np.bool_]) -> Cells:
+    """Error over that of a reference forecast: the one rule of where such a ratio is defined.
+
+    Parameters
+    ----------
+    error, reference
+        ``(..., cell)`` [m3 m-3].
+    moves
+        ``(cell,)``, whether the observations move: see `soilcast.verify.deterministic.scores_of`.
+
+    Returns
+    -------
+    ``(..., cell)``; NaN where the observations do not move, or the reference errs by less than `SMALLEST_ERROR`.
+    """
+    return np.asarray(error / np.where(moves & (reference >= SMALLEST_ERROR), reference, np.nan))
+
+
+def skill_over(rmse: Cells, reference: Cells, moves: npt.NDArray[np.bool_]) -> Cells:
+    """Skill 1 - MSE / MSE of a reference, from RMSEs: see `ratio_over`."""
+    return np.asarray(1 - ratio_over(rmse, reference, moves) ** 2)
 
 
 def mean_over_days(values: Cells) -> Cells:
@@ -162,7 +182,7 @@ def mean_over_days(values: Cells) -> Cells:
 def crps_by_day(aligned: Aligned) -> npt.NDArray[np.float64]:
     """CRPS ``(cell, day)`` [m3 m-3], of a model without quantiles its absolute error; NaN on days that do not count."""
     if aligned.quantiles is None:
-        return np.abs(aligned.central.astype(np.float64) - aligned.observed)
+        return _absolute_error(aligned)
     return crps_of_quantiles(aligned.observed, aligned.quantiles, np.array(aligned.levels))
 
 
@@ -171,17 +191,23 @@ def _moment(name: str, aligned: Aligned) -> Cells:
 
 
 def _skill(aligned: Aligned) -> Cells:
-    return skill_over(aligned.moments["rmse"], aligned.reference_rmse)
+    return skill_over(aligned.moments["rmse"], aligned.reference_rmse, aligned.moves)
 
 
 def _ratio(aligned: Aligned) -> Cells:
-    reference = aligned.reference_rmse
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(reference > 0, aligned.moments["rmse"] / reference, np.nan))
+    return ratio_over(aligned.moments["rmse"], aligned.reference_rmse, aligned.moves)
+
+
+def _mae(aligned: Aligned) -> Cells:
+    return mean_over_days(_absolute_error(aligned))
+
+
+def _absolute_error(aligned: Aligned) -> npt.NDArray[np.float64]:
+    return np.asarray(np.abs(aligned.central.astype(np.float64) - aligned.observed))
 
 
 def _consistency(name: str, aligned: Aligned) -> Cells:
-    return physical_consistency(aligned.signs[name], aligned.previous, aligned.central)
+    return physical_consistency(aligned.signs[name], aligned.previous, aligned.mean)
 
 
 def _crps(aligned: Aligned) -> Cells:
@@ -210,13 +236,20 @@ def _width(interval: tuple[float, float], aligned: Aligned) -> Cells:
     return mean_over_days(np.where(np.isfinite(aligned.observed), high - low, np.nan))
 
 
-def _rmse_of_extremes(side: Literal["dry", "wet"], aligned: Aligned) -> Cells:
-    extreme = aligned.observed <= aligned.driest if side == "dry" else aligned.observed >= aligned.wettest
-    cell, day = np.nonzero(extreme)  # few of all days
-    square = (aligned.central[cell, day].astype(np.float64) - aligned.observed[cell, day]) ** 2
+def _rmse_of_extremes(side: Side, aligned: Aligned) -> Cells:
+    return _rmse_of_days(aligned, is_extreme(aligned.observed, (aligned.driest, aligned.wettest), side))
+
+
+def _rmse_of_forecast_extremes(side: Side, aligned: Aligned) -> Cells:
+    return _rmse_of_days(aligned, is_extreme(aligned.mean, aligned.forecast_extremes, side))
+
+
+def _rmse_of_days(aligned: Aligned, chosen: npt.NDArray[np.bool_]) -> Cells:
+    cell, day = np.nonzero(chosen)  # few of all days
+    square = (aligned.mean[cell, day].astype(np.float64) - aligned.observed[cell, day]) ** 2
     valid = np.isfinite(square)
-    count = np.bincount(cell[valid], minlength=len(extreme))
-    total = np.bincount(cell[valid], square[valid], len(extreme))
+    count = np.bincount(cell[valid], minlength=len(chosen))
+    total = np.bincount(cell[valid], square[valid], len(chosen))
     return np.sqrt(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
@@ -246,6 +279,7 @@ _built_in("bias",     "bias",   "mean of forecast minus observed", "m3 m-3", "ze
 _built_in("r2",       "R2",     "coefficient of determination (Eq. 17)", "1", "higher", partial(_moment, "r2"))
 _built_in("kge",      "KGE",    "Kling-Gupta efficiency (2009, Eq. 18)", "1", "higher", partial(_moment, "kge"))
 _built_in("kge_2012", "KGE'",   "modified Kling-Gupta efficiency (2012)", "1", "higher", partial(_moment, "kge_2012"))
+_built_in("mae",      "MAE",    "mean absolute error of the median", "m3 m-3", "lower", _mae)
 _built_in("skill",    "skill",  "skill against persistence: 1 - MSE / MSE of persistence", "1", "higher",
           _skill, "reference")
 _built_in("ratio",    "RMSE ratio", "RMSE relative to persistence at the same lead", "1", "lower",
@@ -268,6 +302,11 @@ _built_in("rmse_dry",    "RMSE dry", "RMSE of the driest 5 % of the cell's obser
           partial(_rmse_of_extremes, "dry"), "extremes")
 _built_in("rmse_wet",    "RMSE wet", "RMSE of the wettest 5 % of the cell's observed test days", "m3 m-3", "lower",
           partial(_rmse_of_extremes, "wet"), "extremes")
+_SIDES: tuple[tuple[Side, str], ...] = (("dry", "driest"), ("wet", "wettest"))
+for _side, _words in _SIDES:
+    _built_in(f"rmse_{_side}_forecast", f"RMSE {_side} by forecast",
+              f"RMSE of the 5 % of the cell's days for which the model forecasts its {_words}", "m3 m-3", "lower",
+              partial(_rmse_of_forecast_extremes, _side), "extremes")
 # fmt: on
 
 BUILT_IN = tuple(METRICS)

@@ -134,7 +134,7 @@ def _coordinates(plan: Plan, cube: xr.Dataset) -> dict[str, Any]:
 
 
 def _calibration(plan: Plan, joined: BlockScores) -> dict[str, Any]:
-    """Reliability and rank histograms: shares of all cell-days, which weigh by area."""
+    """Reliability and rank histograms: shares of all cell-days, by the weights of their cells."""
     weight = joined.weight.sum(axis=-1)[..., np.newaxis]
     weight = np.where(weight > 0, weight, np.nan)
     ranks = {"long_name": "share of observations by the probability integral transform", "units": "1"}

@@ -122,7 +122,7 @@ class FieldTest:
     tested
         ``(cell,)``, where there is a difference to test.
     area_better, area_worse
-        Share of the tested area; NaN where nothing is tested.
+        Share of the tested weight; NaN where nothing is tested.
     """
 
     difference: Array
@@ -158,7 +158,7 @@ def field_test(estimate: Estimate, metric: str, area: Array) -> FieldTest:
     metric
         Decides which sign is better.
     area
-        Of each cell ``(cell,)`` [m2].
+        Weight of each cell ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
     """
     tested = np.isfinite(estimate.p) & (area > 0)
     declared = np.zeros(len(tested), dtype=np.bool_)
@@ -186,13 +186,13 @@ class Sample:
     cells
         Row -> metric -> ``(seed, cell)``.
     field
-        Row -> (metric, statistic) -> ``(seed, 1 + resample)``: over the area, first of the days as they are.
+        Row -> (metric, statistic) -> ``(seed, 1 + resample)``: over the cells, first of the days as they are.
     variance
         (row, reference) -> metric -> ``(cell,)``: of the difference of the means over common seeds.
     blocks
         Number of blocks of days.
     area
-        ``(cell,)``.
+        Weight of each cell ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
     """
 
     rows: Mapping[str, Seeds]
@@ -204,11 +204,11 @@ class Sample:
     area: Array
 
     def over_area(self, row: str, metric: str, statistic: Statistic = "median") -> Array:
-        """Area-weighted median or mean over the cells, ``(seed,)``."""
+        """Weighted median or mean over the cells, ``(seed,)``."""
         return self.field[row][metric, statistic][:, 0]
 
     def compare_over_area(self, row: str, reference: str, metric: str, statistic: Statistic = "median") -> Estimate:
-        """Difference of the area-weighted medians or means."""
+        """Difference of the weighted medians or means."""
         difference = _difference(
             self.rows, row, reference, {name: of[metric, statistic] for name, of in self.field.items()}
         )
@@ -242,7 +242,7 @@ def take_sample(
     blocks
         Sums over blocks of days.
     area
-        ``(cell,)`` [m2].
+        Weight of each cell ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
     rows
         Row -> its seeds.
     pairs

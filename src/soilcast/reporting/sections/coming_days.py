@@ -18,6 +18,7 @@ from soilcast.reporting.wording import (
     PERCENT,
     ahead,
     content,
+    extent,
     location_name,
     newest_observation,
     period,
@@ -59,18 +60,23 @@ def sentences(forecast: xr.Dataset) -> list[str]:
     lines = [f"Made at the end of {issued} for {' to '.join(valid[ends])}."]
     for target in layers(forecast):
         mean = [f"{number(float(value), 'rmse')} {MOISTURE}" for value in means(forecast, forecast[target])[ends]]
-        sentence = f"{target}: the mean over the area is {_from_to(mean, lead_days)}"
+        sentence = f"{target}: the mean over the {extent(forecast)} is {_from_to(mean, lead_days)}"
         if has_product(forecast, target, "drought"):
             share = [f"{percent(float(value))}{PERCENT}" for value in share_in_drought(forecast, target)[ends]]
-            sentence += f"; the share of the area in drought (D1 or worse) is {_from_to(share, lead_days)}"
+            sentence += (
+                f"; the share of the {extent(forecast)} in drought (D1 or worse) is {_from_to(share, lead_days)}"
+            )
         lines.append(f"{sentence}.")
     return [*lines, "This page shows a forecast, not its skill, which soilcast evaluate measures."]
 
 
 def drought(forecast: xr.Dataset) -> html.Markup:
-    """Give the share of the area in each drought class, lead by lead."""
+    """Give the share of the area, or of the cells, in each drought class, lead by lead."""
     classified = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
-    text = "Share of the area [%] in each class of the U.S. Drought Monitor; cells without a class are left out."
+    text = (
+        f"Share of the {extent(forecast)} [%] in each class of the U.S. Drought Monitor; cells without a class are left "
+        "out."
+    )
     return html.paragraph(text, note=True) + html.joined(
         html.heading(layer_words(forecast, target)) + drought_table(forecast, target) for target in classified
     )

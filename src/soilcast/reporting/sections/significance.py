@@ -10,13 +10,13 @@ from soilcast.reporting.artifacts import leads
 from soilcast.reporting.scores import targets
 from soilcast.reporting.tables import column_head, head, number
 from soilcast.reporting.verdict import SIGNIFICANT
-from soilcast.reporting.wording import PERCENT, days, target_words
+from soilcast.reporting.wording import PERCENT, days, extent, target_words, weighted
 
 _TEXT = (
-    "Difference of the area-weighted medians over the cells, row minus reference: negative is better than the "
+    "Difference of the {weighted}medians over the cells, row minus reference: negative is better than the "
     "reference. The 95 % interval and p, the p-value of the difference, are from resampled blocks of days. The ratio "
-    "is the area-weighted median over the cells of the row's score over that of the reference. Better and worse: "
-    "share of the tested area where the difference in the cell is itself significant."
+    "is the {weighted}median over the cells of the row's score over that of the reference. Better and worse: "
+    "share of the tested {extent} where the difference in the cell is itself significant."
 )
 _CORNER = "Row − reference"
 _BY_LEAD = "Upper number: the difference; beneath it, in grey, p."
@@ -42,7 +42,11 @@ def significance(scores: xr.Dataset) -> html.Markup:
                 parts += [_by_lead(tested, metric, pairs), html.folded("In full", full)] if several else [full]
     if not parts:
         return html.paragraph("No difference could be tested.")
-    return html.paragraph(_TEXT, note=True) + html.joined(parts) + legend
+    return (
+        html.paragraph(_TEXT.format(weighted=weighted(scores), extent=extent(scores)), note=True)
+        + html.joined(parts)
+        + legend
+    )
 
 
 def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html.Markup:
