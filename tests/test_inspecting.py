@@ -104,7 +104,7 @@ def test_scores_of_several_days_are_tables_by_lead(cube: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["forecast", "scores"])
 def test_what_a_bare_one_lacks_is_named(tmp_path: Path, kind: str) -> None:
-    bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_format": 3})
+    bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_format": 4})
     write_dataset(bare, tmp_path / "bare.nc", netcdf=True)
     with pytest.raises(SoilcastError, match=r"bare\.nc: title, content.*lead.* is missing"):
         inspect(tmp_path / "bare.nc")

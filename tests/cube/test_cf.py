@@ -227,27 +227,27 @@ def test_history_says_each_step_of_the_provenance(folder: Path) -> None:
         (
             "forecast",
             {"soilcast_kind": "forecast"},
-            "a forecast of {by} (format 1), but this version of soilcast reads format 3",
+            "a forecast of {by} (format 1), but this version of soilcast reads format 4",
         ),
         (
             "forecast",
             {"soilcast_kind": "outlook"},
-            "a forecast of {by} (format 1), but this version of soilcast reads format 3",
+            "a forecast of {by} (format 1), but this version of soilcast reads format 4",
         ),
         (
             "forecast",
-            {"soilcast_kind": "forecast", "soilcast_format": 4},
-            "a forecast of {by} (format 4), but this version of soilcast reads format 3",
+            {"soilcast_kind": "forecast", "soilcast_format": 3},
+            "a forecast of {by} (format 3), but this version of soilcast reads format 4",
         ),
         (
             "scores",
             {"soilcast_kind": "scores"},
-            "scores of {by} (format 1), but this version of soilcast reads format 3",
+            "scores of {by} (format 1), but this version of soilcast reads format 4",
         ),
         (
             "scores",
             {"soilcast_kind": "outlook_scores"},
-            "scores of {by} (format 1), but this version of soilcast reads format 3",
+            "scores of {by} (format 1), but this version of soilcast reads format 4",
         ),
     ],
 )

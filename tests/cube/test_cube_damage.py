@@ -172,7 +172,7 @@ def test_a_foreign_zarr_is_told_apart_from_a_damaged_one(tmp_path: Path, version
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_forecast_is_no_cube(tmp_path: Path, name: str) -> None:
-    forecast = few(3, 1)[["swvl1"]].assign_attrs(soilcast_kind="forecast", soilcast_format=3)
+    forecast = few(3, 1)[["swvl1"]].assign_attrs(soilcast_kind="forecast", soilcast_format=4)
     cubes.write_dataset(forecast, tmp_path / name, netcdf=name.endswith(".nc"))
     with pytest.raises(SoilcastError, match=r"a cube is expected, but this is a forecast$"):
         open_cube(tmp_path / name)
@@ -183,7 +183,7 @@ def test_a_forecast_is_no_cube(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_forecast_of_places_keeps_their_names_and_its_damage_is_told(tmp_path: Path, name: str) -> None:
-    forecast = few(3, 5, grid=False)[["swvl1"]].assign_attrs(soilcast_kind="forecast", soilcast_format=3)
+    forecast = few(3, 5, grid=False)[["swvl1"]].assign_attrs(soilcast_kind="forecast", soilcast_format=4)
     cubes.write_dataset(forecast, tmp_path / name, netcdf=name.endswith(".nc"))
     opened = cubes.open_artifact(tmp_path / name, "forecast")
     assert list(opened["cell_name"].to_numpy()) == list(forecast["cell_name"].to_numpy())

@@ -142,7 +142,7 @@ def test_a_forecast_says_of_which_days_it_is(folder: Path, tmp_path: Path, run: 
     assert made["lead"].attrs["units"] == "d"
     expected = {
         "soilcast_kind": "forecast",
-        "soilcast_format": 3,
+        "soilcast_format": 4,
         "targets": "swvl1",
         "lead_days": leads,
         "latency_days": 0,
@@ -203,11 +203,13 @@ def test_every_kind_of_multi_day_run_is_trained_and_forecast(
             around = made[f"{layer}_quantile"].to_numpy()
             assert around.shape == (*values.shape, len(quantiles))
             assert (np.diff(around, axis=-1) >= 0).all()
+            np.testing.assert_array_equal(values, around[..., quantiles.index(0.5)])
         else:
             assert "quantile" not in made.dims
     if len(layers) == 3:
         thickness = np.array([0.07, 0.21, 0.72])
-        whole = np.stack([made[layer].to_numpy() for layer in layers], axis=-1) @ (thickness / thickness.sum())
+        means = [made[f"{layer}_mean"].to_numpy() for layer in layers]
+        whole = np.stack(means, axis=-1) @ (thickness / thickness.sum())
         np.testing.assert_allclose(made["root_zone"], whole, atol=1e-6)
     same(forecast(tmp_path / "run", folder / "cube", tmp_path / "again"), made)
     assert (open_run(tmp_path / "run").calibration is not None) == bool(quantiles)

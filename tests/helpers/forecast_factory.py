@@ -121,7 +121,7 @@ def made_forecast(
             },
             attrs={
                 "soilcast_kind": "forecast",
-                "soilcast_format": 3,
+                "soilcast_format": 4,
                 "title": "a made forecast",
                 "targets": ",".join(targets),
                 "lead_days": leads,

@@ -115,7 +115,9 @@ def _without_means(path: Path, medians: Path) -> Path:
 def _forecast(path: Path) -> dict[str, dict[str, Any]]:
     with xr.open_zarr(path, consolidated=False, chunks=None) as opened:
         names = [name for name in ("swvl1", "swvl2", "swvl1_quantile", "swvl2_quantile") if name in opened]
-        return {str(name): _kept(opened[name].to_numpy()) for name in names}
+        # Of a run with quantiles a layer is the median, and the mean stands beside it.
+        stored = {name: f"{name}_mean" if f"{name}_mean" in opened else name for name in names}
+        return {name: _kept(opened[one].to_numpy()) for name, one in stored.items()}
 
 
 def _scores(scores: xr.Dataset) -> dict[str, dict[str, Any]]:

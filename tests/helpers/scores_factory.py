@@ -23,7 +23,7 @@ _INTERVALS = ("coverage_50", "coverage_90", "width_90")
 _BALANCE = {"LSTM": "none", "PHY-LSTM": "single", "PHYs-LSTM": "multi"}
 _BINS = 10
 _ABOUT = {
-    "soilcast_format": 3,
+    "soilcast_format": 4,
     "title": "A made-up planet",
     "content": "synthetic weather",
     "source": "planet",

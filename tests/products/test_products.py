@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import percentileofscore
+from scipy.stats import norm, percentileofscore, rankdata
 
 from soilcast.cube import FORMATS, assemble, cells_of_grid, open_artifact, open_cube, save_cube, write_dataset
 from soilcast.cube.assemble import era5_land_thickness
@@ -19,12 +19,14 @@ from soilcast.errors import SoilcastError
 from soilcast.products import add_products
 from soilcast.products.climate import count_years, gather, reference_positions
 from soilcast.products.indices import (
+    DROUGHT_CLASSES,
     anomaly,
     days_to,
     drought_class,
     percentile,
     probability_below,
-    threshold_at,
+    probability_by,
+    thresholds_at,
 )
 
 NAN = np.nan
@@ -191,7 +193,7 @@ def test_a_rank_on_a_boundary_is_of_the_drier_class() -> None:
     percent=st.sampled_from([2.0, 5.0, 10.0, 20.0, 30.0, 33.3, 99.0]),
 )
 def test_the_threshold_parts_what_is_dry_by_its_percentile(reference: np.ndarray, value: float, percent: float) -> None:
-    threshold = threshold_at(reference, percent)[0]
+    threshold = thresholds_at(reference, [percent])[0, 0]
     rank = percentile(np.array([value], dtype=np.float32), reference)[0]
     if np.float32(value) != threshold:
         assert (rank <= np.float32(percent)) == (np.float32(value) < threshold)
@@ -199,9 +201,9 @@ def test_the_threshold_parts_what_is_dry_by_its_percentile(reference: np.ndarray
 
 def test_the_threshold_by_hand() -> None:
     reference = np.array([[0.5, 0.1, 0.4, 0.2, 0.3], [0.5, NAN, NAN, 0.2, NAN], [NAN] * 5], dtype=np.float32)
-    np.testing.assert_array_equal(threshold_at(reference, 20.0), np.float32([0.2, 0.2, NAN]))
-    np.testing.assert_array_equal(threshold_at(reference, 50.0), np.float32([0.3, 0.5, NAN]))
-    assert np.isnan(threshold_at(np.empty((1, 0), np.float32), 20.0)).all()
+    expected = np.float32([[0.2, 0.3], [0.2, 0.5], [NAN, NAN]])
+    np.testing.assert_array_equal(thresholds_at(reference, [20.0, 50.0]), expected)
+    assert np.isnan(thresholds_at(np.empty((1, 0), np.float32), [20.0])).all()
 
 
 # Days to a threshold.
@@ -278,13 +280,78 @@ def test_probability_rises_with_the_threshold(quantiles: list[float], thresholds
 
 
 def test_probability_of_a_normal_forecast_is_nearly_that_of_the_normal() -> None:
-    from scipy.stats import norm
-
     levels = np.linspace(0.01, 0.99, 99)
     thresholds = np.linspace(0.15, 0.35, 9)
     spread = norm(0.25, 0.04)
     found = odds(spread.ppf(levels).tolist(), thresholds.tolist(), levels)
     np.testing.assert_allclose(found, spread.cdf(thresholds), atol=5e-3)
+
+
+# Probability that it happens by a lead.
+
+_UNIT = st.floats(0, 1, width=32)
+
+
+def templates_of(samples: np.ndarray) -> np.ndarray:
+    """Ranks of each lead of ``(template, lead)``, evenly spaced between 0 and 1."""
+    return ((rankdata(samples, axis=0, method="ordinal") - 0.5) / len(samples)).astype(np.float32)
+
+
+def test_probability_by_a_lead_by_hand() -> None:
+    templates = np.float32([[0.125, 0.875], [0.375, 0.625], [0.625, 0.125], [0.875, 0.375]])
+    probabilities = np.float32([[0.25, 0.25], [0.5, 0.25], [0.5, 0.5], [0.0, 1.0], [0.5, NAN], [NAN, 0.5]])
+    expected = [[0.25, 0.5], [0.5, 0.75], [0.5, 1.0], [0.0, 1.0], [0.5, NAN], [NAN, NAN]]
+    np.testing.assert_array_equal(probability_by(probabilities, templates), np.float32(expected))
+
+
+@given(
+    probabilities=arrays(np.float32, (3, 4), elements=_UNIT),
+    samples=arrays(np.float64, st.tuples(st.integers(1, 40), st.just(4)), elements=st.floats(-5, 5)),
+)
+def test_probability_by_a_lead_is_the_share_of_templates(probabilities: np.ndarray, samples: np.ndarray) -> None:
+    templates = templates_of(samples)
+    found = probability_by(probabilities, templates)
+    for cell in range(3):
+        for lead in range(4):
+            paths = [any(path[j] <= probabilities[cell, j] for j in range(lead + 1)) for path in templates]
+            share, highest = np.mean(paths), probabilities[cell, : lead + 1].max()
+            assert found[cell, lead] == pytest.approx(max(share, highest), abs=1e-6)
+            assert share >= highest - 0.5 / len(templates) - 1e-6
+    assert (np.diff(found, axis=1) >= 0).all()
+    assert (found >= probabilities).all()
+    assert (found <= 1).all()
+
+
+def test_leads_that_go_together_have_the_probability_of_the_highest() -> None:
+    rng = np.random.default_rng(0)
+    templates = templates_of(np.repeat(rng.normal(size=(500, 1)), 6, axis=1))
+    probabilities = rng.uniform(size=(200, 6)).astype(np.float32)
+    highest = np.maximum.accumulate(probabilities, axis=1)
+    np.testing.assert_allclose(probability_by(probabilities, templates), highest, atol=0.5 / 500 + 1e-6)
+
+
+def test_leads_that_know_nothing_of_each_other_have_the_product() -> None:
+    rng = np.random.default_rng(1)
+    probabilities = rng.uniform(0, 0.4, size=(50, 5)).astype(np.float32)
+    independent = 1 - np.cumprod(1 - probabilities.astype(float), axis=1)
+    found = np.mean([probability_by(probabilities, templates_of(rng.normal(size=(500, 5)))) for _ in range(40)], axis=0)
+    # One set of 500 templates scatters by sqrt(p (1 - p) / 500) at most, 40 of them by a sixth of it.
+    np.testing.assert_allclose(found, independent, atol=4 * 0.5 / np.sqrt(500 * 40))
+
+
+def test_a_correlated_process_reaches_a_threshold_as_often_as_its_templates_say() -> None:
+    """A normal AR(1): templates of some paths give the share of other paths that cross a threshold by each lead."""
+    rng = np.random.default_rng(2)
+    noise = rng.normal(size=(40_500, 6))
+    paths = np.empty_like(noise)
+    paths[:, 0] = noise[:, 0]
+    for lead in range(1, 6):
+        paths[:, lead] = 0.8 * paths[:, lead - 1] + 0.6 * noise[:, lead]
+    crossed = np.maximum.accumulate(paths[500:] <= -0.8, axis=1).mean(axis=0)
+    probabilities = np.full((1, 6), norm.cdf(-0.8), dtype=np.float32)
+    found = probability_by(probabilities, templates_of(paths[:500]))[0]
+    np.testing.assert_allclose(found, crossed, atol=4 * np.sqrt(0.25 / 500))
+    assert (found[1:] < 1 - np.cumprod(1 - probabilities[0].astype(float))[1:] - 0.05).all()
 
 
 # A block of forecasts.
@@ -354,10 +421,14 @@ def test_products_are_those_of_each_cell_layer_and_valid_day(cube: xr.Dataset) -
             np.testing.assert_array_equal(found[f"{layer}_percentile"][:4, 0, lead - 1], rank)
             np.testing.assert_array_equal(found[f"{layer}_anomaly"][:4, 0, lead - 1], anomaly(forecast, samples)[:4])
             np.testing.assert_array_equal(found[f"{layer}_drought"][:4, 0, lead - 1], drought_class(rank))
-            dry = threshold_at(samples, 20.0)[:4, np.newaxis]
+            thresholds = thresholds_at(samples, (20.0, *DROUGHT_CLASSES.values()))[:4]
             quantiles = made[f"{layer}_quantile"].to_numpy()[:4, :, lead - 1]
-            chance = probability_below(quantiles, LEVELS, dry)
+            chance = probability_below(np.repeat(quantiles, 6, axis=1), LEVELS, thresholds)
             np.testing.assert_array_equal(found[f"{layer}_probability_dry"][:4, 0, lead - 1], chance[:, 0])
+            of_class = found[f"{layer}_drought_probability"][:4, 0, lead - 1]
+            np.testing.assert_array_equal(of_class, chance[:, 1:])
+            assert (np.diff(of_class, axis=1)[np.isfinite(of_class[:, 1:])] <= 0).all()
+            np.testing.assert_array_equal(of_class[:, 1], chance[:, 0])  # D1 begins where it is dry
         ranks_found = found[f"{layer}_percentile"].to_numpy()[:, 0]
         np.testing.assert_array_equal(found[f"{layer}_days_to_dry"][:, 0], days_to(ranks_found, 20.0, LEADS))
     assert (found["swvl1_days_to_dry"].to_numpy()[:4] > 0).any()
@@ -435,6 +506,43 @@ def test_the_median_is_dry_where_dry_is_likelier_than_not(cube: xr.Dataset) -> N
     rank, chance = found["swvl1_percentile"].to_numpy()[:4], found["swvl1_probability_dry"].to_numpy()[:4]
     assert ((rank <= 20) == (chance >= 0.5)).all()
     assert (rank <= 20).any()
+
+
+def test_days_to_dry_are_the_first_lead_at_which_dry_is_as_likely_as_not(cube: xr.Dataset) -> None:
+    rng = np.random.default_rng(4)
+    made = forecast_of()
+    for layer in ("swvl1", "swvl2"):
+        quantiles = np.sort(rng.uniform(0.1, 0.4, (CELLS, 1, 10, 5)).astype(np.float32), axis=-1)
+        made[f"{layer}_quantile"][:], made[layer][:] = quantiles, quantiles[..., 2]
+    for options in ({}, {"dry_threshold": 0.2}, {"dry_percentile": 7.0}):
+        found = add_products(made, cube, slice(0, 4), layers=["swvl1", "swvl2"], reference=slice(None), **options)
+        for layer in ("swvl1", "swvl2"):
+            likely = found[f"{layer}_probability_dry"].to_numpy()[:4, 0] >= 0.5
+            first = np.where(likely.any(axis=1), 1 + likely.argmax(axis=1), -1)
+            np.testing.assert_array_equal(found[f"{layer}_days_to_dry"].to_numpy()[:4, 0], first)
+
+
+def test_the_median_belongs_to_the_distribution_without_being_a_level(cube: xr.Dataset) -> None:
+    whole, made = products_of(cube), forecast_of().isel(quantile=[0, 1, 3, 4])
+    found = add_products(made, cube, slice(0, CELLS), layers=["swvl1", "swvl2"], reference=slice(None))
+    assert list(found) == list(whole)
+    for name, variable in whole.items():
+        np.testing.assert_array_equal(found[name], variable, err_msg=name)
+    one = add_products(forecast_of().isel(quantile=[4]), cube, slice(0, CELLS), layers=["swvl1"], reference=slice(None))
+    likely = one["swvl1_probability_dry"].to_numpy()[:4] >= 0.5
+    np.testing.assert_array_equal(likely, one["swvl1_percentile"].to_numpy()[:4] <= 20)
+
+
+def test_the_probability_of_being_dry_by_a_lead_follows_the_templates(cube: xr.Dataset) -> None:
+    rng = np.random.default_rng(5)
+    made = forecast_of()
+    made["swvl1_rank_template"] = (("template", "lead"), templates_of(rng.normal(size=(60, 10))))
+    found = add_products(made, cube, slice(0, CELLS), layers=["swvl1", "swvl2"], reference=slice(None))
+    assert "swvl2_probability_dry_by" not in found
+    by = found["swvl1_probability_dry_by"]
+    assert by.attrs["dry"] == "at or below percentile 20 of the valid day"
+    single = found["swvl1_probability_dry"].to_numpy()[:, 0]
+    np.testing.assert_array_equal(by[:, 0], probability_by(single, made["swvl1_rank_template"].to_numpy()))
 
 
 def test_blocks_do_not_change_the_products(cube: xr.Dataset) -> None:

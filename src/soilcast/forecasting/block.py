@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from soilcast.cube.matching import find_places
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.forecasting.weather import Weather
 from soilcast.task import newest_age
 from soilcast.training.build import layout_of
+from soilcast.training.calibration_groups import Indices as Rows
+from soilcast.training.calibration_groups import season_of
+from soilcast.training.conformal import Calibration
 from soilcast.training.inputs import Counts, Inputs, load_inputs, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
@@ -36,8 +40,10 @@ class BlockForecast:
 
     Parameters
     ----------
-    centre
-        ``(cell, issue, lead, layer)`` float32 [m3 m-3]; NaN where there is none.
+    mean
+        Of the predictive distribution ``(cell, issue, lead, layer)`` float32 [m3 m-3]; NaN where there is none.
+    median
+        Of the calibrated distribution, of the same shape; None without quantiles.
     quantiles
         ``(cell, issue, lead, layer, quantile)`` float32 [m3 m-3].
     age
@@ -49,13 +55,19 @@ class BlockForecast:
         Of each dynamic input the days that were read on which it is missing or clipped ``(cell, feature)`` int64.
     """
 
-    centre: Floats
+    mean: Floats
+    median: Floats | None
     quantiles: Floats
     age: Floats | None
     without_soil: Bools
     without_inputs: Bools
     missing: Counts
     clipped: Counts
+
+    @property
+    def central(self) -> Floats:
+        """The central forecast: the median, or without quantiles the mean, which is then all that is known."""
+        return self.mean if self.median is None else self.median
 
 
 class BlockForecaster:
@@ -89,7 +101,8 @@ class BlockForecaster:
         days = cube["time"].to_numpy()[first:stop]
         after = days[-1:] + np.arange(1, self._beyond + 1) * np.timedelta64(1, "D")
         self._days = np.concatenate((days, after))
-        self._groups = climate_groups(cube)
+        self._lat, lon = (cube[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
+        self._cells, self._climate = find_places(run.lat, run.lon, self._lat, lon), climate_groups(cube)
         self._predictor = Predictor(run.networks, run.config, device, opened.request.precision)
         # Windows of one sequence are those of consecutive issue days.
         self._as_sequences = self._predictor.takes_sequences and issues[-1] - issues[0] == len(issues) - 1
@@ -111,14 +124,24 @@ class BlockForecaster:
         centre, errors = self._predict(sources, scale, ready, cells.start)
         centre[~ready], errors[~ready] = np.nan, np.nan
         if run.calibration is not None:
-            errors = run.calibration.apply(errors, self._groups[cells])
+            errors = run.calibration.apply(errors, self._calibration_rows(run.calibration, cells))
         width = np.float32(1.0) if scale is None else (1 / scale)[:, np.newaxis, :, :, np.newaxis]
         quantiles = centre[..., np.newaxis] + errors * width
         age, there = self._age(inputs, ready)
-        restored, around = (self._restored(one, scalings) for one in (centre, quantiles))
+        mean, around = (self._restored(one, scalings) for one in (centre, quantiles))
+        median = around[..., self._predictor.median] if task.quantiles else None
+        if around.shape[-1] > len(task.quantiles):
+            around = np.delete(around, self._predictor.median, axis=-1)
         able = np.broadcast_to(known, ready.shape)
         counts = inputs.missing, inputs.clipped
-        return BlockForecast(restored, around, age, able & ~there, able & there & ~ready, *counts)
+        return BlockForecast(mean, median, around, age, able & ~there, able & there & ~ready, *counts)
+
+    def _calibration_rows(self, calibration: Calibration, cells: slice) -> Rows:
+        """Row of the calibration for each cell, issue day and lead ``(cell, issue, lead)``."""
+        leads = np.arange(1, self._layout.task.lead_days + 1) * np.timedelta64(1, "D")
+        valid = self._opened.issue_days[:, np.newaxis] + leads
+        cell, climate = (one[cells, np.newaxis, np.newaxis] for one in (self._cells, self._climate))
+        return calibration.rows_of(cell, climate, season_of(valid, self._lat[cells, np.newaxis, np.newaxis]))
 
     def _predict(
         self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int
@@ -130,7 +153,7 @@ class BlockForecaster:
         task = self._layout.task
         shape = (*ready.shape, task.lead_days, len(task.layers))
         centre = np.full(shape, np.nan, dtype=np.float32)
-        errors = np.full((*shape, len(task.quantiles)), np.nan, dtype=np.float32)
+        errors = np.full((*shape, len(self._predictor.levels)), np.nan, dtype=np.float32)
         predictions = self._of_sequences if self._as_sequences else self._of_windows
 
         def work(group: slice) -> None:

@@ -23,7 +23,7 @@ from soilcast.forecasting.block import BlockForecast, BlockForecaster
 from soilcast.forecasting.left_out import Tally, notes_of, tally_block
 from soilcast.forecasting.request import Gaps, OpenedRequest, Request
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
-from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells
+from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells, rank_templates
 from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
 from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
@@ -114,9 +114,10 @@ def forecast(
 
     Returns
     -------
-    The forecast, opened: each layer ``(cell, time, lead)`` float32 [m3 m-3] by issue day and lead time, and with
-    quantiles also ``(cell, time, lead, quantile)``; NaN where an input is missing or the run has no statistics of the
-    cell. Of an ensemble it is the mean of the members.
+    The forecast, opened: each layer ``(cell, time, lead)`` float32 [m3 m-3] by issue day and lead time; of a run with
+    quantiles the median of the calibrated distribution, beside it ``{layer}_mean``, the quantiles ``(cell, time, lead,
+    quantile)`` and, of several leads, ``{layer}_rank_template`` ``(template, lead)``. NaN where an input is missing or
+    the run has no statistics of the cell. Without quantiles a layer is the mean, of an ensemble that of the members.
 
     Raises
     ------
@@ -181,11 +182,12 @@ def _write(
     """Make the blocks that are missing in ``place``, and put the whole to ``out``."""
     forecaster = BlockForecaster(opened, threads, choose_device("auto"))
     area = opened.cube["area"].drop_encoding().load()
-    skeleton = xr.Dataset({"area": area}, coordinates_of(opened), dict(attributes))
+    variables, of_all_cells = no_cells(opened), {"area": area, **rank_templates(opened)}
+    skeleton = xr.Dataset(of_all_cells, coordinates_of(opened, variables), dict(attributes))
     block = _cells_a_block(opened, forecaster.group, memory)
     identity = {name: attributes[name] for name in IDENTITY_KEYS}
     try:
-        stream = ForecastStream(place, skeleton, no_cells(opened), block, identity)
+        stream = ForecastStream(place, skeleton, variables, block, identity)
         missing = {number: stream.blocks[number] for number in stream.missing}
         label = f"{attributes['label']} forecast"
         with progress_bar(label, len(stream.blocks), shown=progress, done=len(stream.done)) as advance:
@@ -276,7 +278,7 @@ def _cells_a_block(opened: OpenedRequest, group: int, memory: int | None) -> int
     weathers = opened.weather.members if opened.weather else 1
     soil = len(task.layers) * (1 + task.sees_own_layers) + len(task.lags)
     read_in = days * (weathers * len(task.dynamic) + soil)
-    made = 2 * count * task.lead_days * len(task.layers) * (1 + len(task.quantiles))
+    made = 2 * count * task.lead_days * len(task.layers) * (1 + bool(task.quantiles) + len(task.quantiles))
     most = BLOCK_BYTES
     if memory is not None:
         room, least = memory - held_memory() - _WORKING_BYTES, 4 * (read_in + made) * _WORKING_BLOCKS * group
@@ -301,7 +303,7 @@ def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) 
     squares, largest = [], 0.0
     for start in (number * group for number in chosen):
         block = slice(start, min(start + group, cells))
-        away = forecaster(block).centre.astype(np.float64) - exact(block).centre
+        away = forecaster(block).central.astype(np.float64) - exact(block).central
         away = away[np.isfinite(away)]
         squares.append(float(np.mean(away**2)) if away.size else 0.0)
         largest = max(largest, float(np.max(np.abs(away), initial=0.0)))
@@ -314,7 +316,7 @@ class _GapsError(SoilcastError):
 
 def _refuse_gaps(opened: OpenedRequest, made: BlockForecast, cells: slice) -> None:
     task, issue = opened.run.config.task, opened.issue_days[0]
-    where, count = opened.cube.encoding.get("source", "the cube"), len(made.centre)
+    where, count = opened.cube.encoding.get("source", "the cube"), len(made.mean)
     remedy = "update the cube, choose another --from, or write missing values in these cells (--gaps missing)"
     if made.without_soil.any():
         newest = np.datetime_as_string(issue - np.timedelta64(task.soil_latency, "D"), "D")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from soilcast.cube.contract import VARIABLES
 from soilcast.forecasting.block import BlockForecast
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.products import add_products
+from soilcast.products.variables import DROUGHT_CLASS, drought_class_coordinate
 from soilcast.provenance import stamp
 
 ROOT_ZONE = "root_zone"
@@ -24,7 +26,8 @@ _AGE_ATTRIBUTES = {
 }
 
 _ROOT_LAYERS = ("swvl1", "swvl2", "swvl3")
-_ROOT_ATTRIBUTES = VARIABLES["swvl1"].attributes | {"long_name": "volumetric soil water of the layers 1 to 3"}
+_ROOT_ZONE_WATER = "volumetric soil water of the layers 1 to 3"
+_MEDIAN = "median of the calibrated predictive distribution"
 
 _LOGGED = ("epoch", "train_loss", "validation_loss", "seconds")
 _LOG_LINES = 100
@@ -66,11 +69,29 @@ def describe(opened: OpenedRequest) -> dict[str, Any]:
     }
 
 
-def coordinates_of(opened: OpenedRequest) -> dict[str, Any]:
-    """Give the coordinates of a forecast: the cells of its cube, issue days, lead times, valid days and quantiles."""
+def coordinates_of(opened: OpenedRequest, variables: Mapping[str, xr.Variable]) -> dict[str, Any]:
+    """Give the coordinates of some ``variables``: cells, issue days, leads, valid days, quantiles, drought classes."""
     cube = opened.cube
     cells = {str(name): cube[name].drop_encoding().load() for name in cube.coords if name != "time"}
-    return cells | _times(opened)
+    has_classes = any(DROUGHT_CLASS in one.dims for one in variables.values())
+    return cells | _times(opened) | ({DROUGHT_CLASS: drought_class_coordinate()} if has_classes else {})
+
+
+def rank_templates(opened: OpenedRequest) -> dict[str, xr.Variable]:
+    """Give how the leads of each layer depend on each other, which all cells share; none of a single lead."""
+    run = opened.run
+    if run.calibration is None or opened.leads == 1 or not len(run.calibration.template):
+        return {}
+    about = {
+        "long_name": "rank templates (empirical copula of the leads) of validation days",
+        "units": "1",
+        "comment": "(rank - 1/2) / template of the probability integral transforms of observations, lead by lead",
+    }
+    ranks = run.calibration.template[:, : opened.leads]
+    return {
+        f"{layer}_rank_template": xr.Variable(("template", "lead"), ranks[..., position], about)
+        for position, layer in enumerate(run.config.task.layers)
+    }
 
 
 def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -> dict[str, xr.Variable]:
@@ -81,19 +102,26 @@ def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -
     if block.age is not None:
         found[AGE] = xr.Variable(dims[:2], block.age, _AGE_ATTRIBUTES)
     for position, layer in enumerate(task.layers):
-        attributes = VARIABLES[layer].attributes
-        found[layer] = xr.Variable(dims, block.centre[..., position], attributes)
-        if task.quantiles:
-            about = attributes | {"long_name": f"quantiles of {VARIABLES[layer].long_name}"}
-            found[f"{layer}_quantile"] = xr.Variable((*dims, "quantile"), block.quantiles[..., position, :], about)
+        attributes, long_name = VARIABLES[layer].attributes, VARIABLES[layer].long_name
+        if block.median is None:
+            found[layer] = xr.Variable(dims, block.mean[..., position], attributes)
+            continue
+        found[layer] = xr.Variable(dims, block.median[..., position], attributes | {"comment": _MEDIAN})
+        of_mean = attributes | {"long_name": f"mean of the predictive distribution of {long_name}"}
+        found[f"{layer}_mean"] = xr.Variable(dims, block.mean[..., position], of_mean)
+        of_quantiles = attributes | {"long_name": f"quantiles of {long_name}"}
+        found[f"{layer}_quantile"] = xr.Variable((*dims, "quantile"), block.quantiles[..., position, :], of_quantiles)
     if set(_ROOT_LAYERS) <= set(task.layers) and all(thickness_name(layer) in cube for layer in _ROOT_LAYERS):
         thickness = np.stack([read(cube, thickness_name(layer), cells) for layer in _ROOT_LAYERS], axis=-1)
         share = (thickness / thickness.sum(axis=-1, keepdims=True))[:, np.newaxis, np.newaxis]
-        whole = np.sum(block.centre[..., [task.layers.index(layer) for layer in _ROOT_LAYERS]] * share, axis=-1)
-        found[ROOT_ZONE] = xr.Variable(dims, whole.astype(np.float32), _ROOT_ATTRIBUTES)
+        # Means add up over layers; medians do not.
+        whole = np.sum(block.mean[..., [task.layers.index(layer) for layer in _ROOT_LAYERS]] * share, axis=-1)
+        water = _ROOT_ZONE_WATER if block.median is None else f"mean of the {_ROOT_ZONE_WATER}"
+        attributes = VARIABLES["swvl1"].attributes | {"long_name": water}
+        found[ROOT_ZONE] = xr.Variable(dims, whole.astype(np.float32), attributes)
     with_record = [layer for layer in task.layers if layer in cube]
     if opened.request.issue is not None and with_record:
-        made = xr.Dataset(found, _times(opened), {"latency_days": task.soil_latency})
+        made = xr.Dataset(found | rank_templates(opened), _times(opened), {"latency_days": task.soil_latency})
         found |= add_products(made, cube, cells, layers=with_record, reference=_reference(opened))
     return found
 
@@ -102,12 +130,13 @@ def no_cells(opened: OpenedRequest) -> dict[str, xr.Variable]:
     """Give the variables of no cells: the names, types and attributes of all."""
     task = opened.run.config.task
     count = len(opened.issues)
-    centre = np.zeros((0, count, opened.leads, len(task.layers)), dtype=np.float32)
-    quantiles = np.zeros((*centre.shape, len(task.quantiles)), dtype=np.float32)
+    mean = np.zeros((0, count, opened.leads, len(task.layers)), dtype=np.float32)
+    median = mean if task.quantiles else None
+    quantiles = np.zeros((*mean.shape, len(task.quantiles)), dtype=np.float32)
     none = np.zeros((0, count), dtype=np.bool_)
-    age = centre[..., 0, 0] if task.sees_own_layers else None
+    age = mean[..., 0, 0] if task.sees_own_layers else None
     values = np.zeros((0, len(task.dynamic)), dtype=np.int64)
-    return block_variables(opened, BlockForecast(centre, quantiles, age, none, none, values, values), slice(0, 0))
+    return block_variables(opened, BlockForecast(mean, median, quantiles, age, none, none, values, values), slice(0, 0))
 
 
 def _times(opened: OpenedRequest) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,28 +23,32 @@ from soilcast.products.climate import (
     select_days,
 )
 from soilcast.products.indices import (
+    DROUGHT_CLASSES,
     DRY_PERCENTILE,
     anomaly,
     days_to,
     drought_class,
     percentile,
     probability_below,
-    threshold_at,
+    probability_by,
+    thresholds_at,
+    with_median,
 )
 from soilcast.products.variables import (
     ANOMALY,
+    BY_LEAD,
     DAYS_TO_DRY,
     DROUGHT,
+    DROUGHT_PROBABILITY,
     PERCENTILE,
     PROBABILITY_DRY,
+    PROBABILITY_DRY_BY,
     Dryness,
     Product,
 )
 
 Floats = npt.NDArray[np.float32]
 Products = dict[Product, npt.NDArray[Any]]
-
-_DIMS = ("cell", "time", "lead")
 
 
 def add_products(
@@ -69,8 +73,9 @@ def add_products(
     ----------
     forecasts
         The block: each layer ``(cell, time, lead)`` [m3 m-3] of one issue day ``time``, its ``lead`` [d], and, if it
-        has quantiles, ``{layer}_quantile`` ``(cell, time, lead, quantile)`` with their levels ``quantile``; the
-        attribute ``latency_days``.
+        has quantiles, ``{layer}_quantile`` ``(cell, time, lead, quantile)`` with their levels ``quantile``, of which
+        the layer itself is the median, and ``{layer}_rank_template`` ``(template, lead)``; the attribute
+        ``latency_days``.
     cube
         The opened cube, all cells, with the layers.
     cells
@@ -91,9 +96,12 @@ def add_products(
     Returns
     -------
     Names -> variables as they are stored, whole numbers with -128 for missing: ``{layer}_anomaly`` [m3 m-3],
-    ``{layer}_percentile`` [%], ``{layer}_drought`` and, of two or more quantiles, ``{layer}_probability_dry``, all
-    ``(cell, time, lead)``; ``{layer}_days_to_dry`` ``(cell, time)`` [d]. Missing where the forecast or the climate is,
-    and, but for the anomaly, where soil moisture never moves at that time of the year.
+    ``{layer}_percentile`` [%] and ``{layer}_drought`` ``(cell, time, lead)`` of the layer; ``{layer}_days_to_dry``
+    ``(cell, time)`` [d], its first lead that is dry, which of a median is the first at which dry is at least as likely
+    as not. Of two levels or more, the median included, ``{layer}_probability_dry`` ``(cell, time, lead)`` and
+    ``{layer}_drought_probability`` ``(cell, time, lead, drought_class)``; with templates also
+    ``{layer}_probability_dry_by`` ``(cell, time, lead)``. Missing where the forecast or the climate is, and, but for
+    the anomaly, where soil moisture never moves at that time of the year.
 
     Raises
     ------
@@ -116,35 +124,57 @@ def add_products(
     dryness = Dryness(dry_percentile, dry_threshold)
     products: dict[str, xr.Variable] = {}
     for layer in layers:
-        forecast = _values(forecasts, layer, _DIMS)
-        quantiles, levels = None, np.empty(0)
-        if f"{layer}_quantile" in forecasts and forecasts.sizes["quantile"] >= 2:
-            quantiles = _values(forecasts, f"{layer}_quantile", (*_DIMS, "quantile"))
-            levels = forecasts["quantile"].to_numpy()
+        whole = _distribution(forecasts, layer)
         parts = []
         for part, values in read_parts(cube, layer, cells, sampling):
-            block = _Block(forecast[part], leads, None if quantiles is None else quantiles[part], levels)
-            parts.append(_compute(block, values, sampling, dryness))
+            parts.append(_compute(whole.of_cells(part), values, sampling, dryness))
         for product in parts[0]:
             array = np.concatenate([computed[product] for computed in parts])[:, np.newaxis]
             attributes = product.attributes(layer, sampling.climate, dryness)
-            products[product.name(layer)] = xr.Variable(_DIMS[: array.ndim], array, attributes)
+            products[product.name(layer)] = xr.Variable(product.dims, array, attributes)
     return products
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Forecasts of some cells: ``(cell, lead)`` and ``(cell, lead, quantile)`` [m3 m-3], leads [d], levels."""
+    """Forecasts of some cells: leads [d], ``(cell, lead)`` and, with levels, ``(cell, lead, quantile)`` [m3 m-3].
 
-    forecast: Floats
+    ``templates`` ``(template, lead)`` are those of the layer, for all cells.
+    """
+
     leads: npt.NDArray[np.integer]
-    quantiles: Floats | None
-    levels: npt.NDArray[np.float64]
+    forecast: Floats
+    quantiles: Floats | None = None
+    levels: npt.NDArray[np.float64] | None = None
+    templates: Floats | None = None
+
+    def of_cells(self, part: slice) -> _Block:
+        """Keep some cells."""
+        kept = None if self.quantiles is None else self.quantiles[part]
+        return replace(self, forecast=self.forecast[part], quantiles=kept)
+
+
+def _distribution(forecasts: xr.Dataset, layer: str) -> _Block:
+    """Forecast of a layer, and its quantiles with the median among them, if these are two at least."""
+    leads, central = forecasts["lead"].to_numpy(), _values(forecasts, layer, BY_LEAD)
+    if f"{layer}_quantile" not in forecasts:
+        return _Block(leads, central)
+    levels, at = with_median(forecasts["quantile"].to_numpy())
+    quantiles = _values(forecasts, f"{layer}_quantile", (*BY_LEAD, "quantile"))
+    if len(levels) > quantiles.shape[-1]:
+        quantiles = np.insert(quantiles, at, central, axis=-1)
+    if len(levels) < 2:
+        return _Block(leads, central)
+    name = f"{layer}_rank_template"
+    templates = forecasts[name].transpose("template", "lead").to_numpy() if name in forecasts else None
+    return _Block(leads, central, quantiles, levels, templates)
 
 
 def _compute(block: _Block, values: Reference, sampling: Sampling, dryness: Dryness) -> Products:
     """Products of some cells, from the days of their record ``(cell, day)``, lead by lead."""
-    departures, ranks, thresholds = (np.full(block.forecast.shape, np.nan, dtype=np.float32) for _ in range(3))
+    departures, ranks = (np.full(block.forecast.shape, np.nan, dtype=np.float32) for _ in range(2))
+    percents = (*DROUGHT_CLASSES.values(), dryness.percentile)
+    thresholds = np.full((*block.forecast.shape, len(percents)), np.nan, dtype=np.float32)
     for lead, positions in enumerate(sampling.positions):
         reference = gather(values, positions)
         has_climate = count_years(reference) >= sampling.climate.least_years
@@ -152,16 +182,20 @@ def _compute(block: _Block, values: Reference, sampling: Sampling, dryness: Dryn
         samples = reference.reshape(len(reference), positions.size)
         departures[:, lead] = np.where(has_climate, anomaly(block.forecast[:, lead], samples), np.nan)
         ranks[:, lead] = np.where(has_ranks, percentile(block.forecast[:, lead], samples), np.nan)
-        if block.quantiles is not None and dryness.threshold is None:
-            thresholds[:, lead] = np.where(has_ranks, threshold_at(samples, dryness.percentile), np.nan)
+        if block.quantiles is not None:
+            thresholds[has_ranks, lead] = thresholds_at(samples[has_ranks], percents)
     if dryness.threshold is None:
         days = days_to(ranks, dryness.percentile, block.leads)
     else:
-        thresholds[:] = dryness.threshold
+        thresholds[..., -1] = dryness.threshold
         days = days_to(block.forecast, dryness.threshold, block.leads)
     products: Products = {ANOMALY: departures, PERCENTILE: ranks, DROUGHT: drought_class(ranks), DAYS_TO_DRY: days}
-    if block.quantiles is not None:
-        products[PROBABILITY_DRY] = probability_below(block.quantiles, block.levels, thresholds)
+    if block.quantiles is not None and block.levels is not None:
+        below = [probability_below(block.quantiles, block.levels, limit) for limit in np.moveaxis(thresholds, -1, 0)]
+        products[DROUGHT_PROBABILITY] = np.stack(below[:-1], axis=-1)
+        products[PROBABILITY_DRY] = below[-1]
+        if block.templates is not None:
+            products[PROBABILITY_DRY_BY] = probability_by(below[-1], block.templates)
     return products
 
 

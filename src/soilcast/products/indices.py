@@ -1,6 +1,8 @@
-"""What a forecast value means in the climate of its cell: percentile, anomaly, drought class, days and odds to dry."""
+"""What a forecast means in the climate of its cell: percentile, anomaly, drought class, days to and odds of dryness."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,14 @@ DROUGHT_CLASSES: dict[str, float] = {
 }
 """Highest percentile of each class of the U.S. Drought Monitor (Svoboda et al. 2002,
 doi:10.1175/1520-0477-83.8.1181), from D0 on; the class is the position here."""
+
+MEDIAN = 0.5
+"""Level of the median, which is the central forecast where there are quantiles."""
+
+_SAME_LEVEL = 1e-6
+
+CLASS_NAMES = tuple(name.partition("_")[0] for name in DROUGHT_CLASSES)
+"""D0 .. D4."""
 
 
 def percentile(values: Values, reference: Values) -> Floats:
@@ -91,8 +101,8 @@ def drought_class(percentiles: Values) -> Whole:
     return classes
 
 
-def threshold_at(reference: Values, percent: float) -> Floats:
-    """Soil moisture below which the percentile is at most ``percent``, and above which it is more.
+def thresholds_at(reference: Values, percents: Sequence[float]) -> Floats:
+    """Soil moisture below which the percentile is at most ``percents``, and above which it is more.
 
     So it agrees with `percentile`: it is the (k + 1)-th smallest value, k the whole part of percent / 100 times all.
 
@@ -100,21 +110,22 @@ def threshold_at(reference: Values, percent: float) -> Floats:
     ----------
     reference
         ``(cell, sample)`` [m3 m-3], NaN where missing.
-    percent
-        Above 0 and below 100 [%].
+    percents
+        ``(percent,)``, above 0 and below 100 [%].
 
     Returns
     -------
-    ``(cell,)`` [m3 m-3]; NaN where the whole reference is missing.
+    ``(cell, percent)`` [m3 m-3]; NaN where the whole reference is missing.
     """
-    assert 0 < percent < 100
+    percent = np.asarray(percents, dtype=np.float64)
+    assert ((percent > 0) & (percent < 100)).all()
     if not reference.shape[1]:
-        return np.full(len(reference), np.nan, dtype=np.float32)
+        return np.full((len(reference), len(percent)), np.nan, dtype=np.float32)
     ascending = np.sort(reference, axis=1)  # missing values come last
-    count = np.count_nonzero(np.isfinite(reference), axis=1)
+    count = np.count_nonzero(np.isfinite(reference), axis=1)[:, np.newaxis]
     # A share that is a whole number of values may come out a hair short of it.
     rank = np.clip(np.floor(percent * count / 100 + 1e-9).astype(np.int64), 0, np.maximum(count - 1, 0))
-    return np.take_along_axis(ascending, rank[:, np.newaxis], axis=1)[:, 0].astype(np.float32)
+    return np.take_along_axis(ascending, rank, axis=1).astype(np.float32)
 
 
 def days_to(values: Values, threshold: Values | float, leads: npt.NDArray[np.integer]) -> Whole:
@@ -143,18 +154,55 @@ def days_to(values: Values, threshold: Values | float, leads: npt.NDArray[np.int
     return np.where(unknown, MISSING, lead_reached).astype(np.int8)
 
 
-def probability_below(quantiles: Values, levels: Values, threshold: Values | float) -> Floats:
-    """Probability that a quantile forecast gives to values at or below a threshold.
+def with_median(levels: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], int]:
+    """Levels of quantiles ``(quantile,)``, ascending, with that of the median among them, and its position."""
+    given = np.asarray(levels, dtype=np.float64)
+    at = int(np.searchsorted(given, MEDIAN - _SAME_LEVEL))
+    if at < len(given) and given[at] <= MEDIAN + _SAME_LEVEL:
+        return given, at
+    return np.insert(given, at, MEDIAN), at
 
-    Between two quantiles the distribution function is a straight line, and beyond the outermost ones it is
-    extrapolated with the gradient beside them, to 0 and 1.
+
+def distribution_at(quantiles: Values, levels: Values, values: Values | float) -> Values:
+    """Distribution function of a quantile forecast, not yet limited to 0 .. 1.
+
+    Between two quantiles it is a straight line, and beyond the outermost ones it goes on with the gradient beside them:
+    below 0 and above 1 it ranks values by how far they are beyond the distribution.
 
     Parameters
     ----------
     quantiles
-        ``(cell, lead, quantile)`` [m3 m-3]; where they cross they are put in order.
+        ``(..., quantile)`` [m3 m-3]; where they cross they are put in order.
     levels
         ``(quantile,)``, two at least, ascending, between 0 and 1.
+    values
+        In the unit of the quantiles; whatever broadcasts to ``(...)``.
+
+    Returns
+    -------
+    ``(...)`` float64; NaN where the value or a quantile is missing.
+    """
+    assert len(levels) >= 2
+    ascending = np.sort(quantiles.astype(np.float64), axis=-1)
+    limit = np.broadcast_to(values, quantiles.shape[:-1]).astype(np.float64)
+    below = np.count_nonzero(ascending <= limit[..., np.newaxis], axis=-1)
+    upper = np.clip(below, 1, len(levels) - 1)
+    low, high = (np.take_along_axis(ascending, index[..., np.newaxis], axis=-1)[..., 0] for index in (upper - 1, upper))
+    # Where two quantiles are equal, the distribution function jumps at their value.
+    steps = np.where(limit < low, -np.inf, np.where(limit >= high, np.inf, 0.0))
+    share = np.divide(limit - low, high - low, out=steps, where=high > low)
+    probability = levels[upper - 1] + share * (levels[upper] - levels[upper - 1])
+    valid = np.isfinite(limit) & np.isfinite(quantiles).all(axis=-1)
+    return np.where(valid, probability, np.nan)
+
+
+def probability_below(quantiles: Values, levels: Values, threshold: Values | float) -> Floats:
+    """Probability that a quantile forecast gives to values at or below a threshold: `distribution_at` within 0 .. 1.
+
+    Parameters
+    ----------
+    quantiles, levels
+        See `distribution_at`.
     threshold
         [m3 m-3]; whatever broadcasts to ``(cell, lead)``.
 
@@ -162,15 +210,34 @@ def probability_below(quantiles: Values, levels: Values, threshold: Values | flo
     -------
     ``(cell, lead)``, 0 .. 1; NaN where the threshold or a quantile is missing.
     """
-    assert len(levels) >= 2
-    ascending = np.sort(quantiles.astype(np.float64), axis=-1)
-    limit = np.broadcast_to(threshold, quantiles.shape[:-1]).astype(np.float64)
-    below = np.count_nonzero(ascending <= limit[..., np.newaxis], axis=-1)
-    upper = np.clip(below, 1, len(levels) - 1)
-    low, high = (np.take_along_axis(ascending, index[..., np.newaxis], axis=-1)[..., 0] for index in (upper - 1, upper))
-    # Where two quantiles are equal, the distribution function jumps at their value.
-    steps = np.where(limit < low, -np.inf, np.where(limit >= high, np.inf, 0.0))
-    share = np.divide(limit - low, high - low, out=steps, where=high > low)
-    probability = np.clip(levels[upper - 1] + share * (levels[upper] - levels[upper - 1]), 0.0, 1.0)
-    valid = np.isfinite(limit) & np.isfinite(quantiles).all(axis=-1)
-    return np.where(valid, probability, np.nan).astype(np.float32)
+    return np.clip(distribution_at(quantiles, levels, threshold), 0.0, 1.0).astype(np.float32)
+
+
+def probability_by(probabilities: Values, templates: Values) -> Floats:
+    """Probability that an event happens at least once up to each lead, from that of each lead and their dependence.
+
+    The dependence is an empirical copula, as in the Schaake shuffle (Clark et al. 2004,
+    doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2): template m has the event at lead j where u_mj <= P_j, and the
+    probability is the share of templates that have it at any j <= k. It is at least that of each of these leads, which
+    the share of a finite number of templates may miss by 1 / (2 template).
+
+    Parameters
+    ----------
+    probabilities
+        P, ``(cell, lead)``, 0 .. 1, such as `probability_below` gives.
+    templates
+        u, ``(template, lead)``, one at least: ranks of each lead, evenly spaced between 0 and 1, low for what the event
+        takes low values of.
+
+    Returns
+    -------
+    ``(cell, lead)``, 0 .. 1, nondecreasing along the leads; NaN from the first lead on whose probability is missing.
+    """
+    assert len(templates)
+    assert probabilities.shape[1] == templates.shape[1]
+    happened = np.zeros((len(probabilities), len(templates)), dtype=np.bool_)
+    share = np.empty(probabilities.shape, dtype=np.float64)
+    for lead, ranks in enumerate(templates.T):
+        happened |= ranks <= probabilities[:, lead, np.newaxis]
+        share[:, lead] = happened.mean(axis=1)
+    return np.maximum(share, np.maximum.accumulate(probabilities, axis=1)).astype(np.float32)

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from soilcast.cube.contract import VARIABLES
 from soilcast.products.climate import Climate
-from soilcast.products.indices import DROUGHT_CLASSES, DRY_PERCENTILE, MISSING, NO_DROUGHT, NOT_REACHED
+from soilcast.products.indices import CLASS_NAMES, DROUGHT_CLASSES, DRY_PERCENTILE, MISSING, NO_DROUGHT, NOT_REACHED
+
+DROUGHT_CLASS = "drought_class"
+"""Dimension of the probabilities of the drought classes."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class Dryness:
         return {"dry": f"at or below percentile {self.percentile:g} of the valid day"}
 
 
+BY_LEAD = ("cell", "time", "lead")
+
+
 @dataclass(frozen=True)
 class Product:
     """One variable beside the forecast of a layer.
@@ -46,6 +53,8 @@ class Product:
         As CF writes them.
     type
         On disk.
+    dims
+        Its dimensions.
     depends_on
         Whether it depends on the ``climate``, on what is ``dry``, which may be a percentile of the climate, or both.
     extra
@@ -56,6 +65,7 @@ class Product:
     title: str
     units: str
     type: type[np.float32 | np.int8] = np.float32
+    dims: tuple[str, ...] = BY_LEAD
     depends_on: str = "climate"
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
@@ -86,8 +96,26 @@ _NOT_WITHIN: dict[str, Any] = {
 ANOMALY = Product("anomaly", "departure from the mean of the date", "m3 m-3")
 PERCENTILE = Product("percentile", "percentile among the days around the date", "%")
 DROUGHT = Product("drought", "drought class of the U.S. Drought Monitor", "1", np.int8, extra=_CLASSES)
-DAYS_TO_DRY = Product("days_to_dry", "days until it is dry", "d", np.int8, "dry", _NOT_WITHIN)
+DAYS_TO_DRY = Product("days_to_dry", "days until it is dry", "d", np.int8, BY_LEAD[:2], "dry", _NOT_WITHIN)
+DROUGHT_PROBABILITY = Product(
+    "drought_probability", "probability of the drought class or a drier one", "1", dims=(*BY_LEAD, DROUGHT_CLASS)
+)
 PROBABILITY_DRY = Product("probability_dry", "probability that it is dry", "1", depends_on="dry")
+PROBABILITY_DRY_BY = Product(
+    "probability_dry_by", "probability that it is dry at least once up to the lead", "1", depends_on="dry"
+)
 
-PRODUCTS = (ANOMALY, PERCENTILE, DROUGHT, DAYS_TO_DRY, PROBABILITY_DRY)
-"""Every product; the last one only of forecasts with quantiles."""
+PRODUCTS = (
+    ANOMALY, PERCENTILE, DROUGHT, DAYS_TO_DRY, DROUGHT_PROBABILITY, PROBABILITY_DRY, PROBABILITY_DRY_BY
+)  # fmt: skip
+"""Every product; the probabilities only of forecasts with quantiles."""
+
+
+def drought_class_coordinate() -> xr.Variable:
+    """Names of the drought classes, D0 .. D4, and the highest percentile of each."""
+    about = {
+        "long_name": "drought class of the U.S. Drought Monitor",
+        "flag_meanings": " ".join(DROUGHT_CLASSES),
+        "highest_percentiles": _CLASSES["highest_percentiles"],
+    }
+    return xr.Variable(DROUGHT_CLASS, np.array(CLASS_NAMES), about)

@@ -10,18 +10,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from soilcast.cube.calendar import Days
 from soilcast.models import Network
 from soilcast.models.backends import PRODUCTS, make_backend, takes_sequences
 from soilcast.models.members import Members
 from soilcast.models.pooling import pool_quantiles
+from soilcast.products.indices import with_median
 from soilcast.training.build import distribution_of
+from soilcast.training.calibration_groups import season_of
 from soilcast.training.config import Config
 from soilcast.training.conformal import calibrate
+from soilcast.training.copula import rank_templates
 from soilcast.training.dataset import Dataset
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.run import Run
 from soilcast.training.samples import SampleIndices, fixed_sample, map_tensors
-from soilcast.training.split import GROUPS
 
 _AT_ONCE = 1024
 
@@ -56,6 +59,13 @@ class Predictor:
         Where to.
     precision
         ``float32``, or ``bfloat16`` for the matrix products.
+
+    Attributes
+    ----------
+    levels
+        Of the quantiles ``(quantile,)``: those that the config asks for, and the median; none if it asks for none.
+    median
+        Its position among them; -1 without quantiles.
     """
 
     def __init__(
@@ -66,7 +76,7 @@ class Predictor:
         self._config, self._device, self._count = config, device, len(networks)
         self._mask_shape = networks[0].mask_shape
         self._distribution = distribution_of(config)
-        self._levels = np.asarray(config.task.quantiles)
+        self.levels, self.median = with_median(config.task.quantiles) if config.task.quantiles else (np.empty(0), -1)
         self.takes_sequences = takes_sequences(networks[0]) and not config.network.mc_dropout
 
     def from_windows(self, windows: Tensor, error_scale: Tensor | None, *number: int) -> PredictiveQuantiles:
@@ -115,15 +125,15 @@ class Predictor:
             centre = (level + self._distribution.mean(raw) / scale).mean(dim=0)
         else:
             centre = level.mean(dim=0)
-        if not len(self._levels):
+        if not len(self.levels):
             return PredictiveQuantiles(centre, centre.new_zeros(*centre.shape, 0))
-        around = self._distribution.quantiles(raw, self._levels) + ((level - centre) * scale).unsqueeze(-1)
+        around = self._distribution.quantiles(raw, self.levels) + ((level - centre) * scale).unsqueeze(-1)
         if len(around) == 1:
             return PredictiveQuantiles(centre, around[0])
-        return PredictiveQuantiles(centre, torch.from_numpy(pool_quantiles(around.numpy(), self._levels)))
+        return PredictiveQuantiles(centre, torch.from_numpy(pool_quantiles(around.numpy(), self.levels)))
 
 
-def calibrated(run: Run, climate: npt.NDArray[np.int64], dataset: Dataset) -> Run:
+def calibrated(run: Run, climate: npt.NDArray[np.int64], days: Days, dataset: Dataset) -> Run:
     """Add the calibration to a run with quantiles.
 
     It is learnt on the validation sample, which chose the weights too: quantiles of the test days may be a little too
@@ -132,20 +142,26 @@ def calibrated(run: Run, climate: npt.NDArray[np.int64], dataset: Dataset) -> Ru
     Parameters
     ----------
     climate
-        ``(cell,)``, the group of each cell of the cube, as `soilcast.training.split.climate_groups` gives it.
+        ``(cell,)``, the main climate of each cell of the cube, as `soilcast.training.split.climate_groups` gives it.
+    days
+        Of the cube ``(time,)``.
     """
     config = run.config
     indices = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
     predictor = Predictor(run.networks, config, torch.device("cpu"))
-    errors, quantiles = [], []
+    parts, central = [], []
     for number, start in enumerate(range(0, len(indices.cells), _AT_ONCE)):
         part = indices[start : start + _AT_ONCE]
         batch = dataset.samples.gather(SampleIndices(part.cells[np.newaxis], part.days[np.newaxis]))
         batch = batch.to(torch.device("cpu"))
         targets = map_tensors(batch.targets, lambda one: one[0])
         found = predictor.from_windows(batch.windows, targets.error_scale, number)
-        errors.append(targets.error(found.centre).numpy())
-        quantiles.append(found.errors.numpy())
-    groups = climate[indices.cells]
-    learnt = calibrate(np.concatenate(errors), np.concatenate(quantiles), config.task.quantiles, groups, GROUPS)
-    return replace(run, calibration=learnt)
+        central.append(targets.error(found.centre).numpy())
+        parts.append(found.errors.numpy())
+    errors, quantiles = np.concatenate(central), np.concatenate(parts)
+    valid = days[dataset.first + indices.days[:, np.newaxis] + np.arange(config.task.lead_days)]
+    season = season_of(valid, run.lat[indices.cells, np.newaxis])
+    learnt = calibrate(errors, quantiles, predictor.levels, indices.cells, climate, season)
+    rows = learnt.rows_of(indices.cells[:, np.newaxis], climate[indices.cells, np.newaxis], season)
+    template = rank_templates(errors, learnt.apply(quantiles, rows), learnt.levels, config.train.seed)
+    return replace(run, calibration=replace(learnt, template=template))

@@ -30,7 +30,7 @@ from soilcast.training.config import Config
 from soilcast.training.conformal import Calibration
 from soilcast.training.statistics import Statistics
 
-RUN_FORMAT = 4
+RUN_FORMAT = 5
 CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
 
 _HASHED = {CONFIG: "config_sha256", LOG: "log_sha256", WEIGHTS: "weights_sha256"}
@@ -106,7 +106,8 @@ class Run:
     log
         The content of log.jsonl, a record an epoch.
     calibration
-        How far quantiles are moved so that they hold what they promise; None without quantiles.
+        How far quantiles are moved so that they hold what they promise, and how the leads depend on each other; None
+        without quantiles.
     """
 
     config: Config

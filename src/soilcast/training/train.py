@@ -141,7 +141,7 @@ def train(
             def write(training: Training) -> Run:
                 run = make_run(opened, config, split, dataset, training, notes)
                 if config.task.quantiles:
-                    run = calibrated(run, climate, dataset)
+                    run = calibrated(run, climate, opened["time"].to_numpy(), dataset)
                     uncalibrated = [*run.calibration.notes()] if run.calibration else []
                     run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
                     for line in uncalibrated if ranks.is_main else ():
