@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from soilcast.reporting.scores import PERSISTENCE, networks
-from soilcast.verify.metrics import SMALLEST_ERROR
+from soilcast.verify.kernels import SMALLEST_ERROR
 from soilcast.verify.summary import cell_weights, summarise, weighted_means, weighted_medians
 
 

@@ -28,7 +28,7 @@ from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, placeholder
 from soilcast.reproducing.study_scores import StudyScores, guiding_reading
 from soilcast.verify.climate import CLIMATE_SETS, Climate, cells_in, climate_of
-from soilcast.verify.metrics import skill_over
+from soilcast.verify.kernels import skill_over
 from soilcast.verify.series import pick_cells
 from soilcast.verify.significance import field_test
 

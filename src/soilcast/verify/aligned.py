@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilcast.verify.deterministic import Cells, score_cells
+from soilcast.verify.drought import EventForecast
 from soilcast.verify.extremes import Floats, extreme_days
 
 Signs = npt.NDArray[np.int8]
@@ -46,6 +47,8 @@ class Aligned:
         alone that Eq. 13 keeps.
     reference
         Persistence on the same days; None of persistence itself.
+    class_events, within_events
+        Give `classes` and `within`; None of a model without these probabilities.
     """
 
     observed: Floats
@@ -58,6 +61,8 @@ class Aligned:
     levels: tuple[float, ...] = ()
     signs: Mapping[str, Signs] = field(default_factory=dict)
     reference: Aligned | None = None
+    class_events: Callable[[], EventForecast] | None = None
+    within_events: Callable[[], EventForecast] | None = None
 
     @cached_property
     def moments(self) -> dict[str, Cells]:
@@ -73,6 +78,18 @@ class Aligned:
     def moves(self) -> npt.NDArray[np.bool_]:
         """Whether the observations move ``(cell,)``: where R2 is defined."""
         return np.isfinite(self.moments["r2"])
+
+    @cached_property
+    def classes(self) -> EventForecast:
+        """Probabilities of the drought classes, of a model whose metric needs ``climate``."""
+        assert self.class_events is not None
+        return self.class_events()
+
+    @cached_property
+    def within(self) -> EventForecast:
+        """Probability that it is dry at least once up to the lead, of a model whose metric needs ``templates``."""
+        assert self.within_events is not None
+        return self.within_events()
 
     @property
     def reference_rmse(self) -> Cells:

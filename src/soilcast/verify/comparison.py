@@ -13,7 +13,7 @@ import xarray as xr
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, iterate_day_blocks, plan_day_blocks
-from soilcast.verify.metrics import ratio_over
+from soilcast.verify.kernels import ratio_over
 from soilcast.verify.plan import Plan, open_files
 from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, field_test, take_sample
 from soilcast.verify.summary import cell_weights, weighted_median
@@ -110,7 +110,7 @@ def compare_sums(
     interval and its p-value ``difference_p``; ``difference_ratio``, the
     weighted median over the cells of the row's score over that of the reference; ``area_better`` and
     ``area_worse``, shares of the tested weight where the difference in the cell is significant. NaN of a row against
-    itself, where nothing is tested, and in the ratio where `soilcast.verify.metrics.ratio_over` has none. See
+    itself, where nothing is tested, and in the ratio where `soilcast.verify.kernels.ratio_over` has none. See
     `soilcast.verify.significance` for the tests.
 
     Raises

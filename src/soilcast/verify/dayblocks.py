@@ -19,8 +19,9 @@ from soilcast.verify.blocks import measure
 from soilcast.verify.consistency import Readings
 from soilcast.verify.deterministic import Moments, scores_of
 from soilcast.verify.entries import open_entries
+from soilcast.verify.kernels import crps_by_day
 from soilcast.verify.loading import GROUP, align, load_target
-from soilcast.verify.metrics import BUILT_IN, crps_by_day
+from soilcast.verify.metrics import BUILT_IN
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
 
 BLOCK_DAYS = 45

@@ -83,6 +83,8 @@ def evaluate(
     baselines, those that take what no model has left out; ``days(target, lead, cell)``; ``reliability(model, target,
     lead, quantile)`` and ``rank_histogram(model, target, lead, bin)``, shares of the cell-days, weighted by area on a
     grid;
+    of forecasts with quantiles, where the cube has two years before the test, ``event_*`` ``(model, target, lead,
+    event, ..)``: reliability, ROC and economic value of the probabilities of drought (`soilcast.verify.events`);
     ``is_baseline(model)``; ``area(cell)``; a few cells as series; and the tested differences of
     `soilcast.verify.comparison.compare_sums`. A cell without two days to score is NaN, and so is what takes quantiles
     that a model does not have. Without any quantiles nothing has the dimension quantile.
@@ -133,6 +135,7 @@ def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool
     cells, models = files.cube.sizes["cell"], len(plan.models)
     levels = [len(by_level) for label in plan.forecasts for by_level in plan.levels[label].values()]
     values_per_issue = plan.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
+    values_per_issue += 3 * len(plan.events) * models
     size = max(GROUP, block_size(len(plan.time) + plan.issues * values_per_issue, 1, _BLOCK_BYTES))
     blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
     scored: dict[int, BlockScores] = {}

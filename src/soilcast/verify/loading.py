@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from soilcast.cube import read
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.aligned import Aligned, Signs
 from soilcast.verify.consistency import balance_signs
-from soilcast.verify.entry import mean_name, quantile_name
+from soilcast.verify.drought import CellClimate, EventForecast, class_events, several_days
+from soilcast.verify.entry import mean_name, quantile_name, template_name
 from soilcast.verify.extremes import Floats, extreme_days
 from soilcast.verify.plan import REFERENCE, Files, Plan
 
@@ -57,11 +59,18 @@ class TargetData(ModelSeries):
         Reading of the water balance -> dW_t ``(cell, day)`` of `Plan.days`; under ``NAME_masked`` that of Eq. 13.
     driest, wettest
         See `Aligned`.
+    climate
+        Thresholds of the drought classes; None where no model's probabilities of them are verified.
+    within
+        Label -> probability that it is dry at least once up to each lead, and whether it was, ``(cell, issue day,
+        lead)``, computed when first used.
     """
 
     signs: Mapping[str, Signs]
     driest: Floats
     wettest: Floats
+    climate: CellClimate | None
+    within: Mapping[str, Callable[[], EventForecast]]
 
 
 def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSeries:
@@ -101,7 +110,11 @@ def load_target(plan: Plan, opened: Files, target: str, cells: slice) -> TargetD
     models = load_models(plan, opened, target, cells)
     signs = balance_signs(plan.readings[target], opened.cube, cells, models.history, plan.days)
     driest, wettest = extreme_days(models.history[:, plan.test])
-    return TargetData(**vars(models), signs=signs, driest=driest, wettest=wettest)
+    climate = None
+    if plan.climate is not None and any(plan.has_drought(label, target) for label in plan.models):
+        climate = CellClimate(plan.climate, models.history)
+    within = {} if climate is None else _within(plan, opened, models, climate)
+    return TargetData(**vars(models), signs=signs, driest=driest, wettest=wettest, climate=climate, within=within)
 
 
 def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned], npt.NDArray[np.int64]]:
@@ -132,6 +145,12 @@ def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned]
 
     def of_model(label: str, reference: Aligned | None) -> Aligned:
         median = np.where(usable, central[label], np.float32(np.nan))
+        levels = plan.levels_of(label, loaded.target)
+        classes, within = None, None
+        if loaded.climate is not None and plan.has_drought(label, loaded.target):
+            about = (observed, median, quantiles[label], levels, loaded.climate, plan.within_days(lead))
+            classes = partial(class_events, *about)
+            within = (lambda: loaded.within[label]().at_lead(lead)) if label in loaded.within else None
         return Aligned(
             observed=observed,
             central=median,
@@ -140,14 +159,51 @@ def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned]
             driest=loaded.driest,
             wettest=loaded.wettest,
             quantiles=quantiles.get(label),
-            levels=plan.levels_of(label, loaded.target),
+            levels=levels,
             signs=signs,
             reference=reference,
+            class_events=classes,
+            within_events=within,
         )
 
     persistence = of_model(REFERENCE, None)
     models = {label: persistence if label == REFERENCE else of_model(label, persistence) for label in central}
     return models, np.array(remaining, dtype=np.int64)
+
+
+def _within(
+    plan: Plan, opened: Files, models: ModelSeries, climate: CellClimate
+) -> dict[str, Callable[[], EventForecast]]:
+    """Events over several days of the models that have rank templates: see `TargetData`."""
+    labels = [label for label in plan.models if plan.has_drought(label, models.target)]
+    labels = [label for label in labels if plan.has_templates(label, models.target)]
+    if not labels:
+        return {}
+    leads = range(1, plan.leads + 1)
+    observed = np.stack([models.history[:, plan.valid_days(lead)] for lead in leads], axis=-1)
+    usable = np.isfinite(observed)
+    for values in (*models.central.values(), *models.mean.values()):
+        usable &= np.isfinite(values)
+    for values in models.quantiles.values():
+        usable &= np.isfinite(values).all(axis=-1)
+    days = [plan.within_days(lead) for lead in leads]
+    name = template_name(models.target)
+    return {
+        label: cache(
+            partial(
+                several_days,
+                observed,
+                usable,
+                models.central[label],
+                models.quantiles[label],
+                plan.levels_of(label, models.target),
+                opened.forecasts[label][name].to_numpy(),
+                climate,
+                days,
+            )
+        )
+        for label in labels
+    }
 
 
 def _baselines(plan: Plan, history: npt.NDArray[np.float32]) -> dict[str, Floats]:

@@ -74,8 +74,8 @@ def drought(forecast: xr.Dataset) -> html.Markup:
     """Give the share of the area, or of the cells, in each drought class, lead by lead."""
     classified = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
     text = (
-        f"Share of the {extent(forecast)} [%] in each class of the U.S. Drought Monitor; cells without a class are left "
-        "out."
+        f"Share of the {extent(forecast)} [%] in each class of the U.S. Drought Monitor; cells without a class are "
+        "left out."
     )
     return html.paragraph(text, note=True) + html.joined(
         html.heading(layer_words(forecast, target)) + drought_table(forecast, target) for target in classified

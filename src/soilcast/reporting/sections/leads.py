@@ -33,8 +33,8 @@ def errors(scores: xr.Dataset) -> html.Markup:
     """Draw error and skill against the lead."""
     text = (
         f"Shown are {weighted(scores)}medians over the cells; networks in colour, baselines in grey. Below 1 a model "
-        "errs less than persistence. Skill is 1 − MSE / MSE of the baseline: 0 is no better than it, 1 is perfect; an axis that "
-        "reaches far below −1 is logarithmic there."
+        "errs less than persistence. Skill is 1 − MSE / MSE of the baseline: 0 is no better than it, 1 is perfect; an "
+        "axis that reaches far below −1 is logarithmic there."
     )
     return html.paragraph(text, note=True) + draw_curves(scores, error_curves(scores))
 

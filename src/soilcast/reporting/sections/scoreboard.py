@@ -35,7 +35,9 @@ def of_one_lead(scores: xr.Dataset) -> html.Markup:
 
 def by_lead(scores: xr.Dataset) -> html.Markup:
     """All models and baselines, lead by lead; folded, the table of every metric at the first and the last lead."""
-    dotted = f"best of a lead; by the digits shown{_untested(scores)}. A cell where soil moisture does not move has no ratio."
+    dotted = (
+        f"best of a lead; by the digits shown{_untested(scores)}. Where soil moisture does not move, there is no ratio."
+    )
     parts = [html.paragraph(_UPPER_BY_LEAD.format(weighted(scores)) + _scored_on(scores), note=True)]
     for target in targets(scores):
         parts += [html.heading(target_words(target)), lead_table(scores, target)]

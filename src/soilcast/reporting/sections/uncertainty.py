@@ -17,7 +17,7 @@ from soilcast.reporting.sections.scoreboard import boards, numbers_note
 from soilcast.reporting.tables import INTERVALS, coverages, model_table
 from soilcast.reporting.verdict import CALIBRATED
 from soilcast.reporting.wording import days, target_words, weighted
-from soilcast.verify.metrics import SMALLEST_ERROR
+from soilcast.verify.kernels import SMALLEST_ERROR
 
 _SIDE = 3.4  # inch, of the figures that are square
 _SHADES = ("#fde725", "#35b779", "#31688e", "#440154")
@@ -88,9 +88,9 @@ def _coverages(scores: xr.Dataset) -> html.Markup:
     scored = scores["days"].where(scores["days"] > 0).median()
     error = np.sqrt(0.9 * 0.1 / scored)
     text = (
-        f"{weighted(scores)}mean over the cells, and in brackets the lowest and the highest of any cell. Of "
-        f"{scored:.0f} independent days, chance alone gives the coverage of a cell a standard error of {error:.3f}; days that "
-        "resemble each other give more."
+        f"{weighted(scores)}mean over the cells, and in brackets the lowest and the highest of any cell. If the "
+        f"{scored:.0f} days of a cell are independent, its coverage has a standard error of {error:.3f} by chance, and "
+        "a larger one as they resemble each other."
     )
     return html.joined(parts) + html.paragraph(text[0].upper() + text[1:], note=True) if parts else html.NOTHING
 
