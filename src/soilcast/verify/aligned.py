@@ -70,6 +70,11 @@ class Aligned:
         return score_cells(self.observed, self.mean)
 
     @cached_property
+    def absolute_error(self) -> npt.NDArray[np.float64]:
+        """Of the median, ``(cell, day)`` [m3 m-3]; NaN on days that do not count."""
+        return np.asarray(np.abs(self.central.astype(np.float64) - self.observed))
+
+    @cached_property
     def forecast_extremes(self) -> tuple[Floats, Floats]:
         """Limits of the days that the model forecasts as its driest and wettest ``(cell, 1)``: see `extreme_days`."""
         return extreme_days(self.mean)

@@ -119,7 +119,9 @@ class CellClimate:
                 usable = (count_years(reference) >= self.days.sampling.climate.least_years) & is_variable(reference)
                 samples = reference.reshape(len(reference), positions.size)[usable]
                 limits = thresholds_at(samples, tuple(DROUGHT_CLASSES.values()))
-                below = np.count_nonzero(samples[:, :, np.newaxis] <= limits[:, np.newaxis], axis=1)
+                below = np.stack(
+                    [np.count_nonzero(samples <= limit[:, np.newaxis], axis=1) for limit in limits.T], axis=1
+                )
                 known = np.maximum(np.count_nonzero(np.isfinite(samples), axis=1), 1)
                 thresholds[cells][usable, date] = limits
                 frequencies[cells][usable, date] = below / known[:, np.newaxis]

@@ -54,7 +54,7 @@ def mean_over_days(values: Cells) -> Cells:
 def crps_by_day(aligned: Aligned) -> npt.NDArray[np.float64]:
     """CRPS ``(cell, day)`` [m3 m-3], of a model without quantiles its absolute error; NaN on days that do not count."""
     if aligned.quantiles is None:
-        return _absolute_error(aligned)
+        return aligned.absolute_error
     return crps_of_quantiles(aligned.observed, aligned.quantiles, np.array(aligned.levels))
 
 
@@ -75,11 +75,7 @@ def ratio(aligned: Aligned) -> Cells:
 
 def mae(aligned: Aligned) -> Cells:
     """Mean absolute error of the median ``(cell,)`` [m3 m-3]."""
-    return mean_over_days(_absolute_error(aligned))
-
-
-def _absolute_error(aligned: Aligned) -> npt.NDArray[np.float64]:
-    return np.asarray(np.abs(aligned.central.astype(np.float64) - aligned.observed))
+    return mean_over_days(aligned.absolute_error)
 
 
 def consistency(name: str, aligned: Aligned) -> Cells:

@@ -32,7 +32,7 @@ from soilcast.verify.plan import Plan
 from soilcast.verify.series import pick_cells, series_of
 from soilcast.verify.summary import summarise
 
-_EVENT_VARIABLES = {
+EVENT_VARIABLES = {
     ("probability_bin",): {
         "share": "share of the forecasts whose probability is in the bin",
         "forecast": "mean forecast probability in the bin",
@@ -201,7 +201,7 @@ def _events(plan: Plan, joined: BlockScores) -> dict[str, Any]:
     found["value"] = economic_value(sums)
     return {
         f"event_{name}": ((*ROWS, "event", *dims), found[name], {"long_name": long_name, "units": "1"})
-        for dims, long_names in _EVENT_VARIABLES.items()
+        for dims, long_names in EVENT_VARIABLES.items()
         for name, long_name in long_names.items()
     }
 

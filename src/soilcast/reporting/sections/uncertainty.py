@@ -19,7 +19,9 @@ from soilcast.reporting.verdict import CALIBRATED
 from soilcast.reporting.wording import days, target_words, weighted
 from soilcast.verify.kernels import SMALLEST_ERROR
 
-_SIDE = 3.4  # inch, of the figures that are square
+SIDE = 3.4
+"""Of the figures that are square [inch]."""
+
 _SHADES = ("#fde725", "#35b779", "#31688e", "#440154")
 """Of viridis, light to dark: further leads are darker. The lightest is too light for a line on white."""
 
@@ -104,9 +106,9 @@ def reliability(scores: xr.Dataset, target: str, label: str) -> str | None:
     if not np.isfinite(shares).any():
         return None
     with matplotlib.rc_context(LOOK):
-        figure, axes = canvas(_SIDE + 0.2, _SIDE, right=0.15)
+        figure, axes = canvas(SIDE + 0.2, SIDE, right=0.15)
         axes.plot([0, 1], [0, 1], color="#9aa1ab", linewidth=0.9, zorder=1)
-        for lead, colour, marker in _leads_drawn(scores):
+        for lead, colour, marker in leads_drawn(scores):
             axes.plot(levels, shares.sel(lead=lead), color=colour, marker=marker, markersize=4.5, linewidth=1.4,
                       label=days(lead))  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -125,9 +127,9 @@ def rank_histogram(scores: xr.Dataset, target: str, label: str) -> str | None:
         return None
     edges = np.linspace(0, 1, scores.sizes["bin"] + 1)
     with matplotlib.rc_context(LOOK):
-        figure, axes = canvas(_SIDE + 0.2, _SIDE, right=0.15)
+        figure, axes = canvas(SIDE + 0.2, SIDE, right=0.15)
         axes.axhline(1 / scores.sizes["bin"], color="#9aa1ab", linewidth=0.9, zorder=1)
-        for lead, colour, _ in _leads_drawn(scores):
+        for lead, colour, _ in leads_drawn(scores):
             axes.stairs(
                 shares.sel(lead=lead).to_numpy(), edges, baseline=None, color=colour, linewidth=1.6, label=days(lead)
             )
@@ -151,6 +153,7 @@ def _diagrams(scores: xr.Dataset, target: str) -> html.Markup:
     return html.heading(target_words(target)) + pictures if pictures else html.NOTHING
 
 
-def _leads_drawn(scores: xr.Dataset) -> list[tuple[int, str, str]]:
+def leads_drawn(scores: xr.Dataset) -> list[tuple[int, str, str]]:
+    """Give a few leads, with the colour and the marker of each."""
     chosen = selected_leads(scores)
     return list(zip(chosen, _SHADES[-len(chosen) :], ("o", "s", "^")[: len(chosen)], strict=True))
