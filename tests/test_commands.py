@@ -318,7 +318,7 @@ def test_what_cannot_be_said_is_one_line(tmp_path: Path) -> None:
 
 def test_an_artifact_that_lacks_what_it_promises_is_one_line(tmp_path: Path) -> None:
     for kind in ("cube", "forecast", "scores"):
-        bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_contract": 2, "soilcast_format": 3})
+        bare = xr.Dataset(attrs={"soilcast_kind": kind, "soilcast_contract": 2, "soilcast_format": 4})
         write_dataset(bare, tmp_path / f"{kind}.nc", netcdf=True)
         with pytest.raises(SoilcastError, match=rf"{kind}\.nc: title, content.* is missing"):
             soilcast.inspect(tmp_path / f"{kind}.nc")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,26 @@ def test_every_seed_is_a_run(tmp_path: Path) -> None:
     compare(experiment(models=["lstm"], config=keys, seeds=2), tmp_path, log=lambda line: None)
     assert models_of(tmp_path) == ["LSTM-s5", "LSTM-s6"]
     assert [open_run(tmp_path / "runs" / f"lstm-s{seed}").config.train.seed for seed in (5, 6)] == [5, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bare_report")
+def test_regressions_are_scored_beside_the_runs(tmp_path: Path) -> None:
+    compare(experiment(models=["lstm"], baselines=["linear regression"]), tmp_path, log=lambda line: None)
+    with open_artifact(tmp_path / "scores" / "scores.nc", "scores") as scores:
+        assert bool(scores["is_baseline"].sel(model="linear regression"))
+        assert np.isfinite(scores["rmse"].sel(model="linear regression")).any()
+
+
+def test_regressions_that_cannot_be_fitted_are_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="no baseline linear to ask for: did you mean linear regression"):
+        experiment(models=["lstm"], baselines=["linear"])
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(SoilcastError, match="pip install"):
+        compare(experiment(models=["lstm"], baselines=["boosted trees"]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -239,7 +239,8 @@ def prepare(
     ] = None,
     day: Annotated[str | None, typer.Option(help="era5land: day boundaries, utc or local (solar time).")] = None,
     states: Annotated[
-        str | None, typer.Option(help="era5land: daily soil water, mean or end (last value of the day).")
+        str | None,
+        typer.Option(help="era5land, planet: daily soil water and snow, mean or end (last value of the day)."),
     ] = None,
     accumulation: Annotated[
         str | None,
@@ -262,6 +263,12 @@ def prepare(
     climate_zone: Annotated[
         bool | None,
         typer.Option("--climate-zone/--no-climate-zone", help="era5land: compute Koeppen-Geiger zones; default: yes."),
+    ] = None,
+    antarctica: Annotated[
+        bool | None,
+        typer.Option(
+            "--antarctica/--no-antarctica", help="landbench, era5land, table: keep cells south of 60 S; default: no."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -287,6 +294,7 @@ def prepare(
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
     options |= {"flip_sign": flip_sign or None, "nearest": nearest or None, "climate_zone": climate_zone}
+    options["antarctica"] = antarctica
     options["units"] = _pairs(unit, "--unit") if unit else None
     options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}
@@ -492,6 +500,9 @@ def export(
         str | None, typer.Option(metavar="DATE", help="Day of a cube, or valid day of a forecast; as --issue.")
     ] = None,
     quantile: Annotated[float | None, typer.Option(metavar="LEVEL", help="Quantile, e.g. 0.05.")] = None,
+    drought_class: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Drought class of a probability, e.g. D2.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Export a variable as a map or table. Maps are GeoTIFF or PNG; tables are CSV or Parquet, of one day or all."""
@@ -501,6 +512,7 @@ def export(
         "issue": issue,
         "day": day,
         "quantile": quantile,
+        "drought_class": drought_class,
     }
     _say(soilcast.export(source, out, **chosen, overwrite=overwrite))
 
@@ -512,6 +524,14 @@ def evaluate(
     ],
     cube: Cube,
     out: Out,
+    baselines: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="Further baseline on the inputs of the runs (repeatable): linear regression, or boosted trees.",
+        ),
+    ] = None,
     significance: Annotated[
         bool,
         typer.Option("--significance", help="Also test differences at every lead for significance (significance.csv)."),
@@ -522,7 +542,7 @@ def evaluate(
 ) -> None:
     """Score forecasts against observations (a cube). Baselines: persistence, damped anomaly, climatology."""
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
-    soilcast.evaluate(forecasts, cube, out, **options, progress=True)
+    soilcast.evaluate(forecasts, cube, out, baselines=baselines or (), **options, progress=True)
     _say(soilcast.inspect(out))
 
 

@@ -16,6 +16,7 @@ from soilcast.errors import SoilcastError
 from soilcast.experiments import Experiment, builtin_experiment, load_experiment, plan_runs
 from soilcast.files import atomic_write, refuse_existing
 from soilcast.forecasting import forecast
+from soilcast.models.regressions import refuse_unusable
 from soilcast.progress import Log
 from soilcast.reporting import report
 from soilcast.reporting.artifacts import artifact_file
@@ -93,6 +94,7 @@ def compare(
     out = Path(out)
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment)
+    refuse_unusable(experiment.baselines)
     plans = plan_runs(experiment, settings)
     years = _years(hold_out) if hold_out else []
     named = {_of_year(name, year): config for name, config in plans.items() for year in years} or plans
@@ -117,7 +119,7 @@ def compare(
     for end in [_of_year("", year) for year in years] or [""]:
         if forecasts := [path for name, path in good.items() if name.endswith(end)]:
             scores.append(out / f"scores{end}")
-            evaluate(forecasts, cube, scores[-1], overwrite=replaced)
+            evaluate(forecasts, cube, scores[-1], baselines=experiment.baselines, overwrite=replaced)
     if years:
         log(_summary_of_years(scores, out / "years.csv", overwrite=replaced))
     report(scores, out / "report.html", overwrite=replaced)

@@ -143,6 +143,8 @@ def _forecast_lines(forecast: xr.Dataset, path: Path) -> Iterator[str]:
         products = sorted(str(name) for name in forecast.data_vars if str(name).startswith(f"{target}_"))
         yield f"{target}: {present:,} of {forecast[target].size:,} cell-days forecast (each issue day and lead)"
         yield from (f"with {name}" for name in products)
+    if "closure_residual" in forecast.attrs:
+        yield f"water balance: closes to {forecast.attrs['closure_residual']:.1e} m a day and layer"
     yield from (f"note: {note}" for note in str(forecast.attrs.get("notes", "")).splitlines())
     if "quantile" in forecast.variables:
         yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"

@@ -230,6 +230,12 @@ def newest_values(observed: npt.NDArray[Float], fill_days: int) -> npt.NDArray[F
     return newest
 
 
+_SNOW: tuple[dict[str, tuple[str, int]], ...] = (
+    {"sd": ("sd", 0), "sd the day before": ("sd", 1)},
+    {"sf": ("sf", 0), "smlt": ("smlt", 0)},
+)
+"""What tells snowfall and melt, and how many days before: the snow depth of two days, or both fluxes."""
+
 _CALENDAR = 2
 _PHYSICAL = 4
 """Of each layer: offset and scale of its normalisation [m3 m-3], thickness [m], porosity [m3 m-3]."""
@@ -246,7 +252,9 @@ class Layout:
     task
         What is known.
     physical
-        Whether the head computes with rain in metres and with the physical properties of the layers.
+        Whether the head computes with water in metres and with the physical properties of the layers.
+    damped
+        Whether forecasts are departures from the damped anomaly.
 
     Attributes
     ----------
@@ -258,6 +266,10 @@ class Layout:
         Latencies of dynamic inputs that some step hides, each of which has a flag in every step [d].
     ahead
         Positions among the dynamic inputs of those that are known for the forecast days.
+    surface_inputs
+        What the water that reaches the soil follows from, in metres, where the head computes with it: name -> variable,
+        and how many days before the day of the step. Precipitation, and what tells snowfall and melt if it is known for
+        the forecast days.
     channels
         Where in the features of a step what is: all that the network sees, then what a head computes with.
     features
@@ -267,8 +279,8 @@ class Layout:
         consecutive issue days overlap, and what the inputs add to the gates is computed once a day.
     """
 
-    def __init__(self, task: Task, physical: bool = False) -> None:
-        self.task, self.physical = task, physical
+    def __init__(self, task: Task, physical: bool = False, damped: bool = False) -> None:
+        self.task, self.physical, self.damped = task, physical, damped
         self.steps = task.window + task.lead_days - 1
         self.dynamic_latency, self.lag_latency, self.layer_latency = (
             tuple(task.latency_of(name) for name in names) for names in (task.dynamic, task.lags, task.layers)
@@ -276,6 +288,8 @@ class Layout:
         hidden = sorted(set(self.dynamic_latency))
         self.late_groups = tuple(days for days in hidden if days or task.lead_days > 1)
         self.ahead = tuple(task.dynamic.index(name) for name in task.known_future)
+        snow = next((one for one in _SNOW if {name for name, _ in one.values()} <= set(task.known_future)), {})
+        self.surface_inputs = {"tp": ("tp", 0), **snow} if physical else {}
         counts = {
             "past": len(task.dynamic),
             "past_known": len(self.late_groups),
@@ -285,9 +299,11 @@ class Layout:
             "lags_known": len(task.lags),
             "newest": len(task.layers) * task.sees_own_layers,
             "static": len(task.static),
-            "rain": int(physical),
+            "rain": len(self.surface_inputs),
             "physical": _PHYSICAL * len(task.layers) * physical,
+            "damped": len(task.layers) * damped,
         }
+        # The damped anomaly of a forecast day lies in the step of that day.
         self.channels: dict[str, slice] = {}
         end = 0
         for name, count in counts.items():

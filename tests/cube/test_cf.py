@@ -267,5 +267,5 @@ def test_another_format_says_who_wrote_it_and_to_make_it_again(
 
 @pytest.mark.slow
 def test_forecasts_and_scores_carry_their_format(folder: Path) -> None:
-    assert open_artifact(folder / "grid-next-day", "forecast").attrs["soilcast_format"] == 3
-    assert open_artifact(folder / "grid-next-day-scores" / "scores.nc", "scores").attrs["soilcast_format"] == 3
+    assert open_artifact(folder / "grid-next-day", "forecast").attrs["soilcast_format"] == 4
+    assert open_artifact(folder / "grid-next-day-scores" / "scores.nc", "scores").attrs["soilcast_format"] == 4

@@ -31,7 +31,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cube and a forecast in both formats; not to be changed."""
     folder = tmp_path_factory.mktemp("saved")
     cube = few(6, 800)
-    forecast = cube[["swvl1"]].assign_attrs(soilcast_kind="forecast", soilcast_format=3)
+    forecast = cube[["swvl1"]].assign_attrs(soilcast_kind="forecast", soilcast_format=4)
     for ending in ("", ".nc"):
         save_cube(cube, folder / f"cube{ending}")
         write_dataset(forecast, folder / f"forecast{ending}", netcdf=bool(ending))

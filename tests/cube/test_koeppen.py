@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from soilcast.cube import open_cube, save_cube
 from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.cube.koeppen import DAYS_OF_MONTHS, koeppen_geiger, monthly_climatology
-from soilcast.sources.climate import ZoneAgreement, agreement, published_zones
+from soilcast.sources.climate import ZoneAgreement, add_climate_zone, agreement, published_zones
 from soilcast.sources.planet.geography import geography
 from tests.helpers.small import small_cube
 
@@ -236,6 +236,33 @@ def test_a_month_in_which_a_cell_lacks_a_day_does_not_count_for_it() -> None:
     assert np.isnan(temperature[3, 1])
     assert np.isfinite(rain).all()
     assert list(koeppen_geiger(temperature, rain, np.zeros(2)) > 0) == [True, False]
+
+
+def placed(start: str, end: str, t2m: np.ndarray) -> xr.Dataset:
+    """Cells at the equator, near Nairobi."""
+    cells = {"lat": [-1.0, -1.0], "lon": [37.0, 37.5], "area": [1e9, 1e9]}
+    return daily(start, end, t2m).assign({name: ("cell", np.array(values)) for name, values in cells.items()})
+
+
+def test_the_zones_of_a_cube_are_of_its_development_days() -> None:
+    """The last year, on which a run is tested by default, is so cold that any month of it would make an ice cap."""
+    time = pd.date_range("2001-01-01", "2003-12-31")
+    t2m = np.broadcast_to(np.where(time.year == 2003, 180.0, 300.0), (2, len(time))).astype(np.float32)
+    cube = placed("2001-01-01", "2003-12-31", t2m)
+    (line,) = add_climate_zone(cube)
+    assert [KOEPPEN_CLASSES[int(zone)] for zone in cube["climate_zone"]] == ["Am", "Am"]
+    assert cube["climate_zone"].attrs["period"] == "2001-01-01:2002-12-31"
+    assert line.startswith("climate_zone: computed from the cube's own months of 2001-01-01:2002-12-31; on ")
+
+
+def test_where_the_development_days_lack_a_month_the_zones_are_of_all_days() -> None:
+    cube = placed("2001-06-01", "2002-12-31", np.full((2, 579), 300.0, dtype=np.float32))
+    (line,) = add_climate_zone(cube)
+    assert cube["climate_zone"].attrs["period"] == "2001-06-01:2002-12-31"
+    assert "2001-06-01:2002-12-31, the last year too, without which one of the twelve months is missing; on" in line
+    short = placed("2001-06-01", "2001-12-31", np.full((2, 214), 300.0, dtype=np.float32))
+    assert add_climate_zone(short) == []
+    assert "climate_zone" not in short
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,14 @@ from soilcast.cube import Grid, cells_of_grid, cells_of_places, save_cube, write
 from soilcast.cube.contract import VARIABLES
 from soilcast.errors import SoilcastError
 from soilcast.products.climate import Climate
-from soilcast.products.variables import DAYS_TO_DRY, DROUGHT, PERCENTILE, Dryness
+from soilcast.products.variables import (
+    DAYS_TO_DRY,
+    DROUGHT,
+    DROUGHT_PROBABILITY,
+    PERCENTILE,
+    Dryness,
+    drought_class_coordinate,
+)
 from tests.helpers.forks import run_command
 from tests.helpers.small import few, small_cube
 
@@ -77,6 +84,11 @@ def made_forecast(
             "swvl1_quantile": ((*dims, "quantile"), quantiles, moisture),
             "swvl1_percentile": (dims, ranks, PERCENTILE.attributes("swvl1", *about)),
             "swvl1_drought": (dims, classes, DROUGHT.attributes("swvl1", *about)),
+            "swvl1_drought_probability": (
+                (*dims, "drought_class"),
+                -np.sort(-rng.uniform(0, 1, (size, len(issues), 3, 5)).astype(np.float32), axis=-1),
+                DROUGHT_PROBABILITY.attributes("swvl1", *about),
+            ),
             "swvl1_days_to_dry": (dims[:2], days, DAYS_TO_DRY.attributes("swvl1", *about)),
         },
         coordinates
@@ -84,10 +96,11 @@ def made_forecast(
             "time": np.array(issues, dtype="datetime64[ns]"),
             "lead": ("lead", np.array(LEADS, np.int32), {"units": "d"}),
             "quantile": np.array(LEVELS),
+            "drought_class": drought_class_coordinate(),
         },
         {
             "soilcast_kind": "forecast",
-            "soilcast_format": 3,
+            "soilcast_format": 4,
             "title": "LSTM: 3 days ahead",
             "content": "synthetic weather",
         },
@@ -258,6 +271,20 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def test_a_probability_is_exported_by_its_drought_class(forecast: Path, tmp_path: Path) -> None:
+    given = {"variable": "swvl1_drought_probability", "drought_class": "D2", "lead": 1, "issue": ISSUES[0]}
+    with xr.open_dataset(forecast) as made:
+        expected = made["swvl1_drought_probability"].sel(drought_class="D2").to_numpy()[:, 0, 0]
+    with rasterio.open(soilcast.export(forecast, tmp_path / "odds.tif", **given)) as raster:
+        assert raster.tags()["long_name"].endswith("or a drier one: volumetric soil water, layer 1, D2")
+        np.testing.assert_array_equal(np.sort(raster.read(1)[np.isfinite(raster.read(1))]), np.sort(expected))
+    rows = rows_of(soilcast.export(forecast, tmp_path / "odds.csv", **given))
+    assert {row["drought_class"] for row in rows} == {"D2"}
+    values = [float(row["swvl1_drought_probability"]) for row in rows]
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+    soilcast.export(forecast, tmp_path / "odds.png", **given)
+
+
 def test_a_table_has_a_line_for_each_lead_and_cell(tmp_path: Path) -> None:
     made = made_forecast(tmp_path / "forecast.nc", None)
     rows = rows_of(soilcast.export(tmp_path / "forecast.nc", tmp_path / "table.csv", variable="swvl1"))
@@ -422,6 +449,10 @@ def test_what_is_not_there_is_named(forecast: Path, tmp_path: Path) -> None:
     refused("has no leads: remove --lead", **given, variable="swvl1_days_to_dry", lead=1)
     refused("no quantile 0.1; there are: 0.05, 0.5, 0.95: name one with --quantile", **given, quantile=0.1)
     refused("holds several quantiles; there are: 0.05, 0.5, 0.95", **given, variable="swvl1_quantile")
+    classes = {**given, "variable": "swvl1_drought_probability"}
+    refused("holds several drought classes; there are: D0, D1, D2, D3, D4: name one with --drought-class", **classes)
+    refused("has no drought class D5; there are: D0, D1", **classes, drought_class="D5")
+    refused("swvl1_percentile is of no drought class", **given, variable="swvl1_percentile", drought_class="D2")
     refused("swvl1_percentile has no quantiles", **given, variable="swvl1_percentile", quantile=0.5)
     refused("no issue day 2021-01-01 among 2020-02-27 .. 2020-02-27", **given, issue="2021-01-01")
     of_one_day = "is more than one day, and a map is of one: write it as"
@@ -469,7 +500,7 @@ def test_a_file_of_another_kind_is_refused(forecast: Path, tmp_path: Path) -> No
     )
     refused("no such forecast", source=tmp_path / "nowhere", out=tmp_path / "map.tif")
     write_dataset(
-        xr.Dataset(attrs={"soilcast_kind": "scores", "soilcast_format": 3}), tmp_path / "scores.nc", netcdf=True
+        xr.Dataset(attrs={"soilcast_kind": "scores", "soilcast_format": 4}), tmp_path / "scores.nc", netcdf=True
     )
     refused(
         "scores.nc: cannot be exported: give a forecast or cube",

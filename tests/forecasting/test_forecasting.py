@@ -19,6 +19,8 @@ from soilcast.cube import assemble, cells_of_places, open_artifact, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast, produce
 from soilcast.forecasting.stream import ForecastStream
+from soilcast.inspecting import inspect
+from soilcast.models import ClosingHead
 from soilcast.training import load_config, open_run, train
 from soilcast.training.predictor import Predictor
 from soilcast.training.run import save_run
@@ -171,6 +173,7 @@ def test_the_latency_of_a_forecast_is_that_of_its_layers(folder: Path, tmp_path:
         (("head.predict=level",), "phy-lstm"),
         (("head.name=rollout", "task.latency={lags: 2}", "task.calendar=true"), "lstm"),
         (("head.name=bucket", AHEAD, "task.layers=[swvl1,swvl2]"), "lstm"),
+        (("head.name=mc_lstm", AHEAD, "task.layers=[swvl1,swvl2]", "train.ensemble=2"), "lstm"),
         (("loss.name=quantiles", "normalise.method=z_score"), "phys-lstm"),
         (("loss.name=cmal", "train.ensemble=2"), "lstm"),
         (("network.mc_dropout=3", "normalise.scope=global"), "lstm"),
@@ -433,6 +436,70 @@ def test_what_bfloat16_costs_is_of_the_leads_and_layers_that_are_forecast(folder
     away = pair[1] - pair[0]
     assert 0 < made["bfloat16"].attrs["bfloat16_rmse"] == pytest.approx(np.sqrt(np.mean(away**2)))
     assert made["bfloat16"].attrs["bfloat16_largest_error"] == pytest.approx(np.abs(away).max())
+
+
+# ---------------------------------------------------------------- a water balance that closes
+
+CLOSING = (
+    "task.layers=[swvl1,swvl2]",
+    "task.dynamic=[t2m,tp,sd]",
+    "task.known_future=[tp,sd]",
+    "task.quantiles=[]",
+    "train.ensemble=2",
+)
+
+
+@pytest.fixture(scope="module")
+def closing(folder: Path) -> Path:
+    quick(folder / "cube", folder / "closing", *CLOSING, "head.name=water_balance")
+    return folder / "closing"
+
+
+@pytest.mark.slow
+def test_a_water_balance_says_how_far_it_closes(folder: Path, closing: Path, tmp_path: Path) -> None:
+    made = forecast(closing, folder / "cube", tmp_path / "forecast", period="2019-03:2019-06")
+    assert 0 < made.attrs["closure_residual"] <= 1e-6
+    assert f"water balance: closes to {made.attrs['closure_residual']:.1e} m" in inspect(tmp_path / "forecast")
+    assert "closure_residual" not in forecast(folder / "several", folder / "cube", tmp_path / "direct").attrs
+    assert not [line for line in open_run(closing).record["notes"] if "snow melt" in line]
+    with xr.open_zarr(folder / "cube", consolidated=False) as cube:
+        water = sum(made[layer] * cube[thick] for layer, thick in (("swvl1", "slthick1"), ("swvl2", "slthick2")))
+        snow = cube["sd"].diff("time")
+        reaching = (cube["tp"] - snow.clip(min=0)).clip(min=0) - snow.clip(max=0)
+        for lead in (2, 3):
+            days = made["time"].to_numpy() + np.timedelta64(lead, "D")
+            gained = (water.sel(lead=lead) - water.sel(lead=lead - 1)).to_numpy()
+            assert (gained <= reaching.sel(time=days).transpose("cell", "time").to_numpy() + 1e-6).all()
+            assert (gained > 0).any()
+
+
+@pytest.mark.slow
+def test_of_appended_issue_days_the_largest_residual_is_kept(
+    folder: Path, closing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day, residual, largest in (("01", 3e-8, 3e-8), ("02", 5e-8, 5e-8), ("03", 1e-8, 5e-8)):
+        monkeypatch.setattr(produce, "_closure", lambda *_, residual=residual: {"closure_residual": residual})
+        options: dict[str, Any] = {"issue": f"2019-05-{day}", "weather": "observed", "append": True}
+        made = forecast(closing, folder / "cube", tmp_path / "forecast", **options)
+        assert made.attrs["closure_residual"] == largest
+
+
+@pytest.mark.slow
+def test_a_head_that_clips_does_not_close(
+    folder: Path, closing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clipped(head: ClosingHead, *day: Any) -> Any:
+        level, fluxes = next_day(head, *day)
+        return level.clamp(max=0.5), fluxes
+
+    next_day = ClosingHead._next_day
+    monkeypatch.setattr(ClosingHead, "_next_day", clipped)
+    assert forecast(closing, folder / "cube", tmp_path / "forecast").attrs["closure_residual"] > 1e-3
+
+
+def test_a_water_balance_without_snow_says_so(folder: Path, tmp_path: Path) -> None:
+    run = quick(folder / "cube", tmp_path / "run", AHEAD, "head.name=water_balance", "train.epochs=1")
+    assert [line for line in run.record["notes"] if line.startswith("head.name=water_balance knows no snow melt")]
 
 
 # ---------------------------------------------------------------- whatever ends it

@@ -69,25 +69,36 @@ CASES = {
     "the paper's": Case(PAPER),
     "an ensemble of the paper's": Case(PAPER, members=3),
     "the paper's, two layers": Case({**PAPER, "layers": ("swvl1", "swvl2")}, members=2),
-    "the paper's, a change": Case({**PAPER, "lags": ("swvl1",)}, options={"change": True}),
+    "the paper's, a change": Case({**PAPER, "lags": ("swvl1",)}, options={"origin": "newest"}),
     "the paper's, quantiles": Case(PAPER, members=2, options={"spread": QUANTILES}),
     "leads without weather ahead": Case({**SEVERAL, "lags": ()}),
     "leads without weather ahead, cmal": Case({**SEVERAL, "lags": ("swvl3",)}, members=2, options={"spread": CMAL}),
     "leads with weather ahead": Case({**SEVERAL, "lags": (), "known_future": ("tp",)}, members=2),
-    "newest soil moisture and calendar": Case({**SEVERAL, "calendar": True}, options={"change": True}),
+    "newest soil moisture and calendar": Case({**SEVERAL, "calendar": True}, options={"origin": "newest"}),
     "weather ahead, newest, calendar, latency, quantiles": Case(
         {**SEVERAL, "calendar": True, "known_future": ("t2m", "tp"), "latency": {"lags": 2}},
         members=2,
-        options={"change": True, "spread": QUANTILES},
+        options={"origin": "newest", "spread": QUANTILES},
     ),
     "lead 1 alone shapes the trunk": Case(
-        {**SEVERAL, "known_future": ("tp",)}, options={"change": True, "lead1_only": True, "spread": CMAL}
+        {**SEVERAL, "known_future": ("tp",)}, options={"origin": "newest", "lead1_only": True, "spread": CMAL}
     ),
-    "bucket": Case({**SEVERAL, "known_future": ("tp",)}, head="bucket", options={"change": True}),
+    "bucket": Case({**SEVERAL, "known_future": ("tp",)}, head="bucket", options={"origin": "newest"}),
+    "water balance with snow": Case(
+        {**SEVERAL, "dynamic": ("t2m", "tp", "sd"), "known_future": ("tp", "sd")},
+        head="water_balance",
+        members=2,
+        options={"origin": "newest"},
+    ),
+    "mass-conserving LSTM of late soil moisture, quantiles": Case(
+        {**SEVERAL, "known_future": ("tp",), "latency": {"lags": 2}},
+        head="mc_lstm",
+        options={"origin": "newest", "spread": QUANTILES},
+    ),
     "bucket of late soil moisture, quantiles": Case(
         {**SEVERAL, "known_future": ("tp",), "latency": {"lags": 2}},
         head="bucket",
         members=2,
-        options={"change": True, "spread": QUANTILES},
+        options={"origin": "newest", "spread": QUANTILES},
     ),
 }

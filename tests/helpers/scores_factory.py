@@ -26,7 +26,10 @@ from soilcast.verify.scores import EVENT_VARIABLES
 
 BASELINES = ("persistence", "damped anomaly", "climatology")
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-TESTS = ("difference", "difference_low", "difference_high", "difference_p", "difference_ratio")
+TESTS = (
+    *("difference", "difference_low", "difference_high", "difference_p", "difference_p_adjusted"),
+    *("difference_detectable", "difference_ratio"),
+)
 
 _BY_CELL = ("model", "target", "lead", "cell")
 _FLUXES = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "consistency_w2_masked")
@@ -134,7 +137,10 @@ def loaded(scores: xr.Dataset) -> xr.Dataset:
 
 
 def with_tests(scores: xr.Dataset, references: Sequence[str] = BASELINES, **p: float) -> xr.Dataset:
-    """Add tested differences of all networks: the median RMSE as it is, and ``p`` by network, else 0.5."""
+    """Add tested differences of all networks: the median RMSE as it is, and adjusted ``p`` by network, else 0.5.
+
+    The p-value by itself is a hundredth of it.
+    """
     networks = [str(label) for label in scores["model"].to_numpy() if label not in BASELINES]
     dims = ("tested_metric", "row", "reference", "target", "lead")
     metrics = [name for name in ("rmse", "crps") if name in scores]
@@ -146,7 +152,9 @@ def with_tests(scores: xr.Dataset, references: Sequence[str] = BASELINES, **p: f
         mine, theirs = (float(one.sel(model=label).median()) for label in (networks[row], references[reference]))
         found["difference"][at] = mine - theirs
         found["difference_low"][at], found["difference_high"][at] = mine - theirs - 0.001, mine - theirs + 0.001
-        found["difference_p"][at] = p.get(networks[row].replace("-", "_"), 0.5)
+        found["difference_p_adjusted"][at] = p.get(networks[row].replace("-", "_"), 0.5)
+        found["difference_p"][at] = found["difference_p_adjusted"][at] / 100
+        found["difference_detectable"][at] = 0.05 * theirs
         found["difference_ratio"][at] = mine / theirs
         found["area_better"][at], found["area_worse"][at] = 0.75, 0.125
     return scores.assign({name: (dims, values) for name, values in found.items()}).assign_coords(
@@ -375,6 +383,11 @@ def _add_target(
     ranks = np.where(missing, np.nan, rank).astype(np.float32)
     against = {"units": "%", "comment": "against the cell's own days of 2018 to 2019"}
     forecast[f"{target}_percentile"] = (dims, ranks, against)
+    if quantiles:
+        odds = np.clip(1 - rank[..., np.newaxis] / (60, 40, 20, 10, 4), 0, 1)
+        odds[missing] = np.nan
+        forecast[f"{target}_drought_probability"] = ((*dims, "drought_class"), odds.astype(np.float32), {"units": "1"})
+        forecast.coords["drought_class"] = ["D0", "D1", "D2", "D3", "D4"]
     flags = {"units": "1", "_FillValue": np.int8(-128)}
     forecast[f"{target}_drought"] = (dims, np.where(missing, -128, classes).astype(np.int8), flags)
     dry = ranks <= 20

@@ -115,8 +115,9 @@ def test_forecasts_and_gradients_of_any_design_are_those_of_autograd(name: str, 
         torch.testing.assert_close(backend.infer(windows, mask), expected, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(reference.infer(windows, mask), expected, atol=1e-6, rtol=1e-5)
         if masked:
-            # Dropout acts on what is linear in the states: in a bucket alone, with no distribution, nothing is.
-            assert torch.equal(backend.infer(windows), backend.infer(windows, mask)) == (name == "bucket")
+            # Dropout acts on what is linear in the states: in stores alone, with no distribution, nothing is.
+            is_store_alone = case.layout.physical and not case.options.get("spread")
+            assert torch.equal(backend.infer(windows), backend.infer(windows, mask)) == is_store_alone
         backend.backward(grad)
         reference.backward(grad)
         assert (stacked.gradients != 0).any()
@@ -191,7 +192,9 @@ def test_only_designs_whose_windows_overlap_go_through_as_sequences() -> None:
 def test_what_is_written_out_is_left_to_autograd_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     register_gru(monkeypatch)
     gru = Case(PAPER, options={"network": "gru"})
-    rolled = Case({**SEVERAL, "known_future": ("tp",)}, head="rollout", options={"change": True, "spread": QUANTILES})
+    rolled = Case(
+        {**SEVERAL, "known_future": ("tp",)}, head="rollout", options={"origin": "newest", "spread": QUANTILES}
+    )
     rain = Case({**SEVERAL, "known_future": ("tp",)}, options={"rain_response": 0})
     for case in (gru, rolled, rain):
         stacked = case.stacked()

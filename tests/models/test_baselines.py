@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from soilcast.models.baselines import BASELINES, climatology, damped_anomaly, persistence
 
-DAYS = np.arange("2018-01-01", "2021-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
+DAYS = np.arange("2017-12-01", "2021-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
 LEARN = np.datetime64("2019-12-24") > DAYS
-TEST = slice(730, 1096)
+TEST = slice(761, 1127)
 
 
 def seasonal(cells=3):
@@ -227,3 +229,94 @@ def test_a_lag_at_which_the_day_itself_were_known_is_a_defect(baseline, lag):
     observed = seasonal().astype(np.float32)
     with pytest.raises(ValueError, match="would know the day that it forecasts"):
         baseline(observed, DAYS, LEARN, TEST, lag=lag)
+
+
+def damped_to(cycle, observed, learn, test, lag):
+    """``(cell, test day)``: departures from a cycle ``(cell, time)``, damped, in float64."""
+    departure = observed.astype(np.float64) - cycle
+    pairs = learn[lag:] & learn[:-lag] & np.isfinite(departure[:, lag:] * departure[:, :-lag])
+    before, after = (np.where(pairs, part, 0) for part in (departure[:, :-lag], departure[:, lag:]))
+    rho = (before * after).sum(axis=1) / np.sqrt((before**2).sum(axis=1) * (after**2).sum(axis=1))
+    days = np.arange(test.start, test.stop)
+    return cycle[:, days] + rho[:, np.newaxis] * departure[:, days - lag]
+
+
+def to_mean(observed, learn, test, lag):
+    mean = np.nanmean(np.where(learn, observed.astype(np.float64), np.nan), axis=1, keepdims=True)
+    return damped_to(np.repeat(mean, observed.shape[1], axis=1), observed, learn, test, lag)
+
+
+def to_harmonics(observed, learn, test, lag):
+    """All harmonics by numpy's least squares, however short the record."""
+    angle = 2 * np.pi * DAYS.astype("datetime64[D]").astype(int) / 365.2425
+    waves = np.stack([np.ones_like(angle), *(f(k * angle) for k in (1, 2, 3) for f in (np.cos, np.sin))], axis=1)
+    cycle = np.empty(observed.shape)
+    for cell, series in enumerate(observed):
+        seen = learn & np.isfinite(series)
+        cycle[cell] = waves @ np.linalg.lstsq(waves[seen], series[seen].astype(np.float64), rcond=None)[0]
+    return damped_to(cycle, observed, learn, test, lag)
+
+
+def rmse(forecast, observed):
+    return np.sqrt(np.nanmean((forecast - observed) ** 2, axis=1))
+
+
+@pytest.mark.parametrize("lag", [1, 10])
+def test_damped_anomaly_of_fourteen_months_damps_to_the_mean_and_does_not_learn_a_season_of_one_year(lag):
+    observed = (0.3 + anomalies(50, rho=0.97)).astype(np.float32)
+    learn = LEARN & (np.datetime64("2018-10-24") <= DAYS)
+    forecast = damped_anomaly(observed, DAYS, learn, TEST, lag=lag)
+    np.testing.assert_allclose(forecast, to_mean(observed, learn, TEST, lag), atol=1e-6)
+    harmonics = to_harmonics(observed, learn, TEST, lag)
+    assert np.median(rmse(forecast, observed[:, TEST]) / rmse(harmonics, observed[:, TEST])) < (
+        0.99 if lag == 1 else 0.9
+    )
+
+
+def gappy(share, cells=50, seed=3, amplitude=1.0, rho=0.97):
+    observed = (0.3 + amplitude * (seasonal(cells) - 0.3) + anomalies(cells, rho, seed)).astype(np.float32)
+    sparse = np.where(np.random.default_rng(seed).random(observed.shape) < share, observed, np.float32(np.nan))
+    return observed, np.where(LEARN, sparse, observed)
+
+
+def test_damped_anomaly_of_a_gappy_record_is_no_weaker_than_damping_to_the_mean():
+    truth, observed = gappy(0.1, amplitude=0.0)
+    found, harmonics, mean = (
+        np.median(rmse(forecast, truth[:, TEST]))
+        for forecast in (
+            damped_anomaly(observed, DAYS, LEARN, TEST, lag=5),
+            to_harmonics(observed, LEARN, TEST, 5),
+            to_mean(observed, LEARN, TEST, 5),
+        )
+    )
+    assert mean < 0.97 * harmonics
+    assert found < 1.01 * mean
+
+
+def test_harmonics_that_a_gappy_record_knows_are_kept():
+    truth, observed = gappy(0.3, rho=0.8)
+    lag = 10
+    found = rmse(damped_anomaly(observed, DAYS, LEARN, TEST, lag=lag), truth[:, TEST])
+    harmonics, mean = (rmse(f(observed, LEARN, TEST, lag), truth[:, TEST]) for f in (to_harmonics, to_mean))
+    assert np.median(found / mean) < 0.9
+    assert np.median(found / harmonics) < 1.01
+
+
+@settings(max_examples=15, deadline=None)
+@given(share=st.floats(0.25, 0.9), amplitude=st.floats(0.0, 2.0), lag=st.integers(1, 12), seed=st.integers(0, 2**16))
+def test_on_its_learning_days_no_chosen_climatology_is_worse_than_the_mean(share, amplitude, lag, seed):
+    _, observed = gappy(share, 6, seed, amplitude)
+    days = slice(lag, int(np.flatnonzero(LEARN)[-1]) + 1)
+    chosen = np.isfinite(observed[:, LEARN]).sum(axis=1) < 730
+    pair = np.isfinite(observed[:, days.start - lag : days.stop - lag])
+    learnt = np.where(pair, observed[:, days], np.nan)
+    found = rmse(damped_anomaly(observed, DAYS, LEARN, days, lag=lag), learnt)
+    mean = rmse(to_mean(observed, LEARN, days, lag), learnt)
+    assert (found[chosen] <= mean[chosen] * (1 + 1e-5) + 1e-7).all()
+
+
+def test_a_record_of_two_whole_years_has_all_harmonics():
+    observed = (seasonal() + anomalies()).astype(np.float32)
+    for lag in (1, 10):
+        expected = to_harmonics(observed, LEARN, TEST, lag)
+        np.testing.assert_allclose(damped_anomaly(observed, DAYS, LEARN, TEST, lag=lag), expected, atol=1e-6)

@@ -32,7 +32,7 @@ def changed(**changes: Any) -> Task:
 def network(head: str = "direct", task: Task = TASK, **changes: Any) -> Network:
     torch.manual_seed(0)
     layout = Layout(task, physical=HEADS[head].needs_water)
-    design = NetworkDesign(layout, head=head, hidden_size=8, dropout=0.0, change=True)
+    design = NetworkDesign(layout, head=head, hidden_size=8, dropout=0.0, origin="newest")
     return Network(replace(design, **changes)).eval()
 
 
@@ -65,7 +65,7 @@ def test_direct_and_rolled_out_agree_on_the_first_day() -> None:
 
 def test_they_agree_on_every_day_where_soil_moisture_does_not_matter() -> None:
     inputs = windows()
-    direct, rolled = network(change=False), network("rollout", change=False)
+    direct, rolled = network(origin=None), network("rollout", origin=None)
     like(rolled, direct)
     for one in (direct, rolled):
         for name in ("lags", "lags_known"):
@@ -76,7 +76,7 @@ def test_they_agree_on_every_day_where_soil_moisture_does_not_matter() -> None:
 @pytest.mark.parametrize("lead1_only", [False, True])
 def test_every_lead_has_a_linear_layer_on_the_state_of_its_day(lead1_only: bool) -> None:
     """Where weather is known ahead; Eq. 7 of every day, with what is known of it on the issue day beside it."""
-    inputs, one = windows(), network(change=False, lead1_only=lead1_only)
+    inputs, one = windows(), network(origin=None, lead1_only=lead1_only)
     channels = Layout(TASK).channels
     states, _ = one.trunk(inputs[..., : Layout(TASK).features])
     beside = torch.cat([inputs[:, 4, channels[name]] for name in ("newest", "calendar")], dim=-1)

@@ -92,7 +92,7 @@ def test_any_trunk_carries_any_head(monkeypatch: pytest.MonkeyPatch, trunk: str,
         known_future=("tp",),
     )  # fmt: skip
     layout = Layout(task, physical=HEADS[head].needs_water)
-    network = Network(NetworkDesign(layout, trunk, head, hidden_size=5, change=True, spread=(0.1, 0.2)))
+    network = Network(NetworkDesign(layout, trunk, head, hidden_size=5, origin="newest", spread=(0.1, 0.2)))
     assert isinstance(network.trunk, type(build_gru(2, 2)) if trunk == "gru" else nn.LSTM)
     windows = torch.rand(4, layout.steps, layout.channels["physical"].stop) + 0.1
     mask = torch.ones(4, *network.mask_shape)

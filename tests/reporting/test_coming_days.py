@@ -38,8 +38,8 @@ def test_coming_days_load_nothing_and_run_nothing(coming: Page) -> None:
 def test_coming_days_have_maps_drought_and_fans(coming: Page) -> None:
     anchors = {attributes["id"] for tag, attributes in coming.tags if tag == "h3"}
     assert anchors == {"maps0", "drought0", "fans0", "provenance0"}
-    # For each of two layers: four rows of maps of three leads and one of days until dry; six cells with a fan.
-    assert counted_pictures(coming) == {"png": 2 * (4 * 3 + 1), "svg": 2 * 6}
+    # For each of two layers: five rows of maps of three leads and one of days until dry; six cells with a fan.
+    assert counted_pictures(coming) == {"png": 2 * (5 * 3 + 1), "svg": 2 * 6}
     for text in (
         "Made at the end of 2020-05-03 for 2020-05-04 to 2020-05-07.",
         "that of 5 days before the issue day",
@@ -50,6 +50,7 @@ def test_coming_days_have_maps_drought_and_fans(coming: Page) -> None:
         "Percentile, departure and class are against the cell's own days of 2018 to 2019.",
         "not within 4 days",
         "This page shows a forecast, not its skill",
+        "First the share that is expected in the class or a drier one, the mean of its odds",
     ):
         assert text in coming.text.replace("\N{NO-BREAK SPACE}", " ")
 
@@ -66,12 +67,33 @@ def test_coming_days_show_the_numbers_of_the_forecast(forecast: xr.Dataset, comi
             for number in CLASSES
         }
         for name, number in zip(names, CLASSES, strict=True):
-            assert tables[name][position][1:] == [f"{share:.1f}" for share in shares[number]]
+            # D4 stands in the table of the odds too, as the driest.
+            own = tables[name][1::2] if number == 4 else tables[name]
+            assert own[position][1:] == [f"{share:.1f}" for share in shares[number]]
         dry = np.sum([shares[number] for number in (1, 2, 3, 4)], axis=0)
         assert tables["D1 to D4"][position][1:] == [f"{share:.1f}" for share in dry]
         mean = [float(np.average(forecast[layer].to_numpy()[:-1, 0, lead], weights=area)) for lead in (0, 3)]
         assert f"{layer}: the mean over the area is {mean[0]:.4f} m³ m⁻³ (1 day ahead) and {mean[1]:.4f}" in text
-        assert f"(D1 or worse) is {dry[0]:.1f} % (1 day ahead) and {dry[3]:.1f} % (4 days ahead)" in text
+        odds = forecast[f"{layer}_drought_probability"].to_numpy()[:-1, 0]
+        expected = [[100 * np.average(odds[:, lead, one], weights=area) for lead in range(4)] for one in range(5)]
+        for one, name in enumerate(names[1:]):
+            rows = rows_of(coming, f"{name} or drier") if one < 4 else tables[name][::2]
+            assert rows[position][1:] == [f"{share:.1f}" for share in expected[one]]
+        severe = [f"{share:.1f}" for share in expected[2]]
+        assert f"severe drought (D2) or drier is {severe[0]} % (1 day ahead) and {severe[3]} % (4 days ahead)" in text
+
+
+def test_the_odds_of_severe_drought_are_mapped_before_the_classes(coming: Page) -> None:
+    titles = ("odds of severe drought (D2) or drier", "drought class of the central forecast", "days until dry")
+    places = [coming.text.index(title) for title in titles]
+    assert places == sorted(places)
+
+
+def test_classes_of_a_point_forecast_are_said_to_be_so(tmp_path: Path) -> None:
+    found = report_page(tmp_path, make_forecast(cells=5, leads=2, targets=("swvl1",), quantiles=False))
+    assert "The classes are of a point forecast: the run gives no quantiles, and so no odds." in found.text
+    assert "by the point forecast the share of the area in drought (D1 or worse) is" in found.text
+    assert "odds of severe drought" not in found.text
 
 
 def test_last_issue_day_of_several_is_shown(tmp_path: Path) -> None:
@@ -210,6 +232,10 @@ def fails(tmp_path: Path, one: xr.Dataset, message: str) -> None:
         (lambda forecast: forecast.assign(swvl1=forecast["swvl1"] * np.nan), "no cell has a forecast from 2020-05-03"),
         (lambda forecast: forecast.assign_coords(lead=[-1, 1]), "leads are not distinct whole days.*forecast again"),
         (lambda forecast: forecast.assign(swvl1_drought=forecast["area"]), "swvl1_drought .* is missing"),
+        (
+            lambda forecast: forecast.assign_coords(drought_class=["D4", "D3", "D2", "D1", "D0"]),
+            "drought_class is not D0, D1, D2, D3, D4: the file is damaged; forecast again",
+        ),
         (lambda forecast: forecast.assign_attrs(config="[]"), "config is no JSON object.*forecast again"),
         (lambda forecast: forecast.assign(area=forecast["area"] * np.nan), "cell area is missing.*forecast again"),
     ],

@@ -68,7 +68,7 @@ def test_what_was_known_when_is_stated_plainly(by_lead: Page) -> None:
     for text in (
         "synthetic weather",
         "observed weather: the score of a perfect weather forecast",
-        "with observed weather the best network of each target beats",
+        "With observed weather of the days ahead (a perfect weather forecast, an upper bound), over 8 pairs of target",
         "that of 5 days before the issue day",
         "2018-01-01 to 2019-06-28",
         "2020-01-01 to 2020-12-31",
@@ -147,8 +147,8 @@ def test_one_cell_and_no_quantiles(tmp_path: Path) -> None:
     assert not anchors(found) & {"maps0", "uncertainty0"}
     ratio = [float(one) for one in bare["ratio"].sel(model="LSTM").squeeze()]
     assert rows_of(found, "LSTM")[0][1].split()[0] == f"{ratio[0]:.3f}"
-    numbers = f"(median RMSE ratio {ratio[0]:.3f} at lead 1 and {ratio[1]:.3f} at lead 2)"
-    assert f"LSTM beats persistence at all 2 leads {numbers}" in found.text
+    numbers = f"with a median RMSE ratio to persistence of {ratio[0]:.3f} at lead 1 and {ratio[1]:.3f} at lead 2."
+    assert f", by the digits shown, {numbers}" in found.text
 
 
 def test_scores_that_know_no_quantiles_at_all() -> None:
@@ -191,7 +191,7 @@ def test_a_target_and_a_lead_that_were_not_scored() -> None:
             holed[name].loc[{"lead": 2}] = np.nan
     holed = loaded(holed)
     drawn = headline(holed)
-    assert "Over 2 pairs of target and lead, the best network of each target beats persistence at all 2," in drawn
+    assert "over 2 pairs of target and lead the best network of each target is better than the best baseline" in drawn
     assert "swvl2: no verdict" in drawn
     assert "at 2 of 3 leads (1, 3)" in drawn
     tables = "".join(lead_table(holed, target) for target in ("swvl1", "swvl2"))
@@ -271,14 +271,18 @@ def test_tested_differences_have_a_section(tmp_path: Path, count: int) -> None:
             one, row = tested.sel(lead=lead), rows.pop(0)
             assert row[1:3] == ["1 day" if lead == 1 else f"{lead} days", shown[lead - 1]]
             assert row[3].replace("−", "-").split()[0] == f"{float(one['difference_low']):.4f}"
-            assert row[4:6] == ["0.001", f"{float(one['difference_ratio']):.3f}"]
-            assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row[6:]] == ["75 %", "12 %"]
+            assert row[4:7] == [
+                f"{float(one['difference_detectable']):.4f}",
+                "0.001",
+                f"{float(one['difference_ratio']):.3f}",
+            ]
+            assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row[7:]] == ["75 %", "12 %"]
     assert not rows
     assert len(rows_of(page, "PHYs-LSTM − climatology")) == 2 * (count + (count > 1))
     colours = [str(a.get("class")) for tag, a in page.tags if tag == "td"]
     assert "worse" not in colours
     assert colours.count("lead") >= 2 * 3 * count  # two metrics and three baselines
-    assert re.search(r"significantly \(p < 0.05\) lower than that of persistence at (all 3 leads|lead 1)", page.text)
+    assert re.search(r"LSTM \(best of 2 networks\) is significantly better than .* at (all 3 leads|lead 1)", page.text)
 
 
 def test_significantly_worse_is_tinted_otherwise() -> None:

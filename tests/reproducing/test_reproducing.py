@@ -29,8 +29,8 @@ from soilcast.reproducing.plans import StudyPlan, plan_study
 from soilcast.reproducing.reported import reported
 from soilcast.verify.agreement import measure_agreement
 from soilcast.verify.aligned import Aligned
+from soilcast.verify.estimates import Estimate, field_test
 from soilcast.verify.metrics import METRICS, Metric
-from soilcast.verify.significance import Estimate, field_test
 from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
 from tests.helpers.forks import PATIENCE, run_command, start_command, wait_until
@@ -110,8 +110,9 @@ def test_the_page_is_one_file_that_asks_for_nothing(everything: Path) -> None:
 
 @pytest.mark.slow
 def test_a_design_that_several_parts_ask_for_is_trained_once(everything: Path) -> None:
-    # LSTM, A1-A4, B1-B4, C2-C5, four other D, and three other readings of each balance; A4 = C1 and B4 = D3.
-    assert len(list((everything / "runs").iterdir())) == 2 * (1 + 8 + 4 + 4 + 6)
+    # LSTM, A1-A4, B1-B4, C2-C5, four other D, three other readings of W1 and four of W2, nine placebos and a coin
+    # toss; A4 = C1 and B4 = D3.
+    assert len(list((everything / "runs").iterdir())) == 2 * (1 + 8 + 4 + 4 + 7 + 10)
     runs = pd.read_csv(everything / "dossier" / "runs.csv")
     names = {row: set(part["run"]) for row, part in runs.groupby("model")}
     assert names["A4"] == names["C1"] == names["PHYs-LSTM"] == names["W2 printed"]
@@ -148,7 +149,9 @@ def test_the_sentences_say_what_the_tables_hold(everything: Path) -> None:
         expected = [100 * ahead * found[name] / base for name in ("difference", "difference_low", "difference_high")]
         assert value == pytest.approx(expected[0], abs=0.051)
         assert (low, high) == pytest.approx(sorted(expected[1:]), abs=0.051)
-        assert ("No significant difference" in sentence) == (found["p"] >= 0.05)
+        assert ("No difference" in sentence) == (found["p_adjusted"] > 0.05)
+        significant = "better" if found["difference"] < 0 else "worse"
+        assert found["verdict"] == ("no difference" if found["p_adjusted"] > 0.05 else significant)
 
 
 @pytest.mark.slow
@@ -168,7 +171,60 @@ def test_the_ledger_tells_the_readings_apart(everything: Path, cube: Path) -> No
     # On a bucket that closes its balance, the sign of the water that enters tells which way soil moisture moves.
     assert ledger.loc["W1 inflow", "agreeing"] > ledger.loc["W1 printed", "agreeing"] + 0.1
     shares = ledger.loc[[row for row in ledger.index if row.startswith("W")], ["agreeing", "kept", "kept_train"]]
-    assert ((shares > 0) & (shares < 1)).all(axis=None)
+    assert (shares.loc["W2 complete"] > 0.999).all()
+    others = shares.drop("W2 complete")
+    assert ((others > 0) & (others < 1)).all(axis=None)
+    placebos = ledger.loc[[f"Placebo of {row}" for row in shares.index], "kept_train"]
+    np.testing.assert_allclose(placebos, shares["kept_train"], atol=0.03)
+
+
+def test_every_reading_has_its_placebo_and_code_is_as_the_authors_have_it(cube: Path) -> None:
+    with open_cube(cube) as opened:
+        plan, runs = plan_study("readings", load_study("readings"), opened, [])
+    guided = [name for name, row in plan.rows.items() if row.config.balance and not name.startswith("Placebo")]
+    assert len(guided) == 9
+    for name in guided:
+        config, placebo = plan.rows[name].config, plan.rows[f"Placebo of {name}"].config
+        assert (config.water.placebo, placebo.water.placebo) == ("none", "observed")
+        assert placebo == config.model_copy(update={"water": placebo.water})
+        assert placebo.water.model_copy(update={"placebo": "none"}) == config.water
+    assert plan.rows["Placebo: coin toss"].config.water.placebo == "coin_toss"
+    assert len(runs) == 3 * len(plan.rows) == 3 * (1 + 2 * 9 + 1)
+    for name in ("W1 code", "W2 code"):
+        config = plan.rows[name].config
+        assert (config.water.ties, config.train.monitor, config.normalise.static) == ("drop", "data_loss", "z_score")
+        assert (config.water.snow, config.water.runoff, config.train.sampling) == ("code", "total", "shared_day")
+        assert config.train.validation_dropout
+        assert config.normalise.method == "min_max"
+
+
+@pytest.mark.slow
+def test_readings_are_compared_with_their_placebos_at_every_lead(cube: Path, tmp_path: Path) -> None:
+    inflow = {"snow": "closing", "sign": "inflow"}
+    runs = {
+        "LSTM": {"model": "lstm"},
+        "Placebo: coin toss": {"model": "phys-lstm", "water": {**inflow, "placebo": "coin_toss"}},
+        "W2 inflow": {"model": "phys-lstm", "water": inflow},
+    }
+    mine = study(tmp_path / "mine.yaml", show="readings", seeds=1, runs=runs, placebos=["W2 inflow"])
+    settings = [*TINY, "task.lead_days=2", "task.lags=[swvl1]"]
+    reproduce(mine, cube, tmp_path / "out", settings=settings, jobs=1, log=lambda line: None)
+    dossier = tmp_path / "out" / "dossier"
+    words = text_of(dossier / "report.html")
+    for name in ("mine", "mine-lead2"):
+        table = pd.read_csv(dossier / f"{name}.csv").set_index("model")
+        assert list(table.index[:4]) == ["LSTM", "Placebo: coin toss", "W2 inflow", "Placebo of W2 inflow"]
+        coin, reading, placebo = (table.loc[row] for row in table.index[1:4])
+        assert (reading["placebo"], placebo["placebo"], coin["placebo"]) == ("none", "observed", "coin_toss")
+        assert placebo["kept_train"] == pytest.approx(reading["kept_train"], abs=0.03)
+        assert coin["kept_train"] == pytest.approx(0.5, abs=0.05)
+        assert np.isfinite(reading["agreeing"])
+        assert table.loc[["Placebo of W2 inflow", "Placebo: coin toss"], ["agreeing", "kept"]].isna().all(axis=None)
+    # Each sentence on a reading is followed by that on its placebo, at both leads, in four metrics.
+    assert words.count("Only the difference between a reading and its placebo can be credited") == 2
+    compared = re.findall(r"(?<!of )W2 inflow (?:beats|is worse than|and) (LSTM|Placebo of W2 inflow)", words)
+    assert compared == ["LSTM", "Placebo of W2 inflow"] * 8
+    assert "can be credited to the water balance" in (dossier / "report.md").read_text()
 
 
 @pytest.mark.slow
@@ -210,7 +266,12 @@ def test_a_cube_without_some_variables_runs_what_it_can_and_says_what_not(tmp_pa
     words = text_of(out / "dossier" / "report.html")
     assert "B2 is skipped: " in words
     assert "Inputs of the paper that the cube lacks, left out of all runs: u10." in words
-    assert "With one seed, the interval omits the variability between trainings." in words
+    assert "] (days only), adjusted p " in words
+    trained = runs.dropna(subset="best_is_last")
+    late = (trained["best_epoch"] == trained["epochs"]).sum()
+    assert late == trained["best_is_last"].astype(bool).sum()
+    warning = f"{late} of {len(trained)} runs are not converged: the lowest validation loss is that of the last epoch"
+    assert (warning in words) == (late > 0)
     for part in ("fig3", "fig4"):
         reproduce(part, tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
     reproduce("table2", tmp_path / "cube", out, seeds=1, settings=TINY, jobs=1, log=told.append)
@@ -273,7 +334,9 @@ def test_quick_is_said_to_be_quick(cube: Path, tmp_path: Path) -> None:
     quick = {"seeds": 1, "config": {"train": {"epochs": 1, "batches_per_epoch": 2, "validate_every": 1}}}
     mine = study(tmp_path / "mine.yaml", quick=quick)
     reproduce(mine, cube, tmp_path / "out", quick=True, jobs=1, log=lambda line: None)
-    assert "Quick: every training was shortened" in text_of(tmp_path / "out" / "dossier" / "report.html")
+    words = text_of(tmp_path / "out" / "dossier" / "report.html")
+    assert "Quick: every training was shortened" in words
+    assert "In 3 of 3 runs the validation loss is lowest in the last epoch: they have not converged" in words
     assert set(pd.read_csv(tmp_path / "out" / "dossier" / "runs.csv")["epochs"]) == {1}
 
 
@@ -285,6 +348,8 @@ def test_quick_is_said_to_be_quick(cube: Path, tmp_path: Path) -> None:
         ("no reference", r"reference: there is no run B4: valid are LSTM, PHY-LSTM, PHYs-LSTM"),
         ("bad setting", r"run LSTM: .*unknown key train\.epoch: did you mean train\.epochs\?"),
         ("show", r"show: .*'pie'"),
+        ("placebo", r"placebos: there is no run B4: valid are LSTM, PHY-LSTM, PHYs-LSTM"),
+        ("no balance", r"run Placebo of LSTM: .*water\.placebo has no effect while loss\.balance is none"),
         ("a baseline's name", r"runs: climatology is the name of a baseline"),
     ],
 )
@@ -294,6 +359,8 @@ def test_faults_of_a_study_are_named(part: str, message: str, cube: Path, tmp_pa
         "no reference": {"reference": "B4"},
         "bad setting": {"runs": {"LSTM": {"train": {"epoch": 3}}}},
         "show": {"show": "pie"},
+        "placebo": {"placebos": ["B4"]},
+        "no balance": {"placebos": ["LSTM"]},
         "a baseline's name": {"runs": {"LSTM": {"model": "lstm"}, "climatology": {"model": "lstm"}}},
     }
     name = study(tmp_path / "mine.yaml", **changes[part]) if part in changes else part
@@ -539,8 +606,8 @@ def test_a_network_and_a_metric_of_ones_own_are_reproduced(
     reproduce(mine, cube, tmp_path / "out", settings=TINY, jobs=1, log=lambda line: None)
     table = pd.read_csv(tmp_path / "out" / "dossier" / "mine.csv").set_index(["model", "metric", "statistic"])
     found = table.loc["mean", "dry_bias", "median"]
-    assert np.isfinite([found["value"], found["low"], found["difference"]]).all()
-    assert np.isnan(found["p"])
+    assert np.isfinite([found["value"], found["difference"]]).all()
+    assert np.isnan([found["p"], found["p_adjusted"], found["low"]]).all()
     assert np.isfinite(table.loc["persistence", "dry_bias", "median"]["value"])
     words = text_of(tmp_path / "out" / "dossier" / "report.html")
     assert "is not tested, since days cannot be resampled in a user-defined metric" in words
@@ -582,14 +649,15 @@ def test_what_the_paper_reports_is_what_it_reports(shared: Path) -> None:
 
 
 def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> Claim:
+    """A claim whose adjusted p-value is twice its own."""
     number = np.asarray
-    estimate = Estimate(number(value), number(value - reach), number(value + reach), number(p))
+    estimate = Estimate(number(value), number(value - reach), number(value + reach), number(p), number(1.5 * reach))
     field = field_test(
-        Estimate(number([value, -value]), *(number([np.nan] * 2),) * 2, number([1e-9, 0.9])),
+        Estimate(number([value, -value]), *(number([np.nan] * 2),) * 2, number([1e-9, 0.9]), number([np.nan] * 2)),
         metric,
         np.array([1.0, 3.0]),
     )
-    return Claim("PHYs-LSTM", "LSTM", metric, estimate, 0.02, field, field, seeds, 12)
+    return Claim("PHYs-LSTM", "LSTM", metric, estimate, 0.02, field, field, seeds, 12, 2 * p)
 
 
 @pytest.mark.parametrize(
@@ -597,25 +665,31 @@ def claim(metric: str, value: float, reach: float, p: float, seeds: int = 3) -> 
     [
         (
             claim("rmse", -0.002, 0.001, 0.01),
-            "PHYs-LSTM beats LSTM in RMSE by 10.0 % [5.0, 15.0]; significantly better in 25 %, worse in 0 % of the "
-            "land area (for these trained networks alone: better in 25 %, worse in 0 %).",
+            "PHYs-LSTM beats LSTM in RMSE by 10.0 % [5.0, 15.0], adjusted p 0.020; significantly better in 25 %, worse "
+            "in 0 % of the land area (for these trained networks alone: better in 25 %, worse in 0 %).",
         ),
         (
-            claim("rmse", 0.002, 0.001, 0.01),
-            "PHYs-LSTM is worse than LSTM in RMSE by 10.0 % [5.0, 15.0]; significantly better in 0 %, worse in 25 % of "
-            "the land area (for these trained networks alone: better in 0 %, worse in 25 %).",
+            claim("rmse", 0.002, 0.001, 0.0001),
+            "PHYs-LSTM is worse than LSTM in RMSE by 10.0 % [5.0, 15.0], adjusted p < 0.001; significantly better in 0 "
+            "%, worse in 25 % of the land area (for these trained networks alone: better in 0 %, worse in 25 %).",
         ),
         (
             claim("kge", 0.01, 0.02, 0.4, seeds=1),
-            "No significant difference in KGE between PHYs-LSTM and LSTM: PHYs-LSTM is better by 0.010 "
-            "[−0.010, 0.030]; over days alone, significantly better in 25 %, worse in 0 % of the land area. With one "
-            "seed, the interval omits the variability between trainings.",
+            "No difference in KGE found between PHYs-LSTM and LSTM (differences below 0.030 could not have been seen "
+            "reliably): PHYs-LSTM is better by 0.010 [−0.010, 0.030] (days only), adjusted p 0.800; over days alone, "
+            "significantly better in 25 %, worse in 0 % of the land area.",
+        ),
+        (  # by itself it would be significant, among the others it is not
+            claim("rmse", -0.002, 0.0018, 0.03),
+            "No difference in RMSE found between PHYs-LSTM and LSTM (differences below 13.5 % could not have been seen "
+            "reliably): PHYs-LSTM is better by 10.0 % [1.0, 19.0], adjusted p 0.060; significantly better in 25 %, "
+            "worse in 0 % of the land area (for these trained networks alone: better in 25 %, worse in 0 %).",
         ),
         (
             claim("consistency_w2_masked", -0.01, 0.005, 0.01),
             "PHYs-LSTM is worse than LSTM in consistency with W2 under the observed mask by 1.0 percentage points "
-            "[0.5, 1.5]; significantly better in 0 %, worse in 25 % of the land area (for these trained networks "
-            "alone: better in 0 %, worse in 25 %).",
+            "[0.5, 1.5], adjusted p 0.020; significantly better in 0 %, worse in 25 % of the land area (for these "
+            "trained networks alone: better in 0 %, worse in 25 %).",
         ),
     ],
 )
@@ -626,7 +700,8 @@ def test_sentences_are_true_whichever_way_the_numbers_point(made: Claim, expecte
 def test_what_is_not_tested_is_said_not_to_be() -> None:
     nothing = np.asarray(np.nan)
     made = claim("rmse", 0.002, 0.001, 0.01)
-    untested = replace(made, estimate=Estimate(made.estimate.value, nothing, nothing, nothing))
+    estimate = Estimate(made.estimate.value, nothing, nothing, nothing, nothing)
+    untested = replace(made, estimate=estimate, p_adjusted=np.nan)
     assert "is not tested, since the test period has fewer than 6 blocks of days: PHYs-LSTM is worse by 10.0 %" in (
         untested.sentence()
     )
@@ -642,6 +717,9 @@ def test_agreement_by_hand(tmp_path: Path) -> None:
     # does not move.
     found = measure_agreement(cube, "swvl1", readings, [slice(0, 6)])["P"]
     assert (found.kept, found.agreeing) == (3 / 4, 2 / 3)
+    without_ties = {"P": ("single", WaterConfig(terms=("P",), ties="drop"))}
+    found = measure_agreement(cube, "swvl1", without_ties, [slice(0, 6)])["P"]
+    assert (found.kept, found.agreeing) == (2 / 4, 2 / 3)
     later = measure_agreement(cube, "swvl1", readings, [slice(4, 6)])["P"]
     assert (later.kept, later.agreeing) == (1 / 2, 0.0)
     empty = measure_agreement(cube, "swvl1", readings, [slice(0, 1)])["P"]

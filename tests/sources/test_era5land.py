@@ -409,6 +409,26 @@ def test_regridding_keeps_the_water(weather: HourlyWeather, files: dict[str, lis
         assert float(coarse[name].max()) <= float(fine[name].max()) + 1e-7
 
 
+@pytest.mark.parametrize("resolution", [None, 8.0])
+def test_antarctica_is_left_out_and_counted(weather: HourlyWeather, tmp_path: Path, resolution: float | None) -> None:
+    write_present_netcdf(weather, tmp_path / "north.nc", SOIL[:1])
+    with xr.open_dataset(tmp_path / "north.nc", engine="h5netcdf") as opened:
+        # From 32 degrees north .. 16 south to 40 .. 88 south.
+        moved = opened.load().assign_coords(latitude=opened["latitude"] - 72.0)
+    moved.to_netcdf(tmp_path / "south.nc", engine="h5netcdf")
+    whole = era5land([tmp_path / "south.nc"], resolution=resolution, antarctica=True)
+    cube = era5land([tmp_path / "south.nc"], resolution=resolution)
+    north = whole["lat"].to_numpy() >= -60
+    assert 0 < north.sum() < len(north)
+    assert f"{(~north).sum()} of {len(north)} grid points lie south of 60 °S (Antarctica)" in cube.attrs["notes"]
+    assert "Antarctica" not in whole.attrs.get("notes", "")
+    np.testing.assert_array_equal(cube["swvl1"], whole["swvl1"].isel(cell=north))
+    np.testing.assert_array_equal(cube["lat"], whole["lat"].isel(cell=north))
+    moved.sel(latitude=slice(-60, -90)).to_netcdf(tmp_path / "ice.nc", engine="h5netcdf")
+    with pytest.raises(SoilcastError, match=r"ice\.nc: .* lie south of 60 °S .*keep it with --antarctica"):
+        era5land([tmp_path / "ice.nc"], resolution=resolution)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["land1.grib", "land2.grib"])
 def test_grib_is_read_as_cfgrib_reads_it(file: str, files: dict[str, list[Path]]) -> None:

@@ -41,7 +41,7 @@ def test_every_file_of_the_distribution_becomes_a_variable(tree: Tree) -> None:
     assert "land_surface/*/total_runoff.nc" in cube["ro"].attrs["origin"]
 
 
-def test_cells_are_land_north_of_60_south(tree: Tree) -> None:
+def test_cells_are_land_north_of_60_south(tree: Tree, tmp_path: Path) -> None:
     land = np.random.default_rng(1).random((len(LATS), len(LONS))) < 0.5
     cube = landbench([tree("swvl1", land=land)], resolution=4)
     kept = land & (LATS >= -60)[:, None]
@@ -49,6 +49,12 @@ def test_cells_are_land_north_of_60_south(tree: Tree) -> None:
     rows, columns = np.nonzero(kept)
     assert found == set(zip(LATS[rows], (LONS[columns] + 180) % 360 - 180, strict=True))
     assert cube.sizes["cell"] == kept.sum()
+    south = int(land.sum() - kept.sum())
+    counted = f"{south} of {land.sum()} grid points lie south of 60 °S (Antarctica)"
+    assert cube.attrs["notes"] == f"{counted} and are left out (--antarctica keeps them)"
+    whole = landbench([tmp_path / "tree"], resolution=4, antarctica=True)
+    assert whole.sizes["cell"] == land.sum()
+    assert "notes" not in whole.attrs
 
 
 def test_land_is_where_the_target_has_a_value_on_some_day(tree: Tree) -> None:

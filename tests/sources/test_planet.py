@@ -20,6 +20,8 @@ from soilcast.sources.planet import planet
 from soilcast.sources.planet.geography import geography
 from soilcast.sources.planet.noise import MovingField, Texture, view
 from soilcast.sources.planet.weather import rain_and_cloud, weather
+from soilcast.verify.agreement import measure_agreement
+from soilcast.water import WaterConfig
 
 LAYERS = tuple(cube.ERA5_LAND_LAYERS)
 THREE_YEARS = "2018:2020"
@@ -28,6 +30,11 @@ THREE_YEARS = "2018:2020"
 @pytest.fixture(scope="module")
 def world() -> xr.Dataset:
     return planet(resolution=8, years=THREE_YEARS)
+
+
+@pytest.fixture(scope="module")
+def daily_means() -> xr.Dataset:
+    return planet(resolution=8, years="2018", states="mean")
 
 
 def nearest(made: xr.Dataset, lat: float, lon: float) -> int:
@@ -58,6 +65,33 @@ def test_the_water_balance_closes_whatever_the_seed_the_resolution_and_the_year(
 ) -> None:
     made = planet(resolution=resolution, years=str(year), seed=seed)
     assert np.abs(imbalance(made)).max() < 1e-6
+
+
+def test_states_as_daily_means_lie_between_the_ends_of_two_days(world: xr.Dataset, daily_means: xr.Dataset) -> None:
+    ends = world.sel(time="2018")
+    assert daily_means.attrs["title"] == world.attrs["title"].replace(
+        "2018:2020, seed 0", "2018, seed 0, states as daily means"
+    )
+    for name in ("sd", *LAYERS):
+        end = ends[name].to_numpy().astype(np.float64)
+        np.testing.assert_allclose(daily_means[name][:, 1:], (end[:, :-1] + end[:, 1:]) / 2, atol=1e-6, err_msg=name)
+        assert np.isfinite(daily_means[name]).all()
+    for name in ("tp", "e", "ro", "t2m"):
+        np.testing.assert_array_equal(daily_means[name], ends[name])
+
+
+def test_the_balance_tells_the_way_of_soil_moisture_with_the_states_at_the_end_of_the_day_alone(
+    world: xr.Dataset, daily_means: xr.Dataset
+) -> None:
+    """The figures of docs/method.md, which are those of 4 degrees and 2020."""
+    layers = ("swvl2", "swvl3", "swvl4")
+    closing = WaterConfig(snow="closing", sign="inflow", runoff="total", deep_layers=layers)
+    agreeing = {
+        name: measure_agreement(made, "swvl1", {"W2": ("multi", closing)}, [slice(0, 365)])["W2"].agreeing
+        for name, made in (("end", world), ("mean", daily_means))
+    }
+    assert agreeing["end"] > 0.99
+    assert agreeing["mean"] == pytest.approx(0.80, abs=0.04)
 
 
 def test_runoff_is_the_sum_of_its_parts(world: xr.Dataset) -> None:
@@ -257,6 +291,7 @@ def test_a_resolution_that_is_not_to_be_had_is_refused(resolution: float) -> Non
         ({"years": "2020:2018"}, "ends before it begins"),
         ({"years": "soon"}, "is not a period"),
         ({"seed": -1}, "seed -1 is negative"),
+        ({"states": "means"}, r"--states means: did you mean mean\?"),
         ({"paths": [Path("some.nc")]}, r"reads no files, but some\.nc is given"),
     ],
 )

@@ -378,3 +378,30 @@ def test_values_that_the_file_declares_not_valid_are_missing(case, tmp_path):
     valid = (plain["tp"] > 1.99e-4) & (plain["tp"] < 2.0001e-2) if case != "a text" else plain["tp"] >= 0
     assert case == "a text" or 0 < valid.mean() < 1
     np.testing.assert_allclose(cube["tp"], plain["tp"].where(valid), rtol=1e-5, atol=1e-9)
+
+
+def test_antarctica_is_left_out_of_a_grid_and_kept_in_a_list(gridded, recipe, tmp_path):
+    """Rows at 59.5, 60.5 and 61.5 degrees south, of which the first has a point of sea."""
+    south = gridded.assign_coords(lat=[-59.5, -60.5, -61.5])
+    cube = table([saved(south, tmp_path / "grid.nc")], mapping=recipe())
+    assert set(cube["lat"].to_numpy()) == {-59.5}
+    line = "8 of 12 grid points lie south of 60 °S (Antarctica) and are left out (--antarctica keeps them)"
+    assert line in cube.attrs["notes"].splitlines()
+    assert "1 of 4 places have no swvl1 on any day and are left out" in cube.attrs["notes"]
+    whole = table([tmp_path / "grid.nc"], mapping=recipe(), antarctica=True)
+    assert whole.sizes["cell"] == 11
+    assert "Antarctica" not in whole.attrs["notes"]
+
+    lat2d, lon2d = xr.broadcast(south.lat, south.lon)
+    curvilinear = south.drop_vars(["lat", "lon"]).rename(lat="y", lon="x")
+    curvilinear = curvilinear.assign_coords(lat=(("y", "x"), lat2d.values), lon=(("y", "x"), lon2d.values))
+    at_places = recipe(cells__area="equal")
+    turned = table([saved(curvilinear, tmp_path / "curvilinear.nc")], mapping=at_places)
+    assert set(turned["lat"].to_numpy()) == {-59.5}
+    assert line in turned.attrs["notes"].splitlines()
+    stations = table([saved(listed(south), tmp_path / "list.nc")], mapping=at_places)
+    assert stations.sizes["cell"] == 11
+    assert "8 of 11 listed cells lie south of 60 °S (Antarctica) and are kept" in stations.attrs["notes"].splitlines()
+    ice = gridded.assign_coords(lat=[-70.5, -71.5, -72.5])
+    with pytest.raises(SoilcastError, match=r"12 of 12 grid points lie south of 60 °S .*keep it with --antarctica"):
+        table([saved(ice, tmp_path / "ice.nc")], mapping=recipe())

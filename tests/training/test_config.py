@@ -176,7 +176,7 @@ def test_every_key_is_described_under_its_section() -> None:
 
 def test_choices_are_those_of_the_type_or_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = described()
-    assert rows["head.predict"].choices == "level, change"
+    assert rows["head.predict"].choices == "level, change, departure"
     assert rows["task.layers"].choices == "swvl1, swvl2, swvl3, swvl4"
     assert rows["split.without_climate"].choices == "none, A, B, C, D, E"
     assert (rows["task.lead_days"].choices, rows["train.epochs"].choices) == ("1 to 60", ">= 1")
@@ -239,15 +239,15 @@ def test_what_is_not_set_can_be_set_back(key: str) -> None:
             ["task.layers=[swvl1,swvl2]", "task.lags=[swvl1,swvl2]", "task.latency={swvl1: 2}", "head.name=rollout"],
             "head.name=rollout needs one task.latency for all task.layers",
         ),
-        ([*TWO, "loss.rain=1"], "need precipitation of the forecast days: add tp to task.known_future"),
+        ([*TWO, "loss.rain=1"], "needs precipitation of the forecast days: add tp to task.known_future"),
         (
             [*TWO, "head.name=bucket", "head.predict=change"],
-            "need precipitation of the forecast days: add tp to task.known_future",
+            "needs precipitation of the forecast days: add tp to task.known_future",
         ),
         ([*TWO, "head.name=rollout", "head.lead1_only=true"], "head.name=rollout has one linear layer for all leads"),
         (
             [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "loss.rain=1"],
-            "head.name=bucket is monotone in rain already",
+            "head.name=bucket fills its stores with the rain itself",
         ),
         (
             [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "loss.name=cmal"],
@@ -257,6 +257,17 @@ def test_what_is_not_set_can_be_set_back(key: str) -> None:
         (
             [*TWO, "task.known_future=[tp]", "head.name=bucket", "head.predict=change", "network.mc_dropout=5"],
             "head.name=bucket has no dropout to sample from: remove network.mc_dropout",
+        ),
+        *(
+            (
+                [f"task.layers={layers}", f"task.lags={layers}", "task.known_future=[tp]", *closing],
+                f"{closing[0]} lets each layer drain into the next: name task.layers from the surface down",
+            )
+            for closing in (
+                ("head.name=water_balance", "head.predict=change"),
+                ("head.name=mc_lstm", "head.predict=change"),
+            )
+            for layers in ("[swvl2]", "[swvl2,swvl1]", "[swvl1,swvl3]")
         ),
         (["loss.name=quantiles"], "loss.name=quantiles needs task.quantiles"),
         (["network.masked_lags=0.1"], "network.masked_lags masks task.lags, which is empty"),
@@ -282,6 +293,7 @@ def test_what_cannot_be_honoured_is_refused(settings: list[str], message: str) -
         [LAG, "head.predict=change"],
         [LAG, "head.name=rollout"],
         [LAG, "task.known_future=[tp]", "head.name=bucket", "head.predict=change"],
+        [LAG, "task.known_future=[tp]", "head.name=water_balance", "head.predict=change"],
         [*TWO, "task.known_future=[tp]", "loss.rain=1"],
         [*TWO, "head.lead1_only=true"],
         ["loss.name=quantiles", "task.quantiles=[0.1,0.9]"],

@@ -53,6 +53,7 @@ SEVERAL_RUNS = {
     "weather ahead, penalties": ("phy-lstm", ("loss.bounds=1", "loss.rain=1", AHEAD)),
     "rollout": ("lstm", ("head.name=rollout", "task.calendar=true")),
     "bucket": ("lstm", ("head.name=bucket", AHEAD, "task.layers=[swvl1,swvl2]")),
+    "water balance": ("lstm", ("head.name=water_balance", AHEAD, "task.layers=[swvl1,swvl2]")),
     "Monte Carlo dropout": ("lstm", ("network.mc_dropout=3", "train.ensemble=2")),
 }
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -24,6 +24,7 @@ CASES = {
     "one layer": ("task.latency={swvl1: 3}", SOIL),
     "weather ahead": ("task.latency={lags: 5, ssrd: 1}", AHEAD),
     "rollout": ("task.latency={lags: 2}", AHEAD, "head.name=rollout", "task.calendar=true"),
+    "water balance": ("task.latency={lags: 3}", AHEAD, "head.name=water_balance", SOIL),
     "bucket": ("task.latency={lags: 3}", AHEAD, "head.name=bucket", SOIL),
 }
 

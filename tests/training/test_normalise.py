@@ -99,6 +99,15 @@ def test_static_variables_are_scaled_over_all_cells() -> None:
     np.testing.assert_array_equal(scaling.normalise(values), [[0.0], [0.5], [1.0]])
 
 
+def test_static_variables_can_be_scaled_by_a_method_of_their_own() -> None:
+    values = np.array([[1.0], [3.0], [8.0]], dtype=np.float32)
+    config = NormaliseConfig(static="z_score")
+    scaled = fit_scaling(take_moments(values), config, static=True).normalise(values)
+    np.testing.assert_allclose(scaled, (values - 4.0) / np.sqrt(26 / 3), rtol=1e-6)
+    dynamic = np.array([[1.0, 3.0, 5.0]])
+    np.testing.assert_array_equal(fit_scaling(take_moments(dynamic), config).normalise(dynamic), [[0.0, 0.5, 1.0]])
+
+
 def test_statistics_survive_the_checkpoint() -> None:
     scaling = fit_scaling(take_moments(np.random.default_rng(0).random((3, 9))), NormaliseConfig())
     statistics = Statistics({"t2m": scaling}, np.full((3, 2, 1), 0.5), np.full((3, 1), 0.4))

@@ -17,7 +17,10 @@ from safetensors.torch import load_file, save_file
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.files import sha256_of
+from soilcast.inspecting import inspect
 from soilcast.training import load_config, open_run, train
+from soilcast.training.run_record import best_is_last
+from soilcast.training.train import run_summary
 from tests.helpers.small import small_cube
 
 QUICK = ("train.epochs=1", "train.batches_per_epoch=2", "train.batch_size=16", "network.hidden_size=4")
@@ -49,7 +52,33 @@ def signed(run: Path, name: str, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["label", "model", "members", "status", "best_epoch", "content", "test_period", "provenance"]
+    ("losses", "epochs", "expected"),
+    [
+        ([3.0, None, 2.0, None, 1.0], 5, True),
+        ([3.0, None, 1.0, None, 2.0], 5, False),
+        ([3.0, None, 1.0, None, 1.0], 5, False),  # nothing was gained
+        ([3.0, None, 2.0, None, 1.0], 9, False),  # stopped before its last epoch
+        ([None, None], 2, False),
+    ],
+)
+def test_the_best_epoch_is_the_last_if_the_last_validation_of_all_epochs_is_the_lowest(
+    losses: list[float | None], epochs: int, expected: bool
+) -> None:
+    log = [{"epoch": number, "validation_loss": loss} for number, loss in enumerate(losses, 1)]
+    assert best_is_last(log, epochs) is expected
+
+
+def test_a_run_that_had_not_converged_is_told_at_its_end_and_by_inspect(run: Path) -> None:
+    assert open_run(run).record["best_is_last"] is True  # of one epoch
+    words = "not converged: the lowest validation loss is that of the last epoch; it might gain from more epochs"
+    assert words in run_summary(open_run(run).record)
+    assert words in inspect(run)
+    edit(run, lambda record: record.update(best_is_last=False))
+    assert "converged" not in inspect(run)
+
+
+@pytest.mark.parametrize(
+    "key", ["label", "model", "members", "status", "best_epoch", "best_is_last", "content", "test_period", "provenance"]
 )
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}, "gone"])
 def test_a_key_of_the_record_that_is_missing_or_of_another_type_is_named(run: Path, key: str, value: object) -> None:

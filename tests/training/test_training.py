@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,7 @@ def fixed_samples(cells: int = 6, days: int = 60) -> tuple[Samples, SampleIndex,
         newest=nothing,
         calendar=torch.zeros(days, 2),
         static=torch.rand(cells, 1),
-        rain=torch.zeros(cells, 2),
+        rain=torch.zeros(cells, 0, 2),
         physical=torch.zeros(cells, 0),
     )
     observed = torch.rand(cells, days, 1)
@@ -244,6 +245,32 @@ def test_early_stopping_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) 
     assert training.members[0].best_epoch == losses.index(min(losses)) + 1
     assert len(records) == training.members[0].best_epoch + 3
     assert training.weights["0.trunk.weight"].item() == pytest.approx(0.35, abs=0.03)
+
+
+def test_early_stopping_by_the_data_loss_keeps_other_weights_than_by_equation_8(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples, usable, _ = fixed_samples()
+    # The weight walks from 0 to 1. On the days that are validated soil moisture fell from 0.6 to 0.35 against dW = +1:
+    # the RMSE is lowest at 0.35, and Eq. 8 with a heavy water balance just below 0.6.
+    samples.observed[:, :49] = 1.0
+    samples.observed[:, 49::2] = 0.6
+    samples.observed[:, 50::2] = 0.35
+    samples.water_sign[:] = 1
+    samples = replace(samples, depth=torch.ones(len(samples.observed), 1))
+    validation = SampleIndices(np.repeat(np.arange(6), 3), np.tile([50, 52, 54], 6))
+    guided = Config.model_validate(SMALL.model_dump() | {"loss": {"balance": "single", "weights": (0.1, 10.0)}})
+    options = {"epochs": 100, "batches_per_epoch": 5, "batch_size": 4, "learning_rate": 0.01, "validate_every": 1}
+    for monitor, expected in (("loss", 0.595), ("data_loss", 0.35)):
+        config = TrainConfig(**options, patience=3, freeze=("head",), monitor=monitor)  # type: ignore[arg-type]
+        learner = Learner([drifting_network(monkeypatch)], build_loss(guided), config, Ranks())
+        note = lambda training, point: None  # noqa: E731
+        training = train_networks(learner, samples, usable, validation, config, note, network=SMALL.network)
+        assert training.status == "stopped early"
+        assert training.weights["0.trunk.weight"].item() == pytest.approx(expected, abs=0.03)
+    # The log holds what is compared: the RMSE without the penalty.
+    best = training.log[training.members[0].best_epoch - 1]["validation_loss"]
+    assert best == training.best_loss == pytest.approx(0.0, abs=0.03)
 
 
 def test_validation_is_without_dropout() -> None:

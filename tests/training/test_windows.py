@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from soilcast.task import Layout, Task
+from soilcast.training.damped import DampedAnomaly
 from soilcast.training.windows import WindowSource, mask_lags
 
 CELLS, DAYS = 3, 40
@@ -42,7 +43,7 @@ def task(**changes: Any) -> Task:
     return Task(**(known | changes))
 
 
-def source(seed: int = 0, layers: int = 1) -> WindowSource:
+def source(seed: int = 0, layers: int = 1, leads: int = 4) -> WindowSource:
     random = torch.Generator().manual_seed(seed)
 
     def some(*shape: int) -> Tensor:
@@ -54,8 +55,9 @@ def source(seed: int = 0, layers: int = 1) -> WindowSource:
         newest=some(CELLS, DAYS, layers),
         calendar=some(DAYS, 2),
         static=some(CELLS, len(STATIC)),
-        rain=some(CELLS, 2),
+        rain=some(CELLS, 1, 2),
         physical=some(CELLS, 4 * layers),
+        damped=DampedAnomaly(some(DAYS, 3), some(CELLS, leads, layers, 3), some(CELLS, leads, layers)),
     )
 
 
@@ -86,20 +88,27 @@ def without_what_is_later(there: WindowSource, wanted: Task, issue: int) -> Wind
     leads=st.integers(1, 7),
     ahead=st.sets(st.sampled_from(DYNAMIC)),
     physical=st.booleans(),
+    damped=st.booleans(),
     layers=st.sampled_from([("swvl1",), LAYERS]),
 )
 def test_what_comes_after_what_is_known_does_not_matter(
-    issue: int, latency: dict[str, int], leads: int, ahead: set[str], physical: bool, layers: tuple[str, ...]
+    issue: int,
+    latency: dict[str, int],
+    leads: int,
+    ahead: set[str],
+    physical: bool,
+    damped: bool,
+    layers: tuple[str, ...],
 ) -> None:
     ahead = ahead | ({"tp"} if physical else set())
     ahead = {name for name in ahead if not task(latency=latency, known_future=()).latency_of(name)}
     physical = physical and "tp" in ahead
     wanted = task(latency=latency, lead_days=leads, known_future=tuple(sorted(ahead)), layers=layers)
-    layout = Layout(wanted, physical)
+    layout = Layout(wanted, physical, damped)
     cells, days = torch.arange(CELLS), torch.full((CELLS,), issue + 1)
-    there = source(layers=len(layers))
+    there = source(layers=len(layers), leads=leads)
     windows = there.gather(layout, cells, days)
-    assert windows.shape == (wanted.window + leads - 1, CELLS, layout.channels["physical"].stop)
+    assert windows.shape == (wanted.window + leads - 1, CELLS, layout.channels["damped"].stop)
     assert torch.isfinite(windows).all()
     later = without_what_is_later(there, wanted, issue)
     torch.testing.assert_close(later.gather(layout, cells, days), windows, rtol=0, atol=0)
@@ -120,7 +129,7 @@ def test_the_last_day_that_is_known_of_each_input_does_matter(latency: dict[str,
 
 @pytest.mark.parametrize("part", [field.name for field in fields(WindowSource)])
 def test_what_is_known_does_matter(part: str) -> None:
-    layout = Layout(task(), physical=True)
+    layout = Layout(task(), physical=True, damped=True)
     cells, days = torch.arange(CELLS), torch.full((CELLS,), 20)
     other = replace(source(), **{part: getattr(source(1), part)})
     assert not torch.equal(other.gather(layout, cells, days), source().gather(layout, cells, days))
@@ -155,11 +164,27 @@ def test_every_channel_holds_what_its_name_says(latency: dict[str, int]) -> None
     assert layout.features == window.shape[1]
 
 
+def test_the_damped_anomaly_of_each_forecast_day_lies_in_its_step() -> None:
+    """C_t + rho (SM_{t-lag} - C_{t-lag}), with rho of each lead and the newest soil moisture, two days old."""
+    wanted = task(latency={"lags": 2}, known_future=(), layers=LAYERS)
+    layout, there = Layout(wanted, damped=True), source(layers=2)
+    issue, cell, damped = 20, 1, there.damped
+    assert damped is not None
+    window = there.gather(layout, torch.tensor([cell]), torch.tensor([issue + 1]))[:, 0, layout.channels["damped"]]
+    assert window[: wanted.window - 1].eq(0).all()
+    for lead in range(1, wanted.lead_days + 1):
+        for layer in range(2):
+            climate = damped.harmonics @ damped.climatology[cell, lead - 1, layer]
+            anomaly = there.newest[cell, issue - 2, layer] - climate[issue - 2]
+            expected = climate[issue + lead] + damped.damping[cell, lead - 1, layer] * anomaly
+            torch.testing.assert_close(window[wanted.window - 2 + lead, layer], expected)
+
+
 def test_what_a_bucket_computes_with_is_behind_what_the_network_sees() -> None:
     layout, there = Layout(task(), physical=True), source()
     issue, cell = 20, 2
     window = there.gather(layout, torch.tensor([cell]), torch.tensor([issue + 1]))[:, 0]
-    offset, scale = there.rain[cell]
+    offset, scale = there.rain[cell, 0]
     for step in range(layout.steps):
         falling = there.dynamic[cell, issue + 1 + step - 5, DYNAMIC.index("tp")] * scale + offset
         torch.testing.assert_close(window[step, layout.channels["rain"]], falling[None])
@@ -167,6 +192,34 @@ def test_what_a_bucket_computes_with_is_behind_what_the_network_sees() -> None:
     assert layout.features == layout.channels["rain"].start
     unseen = there.gather(Layout(task()), torch.tensor([cell]), torch.tensor([issue + 1]))[:, 0]
     assert torch.equal(window[:, : layout.features], unseen)
+
+
+def test_snow_of_two_days_is_there_where_it_is_known_ahead() -> None:
+    known = task().model_copy(update={"dynamic": ("t2m", "tp", "sd", "q"), "known_future": ("tp", "sd")})
+    layout, there = Layout(known, physical=True), source()
+    scale = torch.tensor([[0.001, 2.0], [0.1, 3.0], [0.1, 3.0]])
+    there = replace(there, rain=scale.expand(CELLS, -1, -1))
+    window = there.gather(layout, torch.tensor([2]), torch.tensor([21]))[:, 0, layout.channels["rain"]]
+    for step in range(layout.steps):
+        day = 21 + step - 5
+        normalised = torch.stack([there.dynamic[2, at, column] for at, column in ((day, 1), (day, 2), (day - 1, 2))])
+        torch.testing.assert_close(window[step], normalised * scale[:, 1] + scale[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("ahead", "inputs"),
+    [
+        (("tp",), ["tp"]),
+        (("tp", "smlt"), ["tp"]),
+        (("tp", "sf", "smlt"), ["tp", "sf", "smlt"]),
+        (("tp", "sd"), ["tp", "sd", "sd the day before"]),
+        (("sf", "sd", "smlt", "tp"), ["tp", "sd", "sd the day before"]),
+    ],
+)
+def test_snow_is_told_by_its_depth_or_by_both_fluxes(ahead: tuple[str, ...], inputs: list[str]) -> None:
+    known = task(dynamic=("tp", "sf", "smlt", "sd"), known_future=ahead)
+    assert list(Layout(known, physical=True).surface_inputs) == inputs
+    assert Layout(known).surface_inputs == {}
 
 
 def test_a_missing_lag_is_flagged_and_zero() -> None:
@@ -279,7 +332,7 @@ def test_positions_are_those_of_the_task() -> None:
     counts = {name: layout.count(name) for name in layout.channels}
     assert counts == {
         "past": 3, "past_known": 1, "ahead": 2, "calendar": 2, "lags": 2, "lags_known": 2, "newest": 1, "static": 2,
-        "rain": 0, "physical": 0,
+        "rain": 0, "physical": 0, "damped": 0,
     }  # fmt: skip
     ends = np.cumsum(list(counts.values()))
     assert [place.stop for place in layout.channels.values()] == ends.tolist()

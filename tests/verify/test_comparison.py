@@ -18,7 +18,7 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify import dayblocks, evaluate, summarise
 from soilcast.verify.comparison import DIMS, compare_forecasts
 from soilcast.verify.dayblocks import iterate_day_blocks, sum_day_blocks
-from soilcast.verify.significance import FEWEST_BLOCKS
+from soilcast.verify.estimates import FEWEST_BLOCKS, adjust
 from soilcast.verify.summary import weighted_median
 from tests.helpers.forecast_factory import DAYS, LEADS, LEVELS, TEST, made_forecast
 
@@ -56,7 +56,7 @@ def test_scores_from_sums_over_days_are_those_of_evaluate(cube, forecasts, score
         for model in blocks.models:
             found = blocks.scores(model)
             expected = scores.sel(model=model, target=target, lead=lead)
-            for metric in ("rmse", "bias", "r", "crps"):
+            for metric in ("rmse", "bias", "r", "crps", "rmse_dry", "rmse_wet"):
                 np.testing.assert_allclose(found[metric][0], expected[metric], rtol=1e-7, atol=1e-9, err_msg=metric)
 
 
@@ -82,9 +82,31 @@ def test_a_planted_difference_is_found_at_every_lead_and_its_reverse_too(compare
     assert (better["area_worse"] == 0).all()
     worse = compared.sel(row="bad", reference="persistence")
     assert (worse["difference_low"].sel(tested_metric="rmse") > 0).all()
-    assert (compared.sel(reference="climatology")["area_better"] > 0.9).all()
+    assert (compared.sel(reference="climatology", tested_metric="rmse")["area_better"] > 0.9).all()
     for name in ("difference", "difference_p", "difference_ratio", "area_better"):
         assert np.isnan(compared[name].sel(row="bad", reference="bad")).all()
+
+
+def test_all_differences_are_one_family(compared):
+    p, adjusted = (compared[name].to_numpy() for name in ("difference_p", "difference_p_adjusted"))
+    np.testing.assert_array_equal(adjusted, adjust(p))
+    tested = p[np.isfinite(p)]
+    count = 2 * (3 * 3 - 1) * LEADS  # metrics, pairs of a row and a reference, leads
+    assert len(tested) == count
+    harmonic = (1 / np.arange(1, count + 1)).sum()
+    assert np.nanmin(adjusted) <= tested.min() * count * harmonic * (1 + 1e-12)
+    width = (compared["difference_high"] - compared["difference_low"]) / 2
+    assert (compared["difference_detectable"] > width).where(width.notnull(), True).all()
+
+
+def test_extreme_days_are_tested_over_days_too(cube, forecasts):
+    found = compare_forecasts(forecasts[:2], cube, ("bad",), metrics=("rmse", "rmse_dry", "rmse_wet"), **QUICK)
+    of_pair = found.sel(row="good", reference="bad")
+    assert np.isfinite(of_pair["difference_p"]).all()
+    assert (of_pair["difference"] < 0).all()
+    # Few days of the same error are less certain than all of them.
+    width = of_pair["difference_high"] - of_pair["difference_low"]
+    assert (width.sel(tested_metric=["rmse_dry", "rmse_wet"]) > width.sel(tested_metric="rmse")).all()
 
 
 def test_two_trainings_of_one_model_are_not_told_apart(cube, forecasts):

@@ -124,10 +124,12 @@ def test_brier_and_ranked_probability_scores_are_those_of_a_plain_loop(scores, p
 
 
 def test_only_models_with_quantiles_have_probabilities(scores):
-    for name in (*BY_CELL, "brier_d1_within", "rps_skill"):
-        assert np.isnan(scores[name].sel(model=["point", "persistence"])).all(), name
+    for name in (*BY_CELL, "rps_skill"):
+        assert np.isnan(scores[name].sel(model="point")).all(), name
+        assert np.isfinite(scores[name].sel(model=["persistence", "climatology"], cell=scores["cell"][0])).all(), name
+    assert np.isnan(scores["brier_d1_within"].sel(model=["point", "persistence"])).all()  # neither has templates
     for name in ("event_brier", "event_share", "event_value", "event_roc_area"):
-        assert np.isnan(scores[name].sel(model=["point", "climatology"])).all(), name
+        assert np.isnan(scores[name].sel(model="point")).all(), name
         assert np.isfinite(scores[name].sel(model="LSTM", event="D1")).any(), name
 
 

@@ -30,7 +30,7 @@ from soilcast.verify import (
 )
 from soilcast.verify.deterministic import SMALLEST_VARIANCE
 from soilcast.verify.drought import EventForecast
-from soilcast.verify.significance import gain
+from soilcast.verify.estimates import gain
 from tests.helpers.forecast_factory import LEADS, LEVELS, made_cube, made_forecast
 
 MEASURED = list(METRICS)[: list(METRICS).index("mae")]

@@ -131,7 +131,15 @@ def test_forecasts_are_scored_as_the_observations_come(tmp_path, cube, single, s
     lost = f"{ISSUES.stop - ISSUES.start - 20} of {ISSUES.stop - ISSUES.start} issue days, whose forecast days are"
     assert lost in mine.attrs["left_out"]
     whole = altered(single, tmp_path / "whole", of_issue_days(slice(0, 20)))
-    assert_alike(mine.sel(lead=[1]), evaluate([whole], cube, tmp_path / "again").sel(lead=[1]), ["LSTM", "persistence"])
+    again = evaluate([whole], cube, tmp_path / "again")
+    assert_alike(mine.sel(lead=[1]), again.sel(lead=[1]), ["LSTM"])
+    same = {"lead": [1], "model": ["persistence"]}
+    np.testing.assert_allclose(mine["rmse"].sel(same), again["rmse"].sel(same), rtol=1e-12)
+    # Without validation days persistence is a point, and the scores say so.
+    assert np.isnan(mine["coverage_90"].sel(model="persistence")).all()
+    for words in (mine.attrs["baselines"], mine["crps"].attrs["long_name"]):
+        assert "absolute error of a point forecast" in words
+    assert "absolute error of a point forecast" not in again.attrs["baselines"] + again["crps"].attrs["long_name"]
     old = stations(tmp_path / "old", cube, cells=np.arange(8), days=slice(0, 300))
     refused([single], old, tmp_path / "none", "it covers 2019-01-01 .. 2019-10-27, none of the days of", "single.zarr")
 

@@ -15,15 +15,8 @@ from scipy import stats
 from soilcast.cube import usable_target
 from soilcast.verify import evaluate
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, block_starts, sum_day_blocks
-from soilcast.verify.significance import (
-    UNTRAINED,
-    Estimate,
-    Sample,
-    combine,
-    field_test,
-    interval_over_seeds,
-    take_sample,
-)
+from soilcast.verify.estimates import Estimate, adjust, combine, field_test
+from soilcast.verify.significance import UNTRAINED, Sample, take_sample
 from soilcast.verify.summary import weighted_mean, weighted_means, weighted_median, weighted_medians
 from soilcast.water import WaterConfig
 from tests.helpers.forecast_factory import made_cube, made_forecast
@@ -128,7 +121,6 @@ def test_many_seeds_and_no_spread_over_days_is_the_t_test() -> None:
     expected = stats.ttest_1samp(values, 0)
     assert found.p == pytest.approx(expected.pvalue)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    assert interval_over_seeds(values)[1:] == pytest.approx((float(found.low), float(found.high)))
 
 
 def test_one_seed_is_the_t_test_over_blocks() -> None:
@@ -141,9 +133,64 @@ def test_one_seed_is_the_t_test_over_blocks() -> None:
 def test_too_few_blocks_are_not_tested() -> None:
     found = combine(np.array([1.0, 1.1]), np.array(0.01), 5)
     assert found.value == pytest.approx(1.05)
-    assert np.isnan([found.low, found.high, found.p]).all()
-    assert not found.is_significant
-    assert np.isnan(interval_over_seeds(np.array([1.0]))[1])
+    assert np.isnan([found.low, found.high, found.p, found.detectable]).all()
+
+
+def test_adjusted_p_values_by_hand() -> None:
+    # m = 4, 1 + 1/2 + 1/3 + 1/4 = 25/12: 4 x 25/12 x p_(j) / j is 1/120, 1/6, 0.25 (3rd), 1.25; then least from above.
+    p = np.array([[0.09, 0.001], [np.nan, 0.04], [0.6, np.nan]])
+    expected = np.array([[0.25, 1 / 120], [np.nan, 1 / 6], [1.0, np.nan]])
+    np.testing.assert_allclose(adjust(p), expected, rtol=1e-12)
+    # The lower of two neighbours takes the value of the higher where that is less.
+    np.testing.assert_allclose(adjust(np.array([0.02, 0.021])), 2 * 1.5 * 0.021 / 2)
+    assert np.isnan(adjust(np.array([np.nan]))).all()
+    assert adjust(np.array([0.03])) == pytest.approx(0.03)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_adjusted_p_values_are_those_of_the_formula(values: list[float]) -> None:
+    p = np.array(values)
+    order = np.argsort(p)
+    scaled = p[order] * len(p) * (1 / np.arange(1, len(p) + 1)).sum() / np.arange(1, len(p) + 1)
+    expected = np.empty_like(p)
+    expected[order] = [min(1.0, scaled[rank:].min()) for rank in range(len(p))]
+    np.testing.assert_allclose(adjust(p), expected, rtol=1e-12)
+    assert (adjust(p) >= p * (1 - 1e-12)).all()
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 10])
+def test_a_difference_as_large_as_the_detectable_one_is_found_in_four_of_five_trials(seeds: int) -> None:
+    rng, trials, blocks = np.random.default_rng(9), 20_000, 12
+    of_block, of_seed = 1.0, 0.6 * (seeds > 1)
+
+    def trial(planted: float) -> Estimate:
+        days = rng.normal(planted, of_block, (blocks, trials))
+        trained = days.mean(axis=0) + rng.normal(0, of_seed, (seeds, trials))
+        return combine(trained, days.var(axis=0) / blocks, blocks)
+
+    # What one trial states scatters about what follows from the true variances, which is planted here.
+    of_days, of_seeds = of_block**2 / blocks, of_seed**2 / seeds
+    freedom = (of_days + of_seeds) ** 2 / (of_days**2 / (blocks - 1) + of_seeds**2 / max(seeds - 1, 1))
+    planted = (stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom)) * np.sqrt(of_days + of_seeds)
+    found = trial(planted)
+    assert np.median(found.detectable) == pytest.approx(planted, rel=0.15)
+    assert np.mean(found.p < 0.05) == pytest.approx(0.8, abs=0.05)
+    assert np.mean(trial(planted / 2).p < 0.05) < 0.35
+    assert np.mean(trial(0.0).p < 0.05) == pytest.approx(0.05, abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_detectable_difference_of_scores_is_found_in_four_of_five_trials() -> None:
+    rng, trials = np.random.default_rng(10), 60
+    stated = [made_sample(rng, cells=6).compare_over_area("new", "old", "rmse").detectable for _ in range(trials)]
+    level = np.mean(made_sample(rng, cells=6).over_area("old", "rmse"))
+    planted = float(np.mean(stated) / level)
+    found = sum(
+        float(made_sample(rng, cells=6, better=planted).compare_over_area("new", "old", "rmse").p) < 0.05
+        for _ in range(trials)
+    )
+    # Of 60 trials 48 are expected; fewer than 38 or more than 57 come by chance in less than one of 500 such tests.
+    assert 38 <= found <= 57
 
 
 @pytest.mark.slow
@@ -154,7 +201,7 @@ def test_no_difference_over_the_area_is_declared_as_often_as_stated() -> None:
     for _ in range(trials):
         sample = made_sample(rng, cells=6)
         for metric in found:
-            found[metric] += sample.compare_over_area("new", "old", metric).is_significant
+            found[metric] += bool(sample.compare_over_area("new", "old", metric).p < 0.05)
     # 5 % of 300 is 15; as many as 27 come by chance in less than one of 500 such tests.
     assert max(found.values()) <= 27
     assert min(found.values()) >= 1
@@ -184,7 +231,7 @@ def test_a_planted_difference_is_found_where_it_is() -> None:
     assert field.better[30:].mean() < 0.1
     assert not field.worse.any()
     over_area = sample.compare_over_area("new", "old", "rmse", "mean")
-    assert over_area.is_significant
+    assert over_area.p < 0.05
     assert over_area.high < 0
     other_way = sample.compare_over_area("old", "new", "rmse", "mean")
     assert float(other_way.value) == pytest.approx(-float(over_area.value))
@@ -192,7 +239,7 @@ def test_a_planted_difference_is_found_where_it_is() -> None:
 
 def test_worse_is_found_as_well_as_better_and_by_the_metrics_sense() -> None:
     p, area = np.array([1e-6, 1e-6, 0.5, np.nan]), np.array([1.0, 2.0, 1.0, 5.0])
-    estimate = Estimate(np.array([0.1, -0.1, 0.1, 0.1]), p, p, p)
+    estimate = Estimate(np.array([0.1, -0.1, 0.1, 0.1]), p, p, p, p)
     error, share = field_test(estimate, "rmse", area), field_test(estimate, "kge", area)
     np.testing.assert_array_equal(error.better, [False, True, False, False])
     np.testing.assert_array_equal(error.worse, share.better)

@@ -106,12 +106,26 @@ def test_the_reading_chooses_the_sign(shared: Path, tmp_path: Path) -> None:
     assert found == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.slow
+def test_ties_are_half_of_what_equation_13_keeps_on_caravan(shared: Path, tmp_path: Path) -> None:
+    experiment = builtin_experiment("caravan")
+    prepare(experiment.source, [shared / path for path in experiment.paths], out=tmp_path / "cube")
+    config = WaterConfig(snow="code", terms=("P", "dSD"))
+    with open_cube(tmp_path / "cube") as cube:
+        observed, signs = cube["swvl1"].to_numpy(), water_sign(cube, "multi", config)
+    given = (signs != 0) & np.isfinite(np.diff(observed, axis=1, prepend=np.nan))
+    kept = {ties: np.mean(mask_observed(signs, observed, ties)[given] != 0) for ties in ("keep", "drop")}
+    # The figures of docs/method.md, for all days.
+    assert kept == pytest.approx({"keep": 0.67, "drop": 0.33}, abs=0.01)
+
+
 def test_mask_by_hand() -> None:
     # Day 2 rises with dW = +1 and stays; day 3 falls against +1 and goes; day 4 does not move and stays (Eq. 13
-    # drops what is above zero alone); day 5 is missing and goes, and day 6 with it.
+    # drops what is above zero alone) unless ties are dropped; day 5 is missing and goes, and day 6 with it.
     signs = np.array([[1, 1, 1, -1, -1, 1]], dtype=np.int8)
     observed = np.array([[0.20, 0.25, 0.24, 0.24, np.nan, 0.3]])
     np.testing.assert_array_equal(mask_observed(signs, observed), [[0, 1, 0, -1, 0, 0]])
+    np.testing.assert_array_equal(mask_observed(signs, observed, "drop"), [[0, 1, 0, 0, 0, 0]])
 
 
 def test_consistency_by_hand() -> None:
@@ -130,6 +144,7 @@ def test_signs_mask_and_consistency_equal_plain_loops(
     inflow: np.ndarray, observed: np.ndarray, predicted: np.ndarray
 ) -> None:
     signs, masked = sign_of_change(inflow), mask_observed(sign_of_change(inflow), observed)
+    without_ties = mask_observed(signs, observed, "drop")
     right, counted = np.zeros(3), np.zeros(3)
     for cell, day in itertools.product(range(3), range(1, 9)):
         change = inflow[cell, day] - inflow[cell, day - 1]
@@ -138,6 +153,7 @@ def test_signs_mask_and_consistency_equal_plain_loops(
         against = sign * (observed[cell, day - 1] - observed[cell, day])
         expected = 0 if against > 0 or np.isnan(against) else sign
         assert masked[cell, day] == expected
+        assert without_ties[cell, day] == (0 if against == 0 else expected)
         product = expected * (observed[cell, day - 1] - predicted[cell, day])
         right[cell] += product < 0
         counted[cell] += product != 0 and not np.isnan(product)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from soilcast.errors import SoilcastError
 
@@ -157,6 +158,13 @@ def days_of(period: str) -> tuple[Days, Days]:
 def periods_of(periods: str) -> list[tuple[Days, Days]]:
     """First and last day of each of several periods, joined by commas as artifacts write them (see `days_of`)."""
     return [days_of(period) for period in periods.split(",")]
+
+
+def last_year(days: Days) -> slice:
+    """Positions of the last year of days ``(time,)``, which a run by default is tested on."""
+    after = pd.Timestamp(days[-1]) + pd.Timedelta(days=1)
+    first = after - pd.DateOffset(years=1)
+    return slice(int(np.searchsorted(days, np.datetime64(first))), len(days))
 
 
 def _named(days: Days) -> str:

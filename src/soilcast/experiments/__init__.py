@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
+from soilcast.models.regressions import REGRESSIONS
 from soilcast.schema import nearest, read_yaml, validate
 from soilcast.training.config import PRESETS, Config, load_config, merged
 
@@ -59,6 +60,17 @@ class Experiment(Design):
     options: dict[str, Any] = Field(
         {}, description="options for `prepare`; `mapping` is relative to the experiment file"
     )
+    baselines: tuple[str, ...] = Field(
+        (), description="regressions on the inputs of the runs as further baselines: linear regression, boosted trees"
+    )
+
+    @field_validator("baselines")
+    @classmethod
+    def _can_be_asked_for(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in REGRESSIONS:
+                raise ValueError(f"no baseline {name} to ask for: {nearest(name, REGRESSIONS)}")
+        return value
 
     @field_validator("runs")
     @classmethod
@@ -84,6 +96,9 @@ class Study(Design):
     title: str = Field(description="heading in the report")
     show: Literal["table", "zones", "consistency", "series", "readings"] = Field(description="kind of result")
     reference: str = Field("LSTM", description="reference run of the comparisons")
+    placebos: tuple[str, ...] = Field(
+        (), description="runs that are also trained with the placebo of their water balance, water.placebo=observed"
+    )
     quick: Quick = Quick()
 
     @model_validator(mode="after")
@@ -95,7 +110,25 @@ class Study(Design):
         for name in BASELINES:
             if name in self.runs:
                 raise ValueError(f"runs: {name} is the name of a baseline: rename the run")
+        for name in self.placebos:
+            if name not in self.runs:
+                raise ValueError(f"placebos: there is no run {name}: {nearest(name, self.runs)}")
         return self
+
+    @property
+    def placebo_of(self) -> dict[str, str]:
+        """Name of a run -> that of its placebo."""
+        return {name: f"Placebo of {name}" for name in self.runs if name in self.placebos}
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The runs, each followed by its placebo, if it has one."""
+        rows: dict[str, dict[str, Any]] = {}
+        for name, keys in self.runs.items():
+            rows[name] = keys
+            if name in self.placebo_of:
+                rows[self.placebo_of[name]] = merged(keys, {"water": {"placebo": "observed"}})
+        return rows
 
 
 def builtin_experiment(name: str) -> Experiment:

@@ -23,6 +23,7 @@ def export(
     issue: str | None = None,
     day: str | None = None,
     quantile: float | None = None,
+    drought_class: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one variable as a map of one day, or as a table of one day or many.
@@ -46,6 +47,8 @@ def export(
         tables also a period.
     quantile
         Level, where the variable has quantiles. Of ``swvl1`` it stands for ``swvl1_quantile``.
+    drought_class
+        ``D0`` .. ``D4``, which ``swvl1_drought_probability`` needs.
     overwrite
         Replace ``out`` if it exists.
 
@@ -56,8 +59,8 @@ def export(
     Raises
     ------
     SoilcastError
-        Another kind of artifact or of file, a variable, lead, level or day that does not exist or is not given, cells
-        without a regular grid (GeoTIFF), nothing to draw (PNG), an extra that is not installed, or a full disk.
+        Another kind of artifact or of file, a variable, lead, level, class or day that does not exist or is not given,
+        cells without a regular grid (GeoTIFF), nothing to draw (PNG), an extra that is not installed, or a full disk.
     """
     path, out = Path(source), Path(out)
     kind, write = _WRITERS.get(out.suffix.lower(), ("", None))
@@ -65,7 +68,16 @@ def export(
         raise SoilcastError(f"{out}: unknown file type: end the name in {', '.join(_WRITERS)}")
     refuse_existing(out, kind=kind, overwrite=overwrite)
     is_table = write is write_table
-    field = select(path, variable, lead=lead, issue=issue, day=day, quantile=quantile, several=is_table)
+    field = select(
+        path,
+        variable,
+        lead=lead,
+        issue=issue,
+        day=day,
+        quantile=quantile,
+        drought_class=drought_class,
+        several=is_table,
+    )
     with atomic_write(out, kind=kind, overwrite=overwrite) as partial:
         write(field, partial, out)
     return out

@@ -17,7 +17,16 @@ from matplotlib.figure import Figure
 from soilcast.errors import SoilcastError
 from soilcast.exporting.selecting import Band, Field
 from soilcast.products.indices import NOT_REACHED
-from soilcast.products.variables import ANOMALY, DAYS_TO_DRY, DROUGHT, PERCENTILE, PROBABILITY_DRY, Product
+from soilcast.products.variables import (
+    ANOMALY,
+    DAYS_TO_DRY,
+    DROUGHT,
+    DROUGHT_PROBABILITY,
+    PERCENTILE,
+    PROBABILITY_DRY,
+    PROBABILITY_DRY_BY,
+    Product,
+)
 from soilcast.reporting import drought
 from soilcast.reporting.figures import WIDE, png, print_look
 from soilcast.reporting.maps import Canvas, Scale, robust_scale
@@ -28,12 +37,13 @@ Values = npt.NDArray[np.float32]
 _MOST_MAPS = 40
 _DOTS = 200  # an inch
 
+_PROBABILITIES = (DROUGHT_PROBABILITY, PROBABILITY_DRY, PROBABILITY_DRY_BY)
 _STYLES: dict[Product, MapStyle] = {
     ANOMALY: MapStyle("BrBG", True, "drier than usual", "wetter than usual"),
     PERCENTILE: MapStyle("BrBG", False, "dry", "wet"),
     DROUGHT: drought.SCALE.style,
     DAYS_TO_DRY: MapStyle("YlOrBr_r", False, "soon", "late"),
-    PROBABILITY_DRY: MapStyle("YlOrBr", False, "hardly", "surely"),
+    **dict.fromkeys(_PROBABILITIES, drought.ODDS.style),
 }
 _MOISTURE = MapStyle("YlGnBu", False, "dry", "wet")
 _OTHER = MapStyle("viridis", False, "low", "high")
@@ -93,7 +103,7 @@ def _scale(field: Field, product: Product | None, values: Values) -> Scale | Non
         return None
     limits = {
         PERCENTILE: (0.0, 100.0),
-        PROBABILITY_DRY: (0.0, 1.0),
+        **dict.fromkeys(_PROBABILITIES, (drought.ODDS.low, drought.ODDS.high)),
         DROUGHT: (drought.SCALE.low, drought.SCALE.high),
         DAYS_TO_DRY: (1.0, _last_lead(field) + 1.0),
     }

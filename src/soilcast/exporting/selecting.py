@@ -1,4 +1,4 @@
-"""Which values of an artifact are exported: one variable, one day or for tables many, some leads, one quantile."""
+"""Which values of an artifact are exported: one variable, one day or for tables many, leads, one quantile or class."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import xarray as xr
 from soilcast.cube import days_of, open_artifact, read
 from soilcast.cube.calendar import period_of
 from soilcast.errors import SoilcastError
+from soilcast.products.variables import DROUGHT_CLASS
 
 _KINDS = ("forecast", "cube")
-_DIMS = {"cell", "time", "lead", "quantile"}
+_DIMS = {"cell", "time", "lead", "quantile", DROUGHT_CLASS}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Field:
     name
         Of the variable.
     chosen
-        The days, leads and quantile of it, lazily.
+        The days, leads, quantile and drought class of it, lazily.
     has_days
         Whether the variable is of days.
     """
@@ -82,6 +83,11 @@ class Field:
         """Level of the values; None where they are no quantile."""
         return float(self.chosen["quantile"]) if "quantile" in self.opened[self.name].dims else None
 
+    @property
+    def drought_class(self) -> str | None:
+        """Class of the values, D0 .. D4; None where they are not of one."""
+        return str(self.chosen[DROUGHT_CLASS].item()) if DROUGHT_CLASS in self.opened[self.name].dims else None
+
     @cached_property
     def is_whole(self) -> bool:
         """Whether the values are classes or are stored as int8, and fit it; of many days by how they are stored."""
@@ -102,7 +108,8 @@ class Field:
     def long_name(self) -> str:
         """What the values are, in words."""
         name = str(self.attributes.get("long_name", self.name))
-        return name if self.quantile is None else f"{name}, quantile {self.quantile:g}"
+        quantile = "" if self.quantile is None else f", quantile {self.quantile:g}"
+        return f"{name}{quantile}" if self.drought_class is None else f"{name}{quantile}, {self.drought_class}"
 
     @property
     def units(self) -> str:
@@ -126,6 +133,7 @@ def select(
     issue: str | None = None,
     day: str | None = None,
     quantile: float | None = None,
+    drought_class: str | None = None,
     several: bool = False,
 ) -> Field:
     """Choose what is to be exported, of one day or, for tables, of ``several``; see `soilcast.export`.
@@ -140,6 +148,10 @@ def select(
     places: dict[str, Any] = {}
     if "quantile" in opened[name].dims:
         places["quantile"] = _level(opened, name, quantile, path)
+    if DROUGHT_CLASS in opened[name].dims:
+        places[DROUGHT_CLASS] = _class(opened, name, drought_class, path)
+    elif drought_class is not None:
+        raise SoilcastError(f"{path}: {name} is of no drought class: remove --drought-class")
     if "lead" in opened[name].dims:
         places["lead"] = _leads(opened, 1 if lead is None and day is not None else lead, path)
     elif lead is not None:
@@ -169,8 +181,12 @@ def _opened(path: Path) -> tuple[xr.Dataset, str]:
 def _refuse_damaged(opened: xr.Dataset, path: Path) -> None:
     """What is relied on later: cells with places, on the grid if there is one; days; leads."""
     dims = {"lat": ("cell",), "lon": ("cell",), "cell": ("cell",)}
-    dims |= {name: (name,) for name in ("time", "lead", "quantile", "grid_lat", "grid_lon") if name in opened.dims}
-    kinds = {"time": "M", "lead": "iu", "cell": "iu"}
+    dims |= {
+        name: (name,)
+        for name in ("time", "lead", "quantile", DROUGHT_CLASS, "grid_lat", "grid_lon")
+        if name in opened.dims
+    }
+    kinds = {"time": "M", "lead": "iu", "cell": "iu", DROUGHT_CLASS: "UOT"}
     lacking = [
         name
         for name, expected in dims.items()
@@ -210,6 +226,14 @@ def _level(opened: xr.Dataset, name: str, quantile: float | None, path: Path) ->
         fault = "holds several quantiles" if quantile is None else f"has no quantile {quantile:g}"
         raise SoilcastError(f"{path}: {name} {fault}; there are: {_listed(levels)}: name one with --quantile")
     return int(found[0])
+
+
+def _class(opened: xr.Dataset, name: str, drought_class: str | None, path: Path) -> int:
+    classes = [str(one) for one in opened[DROUGHT_CLASS].to_numpy()]
+    if drought_class not in classes:
+        fault = "holds several drought classes" if drought_class is None else f"has no drought class {drought_class}"
+        raise SoilcastError(f"{path}: {name} {fault}; there are: {_listed(classes)}: name one with --drought-class")
+    return classes.index(drought_class)
 
 
 def _leads(opened: xr.Dataset, lead: int | Sequence[int] | None, path: Path) -> list[int]:

@@ -73,7 +73,7 @@ def _rows(field: Field) -> Iterator[pd.DataFrame]:
 
 
 def _same_for_all_cells(field: Field, dims: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of days, leads and quantile of one cell, ``(row,)``."""
+    """Columns of days, leads, quantile and drought class of one cell, ``(row,)``."""
     chosen = field.chosen
     index = dict(zip(dims, np.indices(shape), strict=True))
     columns: dict[str, npt.NDArray[Any]] = {}
@@ -92,6 +92,8 @@ def _same_for_all_cells(field: Field, dims: tuple[str, ...], shape: tuple[int, .
         columns["date"] = days
     if field.quantile is not None:
         columns["quantile"] = np.full(shape, field.quantile)
+    if field.drought_class is not None:
+        columns["drought_class"] = np.full(shape, field.drought_class)
     flat = {name: np.ravel(one) for name, one in columns.items()}
     return {name: one.astype(str) if one.dtype.kind == "M" else one for name, one in flat.items()}
 

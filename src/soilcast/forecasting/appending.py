@@ -15,6 +15,7 @@ from soilcast.cube import open_artifact
 from soilcast.cube.store import zarr_settings
 from soilcast.errors import SoilcastError
 from soilcast.files import link_or_copy
+from soilcast.forecasting.variables import RESIDUAL
 
 _JOINED = "joined.zarr"
 _ALIKE = ("targets", "weights_sha256", "lead_days", "latency_days", "weather", "precision")
@@ -90,7 +91,10 @@ def joined(out: Path, added: Path, place: Path) -> Path:
             for name in growing:
                 _grow(group[name], old[name], extra[name], new[name])
             days = old["time"].to_numpy()[0], extra["time"].to_numpy()[-1]
-        group.attrs.update({**new.attrs, "issue_days": ":".join(np.datetime_as_string(day, "D") for day in days)})
+            residuals = [one.attrs[RESIDUAL] for one in (old, extra) if RESIDUAL in one.attrs]
+        largest = {RESIDUAL: max(residuals)} if residuals else {}
+        issue_days = ":".join(np.datetime_as_string(day, "D") for day in days)
+        group.attrs.update({**new.attrs, **largest, "issue_days": issue_days})
     return store
 
 

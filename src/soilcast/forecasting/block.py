@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from soilcast.cube.matching import find_places
 from soilcast.forecasting.request import OpenedRequest
@@ -21,7 +22,7 @@ from soilcast.training.conformal import Calibration
 from soilcast.training.inputs import Counts, Inputs, load_inputs, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
-from soilcast.training.statistics import Scaling, error_scale
+from soilcast.training.statistics import Scaling, Statistics, error_scale
 from soilcast.training.windows import WindowSource
 
 Floats = npt.NDArray[np.float32]
@@ -104,6 +105,7 @@ class BlockForecaster:
         self._lat, lon = (cube[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
         self._cells, self._climate = find_places(run.lat, run.lon, self._lat, lon), climate_groups(cube)
         self._predictor = Predictor(run.networks, run.config, device, opened.request.precision)
+        self.closes = self._predictor.closes
         # Windows of one sequence are those of consecutive issue days.
         self._as_sequences = self._predictor.takes_sequences and issues[-1] - issues[0] == len(issues) - 1
         self._at_once = _AT_ONCE[self._as_sequences][device.type]
@@ -112,13 +114,10 @@ class BlockForecaster:
     def __call__(self, cells: slice) -> BlockForecast:
         """Forecast a block, which begins at a multiple of `group`."""
         opened, run, task = self._opened, self._opened.run, self._layout.task
-        rows, known = opened.rows[cells], opened.usable[cells, np.newaxis]
-        statistics = run.statistics.of_cells(rows)
+        known = opened.usable[cells, np.newaxis]
+        statistics = run.statistics.of_cells(opened.rows[cells])
         scalings = statistics.scalings
-        inputs = load_inputs(self._seen, task, scalings, cells, beyond=self._beyond)
-        versions = [inputs] if opened.weather is None else self._with_weather(opened.weather, inputs, scalings, cells)
-        ready = versions[0].first_days(task, opened.leads)[:, self._issues + 1] & known
-        sources = [window_source(one, self._layout, opened.cube, self._days, statistics, cells) for one in versions]
+        inputs, sources, ready = self._read(statistics, cells)
         of_loss = error_scale(run.config.loss.space, statistics, task.layers)
         scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
         centre, errors = self._predict(sources, scale, ready, cells.start)
@@ -142,6 +141,23 @@ class BlockForecaster:
         valid = self._opened.issue_days[:, np.newaxis] + leads
         cell, climate = (one[cells, np.newaxis, np.newaxis] for one in (self._cells, self._climate))
         return calibration.rows_of(cell, climate, season_of(valid, self._lat[cells, np.newaxis, np.newaxis]))
+
+    def closure_residual(self, cells: slice) -> float:
+        """Give the largest residual [m] of the water balance of a block's forecasts, where the head closes it."""
+        _, sources, ready = self._read(self._opened.run.statistics.of_cells(self._opened.rows[cells]), cells)
+        pieces = self._windows(sources, ready, slice(0, len(ready)))
+        return max((self._predictor.closure_residual(windows) for _, windows in pieces), default=0.0)
+
+    def _read(self, statistics: Statistics, cells: slice) -> tuple[Inputs, list[WindowSource], Bools]:
+        """Read what a block is forecast from, for each forecast of the weather, and where that is complete."""
+        opened, task = self._opened, self._layout.task
+        inputs = load_inputs(self._seen, task, statistics.scalings, cells, beyond=self._beyond)
+        versions = [inputs]
+        if opened.weather is not None:
+            versions = self._with_weather(opened.weather, inputs, statistics.scalings, cells)
+        ready = versions[0].first_days(task, opened.leads)[:, self._issues + 1] & opened.usable[cells, np.newaxis]
+        sources = [window_source(one, self._layout, opened.cube, self._days, statistics, cells) for one in versions]
+        return inputs, sources, ready
 
     def _predict(
         self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int
@@ -189,15 +205,21 @@ class BlockForecaster:
         self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int, group: slice
     ) -> Iterator[tuple[At, PredictiveQuantiles]]:
         """Do what `_of_sequences` does window by window."""
+        for number, (at, windows) in enumerate(self._windows(sources, ready, group)):
+            of_cells = None if scale is None else torch.from_numpy(scale[at[0]])
+            yield at, self._predictor.from_windows(windows, of_cells, (start + group.start) // self.group, number)
+
+    def _windows(
+        self, sources: list[WindowSource], ready: Bools, group: slice
+    ) -> Iterator[tuple[tuple[Indices, Indices], Tensor]]:
+        """Cut the windows of a group piece by piece: where they are, and ``(weather, step, sample, feature)``."""
         rows, issues = np.nonzero(ready[group])
         size = max(1, self._at_once // len(sources))
-        for number, first in enumerate(range(0, len(rows), size)):
+        for first in range(0, len(rows), size):
             piece = slice(first, first + size)
             at = rows[piece] + group.start, issues[piece]
             where, firsts = torch.from_numpy(at[0]), torch.from_numpy(self._issues[at[1]] + 1)
-            windows = torch.stack([one.gather(self._layout, where, firsts) for one in sources])
-            of_cells = None if scale is None else torch.from_numpy(scale[at[0]])
-            yield at, self._predictor.from_windows(windows, of_cells, (start + group.start) // self.group, number)
+            yield at, torch.stack([one.gather(self._layout, where, firsts) for one in sources])
 
     def _with_weather(
         self, weather: Weather, inputs: Inputs, scalings: Mapping[str, Scaling], cells: slice
@@ -237,4 +259,4 @@ class BlockForecaster:
         for position, layer in enumerate(self._layout.task.layers):
             found[:, :, :, position] = scalings[layer].restore(values[:, :, : self._opened.leads, position])
         # A change is added to what was observed, and may lead out of what soil can hold.
-        return np.clip(found, 0.0, 1.0) if self._opened.run.config.head.predict == "change" else found
+        return np.clip(found, 0.0, 1.0) if self._opened.run.config.head.predict != "level" else found

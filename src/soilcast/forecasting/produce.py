@@ -23,7 +23,14 @@ from soilcast.forecasting.block import BlockForecast, BlockForecaster
 from soilcast.forecasting.left_out import Tally, notes_of, tally_block
 from soilcast.forecasting.request import Gaps, OpenedRequest, Request
 from soilcast.forecasting.stream import PROGRESS, ForecastStream
-from soilcast.forecasting.variables import block_variables, coordinates_of, describe, no_cells, rank_templates
+from soilcast.forecasting.variables import (
+    RESIDUAL,
+    block_variables,
+    coordinates_of,
+    describe,
+    no_cells,
+    rank_templates,
+)
 from soilcast.memory import held_memory, peak_memory
 from soilcast.progress import progress_bar
 from soilcast.training.devices import choose_device, full_gpu_told, torch_threads
@@ -46,7 +53,7 @@ _WORKING_BLOCKS = 4
 """What forecasting takes beside the program: these bytes for the network, and so many times a block; measured."""
 
 _COMPARED = 16
-"""Groups of cells that are forecast with float32 too, to tell what bfloat16 costs."""
+"""Groups of cells on which it is measured what bfloat16 costs, and how far a water balance closes."""
 
 
 def forecast(
@@ -196,6 +203,7 @@ def _write(
                 advance("")
         refuse_changed(opened.cube)
         costs = {} if attributes["precision"] == "float32" else _rounding(opened, forecaster, threads)
+        costs |= _closure(opened, forecaster)
         notes = list(notes_of(opened, stream.tallies))
         left_out = {"notes": "\n".join(notes)} if notes else {}
         stream.note_attributes({**costs, **left_out, "peak_memory_bytes": peak_memory()})
@@ -297,17 +305,28 @@ def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) 
     """Say what bfloat16 cost: the differences from float32 [m3 m-3], on some groups of cells."""
     request = replace(opened.request, precision="float32")
     exact = BlockForecaster(replace(opened, request=request), threads, choose_device("auto"))
-    group, cells = forecaster.group, opened.cube.sizes["cell"]
-    groups = -(-cells // group)
-    chosen = sorted({round(position) for position in np.linspace(0, groups - 1, min(groups, _COMPARED))})
     squares, largest = [], 0.0
-    for start in (number * group for number in chosen):
-        block = slice(start, min(start + group, cells))
+    for block in _some_groups(opened, forecaster):
         away = forecaster(block).central.astype(np.float64) - exact(block).central
         away = away[np.isfinite(away)]
         squares.append(float(np.mean(away**2)) if away.size else 0.0)
         largest = max(largest, float(np.max(np.abs(away), initial=0.0)))
     return {"bfloat16_rmse": float(np.sqrt(np.mean(squares))), "bfloat16_largest_error": largest}
+
+
+def _closure(opened: OpenedRequest, forecaster: BlockForecaster) -> dict[str, float]:
+    """Say how far the water balance of a head that closes it is from closed [m], on some groups of cells."""
+    if not forecaster.closes:
+        return {}
+    return {RESIDUAL: max(map(forecaster.closure_residual, _some_groups(opened, forecaster)))}
+
+
+def _some_groups(opened: OpenedRequest, forecaster: BlockForecaster) -> Iterator[slice]:
+    """Give `_COMPARED` groups of cells at most, at equal distances."""
+    group, cells = forecaster.group, opened.cube.sizes["cell"]
+    groups = -(-cells // group)
+    for number in sorted({round(position) for position in np.linspace(0, groups - 1, min(groups, _COMPARED))}):
+        yield slice(number * group, min((number + 1) * group, cells))
 
 
 class _GapsError(SoilcastError):

@@ -242,6 +242,6 @@ def _is_eq7(head: Head) -> bool:
     return (
         type(head) is Head
         and head.linear.weight.shape == (1, design.hidden_size)
-        and not design.change
+        and design.origin is None
         and design.layout.task.lead_days == 1
     )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilcast.cube.calendar import Days
+from soilcast.models.harmonics import HARMONICS, annual_waves, fit_waves, number_years, product
 from soilcast.plugins import Registry
 from soilcast.task import newest_values
 
@@ -16,16 +17,9 @@ Series = npt.NDArray[np.floating]
 Forecast = npt.NDArray[np.float32]
 Learn = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float64]
+Years = npt.NDArray[np.int64]
 Lag = int | Sequence[int]
 
-HARMONICS = 3
-"""Waves of one year, half a year and a third of a year that the climatology holds besides its mean."""
-
-_YEAR = 365.2425
-_SHORTEST_YEAR = 365
-# Days spread evenly over the year give 0.5 here (the weight of a wave's square); a cell that is observed in one
-# season alone gives nearly 0, and waves fitted to it would swing wildly in the others.
-_LEAST_SPREAD = 0.05
 _CELLS_AT_ONCE = 2048
 
 
@@ -81,9 +75,10 @@ def climatology(
 ) -> Forecast:
     """Forecast the smoothed mean of the day of the year, learnt cell by cell.
 
-    The least-squares fit of a mean and three annual harmonics to the learning days: the mean alone where these
-    span less than a year, and only as many harmonics as are determined in a cell whose observations leave out a
-    part of the year.
+    The least-squares fit of a mean and three annual harmonics to the learning days. A cell of fewer observed days than
+    `soilcast.models.harmonics.LONG_RECORD` years have, or whose observations leave out a part of the year so that not
+    all harmonics are determined, has fewer: the mean alone where its record spans less than two years, else as many as
+    forecast each of its years best from the others (leave-one-year-out cross-validation; of equal ones the fewest).
 
     Parameters
     ----------
@@ -105,7 +100,8 @@ def damped_anomaly(
     """Forecast the newest known departure from the climatology, damped: C_t + rho (SM_{t-lag} - C_{t-lag}).
 
     C is the smoothed climatology of `climatology`, rho each cell's autocorrelation at this lag of the departures from
-    it, over pairs of learning days; 0 where they never depart.
+    it, over pairs of learning days; 0 where they never depart. Where a record is so short or gappy that its harmonics
+    were chosen, C is the cell's mean at every lag at which damping to the mean errs less on the learning days.
 
     Parameters
     ----------
@@ -118,6 +114,29 @@ def damped_anomaly(
     far apart are observed.
     """
     return _in_blocks(_damped_anomaly, observed, days, learn, test, lag, fill_days)
+
+
+def fit_damped_anomaly(
+    observed: Series, days: Days, learn: Learn, lags: Sequence[int], fill_days: int = 0
+) -> tuple[Matrix, Matrix]:
+    """Learn what `damped_anomaly` forecasts with.
+
+    Parameters
+    ----------
+    observed, days, learn, fill_days
+        See `persistence`.
+    lags
+        Days between the newest observation and the day that is forecast.
+
+    Returns
+    -------
+    Coefficients of C on `soilcast.models.harmonics.annual_waves` ``(cell, lag, wave)``, and rho ``(cell, lag)``; NaN
+    where nothing is known.
+    """
+    waves, years = _waves_and_years(days, learn)
+    coefficients, rho = _fit_damped(observed, waves, years, learn, lags, fill_days)
+    missing = 1 + 2 * HARMONICS - waves.shape[1]
+    return np.pad(coefficients, ((0, 0), (0, 0), (0, missing))).swapaxes(0, 1), rho.T
 
 
 BASELINES: Registry[Baseline] = Registry(
@@ -136,7 +155,7 @@ def _squeeze_lag(forecasts: Forecast, lag: Lag) -> Forecast:
 
 
 def _in_blocks(
-    forecast: Callable[[Series, Matrix, Learn, slice, Sequence[int], int], Matrix],
+    forecast: Callable[[Series, Matrix, Years, Learn, slice, Sequence[int], int], Matrix],
     observed: Series,
     days: Days,
     learn: Learn,
@@ -145,95 +164,94 @@ def _in_blocks(
     fill_days: int,
 ) -> Forecast:
     """Forecast block by block of cells, so that the float64 copies stay small."""
-    waves = _waves(days, HARMONICS if _spans_a_year(days, learn) else 0)
+    waves, years = _waves_and_years(days, learn)
     first, last, _ = test.indices(len(days))
     lags = _lag_list(lag)
     out = np.empty((len(lags), len(observed), last - first), dtype=np.float32)
     for start in range(0, len(observed), _CELLS_AT_ONCE):
         block = slice(start, start + _CELLS_AT_ONCE)
-        out[:, block] = forecast(observed[block], waves, learn, test, lags, fill_days)
+        out[:, block] = forecast(observed[block], waves, years, learn, test, lags, fill_days)
     return _squeeze_lag(out, lag)
 
 
 def _climatology(
-    observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int], fill_days: int
+    observed: Series, waves: Matrix, years: Years, learn: Learn, test: slice, lags: Sequence[int], fill_days: int
 ) -> Matrix:
     """``(1, cell, test day)``: the same for every lag."""
-    return _product(_fit(observed[:, learn], waves[learn]), waves[test].T)[np.newaxis]
+    coefficients, _ = fit_waves(observed[:, learn], waves[learn], years)
+    return product(coefficients, waves[test].T)[np.newaxis]
 
 
 def _damped_anomaly(
-    observed: Series, waves: Matrix, learn: Learn, test: slice, lags: Sequence[int], fill_days: int
+    observed: Series, waves: Matrix, years: Years, learn: Learn, test: slice, lags: Sequence[int], fill_days: int
 ) -> Matrix:
     """``(lag, cell, test day)``."""
-    cycle = _product(_fit(observed[:, learn], waves[learn]), waves.T)
-    departure = observed - cycle
-    newest, learnt = (newest_values(series, fill_days) for series in (departure, np.where(learn, departure, np.nan)))
-    damped = []
-    for lag in lags:
-        earlier = _earlier(newest, test, lag)
-        pairs = learn[lag:] & learn[:-lag]
-        rho = _correlation(learnt[:, :-lag][:, pairs], departure[:, lag:][:, pairs])
-        damped.append(cycle[:, test] + rho[:, np.newaxis] * earlier)
+    damped, fitted = [], np.empty(0)
+    for coefficients, rho, lag in zip(*_fit_damped(observed, waves, years, learn, lags, fill_days), lags, strict=True):
+        if not np.array_equal(coefficients, fitted, equal_nan=True):  # of most cells and lags it is one
+            fitted, cycle = coefficients, product(coefficients, waves.T)
+            newest = newest_values(observed - cycle, fill_days)
+        damped.append(cycle[:, test] + rho[:, np.newaxis] * _earlier(newest, test, lag))
     return np.stack(damped)
+
+
+def _fit_damped(
+    observed: Series, waves: Matrix, years: Years, learn: Learn, lags: Sequence[int], fill_days: int
+) -> tuple[Matrix, Matrix]:
+    """Coefficients of the climatology ``(lag, cell, wave)`` and rho ``(lag, cell)``."""
+    fitted, is_chosen = fit_waves(observed[:, learn], waves[learn], years)
+    rho, error = _damping(observed - product(fitted, waves.T), learn, lags, fill_days)
+    coefficients = np.repeat(fitted[np.newaxis], len(lags), axis=0)
+    if waves.shape[1] > 1 and is_chosen.any():
+        mean, _ = fit_waves(observed[is_chosen][:, learn], waves[learn, :1], years)
+        to_mean, mean_error = _damping(observed[is_chosen] - mean, learn, lags, fill_days)
+        is_less = mean_error < error[:, is_chosen]
+        rho[:, is_chosen] = np.where(is_less, to_mean, rho[:, is_chosen])
+        constant = np.pad(mean, ((0, 0), (0, waves.shape[1] - 1)))
+        coefficients[:, is_chosen] = np.where(is_less[..., np.newaxis], constant, coefficients[:, is_chosen])
+    return coefficients, rho
+
+
+def _damping(departure: Matrix, learn: Learn, lags: Sequence[int], fill_days: int) -> tuple[Matrix, Matrix]:
+    """Rho of departures ``(cell, time)``, and the squared error of damping by it on learning days, ``(lag, cell)``."""
+    learnt = newest_values(np.where(learn, departure, np.nan), fill_days)
+    fitted = []
+    for lag in lags:
+        _refuse_known(lag)
+        pairs = learn[lag:] & learn[:-lag]
+        fitted.append(_correlation(learnt[:, :-lag][:, pairs], departure[:, lag:][:, pairs]))
+    rho, error = (np.stack(parts) for parts in zip(*fitted, strict=True))
+    return rho, error
+
+
+def _waves_and_years(days: Days, learn: Learn) -> tuple[Matrix, Years]:
+    """Mean and harmonics of the days, the mean alone where learning days span less than two years; and their years."""
+    years = number_years(days[learn])
+    return annual_waves(days, HARMONICS if len(np.unique(years)) > 1 else 0), years
 
 
 def _earlier(values: Series, test: slice, lag: int) -> Series:
     """Values of the days ``lag`` days before the test days; NaN before the first day of all."""
-    if lag < 1:
-        raise ValueError(f"a forecast of {lag} days ahead would know the day that it forecasts")
+    _refuse_known(lag)
     first, last, _ = test.indices(values.shape[1])
     missing = min(max(lag - first, 0), last - first)
     earlier = values[:, max(first - lag, 0) : max(last - lag, 0)]
     return np.pad(earlier, ((0, 0), (missing, 0)), constant_values=np.nan) if missing else earlier
 
 
-def _spans_a_year(days: Days, learn: Learn) -> bool:
-    learnt = days[learn].astype("datetime64[D]")
-    return learnt.size > 0 and int((learnt.max() - learnt.min()).astype(int)) + 1 >= _SHORTEST_YEAR
+def _refuse_known(lag: int) -> None:
+    if lag < 1:
+        raise ValueError(f"a forecast of {lag} days ahead would know the day that it forecasts")
 
 
-def _waves(days: Days, harmonics: int) -> Matrix:
-    """The mean and the annual harmonics as columns, ``(time, 1 + 2 harmonics)``."""
-    angle = 2 * np.pi * days.astype("datetime64[D]").astype(np.int64) / _YEAR
-    columns = [np.ones_like(angle)]
-    for order in range(1, harmonics + 1):
-        columns += [np.cos(order * angle), np.sin(order * angle)]
-    return np.stack(columns, axis=1)
-
-
-def _fit(values: Series, waves: Matrix) -> Matrix:
-    """Least-squares coefficients of as many waves as a cell's observed days determine, ``(cell, wave)``."""
-    valid = np.isfinite(values)
-    count = valid.sum(axis=1)
-    size = waves.shape[1]
-    products = (waves[:, :, np.newaxis] * waves[:, np.newaxis, :]).reshape(len(waves), -1)
-    scale = 1 / np.maximum(count, 1)[:, np.newaxis]
-    normal = (_product(valid.astype(np.float64), products) * scale).reshape(-1, size, size)
-    weighted_sums = _product(np.where(valid, values.astype(np.float64), 0.0), waves) * scale
-    coefficients = np.zeros((len(values), size), dtype=np.float64)
-    coefficients[count == 0] = np.nan
-    undetermined = count > 0
-    for used in range(size, 0, -2):
-        part = normal[:, :used, :used]
-        determined = np.zeros_like(undetermined)
-        determined[undetermined] = np.linalg.eigvalsh(part[undetermined])[:, 0] >= _LEAST_SPREAD
-        solved = np.linalg.solve(part[determined], weighted_sums[determined, :used, np.newaxis])
-        coefficients[determined, :used] = solved[:, :, 0]
-        undetermined &= ~determined
-    return coefficients
-
-
-def _correlation(before: Matrix, after: Matrix) -> npt.NDArray[np.float64]:
-    """Correlation about zero over the pairs that are both there, ``(cell,)``; 0 where nothing moves."""
+def _correlation(before: Matrix, after: Matrix) -> tuple[Matrix, Matrix]:
+    """Correlation about zero over the pairs that are there, and mean squared error of damping by it, ``(cell,)``."""
     both = np.isfinite(before) & np.isfinite(after)
     before, after = np.where(both, before, 0.0), np.where(both, after, 0.0)
-    size = np.sqrt((before**2).sum(axis=1) * (after**2).sum(axis=1))
+    before_squares, after_squares = (before**2).sum(axis=1), (after**2).sum(axis=1)
+    size = np.sqrt(before_squares * after_squares)
     product = (before * after).sum(axis=1)
     correlation = np.divide(product, size, out=np.zeros_like(size), where=size > 0)
-    return np.where(both.any(axis=1), correlation, np.nan)
-
-
-def _product(left: Matrix, right: Matrix) -> Matrix:
-    """Matrix product whose bits do not depend on how many threads linear algebra has, as they differ among workers."""
-    return np.asarray(np.einsum("ij,jk->ik", left, right), dtype=np.float64)
+    error = after_squares - 2 * correlation * product + correlation**2 * before_squares
+    count = both.sum(axis=1)
+    return np.where(count, correlation, np.nan), np.where(count, error / np.maximum(count, 1), np.nan)

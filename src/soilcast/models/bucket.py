@@ -1,4 +1,4 @@
-"""A head that conserves mass: soil water changes by rain that infiltrates and water that leaves, by nothing else."""
+"""A store limited to 0..porosity, filled by rain: it limits mass and does not conserve it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Bucket(nn.Module):
         L   = max(sigma(r_2) (S + I - w d), S + I - n d, 0)
         S'  = S + I - L
 
-    So 0 <= I <= P, 0 <= L <= S + I and 0 <= S' <= n d, and S' - S = I - L. Water above the porosity, with which an
-    observed day may begin, leaves. It has no weights of its own: after the mass-conserving LSTM of Hoedt et al. (2021),
-    arXiv:2101.05186, where the shares are the network's and the water is not.
+    So 0 <= I <= P, 0 <= L <= S + I and 0 <= S' <= n d, and S' - S = I - L. It limits mass and does not conserve it:
+    there is no snow melt, rain that a full store does not take is gone, and water above the porosity, which is the
+    highest soil moisture of the training days, leaves whatever the network says. Stores that close their water balance
+    are in `soilcast.models.stores`.
     """
 
     parameters_a_day = 2

@@ -19,8 +19,9 @@ class NetworkDesign:
         Names in `soilcast.models.network.NETWORKS` and `soilcast.models.heads.HEADS`.
     hidden_size, dropout
         Hidden units, and the share of them that is dropped in training before the head.
-    change
-        Forecast the change from the newest soil moisture, not the soil moisture itself.
+    origin
+        What forecasts are departures from: a channel of the window (`Layout.channels`), ``newest`` or ``damped``; None
+        where soil moisture itself is forecast.
     lead1_only
         Let lead 1 alone back-propagate into the trunk.
     spread
@@ -34,7 +35,7 @@ class NetworkDesign:
     head: str = "direct"
     hidden_size: int = 128
     dropout: float = 0.15
-    change: bool = False
+    origin: str | None = None
     lead1_only: bool = False
     spread: tuple[float, ...] = ()
     rain_response: int | None = None

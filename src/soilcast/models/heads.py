@@ -1,12 +1,16 @@
-"""Heads, which make forecasts of the trunk's states: directly, day by day, or through a store that conserves water."""
+"""Heads, which make forecasts of the trunk's states: directly, day by day, or through stores of water."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from soilcast.models.bucket import Bucket
 from soilcast.models.design import NetworkDesign
+from soilcast.models.stores import Fluxes, MassConservingLSTM, Store, WaterBalance, surface_water
 from soilcast.plugins import Registry
 
 _CHANGE = 0.3
@@ -56,9 +60,9 @@ class Head(nn.Module):
         self.linear = nn.Linear(design.hidden_size + skip, days * self.numbers[0] * self.numbers[1])
         with torch.no_grad():
             weight, bias = self.linear.weight.view(days, *self.numbers, -1), self.linear.bias.view(days, *self.numbers)
-            begins_at_persistence = 0 if design.change else 1
-            weight[:, :, begins_at_persistence:].mul_(_FIRST_WEIGHTS)
-            bias[:, :, begins_at_persistence:] = torch.tensor([0.0, *design.spread])[begins_at_persistence:]
+            near_origin = 1 if design.origin is None else 0
+            weight[:, :, near_origin:].mul_(_FIRST_WEIGHTS)
+            bias[:, :, near_origin:] = torch.tensor([0.0, *design.spread])[near_origin:]
 
     def forward(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Forecast from states.
@@ -76,12 +80,20 @@ class Head(nn.Module):
         -------
         ``(sample, lead, layer, number)``.
         """
-        design = self.design
+        origin, layout = self.design.origin, self.design.layout
         output = self._linear_output(states, windows, mask)
-        if design.change:
-            level = windows[:, :1, design.layout.channels["newest"]] + _CHANGE * output[..., 0]
-            return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
-        return output
+        if origin is None:
+            return output
+        steps = slice(layout.task.window - 1, None) if origin == "damped" else slice(1)
+        level = windows[:, steps, layout.channels[origin]] + _CHANGE * output[..., 0]
+        return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
+
+    @torch.no_grad()
+    def shrink(self, share: Tensor) -> None:
+        """Multiply the soil moisture, or departures of it, that the linear layer gives by ``(lead, layer)``."""
+        leads = self.design.layout.task.lead_days
+        for parameter in (self.linear.weight, self.linear.bias):
+            parameter.view(leads, *self.numbers, -1)[:, :, 0].mul_(share.to(parameter.dtype).unsqueeze(-1))
 
     def _linear_output(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         leads = self.design.layout.task.lead_days
@@ -114,12 +126,12 @@ class RolloutHead(Head):
     def __init__(self, design: NetworkDesign) -> None:
         super().__init__(design)
         task = design.layout.task
-        self._latency = task.soil_latency if design.change else 0
+        self._latency = 0 if design.origin is None else task.soil_latency
         self.mask_rows = task.lead_days + self._latency
 
     def roll_out(self, trunk: nn.Module, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Forecast day by day: see `Head.forward`."""
-        layout, change = self.design.layout, self.design.change
+        layout, origin = self.design.layout, self.design.origin
         start = layout.task.window - 1 - self._latency
         states, memory = trunk(windows[:, : start + 1, : layout.features])
         level, days = windows[:, 0, layout.channels["newest"]], []
@@ -128,7 +140,7 @@ class RolloutHead(Head):
                 states, memory = trunk(self._fed_back(windows[:, step : step + 1], level), memory)
             state = states[:, -1:] if mask is None else states[:, -1:] * mask[:, step - start, None]
             output = self.linear(self._with_skip(state, windows)).view(len(windows), *self.numbers)
-            level = level + _CHANGE * output[..., 0] if change else output[..., 0]
+            level = output[..., 0] if origin is None else level + _CHANGE * output[..., 0]
             days.append(torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1))
         return torch.stack(days[self._latency :], dim=1)
 
@@ -145,52 +157,145 @@ class RolloutHead(Head):
         return changed
 
 
-class BucketHead(Head):
-    """Soil moisture is a store of water that rain fills and that empties downwards: see `soilcast.models.bucket`.
+class StoreHead(Head):
+    """Soil moisture as stores of water, which gates fill and empty day by day from the newest soil moisture on.
 
     The raw numbers of the predictive distribution come from the linear layer, as in `Head`.
     """
 
     needs_water = True
 
-    def __init__(self, design: NetworkDesign) -> None:
+    def __init__(self, design: NetworkDesign, seen: int, start: Tensor) -> None:
         super().__init__(design)
         layout, task = design.layout, design.layout.task
         self.used_steps = slice(task.window - 1 - task.soil_latency, layout.steps)
-        self.bucket = Bucket()
-        self.gates = nn.Linear(design.hidden_size, Bucket.parameters_a_day * len(task.layers))
+        self.gates = nn.Linear(seen, len(start))
         with torch.no_grad():
             self.gates.weight.mul_(_FIRST_WEIGHTS)
-            self.gates.bias.view(len(task.layers), -1).copy_(Bucket.start())
+            self.gates.bias.copy_(start)
 
     def forward(self, states: Tensor, windows: Tensor, mask: Tensor | None) -> Tensor:
         """See `Head.forward`."""
-        layout, task = self.design.layout, self.design.layout.task
-        output = self._linear_output(states[:, task.soil_latency :], windows, mask)
+        layout, latency = self.design.layout, self.design.layout.task.soil_latency
+        output = self._linear_output(states[:, latency:], windows, mask)
         level, days = windows[:, 0, layout.channels["newest"]], []
         for position, step in enumerate(range(layout.steps)[self.used_steps]):
-            level = self._fill_layers(level, self.gates(states[:, position]), windows[:, step])
+            level = self.next_level(level, states[:, position], windows[:, step])
             days.append(level)
-        levels = torch.stack(days[task.soil_latency :], dim=1)
+        levels = torch.stack(days[latency:], dim=1)
         return torch.cat((levels.unsqueeze(-1), output[..., 1:]), dim=-1)
 
-    def _fill_layers(self, level: Tensor, raw: Tensor, windows: Tensor) -> Tensor:
-        """Soil moisture of the next day: each layer gains from the rain or the layer above, and drains."""
-        channels, layers = self.design.layout.channels, self.numbers[0]
-        physical = windows[:, channels["physical"]].view(len(windows), layers, -1)
-        offset, scale, thickness, porosity = physical.unbind(-1)
-        shares = raw.view(len(raw), layers, -1)
+    def next_level(self, level: Tensor, state: Tensor, window: Tensor) -> Tensor:
+        """Compute the normalised soil moisture of a day ``(sample, layer)``.
+
+        Parameters
+        ----------
+        level
+            That of the day before.
+        state
+            Of the trunk on the day ``(sample, hidden)``.
+        window
+            The step of the day ``(sample, feature)``.
+        """
+        raise NotImplementedError
+
+    def _physical(self, window: Tensor) -> tuple[Tensor, ...]:
+        """Offset, scale, thickness and porosity of each layer, ``(sample, layer)``."""
+        return window[:, self.design.layout.channels["physical"]].view(len(window), self.numbers[0], -1).unbind(-1)
+
+
+class BucketHead(StoreHead):
+    """Stores limited to 0..porosity, filled by rain, each emptying into the next: see `soilcast.models.bucket`."""
+
+    def __init__(self, design: NetworkDesign) -> None:
+        super().__init__(design, design.hidden_size, Bucket.start().repeat(len(design.layout.task.layers)))
+        self.bucket = Bucket()
+
+    def next_level(self, level: Tensor, state: Tensor, window: Tensor) -> Tensor:
+        """See `StoreHead.next_level`."""
+        offset, scale, thickness, porosity = self._physical(window)
+        shares = self.gates(state).view(len(state), self.numbers[0], -1)
         storage = torch.relu((level * scale + offset) * thickness)
-        water = torch.relu(windows[:, channels["rain"].start])
+        water = torch.relu(window[:, self.design.layout.channels["rain"].start])
         storages = []
-        for layer in range(layers):
-            state = self.bucket(shares[:, layer], water, storage[:, layer], porosity[:, layer], thickness[:, layer])
-            storages.append(state.storage)
-            water = state.loss
+        for layer in range(self.numbers[0]):
+            day = self.bucket(shares[:, layer], water, storage[:, layer], porosity[:, layer], thickness[:, layer])
+            storages.append(day.storage)
+            water = day.loss
         levels: Tensor = (torch.stack(storages, dim=-1) / thickness - offset) / scale
         return levels
 
 
-HEADS: Registry[type[Head]] = Registry("head", {"direct": Head, "rollout": RolloutHead, "bucket": BucketHead})
+class ClosingHead(StoreHead):
+    """Stores of water whose change is the sum of their fluxes, none negative: see `soilcast.models.stores`."""
+
+    store: ClassVar[type[Store]]
+
+    def __init__(self, design: NetworkDesign) -> None:
+        layers = len(design.layout.task.layers)
+        super().__init__(design, design.hidden_size + layers, self.store.start(layers))
+
+    def next_level(self, level: Tensor, state: Tensor, window: Tensor) -> Tensor:
+        """See `StoreHead.next_level`."""
+        return self._next_day(level, state, window)[0]
+
+    def days(self, states: Tensor, windows: Tensor) -> Iterator[tuple[Tensor, Tensor, Fluxes]]:
+        """Give for each day the storage at its beginning and end ``(sample, layer)`` [m] as forecast, and the fluxes.
+
+        ``states`` and ``windows`` are those of `Head.forward`.
+        """
+        layout = self.design.layout
+        level = windows[:, 0, layout.channels["newest"]]
+        for position, step in enumerate(range(layout.steps)[self.used_steps]):
+            before = self._storage(level, windows[:, step])
+            level, fluxes = self._next_day(level, states[:, position], windows[:, step])
+            yield before, self._storage(level, windows[:, step]), fluxes
+
+    def closure_residual(self, states: Tensor, windows: Tensor) -> Tensor:
+        """Give the largest |S' - S - (I - E - D)| over all days, layers and samples, ``()`` [m]."""
+        residuals = [
+            (after - before - (fluxes.inflow - fluxes.evaporation - fluxes.drainage)).abs().amax()
+            for before, after, fluxes in self.days(states, windows)
+        ]
+        return torch.stack(residuals).amax()
+
+    def _storage(self, level: Tensor, window: Tensor) -> Tensor:
+        offset, scale, thickness, _ = self._physical(window)
+        return torch.relu((level * scale + offset) * thickness)
+
+    def _next_day(self, level: Tensor, state: Tensor, window: Tensor) -> tuple[Tensor, Fluxes]:
+        layout = self.design.layout
+        offset, scale, thickness, _ = self._physical(window)
+        storage = self._storage(level, window)
+        raw = self.gates(torch.cat((state, self.store.gate_state(storage, level)), dim=-1)).to(storage.dtype)
+        depths = dict(zip(layout.surface_inputs, window[:, layout.channels["rain"]].unbind(-1), strict=True))
+        fluxes = self.store.fluxes(raw, surface_water(depths), storage, thickness)
+        # The sum is 0 or more but for its rounding.
+        after = torch.relu(storage + fluxes.inflow - fluxes.evaporation - fluxes.drainage)
+        return (after / thickness - offset) / scale, fluxes
+
+
+class WaterBalanceHead(ClosingHead):
+    """Layers that infiltrate, evaporate and drain: see `soilcast.models.stores.WaterBalance`."""
+
+    store = WaterBalance
+
+
+class MassConservingHead(ClosingHead):
+    """The MC-LSTM of Hoedt et al. (2021), a cell for each layer: see `soilcast.models.stores.MassConservingLSTM`."""
+
+    store = MassConservingLSTM
+
+
+HEADS: Registry[type[Head]] = Registry(
+    "head",
+    {
+        "direct": Head,
+        "rollout": RolloutHead,
+        "bucket": BucketHead,
+        "water_balance": WaterBalanceHead,
+        "mc_lstm": MassConservingHead,
+    },
+)
 """Every head by name: built from the design of its network. A head of one's own is a
 subclass of `Head`."""

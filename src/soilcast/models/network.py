@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from soilcast.models.design import NetworkDesign
-from soilcast.models.heads import HEADS, RolloutHead
+from soilcast.models.heads import HEADS, ClosingHead, RolloutHead
 from soilcast.plugins import Registry
 
 
@@ -83,10 +83,19 @@ class Network(nn.Module):
     def _forecast(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         if isinstance(self.head, RolloutHead):
             return self.head.roll_out(self.trunk, windows, mask)
+        forecast: Tensor = self.head(self._states(windows), windows, mask)
+        return forecast
+
+    def closure_residual(self, windows: Tensor) -> Tensor:
+        """Give the largest residual of the water balance of a `ClosingHead` over windows ``()`` [m]."""
+        assert isinstance(self.head, ClosingHead)
+        return self.head.closure_residual(self._states(windows), windows)
+
+    def _states(self, windows: Tensor) -> Tensor:
         used = self.head.used_steps
         states, _ = self.trunk(windows[:, : used.stop, : self.design.layout.features])
-        forecast: Tensor = self.head(states[:, used], windows, mask)
-        return forecast
+        used_states: Tensor = states[:, used]
+        return used_states
 
     def _with_more_rain(self, windows: Tensor) -> Tensor:
         assert self.design.rain_response is not None

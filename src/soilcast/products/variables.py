@@ -115,7 +115,7 @@ def drought_class_coordinate() -> xr.Variable:
     """Names of the drought classes, D0 .. D4, and the highest percentile of each."""
     about = {
         "long_name": "drought class of the U.S. Drought Monitor",
-        "flag_meanings": " ".join(DROUGHT_CLASSES),
+        "comment": ", ".join(name.replace("_", " ") for name in DROUGHT_CLASSES),
         "highest_percentiles": _CLASSES["highest_percentiles"],
     }
     return xr.Variable(DROUGHT_CLASS, np.array(CLASS_NAMES), about)

@@ -1,6 +1,8 @@
-"""Drought classes: names, colours, and the share of the cells in each."""
+"""Drought classes: names, colours, odds, and the share of the cells in each."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +11,7 @@ from matplotlib.colors import ListedColormap
 
 from soilcast.reporting import html
 from soilcast.reporting.maps import Scale
+from soilcast.reporting.over_cells import means
 from soilcast.reporting.style import MapStyle
 from soilcast.verify.summary import cell_weights
 
@@ -30,6 +33,12 @@ _STYLE = MapStyle(ListedColormap([colour for _, colour in CLASSES.values()]), Fa
 
 SCALE = Scale(-1.5, 4.5, _STYLE)
 """Of maps of the classes."""
+
+ODDS = Scale(0.0, 1.0, MapStyle("YlOrBr", False, "hardly", "surely"))
+"""Of maps of probabilities."""
+
+ODDS_OF = "D2"
+"""The class whose odds a page shows: severe drought or drier."""
 
 
 def swatch_colours() -> dict[str, str]:
@@ -62,6 +71,20 @@ def share_in_drought(forecast: xr.Dataset, target: str) -> npt.NDArray[np.float6
     return np.asarray(shares[list(CLASSES).index(DROUGHT) :].sum(axis=0))
 
 
+def expected_shares(forecast: xr.Dataset, target: str) -> npt.NDArray[np.float64]:
+    """Expected share of the area in each class or a drier one, ``(class, lead)``: the mean of the probabilities."""
+    probability = forecast[f"{target}_drought_probability"].transpose("drought_class", "lead", "cell")
+    return means(forecast, probability).to_numpy()
+
+
+def odds_table(forecast: xr.Dataset, target: str) -> html.Markup:
+    """Draw a table of a row a class and a column a lead: expected share of the area in it or a drier one [%]."""
+    names = [name for number, (name, _) in CLASSES.items() if number >= 0]
+    titles = [f"{name} or drier" for name in names[:-1]] + names[-1:]
+    rows = zip(titles, expected_shares(forecast, target), strict=True)
+    return _table_by_lead(forecast, [("network", title, row) for title, row in rows])
+
+
 def drought_table(forecast: xr.Dataset, target: str) -> html.Markup:
     """Draw a table of a row a class and a column a lead: share of the area, or of basins or stations [%]."""
     shares = class_shares(forecast[f"{target}_drought"].to_numpy(), cell_weights(forecast))
@@ -69,6 +92,10 @@ def drought_table(forecast: xr.Dataset, target: str) -> html.Markup:
         ("network", html.swatch(colour, name), shares[at]) for at, (name, colour) in enumerate(CLASSES.values())
     ]
     rows.append(("baseline first", "D1 to D4", share_in_drought(forecast, target)))
+    return _table_by_lead(forecast, rows)
+
+
+def _table_by_lead(forecast: xr.Dataset, rows: Sequence[tuple[str, str, npt.NDArray[np.float64]]]) -> html.Markup:
     days = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     heads = [html.Cell(str(lead), day[5:]) for lead, day in zip(forecast["lead"].to_numpy(), days, strict=True)]
     return html.table("Days ahead", heads, [(row_class, name, [*map(percent, row)]) for row_class, name, row in rows])

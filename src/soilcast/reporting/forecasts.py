@@ -9,6 +9,8 @@ import xarray as xr
 
 from soilcast.cube import VARIABLES
 from soilcast.errors import SoilcastError
+from soilcast.products.indices import CLASS_NAMES
+from soilcast.products.variables import DROUGHT_CLASS
 from soilcast.reporting.artifacts import check_cells, check_dims, check_leads, json_attribute, loaded
 from soilcast.reporting.wording import target_words
 
@@ -20,6 +22,7 @@ _PRODUCTS: dict[str, tuple[str, ...]] = {
     "percentile": _BY_LEAD,
     "drought": _BY_LEAD,
     "days_to_dry": ("cell",),
+    "drought_probability": (*_BY_LEAD, DROUGHT_CLASS),
 }
 
 ISSUE_DAYS = "issue_days_in_file"
@@ -38,8 +41,9 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
 
     Returns
     -------
-    Layers and products ``(cell, lead)``, quantiles ``(cell, lead, quantile)``, ascending, ``days_to_dry`` ``(cell,)``,
-    all as floats, NaN where missing; ``time``, the issue day, and ``valid_time(lead)``. Percentiles are 0 .. 100 [%].
+    Layers and products ``(cell, lead)``, quantiles ``(cell, lead, quantile)``, ascending, probabilities of drought
+    ``(cell, lead, drought_class)``, ``days_to_dry`` ``(cell,)``, all as floats, NaN where missing; ``time``, the issue
+    day, and ``valid_time(lead)``. Percentiles are 0 .. 100 [%].
 
     Raises
     ------
@@ -52,7 +56,7 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
         raise SoilcastError(f"{file}: no issue day: the file is damaged; {_AGAIN}")
     forecast = loaded(opened.isel(time=-1), file, _AGAIN)
     opened.close()
-    forecast = forecast.transpose("cell", "lead", "quantile", ..., missing_dims="ignore")
+    forecast = forecast.transpose("cell", "lead", "quantile", DROUGHT_CLASS, ..., missing_dims="ignore")
     names = layers(forecast)
     required: dict[str, tuple[str, ...]] = {"lead": ("lead",), "area": ("cell",), "lat": ("cell",), "lon": ("cell",)}
     required |= dict.fromkeys(names, _BY_LEAD)
@@ -61,6 +65,8 @@ def load_forecast(opened: xr.Dataset, file: Path) -> xr.Dataset:
     }
     check_dims(forecast, file, required | {name: dims for name, dims in optional.items() if name in forecast}, _AGAIN)
     check_cells(forecast, file, _AGAIN)
+    if DROUGHT_CLASS in forecast.dims and forecast[DROUGHT_CLASS].to_numpy().tolist() != list(CLASS_NAMES):
+        raise SoilcastError(f"{file}: {DROUGHT_CLASS} is not {', '.join(CLASS_NAMES)}: the file is damaged; {_AGAIN}")
     check_leads(forecast, file, _AGAIN)
     if not names:
         raise SoilcastError(f"{file}: attribute targets names no layer: the file is damaged; {_AGAIN}")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from soilcast.reporting.scores import PERSISTENCE, networks
+from soilcast.reporting.scores import networks
 from soilcast.verify.kernels import SMALLEST_ERROR
 from soilcast.verify.summary import cell_weights, summarise, weighted_means, weighted_medians
 
@@ -67,29 +67,40 @@ def ratios(scores: xr.Dataset, target: str) -> xr.DataArray:
     return medians(scores, ratio.where(np.isfinite(ratio)))
 
 
-def rounded_for_print(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Round to the three decimals that ratios and shares are shown with, exactly as they are printed."""
-    return np.array([float(f"{value:.3f}") for value in values.ravel()], dtype=np.float64).reshape(values.shape)
+def errors_shown(scores: xr.Dataset, target: str) -> xr.DataArray:
+    """Error that the tables show: of several leads the ratio to persistence, of one lead the RMSE, ``(model, lead)``.
+
+    Either is a median over the cells.
+    """
+    return ratios(scores, target) if scores.sizes["lead"] > 1 else medians(scores, scores["rmse"].sel(target=target))
 
 
-def best_network(scores: xr.Dataset, target: str) -> str | None:
-    """Label of the network with the least ratio to persistence, averaged over the leads; None without any value."""
-    inside = networks(scores)
+def rounded_for_print(values: npt.NDArray[np.float64], decimals: int = 3) -> npt.NDArray[np.float64]:
+    """Round to the decimals that values are shown with, exactly as they are printed: three of ratios and shares."""
+    rounded = [float(f"{value:.{decimals}f}") for value in values.ravel()]
+    return np.array(rounded, dtype=np.float64).reshape(values.shape)
+
+
+def best_network(scores: xr.Dataset, target: str, among: Sequence[str] | None = None) -> str | None:
+    """Label of the network with the least error shown, averaged over the leads; None without any value.
+
+    Parameters
+    ----------
+    scores, target
+        What is shown.
+    among
+        Labels to choose from; by default all networks.
+    """
+    inside = networks(scores) if among is None else list(among)
     if not inside:
         return None
-    ratio = ratios(scores, target).sel(model=inside)
+    errors = errors_shown(scores, target).sel(model=inside)
     # Models are scored on the same days, so a lead is missing for all or for none; else the one that has more wins.
-    counted = ratio.notnull().sum("lead").to_numpy()
+    counted = errors.notnull().sum("lead").to_numpy()
     if not counted.any():
         return None
-    average = np.where(counted == counted.max(), ratio.mean("lead").to_numpy(), np.inf)
+    average = np.where(counted == counted.max(), errors.mean("lead").to_numpy(), np.inf)
     return inside[int(np.argmin(average))]
-
-
-def best_with_intervals(scores: xr.Dataset, target: str) -> str | None:
-    """Label of the best network among those that give quantiles of a target; None without any."""
-    inside = with_intervals(scores, target)
-    return best_network(scores.sel(model=[*inside, PERSISTENCE]), target) if inside else None
 
 
 def with_intervals(scores: xr.Dataset, target: str) -> list[str]:

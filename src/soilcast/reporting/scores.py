@@ -11,6 +11,7 @@ import xarray as xr
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
 from soilcast.reporting.artifacts import artifact_file, check_cells, check_dims, check_leads, json_attribute, loaded
+from soilcast.training.run_record import best_is_last
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.scores import EVENT_VARIABLES
 
@@ -60,7 +61,8 @@ _IF_THERE = {
     "predicted": _BY_ISSUE,
     "predicted_quantile": (*_BY_ISSUE, "quantile"),
     **dict.fromkeys(("difference", "difference_low", "difference_high", "difference_p"), _BY_TEST),
-    **dict.fromkeys(("difference_ratio", "area_better", "area_worse"), _BY_TEST),
+    **dict.fromkeys(("difference_p_adjusted", "difference_detectable", "difference_ratio"), _BY_TEST),
+    **dict.fromkeys(("area_better", "area_worse"), _BY_TEST),
 }
 _JSON = ("training_logs", "configs", "provenance")
 
@@ -155,6 +157,18 @@ def plain_network(scores: xr.Dataset) -> str | None:
     """Label of the first network that is known to be trained without physical guidance."""
     configs = json_attribute(scores, "configs")
     return next((label for label in networks(scores) if _balance(configs.get(label)) == "none"), None)
+
+
+def not_converged(scores: xr.Dataset) -> list[str]:
+    """Labels of the networks whose training had not converged: see `soilcast.training.run_record.best_is_last`."""
+    logs, configs = json_attribute(scores, "training_logs"), json_attribute(scores, "configs")
+    labels = []
+    for label in networks(scores):
+        try:
+            labels += [label] if best_is_last(logs[label], configs[label]["train"]["epochs"]) else []
+        except (LookupError, TypeError):  # not known, or damaged, which the section on the training reports
+            continue
+    return labels
 
 
 def _balance(config: Any) -> str | None:

@@ -20,6 +20,26 @@ WEATHER = {
 }
 """Weather of the forecast days that a forecast was given, in words."""
 
+_WEATHER_AHEAD = {
+    "": "",
+    "none": "without weather of the days ahead",
+    "observed": "with observed weather of the days ahead (a perfect weather forecast, an upper bound)",
+    "forecast": "with a weather forecast of the days ahead",
+}
+
+DAYS_ONLY = " (days only)"
+"""Behind an interval that omits the variability between trainings, since there is one seed."""
+
+
+def not_seen(size: str) -> str:
+    """State how large a difference would have had to be: see `soilcast.verify.estimates.Estimate`."""
+    return f"differences below {size} could not have been seen reliably"
+
+
+def probability(p: float) -> str:
+    """Write a p-value."""
+    return "–" if not np.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
 
 def target_words(name: str) -> str:
     """Long name of a variable, and its short name in brackets."""
@@ -71,6 +91,11 @@ def newest_observation(latency: str) -> str:
     return f"that of {'1 day' if latency == '1' else f'{latency} days'} before the issue day" if latency else ""
 
 
+def weather_ahead(word: str) -> str:
+    """Phrase for the weather of the days ahead that a model was given: see `WEATHER`; empty where it is not known."""
+    return _WEATHER_AHEAD.get(word, f"with {word} weather of the days ahead")
+
+
 def weather_words(weather: str) -> str:
     """Describe the weather of the forecast days that forecasts were given: see `WEATHER`; an unknown word is kept.
 
@@ -82,10 +107,16 @@ def weather_words(weather: str) -> str:
     return "; ".join(f"{label}{WEATHER.get(word, word)}" for label, word in _weather_parts(weather))
 
 
-def knows_observed_weather(scores: xr.Dataset, label: str) -> bool:
-    """Whether a model was given the observed weather of the days that it forecasts, which nobody has beforehand."""
-    parts = _weather_parts(str(scores.attrs.get("weather", "")))
-    return any(word == "observed" for of, word in parts if of in ("", f"{label}: "))
+def weather_of(scores: xr.Dataset, label: str) -> str:
+    """Word for the weather of the days ahead that a model was given: see `WEATHER`; empty where it is not known."""
+    parts = dict(_weather_parts(str(scores.attrs.get("weather", ""))))
+    return parts.get(f"{label}: ", parts.get("", ""))
+
+
+def with_weather(scores: xr.Dataset, label: str) -> str:
+    """Label of a model, and the weather of the days ahead that it was given, if any."""
+    word = weather_of(scores, label)
+    return label if word in ("", "none") else f"{label}, {weather_ahead(word)}"
 
 
 def period(text: str) -> str:

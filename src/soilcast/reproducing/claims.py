@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from soilcast.cube import grid_of
+from soilcast.models.baselines import BASELINES
 from soilcast.reporting.tables import head
+from soilcast.reporting.wording import DAYS_ONLY, not_seen, probability
+from soilcast.reproducing.reported import SCORES, reported
 from soilcast.reproducing.study_scores import StudyScores
+from soilcast.verify.estimates import FALSE_DISCOVERIES, FEWEST_BLOCKS, Estimate, FieldTest, adjust, field_test, gain
 from soilcast.verify.metrics import BUILT_IN
-from soilcast.verify.significance import FEWEST_BLOCKS, Estimate, FieldTest, field_test, gain
 
 Verdict = Literal["better", "worse", "no difference", "not tested"]
+
+CONSISTENCIES = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "consistency_w2_masked")
+COMPARED = (*SCORES, *CONSISTENCIES)
+"""Metrics in which rows are compared."""
 
 RELATIVE = ("rmse",)
 """Metrics whose differences are given in per cent of the reference."""
@@ -41,6 +49,8 @@ class Claim:
         Number of seeds that both have.
     blocks
         Number of blocks of days.
+    p_adjusted
+        p-value adjusted for all comparisons of the study: see `with_adjusted_p`.
     extent
         What the shares of ``field`` are of, in words.
     """
@@ -54,14 +64,15 @@ class Claim:
     field_of_days: FieldTest
     seeds: int
     blocks: int
+    p_adjusted: float
     extent: str = "the land area"
 
     @property
     def verdict(self) -> Verdict:
         """Direction of the difference, if it is significant."""
-        if not np.isfinite(self.estimate.p):
+        if not np.isfinite(self.p_adjusted):
             return "not tested"
-        if not self.estimate.is_significant:
+        if self.p_adjusted > FALSE_DISCOVERIES:
             return "no difference"
         return "better" if float(self.estimate.value) * gain(self.metric) > 0 else "worse"
 
@@ -83,15 +94,19 @@ class Claim:
             "better": f"{self.row} beats {self.reference} in {name} by {amount}",
             "worse": f"{self.row} is worse than {self.reference} in {name} by {amount}",
             "no difference": (
-                f"No significant difference in {name} between {self.row} and {self.reference}: {self.row} is {sense} "
-                f"by {amount}"
+                f"No difference in {name} found between {self.row} and {self.reference} "
+                f"({not_seen(self._detectable())}): {self.row} is {sense} by {amount}"
             ),
             "not tested": (
                 f"The difference in {name} between {self.row} and {self.reference} is not tested, since "
                 f"{reason}: {self.row} is {sense} by {amount}"
             ),
         }[self.verdict]
-        return f"{sentence}{self._significance()}.{self._alone()}"
+        return f"{sentence}{self._significance()}."
+
+    def _detectable(self) -> str:
+        unit, scale, decimals = _unit_of(self.metric, self.base)
+        return f"{signed(scale * float(self.estimate.detectable), decimals)}{unit}"
 
     def _amount(self, sense: int) -> str:
         """The difference with its interval, positive where it is in favour (or, by ``sense``, against) the row."""
@@ -102,7 +117,8 @@ class Claim:
         texts = [signed(scale * limit, decimals) for limit in (value, low, high)]
         if not np.isfinite(low):
             return f"{texts[0]}{unit}"
-        return f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]"
+        days_only = DAYS_ONLY if self.seeds < 2 else ""
+        return f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]{days_only}, adjusted p {probability(self.p_adjusted)}"
 
     def _significance(self) -> str:
         if not self.field.tested.any():
@@ -118,8 +134,50 @@ class Claim:
         )
         return f"; {significance} of {self.extent} (for these trained networks alone: {of_days})"
 
-    def _alone(self) -> str:
-        return "" if self.seeds > 1 else " With one seed, the interval omits the variability between trainings."
+
+def with_adjusted_p(scored: Sequence[StudyScores]) -> list[StudyScores]:
+    """Adjust the p-values of all that a study compares, at all of its leads, for how many they are.
+
+    A family is the study and not the whole dossier, so that a table says the same alone and beside others. In it are
+    the pairs that the samples were taken for, in the metrics of `COMPARED`, or in RMSE alone against a baseline; and
+    the best row of each metric against the next best.
+
+    Parameters
+    ----------
+    scored
+        Scores that are read together: of each lead, or of each climate.
+    """
+    keys = [_compared(scores) for scores in scored]
+    p = [[scores.sample.compare_over_area(*key).p for key in of] for scores, of in zip(scored, keys, strict=True)]
+    adjusted = iter(adjust(np.array([value for of in p for value in of], dtype=np.float64)).tolist())
+    return [
+        replace(scores, p_adjusted={key: next(adjusted) for key in of}) for scores, of in zip(scored, keys, strict=True)
+    ]
+
+
+def _compared(scores: StudyScores) -> list[tuple[str, str, str]]:
+    """Row, reference and metric of each comparison, once."""
+    metrics = [metric for metric in (*COMPARED, *scores.blocks.custom) if metric in scores.sample.metrics]
+    keys = [
+        (row, reference, metric)
+        for row, reference in scores.sample.variance
+        for metric in metrics
+        if reference not in BASELINES or metric == "rmse"
+    ]
+    for metric in metrics:
+        for rows in (scores.networks, *(paper_groups(scores).values() if metric == "rmse" else ())):
+            best = _ranked(scores, metric, rows)[:2]
+            keys += [(best[0], best[1], metric)] if len(best) > 1 else []
+    return list(dict.fromkeys(keys))
+
+
+def paper_groups(scores: StudyScores) -> dict[str, tuple[str, ...]]:
+    """Rows of each group of the paper (A, B, ...) of which it names the best: next-day forecasts alone."""
+    groups = {
+        group: tuple(row for row in scores.networks if row.startswith(group) and row[len(group) :].isdigit())
+        for group in (reported().best if scores.lead == 1 else ())
+    }
+    return {group: rows for group, rows in groups.items() if len(rows) > 1}
 
 
 def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Claim:
@@ -135,6 +193,7 @@ def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Cl
         field_of_days=field_test(sample.compare_in_cells(row, reference, metric, of_seeds=False), metric, sample.area),
         seeds=len(sample.over_area(row, metric)),
         blocks=sample.blocks,
+        p_adjusted=scores.p_adjusted[row, reference, metric],
         extent="the land area" if grid_of(scores.cells) is not None else "the cells",
     )
 
@@ -153,13 +212,17 @@ def against_reference(scores: StudyScores, metric: str) -> list[Claim]:
 
 def best_row(scores: StudyScores, metric: str, rows: tuple[str, ...]) -> tuple[str, bool] | None:
     """Name the best of some rows by the median over the cells, and whether it is significantly better than the next."""
-    values = {row: scores.median(row, metric) * gain(metric) for row in rows}
-    ranked = sorted((row for row in values if np.isfinite(values[row])), key=lambda row: -values[row])
+    ranked = _ranked(scores, metric, rows)
     if not ranked:
         return None
-    best, *rest = ranked
-    beats = bool(rest) and scores.sample.compare_over_area(best, rest[0], metric).is_significant
-    return best, beats
+    beats = len(ranked) > 1 and scores.p_adjusted[ranked[0], ranked[1], metric] <= FALSE_DISCOVERIES
+    return ranked[0], beats
+
+
+def _ranked(scores: StudyScores, metric: str, rows: Sequence[str]) -> list[str]:
+    """Rows that have a finite median, the best first."""
+    values = {row: scores.median(row, metric) * gain(metric) for row in rows}
+    return sorted((row for row in values if np.isfinite(values[row])), key=lambda row: -values[row])
 
 
 def name_of(metric: str) -> str:

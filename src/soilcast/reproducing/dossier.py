@@ -17,6 +17,7 @@ from soilcast.provenance import versions
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import flat
 from soilcast.reporting.tables import plain
+from soilcast.reproducing.claims import with_adjusted_p
 from soilcast.reproducing.figures import show_consistency, show_series, show_zones
 from soilcast.reproducing.plans import StudyPlan, code_in_use
 from soilcast.reproducing.readings import show_readings
@@ -25,6 +26,7 @@ from soilcast.reproducing.study_scores import StudyScores
 from soilcast.reproducing.tables import main_sentences, show_table
 from soilcast.training.build import plugins_of
 from soilcast.training.run import open_run
+from soilcast.training.run_record import NOT_CONVERGED
 
 PAGE, MARKDOWN, MARK = "report.html", "report.md", "dossier.json"
 
@@ -50,6 +52,7 @@ _KINDS = (
         "emulated, not how well soil in the field is forecast.",
     ),
 )
+_TRAINED = ("epochs", "best_epoch", "best_is_last", "best_validation_loss")
 _OTHER_KIND = "soilcast knows only this description of the data: interpret the results accordingly."
 
 
@@ -108,7 +111,7 @@ def write_dossier(findings: Findings, out: Path) -> Path:
     files = {name: content for section in sections for name, content in section.files.items()}
     runs = runs_frame(findings)
     files["runs.csv"] = csv(runs)
-    summary, provenance = _summary(findings), _provenance(findings)
+    summary, provenance = _summary(findings, runs), _provenance(findings)
     files[PAGE] = _page(findings, summary, provenance, [section.body for section in sections], runs).encode()
     files[MARKDOWN] = _markdown(summary, [section.markdown for section in sections]).encode()
     mark = {"soilcast_kind": "dossier", "files": sorted(files), **provenance}
@@ -141,7 +144,7 @@ def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[s
     ]
     if not scored:
         return _headed(plan.name, plan.study.title, placeholder("No row could be run."), missing)
-    sections = []
+    scored, sections = with_adjusted_p(scored), []
     for scores in scored:
         left_out = missing if scores is scored[-1] else []
         sections.append(_headed(scores.name, scores.title, SHOWS[plan.study.show](scores), left_out))
@@ -168,7 +171,7 @@ def runs_frame(findings: Findings) -> pd.DataFrame:
                 records.append(identity | {"status": "skipped", "why": row.skipped})
             for seed, name in enumerate(row.runs, row.config.train.seed):
                 records.append(identity | {"seed": seed, "run": name} | _training(findings, name))
-    names = ("study", "model", "seed", "run", "status", "epochs", "best_epoch", "best_validation_loss", "why")
+    names = ("study", "model", "seed", "run", "status", *_TRAINED, "why")
     return pd.DataFrame(records, columns=list(names)).astype(
         {name: "Int64" for name in ("seed", "epochs", "best_epoch")}
     )
@@ -188,7 +191,7 @@ def _training(findings: Findings, name: str) -> dict[str, object]:
     if name not in findings.forecasts:
         return {"status": "not yet trained"}
     record = open_run(findings.runs / name).record
-    return {key: record[key] for key in ("status", "epochs", "best_epoch", "best_validation_loss")}
+    return {key: record[key] for key in ("status", *_TRAINED)}
 
 
 def _still_running(plan: StudyPlan) -> Section:
@@ -236,7 +239,7 @@ class _Summary:
     facts: dict[str, str]
 
 
-def _summary(findings: Findings) -> _Summary:
+def _summary(findings: Findings, runs: pd.DataFrame) -> _Summary:
     with open_cube(findings.cube) as cube:
         title, content, source = (str(cube.attrs.get(name, "")) for name in ("title", "content", "source"))
         size = f"{cube.sizes['cell']} cells, {cube.sizes['time']} days"
@@ -246,6 +249,9 @@ def _summary(findings: Findings) -> _Summary:
         warnings.append(f"Inputs of the paper that the cube lacks, left out of all runs: {', '.join(left_out)}.")
     if findings.quick:
         warnings.append("Quick: every training was shortened (see the studies); no conclusion can be drawn.")
+    trained = runs.drop_duplicates("run").set_index("run")["best_is_last"].dropna().astype(bool)
+    if trained.any():
+        warnings.append(f"{trained.sum()} of {len(trained)} runs are {NOT_CONVERGED} (best is last, under Runs).")
     if findings.open_studies:
         titles = ", ".join(plan.study.title for plan in findings.open_studies)
         warnings.append(f"Not all runs are done: {titles} will follow.")

@@ -23,14 +23,14 @@ from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.style import IMPROVEMENT, OBSERVED, RAIN, palette, pretty_units
 from soilcast.reporting.tables import head, number, plain, plain_head
 from soilcast.reporting.wording import location_name
-from soilcast.reproducing.claims import make_claim, signed
+from soilcast.reproducing.claims import make_claim, signed, with_adjusted_p
 from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, placeholder
 from soilcast.reproducing.study_scores import StudyScores, guiding_reading
 from soilcast.verify.climate import CLIMATE_SETS, Climate, cells_in, climate_of
+from soilcast.verify.estimates import field_test
 from soilcast.verify.kernels import skill_over
 from soilcast.verify.series import pick_cells
-from soilcast.verify.significance import field_test
 
 _LOWEST = -1.0
 """Axes of R, R2 and KGE end here: a few cells whose soil moisture hardly varies would dominate them."""
@@ -190,8 +190,8 @@ def _zone_frame(
 ) -> pd.DataFrame:
     """One row a climate, metric and model: the box, and the comparison of the model with the reference."""
     records = []
-    for zone, inside in zones.items():
-        zone_scores = scores.among(inside)
+    of_zones = with_adjusted_p([scores.among(inside) for inside in zones.values()])
+    for (zone, inside), zone_scores in zip(zones.items(), of_zones, strict=True):
         for metric in SCORES:
             for model in models:
                 values = _by_cell(scores, model, metric, inside)

@@ -139,7 +139,7 @@ def plan_study(
     rows: dict[str, Row] = {}
     plans: dict[str, Config] = {}
     absent: set[str] = set()
-    for row, keys in study.runs.items():
+    for row, keys in study.rows.items():
         base = merged(study.config, keys)
         try:
             config = load_config(settings=settings, base=merged(base, study.quick.config) if quick else base)

@@ -109,5 +109,5 @@ class StudyScorer:
 
     @staticmethod
     def _score(plan: StudyPlan, findings: Findings, *, progress: bool = False) -> Section:
-        scored = score_study(plan, findings.forecasts, findings.cube, progress=progress)
+        scored = score_study(plan, findings.forecasts, findings.cube, findings.runs, progress=progress)
         return show_study(plan, scored, findings.faults)

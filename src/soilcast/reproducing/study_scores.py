@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,12 @@ import xarray as xr
 
 from soilcast.cube import open_cube, read
 from soilcast.models.baselines import BASELINES
-from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reproducing.plans import Row, StudyPlan
 from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
 from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
-from soilcast.verify.summary import cell_weights
+from soilcast.verify.summary import cell_weights, weighted_median
 from soilcast.water import Form, WaterConfig, missing_variables
 
 
@@ -50,6 +49,15 @@ class StudyScores:
         By which water balance consistency is measured.
     readings
         Row -> metric of the consistency with its own reading, if the study shows readings.
+    placebos
+        Row -> the row of the same design that the placebo of its water balance guides.
+    runs
+        Folder of the runs.
+    baseline
+        The best baseline, by the median RMSE.
+    p_adjusted
+        (row, reference, metric) -> adjusted p-value of each comparison, once
+        `soilcast.reproducing.claims.with_adjusted_p` has been asked for it.
     """
 
     plan: StudyPlan
@@ -64,6 +72,10 @@ class StudyScores:
     cells: xr.Dataset
     balance: str
     readings: Mapping[str, str]
+    placebos: Mapping[str, str]
+    runs: Path
+    baseline: str
+    p_adjusted: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -103,12 +115,12 @@ class StudyScores:
     def among(self, inside: npt.NDArray[np.bool_]) -> StudyScores:
         """Score some of the cells alone."""
         blocks = self.blocks.of_cells(inside)
-        sample = take_sample(blocks, self.sample.area[inside], self.rows, _pairs(self.networks, self.reference))
+        sample = take_sample(blocks, self.sample.area[inside], self.rows, list(self.sample.variance))
         return replace(self, blocks=blocks, sample=sample, cells=self.cells.isel(cell=inside))
 
 
 def score_study(
-    plan: StudyPlan, forecasts: Mapping[str, Path], cube: Path, *, progress: bool = False
+    plan: StudyPlan, forecasts: Mapping[str, Path], cube: Path, runs: Path, *, progress: bool = False
 ) -> list[StudyScores]:
     """Score the rows of a study, with the baselines, on the same cell-days of each lead.
 
@@ -120,6 +132,8 @@ def score_study(
         Name of each run -> its forecast; those of runs that failed are not there.
     cube
         The cube.
+    runs
+        Folder of the runs.
     progress
         Show bars.
 
@@ -149,7 +163,9 @@ def score_study(
     sums = sum_day_blocks([forecasts[name] for name in used], cube, readings, target=target, progress=progress)
     rows |= {name: {UNTRAINED: name} for name in BASELINES}
     reference = plan.study.reference if plan.study.reference in networks else None
-    weights, pairs = cell_weights(cells), _pairs(networks, reference)
+    placebos = {row: placebo for row, placebo in plan.study.placebo_of.items() if {row, placebo} <= {*networks}}
+    weights = cell_weights(cells)
+    best = {lead: _best_baseline(blocks, weights) for (_, lead), blocks in sums.items()}
     return [
         StudyScores(
             plan=plan,
@@ -160,29 +176,44 @@ def score_study(
             networks=networks,
             reference=reference,
             blocks=blocks,
-            sample=take_sample(blocks, weights, rows, pairs, progress=progress),
+            sample=take_sample(
+                blocks, weights, rows, _pairs(networks, reference, best[lead], placebos), progress=progress
+            ),
             cells=cells,
             balance=balance.description,
             readings={row: metric for row, (metric, _) in guiding.items()},
+            placebos=placebos,
+            runs=runs,
+            baseline=best[lead],
         )
         for (_, lead), blocks in sums.items()
     ]
 
 
 def guiding_reading(row: Row) -> tuple[Form, WaterConfig] | None:
-    """The water balance that a row is guided by; None for a plain network."""
+    """The water balance that a row, or the row that it is the placebo of, is guided by; None for a plain network."""
     form = row.config.balance
-    return (form, row.config.water) if form else None
+    return (form, row.config.water.model_copy(update={"placebo": "none"})) if form else None
 
 
 def _guiding_readings(plan: StudyPlan, networks: tuple[str, ...]) -> dict[str, tuple[str, tuple[Form, WaterConfig]]]:
     readings = {name: guiding_reading(plan.rows[name]) for name in networks}
-    return {name: (f"consistency_own_{n}", reading) for n, (name, reading) in enumerate(readings.items()) if reading}
+    distinct = list(dict.fromkeys(readings.values()))
+    return {
+        name: (f"consistency_own_{distinct.index(reading)}", reading) for name, reading in readings.items() if reading
+    }
 
 
-def _pairs(networks: Sequence[str], reference: str | None) -> list[tuple[str, str]]:
-    against = [(row, PERSISTENCE) for row in networks]
-    return against + [(row, reference) for row in networks if reference not in (None, row)]
+def _best_baseline(blocks: DayBlocks, area: npt.NDArray[np.float64]) -> str:
+    errors = {name: weighted_median(blocks.scores(name)["rmse"][0], area) for name in BASELINES}
+    return min(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
+
+
+def _pairs(
+    networks: Sequence[str], reference: str | None, baseline: str, placebos: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    against = [(row, baseline) for row in networks]
+    return [*against, *((row, reference) for row in networks if reference not in (None, row)), *placebos.items()]
 
 
 def _seeds(row: Row, forecasts: Mapping[str, Path]) -> dict[int, str]:

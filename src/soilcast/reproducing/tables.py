@@ -6,20 +6,25 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
-from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.tables import PERSISTENCE_NOTE, column_head, model_table, number, numbers, plain, plain_head
-from soilcast.reporting.wording import weighted
-from soilcast.reproducing.claims import Claim, against_reference, all_against_reference, best_row, make_claim, signed
-from soilcast.reproducing.reported import SCORES, reported, reported_change, reported_in_words, reported_range
+from soilcast.reporting.wording import weather_ahead, weighted
+from soilcast.reproducing.claims import (
+    COMPARED,
+    Claim,
+    against_reference,
+    all_against_reference,
+    best_row,
+    make_claim,
+    paper_groups,
+    signed,
+)
+from soilcast.reproducing.reported import reported, reported_change, reported_in_words, reported_range
 from soilcast.reproducing.section import Section, csv, listed, markdown_table
 from soilcast.reproducing.study_scores import StudyScores
-from soilcast.verify.significance import FALSE_DISCOVERIES, Statistic, gain, interval_over_seeds
-
-CONSISTENCY_SHOWN = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "consistency_w2_masked")
+from soilcast.verify.significance import Statistic
 
 _STATISTICS: tuple[Statistic, ...] = ("median", "mean")
 _SOURCE = "Last column: {}. Other data than here: not to be compared line by line."
@@ -45,7 +50,7 @@ def show_table(scores: StudyScores) -> Section:
 
 def metrics_of(scores: StudyScores) -> list[str]:
     """Give the metrics of the table, in its order, as far as the cube allows; user-defined ones at its end."""
-    columns = (*SCORES, *CONSISTENCY_SHOWN, *scores.blocks.custom)
+    columns = (*COMPARED, *scores.blocks.custom)
     return [metric for metric in columns if metric in scores.sample.metrics]
 
 
@@ -54,11 +59,12 @@ def table_frame(scores: StudyScores) -> pd.DataFrame:
 
     Returns
     -------
-    ``value`` is the mean over the seeds, ``low`` and ``high`` its 95 % confidence interval over them. ``difference``
-    to ``difference_high`` compare with the reference, over days and seeds; ``q`` is the p of the medians adjusted for
-    the number of rows (Benjamini and Hochberg); ``area_better`` and ``area_worse`` are shares of the area where the
-    difference is significant by itself, with ``_of_days`` at the end over days alone; ``is_best`` says that the row
-    is significantly better than the next best one.
+    ``value`` is the mean over the seeds, ``low`` and ``high`` its 95 % confidence interval over days and seeds.
+    ``difference`` to ``difference_high`` and ``p`` compare with the reference, each by itself; ``detectable`` is the
+    smallest detectable difference; ``p_adjusted``, of the medians, is adjusted for all comparisons of the study, and
+    ``verdict`` follows from it; ``area_better`` and ``area_worse`` are shares of the area where the difference is
+    significant by itself, with ``_of_days`` at the end over days alone; ``is_best`` says that the row is significantly
+    better than the next best one.
     """
     records = []
     for metric in metrics_of(scores):
@@ -69,13 +75,7 @@ def table_frame(scores: StudyScores) -> pd.DataFrame:
                 records.append(_record(scores, row, metric, statistic, claims.get(row)) | {"is_best": False})
                 if best and best[1] and row == best[0] and statistic == "median":
                     records[-1]["is_best"] = True
-    frame = pd.DataFrame(records)
-    frame["q"] = np.nan
-    for _, part in frame[frame["statistic"] == "median"].groupby("metric"):
-        p_values = part["p"].dropna()
-        frame.loc[p_values.index, "q"] = stats.false_discovery_control(p_values) if len(p_values) else p_values
-    verdicts = [_verdict(*row) for row in zip(frame["q"], frame["difference"], frame["metric"], strict=True)]
-    return frame.assign(verdict=verdicts)
+    return pd.DataFrame(records)
 
 
 def table_html(scores: StudyScores, frame: pd.DataFrame) -> html.Markup:
@@ -111,14 +111,15 @@ def main_sentences(scores: StudyScores) -> Iterator[str]:
         yield "No network has a cell with a finite RMSE: there is nothing to compare."
         return
     margin = "" if best[1] else ", not significantly below the next"
-    yield f"Of the networks, {best[0]} has the lowest median RMSE{margin}."
-    weather = "With observed weather of the days ahead: " if scores.plan.task.known_future else ""
-    yield weather + make_claim(scores, best[0], PERSISTENCE, "rmse").sentence()
+    task = scores.plan.rows[best[0]].config.task
+    weather = weather_ahead("observed" if task.known_future else "none").capitalize()
+    yield f"{weather}, of the networks {best[0]} has the lowest median RMSE{margin}."
+    claim = make_claim(scores, best[0], scores.baseline, "rmse")
+    yield f"{weather}, against the best baseline: {claim.sentence()}"
     yield from _sentences(scores, "rmse")
-    for group, best_in_paper in reported().best.items() if _matches_paper(scores) else ():
-        rows = tuple(row for row in scores.networks if row.startswith(group) and row[len(group) :].isdigit())
-        best_here = best_row(scores, "rmse", rows)
-        if best_in_paper in rows and best_here is not None and len(rows) > 1:
+    for group, rows in paper_groups(scores).items():
+        best_here, best_in_paper = best_row(scores, "rmse", rows), reported().best[group]
+        if best_in_paper in rows and best_here is not None:
             significance = "significantly below the next" if best_here[1] else "not significantly below the next"
             comparison = "as in the paper" if best_here[0] == best_in_paper else f"the paper names {best_in_paper}"
             yield f"In group {group}, {best_here[0]} has the lowest RMSE, {significance}; {comparison}."
@@ -148,37 +149,30 @@ def _with_paper(claim: Claim) -> str:
 
 
 def _record(scores: StudyScores, row: str, metric: str, statistic: Statistic, claim: Claim | None) -> dict[str, object]:
-    values = scores.sample.over_area(row, metric, statistic)
-    value, low, high = interval_over_seeds(values)
+    estimate = scores.sample.estimate_over_area(row, metric, statistic)
     paper_range = (reported_range(row, metric) if _matches_paper(scores) else None) or (np.nan, np.nan)
     record: dict[str, object] = {
         "model": row,
         "is_baseline": row in BASELINES,
         "metric": metric,
         "statistic": statistic,
-        "seeds": 0 if row in BASELINES else len(values),
-        "value": value,
-        "low": low,
-        "high": high,
+        "seeds": 0 if row in BASELINES else len(scores.rows[row]),
+        "value": float(estimate.value),
+        "low": float(estimate.low),
+        "high": float(estimate.high),
         "paper_low": paper_range[0],
         "paper_high": paper_range[1],
     }
     shares = ("area_better", "area_worse", "area_better_of_days", "area_worse_of_days")
-    names = ("difference", "difference_low", "difference_high", "p", *shares)
+    names = ("difference", "difference_low", "difference_high", "detectable", "p", "p_adjusted", *shares)
     if claim is None:
-        return record | dict.fromkeys(names, np.nan)
-    estimate = scores.sample.compare_over_area(row, claim.reference, metric, statistic)
+        return record | dict.fromkeys(names, np.nan) | {"verdict": ""}
+    is_median = statistic == "median"
+    difference = scores.sample.compare_over_area(row, claim.reference, metric, statistic)
+    tested = (difference.value, difference.low, difference.high, difference.detectable, difference.p)
     areas = [part for field in (claim.field, claim.field_of_days) for part in (field.area_better, field.area_worse)]
-    over_area = [float(part) for part in (estimate.value, estimate.low, estimate.high, estimate.p)]
-    return record | dict(zip(names, (*over_area, *areas), strict=True))
-
-
-def _verdict(q: float, difference: float, metric: str) -> str:
-    if not np.isfinite(q):
-        return ""
-    if q > FALSE_DISCOVERIES:
-        return "no difference"
-    return "better" if difference * gain(metric) > 0 else "worse"
+    values = (*map(float, tested), claim.p_adjusted if is_median else np.nan, *areas)
+    return record | dict(zip(names, values, strict=True)) | {"verdict": claim.verdict if is_median else ""}
 
 
 def _texts(frame: pd.DataFrame, row: str, metric: str) -> tuple[str, str, bool]:
@@ -199,14 +193,15 @@ def _cell(frame: pd.DataFrame, row: str, metric: str) -> html.Cell:
 
 def _legend(scores: StudyScores) -> str:
     seeds, blocks = scores.seeds, scores.sample.blocks
-    spread = f"± 95 % confidence interval over {seeds} seeds" if seeds > 1 else "one seed, without a spread"
+    spread = f"{seeds} seeds and {blocks} blocks of test days" if seeds > 1 else f"{blocks} blocks of test days only"
     by = weighted(scores.cells)
     versus = f" than {scores.reference}" if scores.reference else ""
     return (
-        f"Upper number: {by}median over the cells, {spread}; beneath it, in grey, the {by}mean. "
-        f"▲ better, ▼ worse{versus}: significant over seeds and {blocks} blocks of test days, with a false discovery "
-        "rate of 5 % over the rows of a column. ● best network, only where it is significantly better than the next "
-        "best. Intervals in the sentences are of 95 %; land area is declared better or worse cell by cell with a false "
-        "discovery rate of 5 %; in brackets over days alone, which tests whether these trained networks differ, not "
-        "whether retrained ones would."
+        f"Upper number: {by}median over the cells, ± 95 % confidence interval over {spread}; beneath it, in "
+        f"grey, the {by}mean. ▲ better, ▼ worse{versus}: significant, in the table and in every sentence, by "
+        "the p-value adjusted for all comparisons of the study, with a false discovery rate of 5 %. ● best network, "
+        "only where it is significantly better than the next best. Intervals in brackets are of 95 %, each by itself. "
+        "A difference that could not have been seen reliably is one that the test by itself finds with less than 80 % "
+        "probability. Land area is declared better or worse cell by cell with a false discovery rate of 5 %; in "
+        "brackets over days alone, which tests whether these trained networks differ, not whether retrained ones would."
     )

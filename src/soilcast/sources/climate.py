@@ -15,6 +15,7 @@ import xarray as xr
 from scipy.spatial import KDTree
 
 from soilcast.cube import VARIABLES
+from soilcast.cube.calendar import last_year
 from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.cube.koeppen import koeppen_geiger, monthly_climatology
 from soilcast.sources.planet.geography import FINEST, geography
@@ -45,6 +46,9 @@ class ZoneAgreement:
 def add_climate_zone(cube: xr.Dataset) -> list[str]:
     """Compute the climate zone of every cell from the cube's own months, and add it to the cube.
 
+    Intervals are calibrated and scores grouped by it, so the last year, which a run by default is tested on, has no
+    part in it, unless one of the twelve months is in that year alone. Its attribute ``period`` says which days have.
+
     Parameters
     ----------
     cube
@@ -52,23 +56,30 @@ def add_climate_zone(cube: xr.Dataset) -> list[str]:
 
     Returns
     -------
-    What is to be said of it: how far it agrees with the packaged map.
+    What is to be said of it: its days, and how far it agrees with the packaged map.
     """
-    months = monthly_climatology(cube)
+    days = cube["time"].to_numpy()
+    before, tested = days[: last_year(days).start], ""
+    months = monthly_climatology(cube.isel(time=slice(0, len(before))))
+    if months is None:
+        before, tested = days, ", the last year too, without which one of the twelve months is missing"
+        months = monthly_climatology(cube)
     if months is None:
         return []
+    period = ":".join(np.datetime_as_string(before[[0, -1]], "D"))
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
     zones = koeppen_geiger(*months, lat)
     row = VARIABLES["climate_zone"]
     origin = "computed from the cube's months of t2m and tp by Beck et al. (2018), Table 2"
     known = np.where(zones > 0, zones, np.nan).astype(np.float32)
-    cube["climate_zone"] = (row.dims, known, {**row.attributes, "origin": origin})
+    cube["climate_zone"] = (row.dims, known, {**row.attributes, "origin": origin, "period": period})
+    line = f"climate_zone: computed from the cube's own months of {period}{tested}"
     found = agreement(zones, published_zones(lat, lon), cube["area"].to_numpy())
     if not found.area > 0:
-        return []
+        return [line]
     return [
-        f"climate_zone: computed from the cube's own months; on {found.classes:.0%} of the area it is the class of the "
-        f"map of Rubel et al. (2017), on {found.main_classes:.0%} the main climate"
+        f"{line}; on {found.classes:.0%} of the area it is the class of the map of Rubel et al. (2017), on "
+        f"{found.main_classes:.0%} the main climate"
     ]
 
 

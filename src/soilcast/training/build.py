@@ -15,6 +15,9 @@ from soilcast.task import Layout
 from soilcast.training.config import PRESETS, Config
 from soilcast.training.losses import LOSSES, Guidance, Loss
 
+_ORIGINS = {"level": None, "change": "newest", "departure": "damped"}
+"""``head.predict`` -> `soilcast.models.NetworkDesign.origin`."""
+
 
 def registered_parts(config: Config) -> dict[str, object]:
     """Give what a config names: the ``network`` (its trunk), the ``head`` and the ``loss``.
@@ -44,7 +47,8 @@ def plugins_of(config: Config) -> list[dict[str, Any]]:
 
 def layout_of(config: Config) -> Layout:
     """Lay out the windows of a config's task, with what its head computes with."""
-    return Layout(config.task, physical=HEADS[config.head.name].needs_water)
+    damped = config.head.predict == "departure"
+    return Layout(config.task, physical=HEADS[config.head.name].needs_water, damped=damped)
 
 
 def distribution_of(config: Config) -> Distribution:
@@ -67,7 +71,7 @@ def build_networks(config: Config) -> list[Network]:
         head=config.head.name,
         hidden_size=config.network.hidden_size,
         dropout=config.network.dropout,
-        change=config.head.predict == "change",
+        origin=_ORIGINS[config.head.predict],
         lead1_only=config.head.lead1_only,
         spread=tuple(distribution_of(config).start().tolist()),
         rain_response=config.task.known_future.index("tp") if config.loss.rain else None,

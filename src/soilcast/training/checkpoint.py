@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,12 @@ class Checkpoints:
         self.path = folder / CHECKPOINT
         self._identity = json.loads(json.dumps(identity))
         self._next = 0.0
+
+    def after(self, epochs: Sequence[int]) -> Checkpoints:
+        """Give those of the training anew that follows this one, once it has said for how many epochs."""
+        folder = self.path.with_name("refit")
+        folder.mkdir(exist_ok=True)
+        return Checkpoints(folder, {**self._identity, "epochs of the refit": list(epochs)})
 
     def is_due(self) -> bool:
         """Whether another checkpoint would keep within the share of time that they may take."""

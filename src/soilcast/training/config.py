@@ -19,9 +19,9 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from soilcast.cube import days_of
+from soilcast.cube import ERA5_LAND_LAYERS, days_of
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS
+from soilcast.models import HEADS, NETWORKS, ClosingHead, StoreHead
 from soilcast.plugins import Registry
 from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
 from soilcast.task import Task
@@ -103,10 +103,14 @@ class HeadConfig(_Section):
     name: str = Field(
         "direct",
         description="direct: all lead times at once; rollout: day by day, each forecast fed back as the soil moisture "
-        "of the next day; bucket: a water store that conserves mass",
+        "of the next day; bucket: a store limited to 0..porosity, which limits mass and does not conserve it; "
+        "water_balance: stores that close their balance of rain, snow melt, evaporation and drainage; mc_lstm: "
+        "mass-conserving LSTM (Hoedt et al. 2021), a cell for each soil layer",
     )
-    predict: Literal["level", "change"] = Field(
-        "level", description="level: soil moisture itself; change: its change since the newest observation"
+    predict: Literal["level", "change", "departure"] = Field(
+        "level",
+        description="level: soil moisture itself; change: its change since the newest observation; departure: its "
+        "departure from the damped anomaly, a baseline that is learnt from the training days",
     )
     lead1_only: bool = Field(False, description="only lead 1 back-propagates into the trunk")
 
@@ -127,6 +131,9 @@ class NormaliseConfig(_Section):
     )
     method: Literal["min_max", "z_score"] = Field(
         "min_max", description="min_max: scaled to 0 .. 1; z_score: to mean 0 and standard deviation 1"
+    )
+    static: Literal["same", "min_max", "z_score"] = Field(
+        "same", description="method for static inputs. same: that of normalise.method; z_score: as in the authors' code"
     )
 
 
@@ -222,6 +229,10 @@ class TrainConfig(_Section):
     )
     validate_every: int = Field(20, ge=1, description="epochs between validations")
     patience: int = Field(10, ge=1, description="early stopping: validations without a lower loss before training ends")
+    monitor: Literal["loss", "data_loss"] = Field(
+        "loss",
+        description="what is validated. loss: Eq. 8; data_loss: the data loss alone (Eq. 9), as in the authors' code",
+    )
     smallest_gain: float = Field(
         0.0,
         ge=0.0,
@@ -232,6 +243,11 @@ class TrainConfig(_Section):
         100_000, ge=0, description="size of the validation sample (cell-days), drawn once with the seed; 0: all"
     )
     validation_dropout: bool = Field(False, description="keep dropout on in validation, as the authors' code does")
+    refit: bool = Field(
+        False,
+        description="train anew on the training and validation days together, each member for as many epochs as were "
+        "best in validation; quantiles stay calibrated by the validation errors of the first training",
+    )
     sampling: Literal["cell_days", "shared_day"] = Field(
         "cell_days",
         description="cell_days: independent random cell-days; shared_day: one random day per batch, as in the authors' "
@@ -358,33 +374,47 @@ class Config(_Section):
                 f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
-        begins = head.predict == "change" or head.name in ("rollout", "bucket")
+        if self.water.placebo != "none" and loss.balance == "none":
+            raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
+        is_store, needs_water = issubclass(HEADS[head.name], StoreHead), HEADS[head.name].needs_water
+        begins = head.predict != "level" or head.name == "rollout" or is_store
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)
             raise ValueError(
                 f"the forecast of {unknown} starts from its newest observation, but it is not in task.lags: add it "
                 "there, or set head.predict=level and head.name=direct"
             )
-        if head.name in ("rollout", "bucket") and len({task.latency_of(layer) for layer in task.layers}) > 1:
+        if (head.name == "rollout" or is_store) and len({task.latency_of(layer) for layer in task.layers}) > 1:
             raise ValueError(
                 f"head.name={head.name} needs one task.latency for all task.layers: give them the same latency, or "
                 "set head.name=direct"
             )
-        if (head.name == "bucket" or loss.rain) and "tp" not in task.known_future:
-            raise ValueError(
-                "head.name=bucket and loss.rain need precipitation of the forecast days: add tp to task.known_future"
-            )
+        if (needs_water or loss.rain) and "tp" not in task.known_future:
+            needing = f"head.name={head.name}" if needs_water else "loss.rain"
+            raise ValueError(f"{needing} needs precipitation of the forecast days: add tp to task.known_future")
         if head.name == "rollout" and head.lead1_only:
             raise ValueError("head.name=rollout has one linear layer for all leads: remove head.lead1_only")
-        if head.name == "bucket" and (loss.rain or loss.name == "cmal"):
+        if is_store and (loss.rain or loss.name == "cmal"):
             raise ValueError(
-                "head.name=bucket is monotone in rain already, and does not work with loss.name=cmal: remove "
-                "loss.rain, and use another loss.name"
+                f"head.name={head.name} fills its stores with the rain itself, and does not work with loss.name=cmal: "
+                "remove loss.rain, and use another loss.name"
             )
-        if head.name == "bucket" and head.predict == "level":
-            raise ValueError("head.name=bucket forecasts changes of storage: set head.predict=change")
-        if head.name == "bucket" and self.network.mc_dropout:
-            raise ValueError("head.name=bucket has no dropout to sample from: remove network.mc_dropout")
+        if is_store and head.predict != "change":
+            raise ValueError(f"head.name={head.name} forecasts changes of storage: set head.predict=change")
+        if is_store and self.network.mc_dropout:
+            raise ValueError(f"head.name={head.name} has no dropout to sample from: remove network.mc_dropout")
+        if issubclass(HEADS[head.name], ClosingHead) and task.layers != tuple(ERA5_LAND_LAYERS)[: len(task.layers)]:
+            raise ValueError(
+                f"head.name={head.name} lets each layer drain into the next: name task.layers from the surface down "
+                "without a gap, such as [swvl1,swvl2]"
+            )
+        if head.name == "rollout" and head.predict == "departure":
+            raise ValueError("head.name=rollout goes on from its own forecasts: set head.predict=change")
+        if head.predict == "departure" and self.normalise.scope == "global":
+            raise ValueError(
+                "head.predict=departure needs the climatology of each cell, which normalise.scope=global leaves out: "
+                "set normalise.scope=per_cell, or head.predict=change"
+            )
         if loss.name == "quantiles" and not task.quantiles:
             raise ValueError("loss.name=quantiles needs task.quantiles, such as [0.05,0.25,0.5,0.75,0.95]")
         if loss.lead_decay and not isinstance(LOSSES[loss.name](task.quantiles), ScoreLoss):

@@ -249,15 +249,33 @@ def _known_errors(known: npt.NDArray[np.bool_], members: Indices, groups: int) -
     return count
 
 
+def order_ranks(count: npt.ArrayLike, level: Array) -> npt.NDArray[np.int64]:
+    """Positions of the order statistics that `calibrate` moves quantiles by, in n residuals in ascending order.
+
+    Parameters
+    ----------
+    count
+        n ``(...)``; where it is 0 the position is 0.
+    level
+        ``(level,)``.
+
+    Returns
+    -------
+    ``(2, ..., level)``, from 0: the statistic is the mean of both, which differ at the middle alone.
+    """
+    number = np.asarray(count)[..., np.newaxis]
+    rank = (number + 1) * level
+    lower, upper = np.floor(rank + _ROUNDING), np.ceil(rank - _ROUNDING)
+    lower, upper = np.where(level > 0.5, upper, lower), np.where(level < 0.5, lower, upper)
+    return np.asarray(np.clip(np.stack([lower, upper]), 1, np.maximum(number, 1)).astype(np.int64) - 1)
+
+
 def _order_statistics(residual: Array, level: Array) -> Array:
     """Shift of each level ``(level,)`` from known residuals ``(sample, level)``; NaN if there is none."""
     count = len(residual)
     if count == 0:
         return np.full(len(level), np.nan)
-    rank = (count + 1) * level
-    lower, upper = np.floor(rank + _ROUNDING), np.ceil(rank - _ROUNDING)
-    lower, upper = np.where(level > 0.5, upper, lower), np.where(level < 0.5, lower, upper)
-    ranks = np.clip(np.stack([lower, upper]), 1, count).astype(np.int64) - 1
+    ranks = order_ranks(count, level)
     out = np.empty(len(level))
     for position in range(len(level)):
         pair = ranks[:, position]

@@ -9,7 +9,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import read
+from soilcast.models import HEADS, ClosingHead
 from soilcast.task import PAPER, AutoInputs, Task
+from soilcast.training.build import layout_of
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset
 from soilcast.training.inputs import cell_blocks
@@ -73,6 +75,7 @@ def training_notes(cube: xr.Dataset, config: Config, split: Split, dataset: Data
         ("validation", split.validation, dataset.validation),
     ):
         yield _period_line(name, parts, index, task)
+    yield from _snow_note(config)
     yield from _unobserved(cube, task, split, dataset)
     yield from _gaps(cube, task, dataset)
     tested = _observed_cells(cube, task, split.test)
@@ -105,6 +108,15 @@ def clip_notes(cube: xr.Dataset, task: Task, clipped: npt.NDArray[np.int64], day
                 f"({name_cells(cube, clipped[:, feature] > 0)}): more than {MOST_BEYOND:g} times the width of its "
                 "training range beyond it"
             )
+
+
+def _snow_note(config: Config) -> Iterator[str]:
+    """Say that a water balance knows no snow melt."""
+    if issubclass(HEADS[config.head.name], ClosingHead) and set(layout_of(config).surface_inputs) == {"tp"}:
+        yield (
+            f"head.name={config.head.name} knows no snow melt: all precipitation reaches the soil on the day on which "
+            "it falls; for melt add sd, or sf and smlt, to task.dynamic and task.known_future"
+        )
 
 
 def _cells_left_out(cube: xr.Dataset, config: Config, split: Split, dataset: Dataset) -> Iterator[tuple[str, Bools]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,16 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
-from soilcast.cube import read, thickness_name, usable_target
+from soilcast.cube import usable_target
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
 from soilcast.task import newest_values
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.config import Config
+from soilcast.training.damped import fit_damped
 from soilcast.training.inputs import (
     Counts,
-    Floats,
     Inputs,
     any_of_next,
     cell_blocks,
@@ -32,7 +32,8 @@ from soilcast.training.inputs import (
 )
 from soilcast.training.sample_days import refuse_unlearnable, sample_days
 from soilcast.training.samples import SampleIndex, Samples
-from soilcast.training.split import Split, days_in, learning_cells, span
+from soilcast.training.signs import count_signs, guided_layers, guiding_signs, layer_thickness
+from soilcast.training.split import Periods, Split, days_in, learning_cells, span
 from soilcast.training.statistics import (
     Scaling,
     Statistics,
@@ -43,11 +44,34 @@ from soilcast.training.statistics import (
     root_mean_square,
     scalings_sha256,
 )
-from soilcast.water import mask_observed, water_sign
+from soilcast.training.windows import WindowSource
 
-_FORMAT = 4
+_FORMAT = 5
+_DAMPED = ("climatology", "damping")
+_DEVELOPMENT = "development."
+"""Statistics of the damped anomaly, and what the names of those of all development days begin with."""
+
 _WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
+
+
+@dataclass(frozen=True)
+class Development:
+    """What networks are trained anew on: training and validation days together.
+
+    Parameters
+    ----------
+    samples
+        Those of `Dataset`, but that the damped anomaly is learnt from all these days.
+    statistics
+        Likewise.
+    index
+        The usable cell-days, by position in `samples`: first forecast days.
+    """
+
+    samples: Samples
+    statistics: Statistics
+    index: SampleIndex
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,8 @@ class Dataset:
         Of the training days.
     training, validation
         The usable cell-days of the two periods, by position in `samples`: first forecast days.
+    development
+        Both together, where the networks are trained anew on them.
     learnable
         ``(cell,)``, whether all layers that are forecast are there and vary.
     missing, clipped
@@ -77,6 +103,7 @@ class Dataset:
     statistics: Statistics
     training: SampleIndex
     validation: SampleIndex
+    development: Development | None
     learnable: npt.NDArray[np.bool_]
     missing: Counts
     clipped: Counts
@@ -85,13 +112,9 @@ class Dataset:
     @property
     def water_sign_share(self) -> float:
         """Share of the training cell-days on which Eq. 13 keeps a sign of the water balance."""
-        first, stop = self.training.first, self.training.first + self.training.usable.shape[1]
         signs = self.samples.water_sign.numpy()
-        kept = sum(
-            np.count_nonzero(signs[cells, first:stop][self.training.usable[cells]])
-            for cells in cell_blocks(len(signs), stop - first, 1)
-        )
-        return float(kept / len(self.training))
+        blocks = cell_blocks(len(signs), self.training.usable.shape[1], 1)
+        return sum(count_signs(signs[cells], self.training, cells) for cells in blocks) / len(self.training)
 
 
 def make_dataset(
@@ -132,16 +155,15 @@ def make_dataset(
     arrays = make_arrays(
         folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), low_memory=low_memory
     )
-    signs = _water_signs(folder, identity, cube, config, days, low_memory=low_memory)
     learnable = np.array(arrays["learnable"])
     refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
-    train, validation = (
-        sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
-        for name, parts, hidden in (
-            ("training", split.train, (split.validation, split.test)),
-            ("validation", split.validation, (split.test,)),
-        )
-    )
+
+    def index_of(name: str, parts: Periods, *hidden: Periods) -> SampleIndex:
+        return sample_days(name, parts, hidden, arrays["usable"], days, cube, config)
+
+    train = index_of("training", split.train, split.validation, split.test)
+    validation = index_of("validation", split.validation, split.test)
+    signs = guiding_signs(folder, identity, cube, config, days, train, low_memory=low_memory)
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
@@ -151,28 +173,40 @@ def make_dataset(
         ahead=empty,
     )
     space = config.loss.space
-    depths = np.stack([_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
+    depths = np.stack([layer_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
     large = tuple(arrays[name] for name in ("dynamic", "lags", "newest", "observed")) if folder and low_memory else ()
+
+    def source_of(statistics: Statistics) -> WindowSource:
+        return window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics)
+
     samples = Samples(
-        source=window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics),
+        source=source_of(statistics),
         layout=layout,
         observed=torch.from_numpy(arrays["observed"]),
         water_sign=torch.from_numpy(signs),
         error_scale=_tensor(error_scale(space, statistics, task.layers), len(learnable)),
         depth=_tensor(
-            None if depths is None else column_depth(space, statistics, task.layers, depths, _guided(config)),
+            None if depths is None else column_depth(space, statistics, task.layers, depths, guided_layers(config)),
             len(learnable),
         ),
         bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
         mapped=large,
     )
     counts = [np.array(arrays[name]) for name in ("missing", "clipped", "unobserved")]
-    return Dataset(samples, days.start, statistics, train, validation, learnable, *counts)
+    development = None
+    if config.train.refit:
+        of_all = statistics
+        if layout.damped:
+            climatology, damping = (np.array(arrays[_DEVELOPMENT + name]) for name in _DAMPED)
+            of_all = replace(statistics, climatology=climatology, damping=damping)
+        index = index_of("development", split.development, split.test)
+        development = Development(replace(samples, source=source_of(of_all)), of_all, index)
+    return Dataset(samples, days.start, statistics, train, validation, development, learnable, *counts)
 
 
 def days_seen(config: Config, split: Split) -> slice:
     """Positions of the days of samples: the development period, and the days before it that its first windows see."""
-    learnt = span(tuple(sorted((*split.train, *split.validation), key=lambda part: part.start)))
+    learnt = span(split.development)
     return slice(max(0, learnt.start - config.task.window), learnt.stop)
 
 
@@ -210,6 +244,7 @@ def _identity(cube: xr.Dataset, config: Config, split: Split, scalings: Mapping[
         "task": config.task.model_dump(mode="json", exclude={"quantiles"}),
         "normalise": config.normalise.model_dump(mode="json"),
         "statistics": scalings_sha256(scalings) if scalings else None,
+        "damped": [layout_of(config).damped, config.train.refit],
         "cells": [config.split.cells_share, config.split.without_climate],
         "days": days,
     }
@@ -244,6 +279,9 @@ def _fill(
     is_held_back = days_in((*split.validation, *split.test), days)
     latency = tuple(task.latency_of(layer) for layer in task.layers)
     errors, highest = np.empty((2, cells, task.lead_days, layers)), np.empty((cells, layers))
+    damped: dict[str, list[tuple[Array, Array]]] = {"": []}
+    if config.train.refit:
+        damped[_DEVELOPMENT] = []
     for block in cell_blocks(cells, count, sum(features.values())):
         own = {name: scaling.of_cells(block) for name, scaling in scalings.items()}
         inputs = load_inputs(seen, task, own, block)
@@ -264,6 +302,11 @@ def _fill(
         errors[:, block] = sum(
             persistence_errors(inputs.observed[:, part], newest[:, part], task.lead_days, latency) for part in train
         )
+        if layout_of(config).damped:
+            for name, parts in damped.items():
+                learn = days_in(split.development if name else split.train, days)
+                known = np.where(learn[:, np.newaxis], inputs.observed, np.float32(np.nan))
+                parts.append(fit_damped(known, cube["time"].to_numpy()[days], learn, task))
         unobserved[block] = observed.shape[1] - np.isfinite(observed).sum(axis=1)
         most = np.max(observed, axis=1, where=np.isfinite(observed), initial=-np.inf)
         most = np.where(np.isfinite(most), most, np.float32(np.nan))
@@ -271,57 +314,13 @@ def _fill(
             highest[block, number] = own[layer].restore(most[:, number])
         forget_pages((*by_day.values(), usable), write=True)
     porosity = highest if by_cell else np.nanmax(highest[among], axis=0, keepdims=True)
-    statistics = Statistics(scalings, root_mean_square(errors, among, by_cell=by_cell), porosity)
-    for name, value in statistics.to_arrays().items():
+    of_soil = root_mean_square(errors, among, by_cell=by_cell), porosity
+    learnt = {name: [np.concatenate(one) for one in zip(*parts, strict=True)] for name, parts in damped.items()}
+    stored = Statistics(scalings, *of_soil, *learnt.pop("")).to_arrays()
+    for values in learnt.values():
+        stored |= {_DEVELOPMENT + name: value for name, value in zip(_DAMPED, values, strict=False)}
+    for name, value in stored.items():
         allocate(name, value.shape, value.dtype)[:] = value
-
-
-def _water_signs(
-    folder: Path | None, identity: Mapping[str, Any], cube: xr.Dataset, config: Config, days: slice, *, low_memory: bool
-) -> npt.NDArray[np.int8]:
-    """Give dW_t of Eq. 12 after Eq. 13 on some days ``(cell, time)``; 0 for a model that follows no water balance."""
-    form = config.balance
-    seen = cube.isel(time=days)
-
-    def fill(allocate: Allocate) -> None:
-        cells, count = cube.sizes["cell"], days.stop - days.start
-        signs = allocate("sign", (cells, count), np.int8)
-        if form is None:
-            signs[:] = 0
-            return
-        for block in cell_blocks(cells, count, len(config.task.dynamic)):
-            observed = _guided_water(seen, config, block)
-            signs[block] = mask_observed(water_sign(cube.isel(cell=block), form, config.water, days), observed)
-            forget_pages((signs,), write=True)
-
-    water = {"form": form, "water": config.water.model_dump(mode="json") if form else None}
-    return make_arrays(folder, {**identity, **water}, fill, low_memory=low_memory)["sign"]
-
-
-def _guided(config: Config) -> slice:
-    """Positions of the layers whose water follows the balance.
-
-    W1 takes no deeper layer from it, so all do; W2 (Eq. 11) counts the water of deep layers among what leaves the
-    first.
-    """
-    return slice(None) if config.balance == "single" else slice(1)
-
-
-def _guided_water(seen: xr.Dataset, config: Config, block: slice) -> Floats:
-    """Observed water of some cells that is to follow dW ``(cell, time)``: of one layer, or the depth of all."""
-    layers = config.task.layers[_guided(config)]
-    if len(layers) == 1:
-        return read(seen, layers[0], block)
-    depths = [read(seen, layer, block) * _thickness(seen, layer, block)[:, np.newaxis] for layer in layers]
-    return np.asarray(np.sum(depths, axis=0))
-
-
-def _thickness(cube: xr.Dataset, layer: str, cells: slice = slice(None)) -> Array:
-    """Thickness of a layer ``(cell,)`` [m]; 1 where the cube does not know it, which a layer alone does not need."""
-    name = thickness_name(layer)
-    if name in cube:
-        return read(cube, name, cells)
-    return np.ones(len(range(*cells.indices(cube.sizes["cell"]))), dtype=np.float32)
 
 
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:

@@ -14,8 +14,10 @@ from soilcast.cube import PAPER_DYNAMIC, read, thickness_name
 from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
+from soilcast.models.harmonics import annual_waves
 from soilcast.task import PAPER, Layout, Task, newest_values
 from soilcast.training.config import NormaliseConfig
+from soilcast.training.damped import DampedAnomaly
 from soilcast.training.split import Periods
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
 from soilcast.training.windows import WindowSource
@@ -243,9 +245,9 @@ def window_source(
         Of these very cells, or of all.
     """
     newest = inputs.newest if layout.task.sees_own_layers else inputs.newest[..., :0]
-    rain, physical = torch.zeros(len(newest), 2), torch.zeros(len(newest), 0)
+    rain, physical = torch.zeros(len(newest), 0, 2), torch.zeros(len(newest), 0)
     if layout.physical:
-        rain, physical = _physical(layout.task, cube, statistics, cells)
+        rain, physical = _physical(layout, cube, statistics, cells)
     return WindowSource(
         dynamic=torch.from_numpy(inputs.dynamic),
         lags=torch.from_numpy(np.ascontiguousarray(inputs.lags)),
@@ -254,6 +256,17 @@ def window_source(
         static=torch.from_numpy(inputs.static),
         rain=rain,
         physical=physical,
+        damped=_damped(statistics, days, len(newest)) if layout.damped else None,
+    )
+
+
+def _damped(statistics: Statistics, days: Days, cells: int) -> DampedAnomaly:
+    assert statistics.climatology is not None, "learnt where forecasts depart from it"
+    assert statistics.damping is not None, "learnt with the climatology"
+    return DampedAnomaly(
+        torch.from_numpy(annual_waves(days).astype(np.float32)),
+        torch.from_numpy(spread_over_cells(statistics.climatology, cells)),
+        torch.from_numpy(spread_over_cells(statistics.damping, cells)),
     )
 
 
@@ -277,13 +290,16 @@ def spread_over_cells(values: npt.NDArray[np.floating], cells: int) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(values, (cells, *values.shape[1:])), dtype=np.float32)
 
 
-def _physical(task: Task, cube: xr.Dataset, statistics: Statistics, cells: slice) -> tuple[torch.Tensor, torch.Tensor]:
+def _physical(
+    layout: Layout, cube: xr.Dataset, statistics: Statistics, cells: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Give the parts `rain` and `physical` of `WindowSource`."""
     count = len(range(*cells.indices(cube.sizes["cell"])))
     scalings = statistics.scalings
-    rain = np.stack((scalings["tp"].offset, scalings["tp"].scale), axis=-1)
+    pairs = [(scalings[name].offset, scalings[name].scale) for name, _ in layout.surface_inputs.values()]
+    rain = np.moveaxis(np.asarray(pairs), -1, 0)
     of_layers = []
-    for layer, name in enumerate(task.layers):
+    for layer, name in enumerate(layout.task.layers):
         thickness = read(cube, thickness_name(name), cells)
         parts = (scalings[name].offset, scalings[name].scale, thickness, statistics.porosity[:, layer])
         of_layers += [np.broadcast_to(part, count) for part in parts]

@@ -41,7 +41,7 @@ class Learner:
     loss
         What to minimise.
     config
-        Learning rate and precision.
+        Learning rate, precision, and what is validated.
     ranks
         The processes that train together.
     threads
@@ -61,7 +61,7 @@ class Learner:
             self._pool = ThreadPool(threads)
             make = functools.partial(make_backend, product=product)
             self.backend = SplitBackend(self.members, make, self._pool, threads)
-        self._loss, self.ranks = loss, ranks
+        self._loss, self._monitor, self.ranks = loss, config.monitor, ranks
         self.mask_shape, self._output_shape = networks[0].mask_shape, networks[0].output_shape
         self._learns = self.members.marked(config.freeze) if config.freeze else None
         self._parameter = nn.Parameter(self.members.weights)
@@ -111,7 +111,7 @@ class Learner:
         return losses
 
     def evaluate(self, samples: Samples, indices: SampleIndices, dropout: DropoutMask | None = None) -> Tensor:
-        """Give the loss ``(member,)`` on samples ``(sample,)``, without dropout unless it is given."""
+        """Give what ``train.monitor`` names ``(member,)`` of samples ``(sample,)``, without dropout unless given."""
         members, device = len(self.members.networks), self.members.weights.device
         outputs: list[Tensor] = []
         targets = []
@@ -131,8 +131,8 @@ class Learner:
         together = self.ranks.add(torch.cat(outputs, dim=1))
         with torch.no_grad():
             every = map_tensors(join_targets(targets), lambda one: one.expand(members, *one.shape[1:]))
-            total, _ = self._loss(together, every)
-        return total
+            total, parts = self._loss(together, every)
+        return total if self._monitor == "loss" else parts[self._loss.name]
 
     def state(self) -> State:
         """Copy all that the next step depends on."""

@@ -132,6 +132,7 @@ def train_networks(
     *,
     network: NetworkConfig,
     start: Checkpoint | None = None,
+    epochs: Sequence[int] | None = None,
 ) -> Training:
     """Train networks in place.
 
@@ -153,6 +154,9 @@ def train_networks(
         What is dropped or masked in training.
     start
         Where to go on.
+    epochs
+        Epoch whose weights are kept of each member, ``(member,)``, instead of that of its lowest validation loss: then
+        nothing is validated.
 
     Returns
     -------
@@ -171,8 +175,9 @@ def train_networks(
     point = _checkpoint(training, learner)
     step = make_step(learner)
     try:
-        while len(training.log) < config.epochs and not _all_stopped(training, config):
-            _run_epoch(learner, step, samples, usable, validation, config, network, training)
+        last = config.epochs if epochs is None else max(epochs)
+        while len(training.log) < last and not _all_stopped(training, config):
+            _run_epoch(learner, step, samples, usable, validation, config, network, training, epochs)
             point = _checkpoint(training, learner)
             on_epoch_end(training, point)
         training.status = "stopped early" if _all_stopped(training, config) else "finished"
@@ -209,6 +214,7 @@ def _run_epoch(
     config: TrainConfig,
     network: NetworkConfig,
     training: Training,
+    epochs: Sequence[int] | None,
 ) -> None:
     epoch = len(training.log) + 1
     passed, plateaus = (epoch - 1) / config.epochs, _plateaus(training.log, config)
@@ -219,7 +225,10 @@ def _run_epoch(
     seconds = time.perf_counter() - began
     record: Record = {"epoch": epoch, **losses, "validation_loss": None}
     training.log.append(record)
-    if epoch % config.validate_every == 0 or epoch == config.epochs:
+    if epochs is not None:
+        for number in (member for member, kept in enumerate(epochs) if kept == epoch):
+            _keep_weights(learner, training, number)
+    elif epoch % config.validate_every == 0 or epoch == config.epochs:
         dropout = _dropout(learner, config, epoch, network, _VALIDATION) if config.validation_dropout else None
         record["validation_loss"] = _validate(learner, samples, validation, training, config.smallest_gain, dropout)
     record["seconds"] = round(time.perf_counter() - began, 4)
@@ -313,14 +322,20 @@ def _validate(
     for number, (member, loss) in enumerate(zip(training.members, losses, strict=True)):
         # A loss that is not finite is no gain; the next epoch's batches tell what is wrong.
         if math.isfinite(loss) and (member.best_loss is None or loss < member.best_loss):
-            member.best_epoch, member.best_loss = len(training.log), loss
-            state = learner.members.networks[number].state_dict()
-            training.weights |= {f"{number}.{name}": value.clone() for name, value in state.items()}
+            member.best_loss = loss
+            _keep_weights(learner, training, number)
         if math.isfinite(loss) and _is_gain(loss, member.gained_from, smallest_gain):
             member.gained_from, member.without_gain = loss, 0
         else:
             member.without_gain += 1
     return float(np.mean(losses))
+
+
+def _keep_weights(learner: Learner, training: Training, number: int) -> None:
+    """Keep the weights that a member has at the end of this epoch."""
+    training.members[number].best_epoch = len(training.log)
+    state = learner.members.networks[number].state_dict()
+    training.weights |= {f"{number}.{name}": value.clone() for name, value in state.items()}
 
 
 def _is_gain(loss: float, before: float | None, smallest: float) -> bool:

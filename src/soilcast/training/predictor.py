@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from soilcast.cube.calendar import Days
-from soilcast.models import Network
+from soilcast.models import ClosingHead, Network
 from soilcast.models.backends import PRODUCTS, make_backend, takes_sequences
 from soilcast.models.members import Members
 from soilcast.models.pooling import pool_quantiles
@@ -23,6 +23,7 @@ from soilcast.training.conformal import calibrate
 from soilcast.training.copula import rank_templates
 from soilcast.training.dataset import Dataset
 from soilcast.training.dropout import DropoutMask
+from soilcast.training.losses import Targets
 from soilcast.training.run import Run
 from soilcast.training.samples import SampleIndices, fixed_sample, map_tensors
 
@@ -72,10 +73,12 @@ class Predictor:
         self, networks: Sequence[Network], config: Config, device: torch.device, precision: str = "float32"
     ) -> None:
         members = Members([network.to(device).eval() for network in networks])
+        self._networks = members.networks
         self._backend = make_backend(members, PRODUCTS[precision])
         self._config, self._device, self._count = config, device, len(networks)
         self._mask_shape = networks[0].mask_shape
         self._distribution = distribution_of(config)
+        self.closes = isinstance(networks[0].head, ClosingHead)
         self.levels, self.median = with_median(config.task.quantiles) if config.task.quantiles else (np.empty(0), -1)
         self.takes_sequences = takes_sequences(networks[0]) and not config.network.mc_dropout
 
@@ -103,6 +106,12 @@ class Predictor:
         windows = output.shape[2]
         scale = None if error_scale is None else error_scale.repeat_interleave(windows, dim=0)
         return self._pooled(output.flatten(1, 2).cpu(), scale)
+
+    def closure_residual(self, windows: Tensor) -> float:
+        """Give the largest residual [m] of the water balance that the head closes; windows as of `from_windows`."""
+        with torch.inference_mode():
+            pairs = [(network, one.transpose(0, 1)) for network in self._networks for one in windows.to(self._device)]
+            return max(float(network.closure_residual(window)) for network, window in pairs)
 
     def _sampled(self, windows: Tensor, number: tuple[int, ...]) -> Tensor:
         """Give the forecasts of all members, each as often as dropout is sampled, ``(draw, sample, ...)``."""
@@ -146,22 +155,51 @@ def calibrated(run: Run, climate: npt.NDArray[np.int64], days: Days, dataset: Da
     days
         Of the cube ``(time,)``.
     """
-    config = run.config
-    indices = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
-    predictor = Predictor(run.networks, config, torch.device("cpu"))
-    parts, central = [], []
+    central, parts, indices, config = [], [], _validation(run, dataset), run.config
+    for targets, _, predicted in _validated(run, dataset):
+        central.append(targets.error(predicted.centre).numpy())
+        parts.append(predicted.errors.numpy())
+    errors, quantiles = np.concatenate(central), np.concatenate(parts)
+    levels, _ = with_median(config.task.quantiles)
+    valid = days[dataset.first + indices.days[:, np.newaxis] + np.arange(config.task.lead_days)]
+    season = season_of(valid, run.lat[indices.cells, np.newaxis])
+    learnt = calibrate(errors, quantiles, levels, indices.cells, climate, season)
+    rows = learnt.rows_of(indices.cells[:, np.newaxis], climate[indices.cells, np.newaxis], season)
+    template = rank_templates(errors, learnt.apply(quantiles, rows), learnt.levels, config.train.seed)
+    return replace(run, calibration=replace(learnt, template=template))
+
+
+def shrinkage(run: Run, dataset: Dataset) -> npt.NDArray[np.float64]:
+    """Share of the departures from the damped anomaly that validation days confirm, ``(lead, layer)`` from 0 to 1.
+
+    With d the departure that is forecast, o the one that is observed, it is sum(d o) / sum(d^2) within these limits: of
+    all blends of the network and of the damped anomaly the one with the least squared error.
+    """
+    products, squares = [], []
+    steps = slice(run.config.task.window - 1, None)
+    for targets, windows, predicted in _validated(run, dataset):
+        damped = windows[steps, :, dataset.samples.layout.channels["damped"]].swapaxes(0, 1)
+        scale = 1.0 if targets.error_scale is None else targets.error_scale
+        forecast, observed = (scale * (one - damped) for one in (predicted.centre, targets.observed))
+        products.append(torch.nansum(forecast * observed, dim=0, dtype=torch.float64))
+        squares.append(torch.nansum((forecast**2).where(observed.isfinite(), 0.0), dim=0, dtype=torch.float64))
+    share = torch.stack(products).sum(dim=0) / torch.stack(squares).sum(dim=0).clamp_min(
+        torch.finfo(torch.float64).tiny
+    )
+    return np.asarray(share.clamp(0.0, 1.0).numpy())
+
+
+def _validation(run: Run, dataset: Dataset) -> SampleIndices:
+    config = run.config.train
+    return fixed_sample(dataset.validation, config.validation_samples, config.seed)
+
+
+def _validated(run: Run, dataset: Dataset) -> Iterator[tuple[Targets, Tensor, PredictiveQuantiles]]:
+    """Forecast the validation sample: targets, windows ``(step, sample, feature)`` and forecasts, part by part."""
+    predictor, indices = Predictor(run.networks, run.config, torch.device("cpu")), _validation(run, dataset)
     for number, start in enumerate(range(0, len(indices.cells), _AT_ONCE)):
         part = indices[start : start + _AT_ONCE]
         batch = dataset.samples.gather(SampleIndices(part.cells[np.newaxis], part.days[np.newaxis]))
         batch = batch.to(torch.device("cpu"))
         targets = map_tensors(batch.targets, lambda one: one[0])
-        found = predictor.from_windows(batch.windows, targets.error_scale, number)
-        central.append(targets.error(found.centre).numpy())
-        parts.append(found.errors.numpy())
-    errors, quantiles = np.concatenate(central), np.concatenate(parts)
-    valid = days[dataset.first + indices.days[:, np.newaxis] + np.arange(config.task.lead_days)]
-    season = season_of(valid, run.lat[indices.cells, np.newaxis])
-    learnt = calibrate(errors, quantiles, predictor.levels, indices.cells, climate, season)
-    rows = learnt.rows_of(indices.cells[:, np.newaxis], climate[indices.cells, np.newaxis], season)
-    template = rank_templates(errors, learnt.apply(quantiles, rows), learnt.levels, config.train.seed)
-    return replace(run, calibration=replace(learnt, template=template))
+        yield targets, batch.windows[0], predictor.from_windows(batch.windows, targets.error_scale, number)

@@ -54,6 +54,7 @@ class RunRecord(BaseModel):
     status: str
     best_epoch: int
     best_validation_loss: float
+    best_is_last: bool
     epochs: int
     cells_total: int
     cells_trained: int

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 import xarray as xr
 
 from soilcast.training.build import build_networks, plugins_of
@@ -15,9 +19,27 @@ from soilcast.training.dataset import Dataset
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.run import Run
 from soilcast.training.split import Split
+from soilcast.training.statistics import Statistics
 
 _NAMED = 3
 """Cell-days of a batch that a message names; the others are counted."""
+
+NOT_CONVERGED = "not converged: the lowest validation loss is that of the last epoch; it might gain from more epochs"
+"""How a training ended of which `best_is_last` is true."""
+
+
+def best_is_last(log: Sequence[Mapping[str, Any]], epochs: int) -> bool:
+    """Whether the lowest validation loss is the last one of a training that ran all its epochs.
+
+    Parameters
+    ----------
+    log
+        A record an epoch, with ``epoch`` and ``validation_loss``, None between validations; the last one is validated.
+    epochs
+        Those that it was to run; a training that was stopped has fewer.
+    """
+    losses = {record["epoch"]: record["validation_loss"] for record in log if record["validation_loss"] is not None}
+    return bool(losses) and min(losses, key=lambda epoch: losses[epoch]) == epochs
 
 
 def make_run(
@@ -36,6 +58,7 @@ def make_run(
         "status": training.status,
         "best_epoch": max(member.best_epoch for member in training.members),
         "best_validation_loss": training.best_loss,
+        "best_is_last": best_is_last(training.log, config.train.epochs),
         "epochs": len(training.log),
         "cells_total": len(cells),
         "cells_trained": int(cells.sum()),
@@ -51,6 +74,23 @@ def make_run(
     }
     lat, lon = cube["lat"].to_numpy(), cube["lon"].to_numpy()
     return Run(config, networks, dataset.statistics, lat, lon, cells, record, training.log)
+
+
+def refitted(run: Run, training: Training, statistics: Statistics) -> Run:
+    """Put the networks of a training on all development days in the place of a run's, which chose how long it was."""
+    networks = build_networks(run.config)
+    for member, network in enumerate(networks):
+        network.load_state_dict(training.weights_of(member))
+    record = {**run.record, "refit_epochs": len(training.log)}
+    return replace(run, networks=networks, statistics=statistics, record=record)
+
+
+def shrunk(run: Run, share: npt.NDArray[np.float64]) -> Run:
+    """Keep a share of the departures that networks forecast ``(lead, layer)``, in the weights of their heads."""
+    for network in run.networks:
+        network.head.shrink(torch.from_numpy(share))
+    shares = [[round(float(one), 4) for one in of_lead] for of_lead in share]
+    return replace(run, record={**run.record, "shrinkage": shares})
 
 
 def describe_divergence(error: DivergedError, cube: xr.Dataset, first: int, out: Path) -> str:

@@ -53,12 +53,7 @@ def sample_days(
             f"{_source(cube)}: the {name} period of {length} day(s) is shorter than task.lead_days {task.lead_days}: "
             "set fewer, or a longer split.development"
         )
-    firsts = tuple(slice(part.start, max(part.start, part.stop - task.lead_days + 1)) for part in parts)
-    whole = span(firsts)
-    inside = days_in(firsts, whole)
-    for part in (part for periods in hidden for part in periods):
-        # A window that begins soon after a hidden day would see its soil moisture.
-        inside[max(0, part.start - whole.start) : max(0, part.stop - whole.start + _days_back(config))] = False
+    whole, inside = first_days_within(parts, hidden, config)
     period = slice(whole.start - days.start, whole.stop - days.start)
     index = SampleIndex(usable, period, None if inside.all() else inside)
     if not len(index):
@@ -72,6 +67,22 @@ def sample_days(
             "soilcast inspect, or choose other inputs or periods"
         )
     return index
+
+
+def first_days_within(parts: Periods, hidden: Sequence[Periods], config: Config) -> tuple[slice, npt.NDArray[np.bool_]]:
+    """Find the days of periods that can be a first forecast day, whatever the inputs: see `sample_days`.
+
+    Returns
+    -------
+    From the first of them to the last, as positions in the cube, and which of these they are ``(time,)``.
+    """
+    firsts = tuple(slice(part.start, max(part.start, part.stop - config.task.lead_days + 1)) for part in parts)
+    whole = span(firsts)
+    inside = days_in(firsts, whole)
+    for part in (part for periods in hidden for part in periods):
+        # A window that begins soon after a hidden day would see its soil moisture.
+        inside[max(0, part.start - whole.start) : max(0, part.stop - whole.start + _days_back(config))] = False
+    return whole, inside
 
 
 def _days_back(config: Config) -> int:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from soilcast.cube import days_of, read
-from soilcast.cube.calendar import Days
+from soilcast.cube.calendar import Days, last_year
 from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
 from soilcast.training.config import SplitConfig
@@ -35,6 +34,11 @@ class Split:
     train: Periods
     validation: Periods
     test: Periods
+
+    @property
+    def development(self) -> Periods:
+        """Training and validation together."""
+        return _joined((*self.train, *self.validation))
 
     def periods(self, days: Days) -> dict[str, str]:
         """Write the three as ``first:last``, several joined by commas, by the names that artifacts carry."""
@@ -72,7 +76,7 @@ def split_days(days: Days, config: SplitConfig, where: str) -> Split:
     SoilcastError
         A period that is not wholly in the cube, periods that overlap, or no day left to train on.
     """
-    test = _parts(days, config.test, where, "split.test") or (_last_year(days),)
+    test = _parts(days, config.test, where, "split.test") or (last_year(days),)
     if config.train is not None:
         train, validation = (
             _parts(days, getattr(config, key), where, f"split.{key}") for key in ("train", "validation")
@@ -117,10 +121,17 @@ def period_slices(days: Days, periods: str, where: str, key: str) -> Periods:
         if parts and part.start < parts[-1].stop:
             day = days[part.start].astype("datetime64[D]")
             raise SoilcastError(f"{where}: {key} {periods}: {day} is in two of the periods: write each day once")
-        if parts and part.start == parts[-1].stop:
-            part = slice(parts.pop().start, part.stop)
         parts.append(part)
-    return tuple(parts)
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[slice]) -> Periods:
+    """Put periods in order, adjacent ones as one."""
+    joined: list[slice] = []
+    for part in sorted(parts, key=lambda part: part.start):
+        begin = joined.pop().start if joined and joined[-1].stop == part.start else part.start
+        joined.append(slice(begin, part.stop))
+    return tuple(joined)
 
 
 def write_periods(days: Days, periods: Sequence[slice]) -> str:
@@ -165,12 +176,6 @@ def _refuse_overlap(split: Split, days: Days, where: str, keys: Sequence[str]) -
                 f"{where}: {one} and {other} have {int(common.sum())} day(s) in common, the first {first}: no day may "
                 "be in two of them"
             )
-
-
-def _last_year(days: Days) -> slice:
-    after = pd.Timestamp(days[-1]) + pd.Timedelta(days=1)
-    first = after - pd.DateOffset(years=1)
-    return slice(int(np.searchsorted(days, np.datetime64(first))), len(days))
 
 
 def climate_groups(cube: xr.Dataset) -> npt.NDArray[np.int64]:

@@ -86,21 +86,26 @@ class Statistics:
         Root mean square error of persistence in normalised soil moisture ``(cell, lead, layer)`` float64.
     porosity
         Highest soil moisture of the training days ``(cell, layer)`` float64 [m3 m-3]: the contract knows no porosity.
+    climatology, damping
+        Of the damped anomaly of normalised soil moisture, where forecasts are departures from it: the coefficients of
+        the climatology ``(cell, lead, layer, wave)`` and rho ``(cell, lead, layer)`` float64.
     """
 
     scalings: Mapping[str, Scaling]
     persistence_error: Array
     porosity: Array
+    climatology: Array | None = None
+    damping: Array | None = None
 
     def of_cells(self, cells: Cells) -> Statistics:
         """Keep the statistics of some cells; those for all cells stay as they are."""
         scalings = {name: scaling.of_cells(cells) for name, scaling in self.scalings.items()}
-        soil = self.persistence_error, self.porosity
-        return Statistics(scalings, *(one if len(one) == 1 else one[cells] for one in soil))
+        soil = {name: one if len(one) == 1 else one[cells] for name, one in self._of_soil().items()}
+        return Statistics(scalings, **soil)
 
     def to_arrays(self) -> dict[str, Array]:
         """Flatten to named arrays, as a run stores them."""
-        arrays = {"soil.persistence_error": self.persistence_error, "soil.porosity": self.porosity}
+        arrays = {f"soil.{name}": one for name, one in self._of_soil().items()}
         for name, scaling in self.scalings.items():
             arrays |= {f"scaling.{name}.{part}": value for part, value in vars(scaling).items()}
         return arrays
@@ -119,7 +124,15 @@ class Statistics:
             name: {part: arrays[f"scaling.{name}.{part}"] for part in parts} for name in names
         }
         scalings = {name: Scaling(**values) for name, values in found.items()}
-        return Statistics(scalings, arrays["soil.persistence_error"], arrays["soil.porosity"])
+        damped = {name: arrays.get(f"soil.{name}") for name in ("climatology", "damping")}
+        return Statistics(scalings, arrays["soil.persistence_error"], arrays["soil.porosity"], **damped)
+
+    def _of_soil(self) -> dict[str, Array]:
+        return {
+            part.name: getattr(self, part.name)
+            for part in fields(self)
+            if part.name != "scalings" and getattr(self, part.name) is not None
+        }
 
 
 METHODS: dict[str, Callable[[Array, Array, Array, Array, Array], tuple[Array, Array]]] = {
@@ -176,8 +189,9 @@ def fit_scaling(moments: Array, config: NormaliseConfig, *, static: bool = False
         squares = np.sum(squares + count * (mean - middle) ** 2, keepdims=True)
         moments = np.stack([total, middle, squares, [lowest.min()], [highest.max()]])
     lowest, highest = moments[3:]
+    method = config.static if static and config.static != "same" else config.method
     with np.errstate(invalid="ignore"):  # of a cell without a value, infinity less infinity
-        offset, scale = METHODS[config.method](*moments)
+        offset, scale = METHODS[method](*moments)
         width = highest - lowest
     known = np.isfinite(offset) & np.isfinite(scale) & (moments[0] > 0)
     offset, scale = np.where(known, offset, 0.0), np.where(known & (scale > 0), scale, 0.0)

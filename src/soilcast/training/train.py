@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -18,24 +17,24 @@ from soilcast.cube.identity import refuse_changed
 from soilcast.errors import SoilcastError
 from soilcast.files import NO_ROOM, atomic_write, refuse_existing
 from soilcast.memory import peak_memory
+from soilcast.models import HEADS
 from soilcast.plugins import require_plugins
-from soilcast.progress import progress_bar
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
 from soilcast.training.build import build_loss, build_networks, plugins_of
-from soilcast.training.checkpoint import CHECKPOINT, Checkpoint, Checkpoints, identity_of
+from soilcast.training.checkpoint import CHECKPOINT, Checkpoints, identity_of
 from soilcast.training.config import Config
 from soilcast.training.coverage import auto_note, training_notes
-from soilcast.training.dataset import Dataset, choose_folder, make_dataset
+from soilcast.training.dataset import choose_folder, make_dataset
 from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
+from soilcast.training.fitting import fit_networks, refit_networks
 from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.learner import Learner
-from soilcast.training.loop import DivergedError, Training, train_networks
-from soilcast.training.predictor import calibrated
-from soilcast.training.run import LOG, RECORD, Run, open_run, read_record, save_run
-from soilcast.training.run_record import describe_divergence, make_run
-from soilcast.training.samples import fixed_sample
+from soilcast.training.loop import DivergedError, Training
+from soilcast.training.predictor import calibrated, shrinkage
+from soilcast.training.run import RECORD, Run, open_run, read_record, save_run
+from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
 from soilcast.training.split import climate_groups, split_days
 from soilcast.water import missing_terms
 from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
@@ -138,14 +137,19 @@ def train(
             checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
-            def write(training: Training) -> Run:
+            def write(training: Training, anew: Training | None = None) -> Run:
                 run = make_run(opened, config, split, dataset, training, notes)
+                share = shrinkage(run, dataset) if config.head.predict == "departure" else None
+                run = run if share is None else shrunk(run, share)
                 if config.task.quantiles:
                     run = calibrated(run, climate, opened["time"].to_numpy(), dataset)
                     uncalibrated = [*run.calibration.notes()] if run.calibration else []
                     run = replace(run, record={**run.record, "notes": [*notes, *uncalibrated]})
                     for line in uncalibrated if ranks.is_main else ():
                         log(line)
+                if anew is not None and dataset.development is not None:
+                    run = refitted(run, anew, dataset.development.statistics)
+                    run = run if share is None else shrunk(run, share)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
                 begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
@@ -157,11 +161,21 @@ def train(
                 return run
 
             try:
-                networks = [network.to(device) for network in build_networks(config)]
-                if init_run is not None:
-                    take_weights(networks, init_run)
-                with closing(Learner(networks, build_loss(config), config.train, ranks, threads)) as learner:
-                    training = _train(learner, dataset, config, checkpoints, resume=resume, shown=progress)
+
+                def learner() -> closing[Learner]:
+                    networks = [network.to(device) for network in build_networks(config)]
+                    if init_run is not None:
+                        take_weights(networks, init_run)
+                    return closing(Learner(networks, build_loss(config), config.train, ranks, threads))
+
+                with learner() as first:
+                    training = fit_networks(first, dataset, config, checkpoints, resume=resume, shown=progress)
+                anew = None
+                if config.train.refit and training.status != "interrupted":
+                    with learner() as second:
+                        anew = refit_networks(
+                            second, dataset, config, checkpoints, training, resume=resume, shown=progress
+                        )
             except DivergedError as error:
                 if error.training.weights:
                     write(error.training)
@@ -169,7 +183,7 @@ def train(
                 raise SoilcastError(describe_divergence(error, opened, dataset.first, out)) from error
             if not training.weights:
                 raise KeyboardInterrupt
-            run = write(training)
+            run = write(training, anew)
             if training.status != "interrupted":
                 checkpoints.discard()
     return run
@@ -192,59 +206,17 @@ def require_plugins_to_resume(out: Path) -> None:
             require_plugins([made_with], checkpoint)
 
 
-def _train(
-    learner: Learner,
-    dataset: Dataset,
-    config: Config,
-    checkpoints: Checkpoints,
-    *,
-    resume: bool,
-    shown: bool,
-) -> Training:
-    ranks = learner.ranks
-    validation = fixed_sample(dataset.validation, config.train.validation_samples, config.train.seed)
-    start = checkpoints.read() if resume else None
-    ranks.wait()  # until all have read it, before one writes the next
-    done = start.standing["log"] if start else []
-    log = checkpoints.path.with_name(LOG)
-
-    def on_epoch_end(training: Training, point: Checkpoint) -> None:
-        interrupted = training.status == "interrupted"
-        if ranks.is_main and not interrupted:
-            with log.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(training.log[-1]) + "\n")
-        if not interrupted:
-            advance(_in_words(training))
-        if ranks.is_main and training.log and (interrupted or checkpoints.is_due()):
-            checkpoints.write(point)
-
-    if ranks.is_main:
-        log.write_text("".join(json.dumps(line) + "\n" for line in done), encoding="utf-8")
-    shown = shown and ranks.is_main
-    with (
-        torch.random.fork_rng(devices=[]),
-        progress_bar(config.label, config.train.epochs, shown=shown, done=len(done)) as advance,
-    ):
-        return train_networks(
-            learner,
-            dataset.samples.to(learner.members.weights.device),
-            dataset.training,
-            validation,
-            config.train,
-            on_epoch_end,
-            network=config.network,
-            start=start,
-        )
-
-
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
     lacking = missing_inputs(cube, config.task)
     if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
         lacking.append(shortfall)
     several = config.balance == "single" and len(config.task.layers) > 1
-    needed = config.task.layers if several or config.head.name == "bucket" else ()
+    needs_water = HEADS[config.head.name].needs_water
+    needed = config.task.layers if several or needs_water else ()
     if missing := [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]:
-        what = f"{', '.join(missing)}, which loss.balance needs to sum the water of several layers: forecast one layer"
+        why = "loss.balance needs to sum the water of several layers: forecast one layer"
+        why = f"head.name={config.head.name} needs: use head.name=direct" if needs_water else why
+        what = f"{', '.join(missing)}, which {why}"
         lacking.append((what, []))
     refuse_lacking(cube, lacking)
 
@@ -322,17 +294,12 @@ def _full_disk_told(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _in_words(training: Training) -> str:
-    record, best = training.log[-1], training.best_loss
-    known = f", best validation {best:.4f}" if math.isfinite(best) else ""
-    return f"loss {record['train_loss']:.4f}{known}, {record['samples_per_second']:,} samples/s"
-
-
 def run_summary(record: Mapping[str, Any]) -> str:
     """Say in one line how a training went."""
     members = f" of {record['members']} members" if record["members"] > 1 else ""
+    not_converged = f"; {NOT_CONVERGED} (train.epochs)" if record["best_is_last"] else ""
     return (
         f"{record['label']}{members}: {record['status']} after {record['epochs']} epoch(s), best validation loss "
         f"{record['best_validation_loss']:.5f} in epoch {record['best_epoch']}; {record['cells_trained']} of "
-        f"{record['cells_total']} cells used; peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB"
+        f"{record['cells_total']} cells used; peak memory {record['peak_memory_bytes'] / 2**20:,.0f} MiB{not_converged}"
     )

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from soilcast.task import Layout
+from soilcast.training.damped import DampedAnomaly
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,12 @@ class WindowSource:
     static
         ``(cell, feature)`` float32.
     rain
-        ``(cell, 2)`` float32: offset and scale that `dynamic`'s rain was normalised with [m d-1].
+        ``(cell, input, 2)`` float32: offset and scale that each of `soilcast.task.Layout.surface_inputs` was normalised
+        with [m] or [m d-1].
     physical
         ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
+    damped
+        Of a layout whose forecasts are departures from the damped anomaly.
     """
 
     dynamic: Tensor
@@ -44,6 +49,7 @@ class WindowSource:
     static: Tensor
     rain: Tensor
     physical: Tensor
+    damped: DampedAnomaly | None = None
 
     @property
     def nbytes(self) -> int:
@@ -88,9 +94,17 @@ class WindowSource:
             parts.append(self._newest(layout, cells, days).unsqueeze(-3).expand(*day.shape, -1))
         parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
         if layout.physical:
-            offset, scale = self.rain[cells].unsqueeze(-3).unbind(-1)
-            falling = self.dynamic.flatten(0, 1)[first + day, layout.task.dynamic.index("tp")] * scale + offset
-            parts += [falling.unsqueeze(-1), self.physical[cells].unsqueeze(-3).expand(*day.shape, -1)]
+            for number, (name, back) in enumerate(layout.surface_inputs.values()):
+                offset, scale = self.rain[cells, number].unsqueeze(-3).unbind(-1)
+                depth = self.dynamic.flatten(0, 1)[first + day - back, layout.task.dynamic.index(name)] * scale + offset
+                parts.append(depth.unsqueeze(-1))
+            parts.append(self.physical[cells].unsqueeze(-3).expand(*day.shape, -1))
+        if layout.damped:
+            assert self.damped is not None, "learnt where forecasts depart from it"
+            newest = self._newest(layout, cells, days)
+            observed = days.unsqueeze(-1) - 1 - torch.tensor(layout.layer_latency, device=days.device)
+            ahead = self.damped.forecast(newest, observed, cells, days)
+            parts.append(functional.pad(ahead, (0, 0, 0, 0, layout.task.window - 1, 0)))
         return torch.cat(parts, dim=-1)
 
     def sequences(self, layout: Layout, cells: slice, days: slice, device: torch.device) -> Tensor:

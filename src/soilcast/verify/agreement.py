@@ -57,7 +57,8 @@ def measure_agreement(
             observed = read(part, target, cells)
             change = np.diff(observed.astype(np.float64), axis=1, prepend=np.nan)[:, ahead:]
             for name, signs in water_signs(part.isel(cell=cells), readings).items():
-                masked, plain = mask_observed(signs, observed)[:, ahead:], signs[:, ahead:]
+                masked = mask_observed(signs, observed, readings[name][1].ties)[:, ahead:]
+                plain = signs[:, ahead:]
                 given = (plain != 0) & np.isfinite(change)
                 moving = given & (change != 0)
                 follows = moving & (plain * change > 0)

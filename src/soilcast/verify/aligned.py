@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from soilcast.verify.deterministic import Cells, score_cells
 from soilcast.verify.drought import EventForecast
-from soilcast.verify.extremes import Floats, extreme_days
+from soilcast.verify.extremes import Floats, Side, extreme_days, is_extreme
 
 Signs = npt.NDArray[np.int8]
 
@@ -95,6 +95,10 @@ class Aligned:
         """Probability that it is dry at least once up to the lead, of a model whose metric needs ``templates``."""
         assert self.within_events is not None
         return self.within_events()
+
+    def is_extreme(self, side: Side) -> npt.NDArray[np.bool_]:
+        """Whether the observation is among the cell's driest or wettest, ``(cell, day)``."""
+        return is_extreme(self.observed, (self.driest, self.wettest), side)
 
     @property
     def reference_rmse(self) -> Cells:

@@ -13,9 +13,10 @@ import xarray as xr
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, iterate_day_blocks, plan_day_blocks
+from soilcast.verify.estimates import adjust, field_test
 from soilcast.verify.kernels import ratio_over
 from soilcast.verify.plan import Plan, open_files
-from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, field_test, take_sample
+from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, take_sample
 from soilcast.verify.summary import cell_weights, weighted_median
 
 TESTED = ("rmse", "crps")
@@ -26,9 +27,11 @@ DIMS = ("tested_metric", "row", "reference", "target", "lead")
 _UNITS = "m3 m-3"
 _VARIABLES = {
     "difference": ("difference of the medians over the cells, negative where the row is better", _UNITS),
-    "difference_low": ("lower limit of the 95 % interval of the difference", _UNITS),
-    "difference_high": ("upper limit of the 95 % interval of the difference", _UNITS),
-    "difference_p": ("p-value of the difference", "1"),
+    "difference_low": ("lower limit of the 95 % interval of the difference, by itself", _UNITS),
+    "difference_high": ("upper limit of the 95 % interval of the difference, by itself", _UNITS),
+    "difference_p": ("p-value of the difference, by itself", "1"),
+    "difference_p_adjusted": ("p-value adjusted for all differences tested together (Benjamini and Yekutieli)", "1"),
+    "difference_detectable": ("true difference that the test by itself finds with 80 % probability", _UNITS),
     "difference_ratio": ("median over the cells of the score over that of the reference", "1"),
     "area_better": ("share of the tested area, or of basins or stations, where the row is significantly better", "1"),
     "area_worse": ("share of the tested area, or of basins or stations, where the row is significantly worse", "1"),
@@ -41,6 +44,7 @@ def compare_forecasts(
     references: Sequence[str] = tuple(BASELINES),
     *,
     rows: Mapping[str, Seeds] | None = None,
+    metrics: Sequence[str] = TESTED,
     block_days: int = BLOCK_DAYS,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -52,11 +56,11 @@ def compare_forecasts(
     ----------
     forecasts, cube
         See `soilcast.evaluate`.
-    references, rows, resamples, seed, progress
+    references, rows, metrics, resamples, seed, progress
         See `compare_sums`.
     block_days
         See `soilcast.verify.dayblocks.sum_day_blocks`: much longer than errors last, and so much shorter than the test
-        period that it holds `soilcast.verify.significance.FEWEST_BLOCKS` of them, since else nothing is tested.
+        period that it holds `soilcast.verify.estimates.FEWEST_BLOCKS` of them, since else nothing is tested.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def compare_forecasts(
     with open_files(plan) as files:
         weights = cell_weights(files.cube)
     sums = iterate_day_blocks(plan, block_days, progress=progress)
-    return compare_sums(plan, sums, weights, references, rows=rows, resamples=resamples, seed=seed, progress=progress)
+    options: dict[str, Any] = {"rows": rows, "metrics": metrics, "resamples": resamples, "seed": seed}
+    return compare_sums(plan, sums, weights, references, **options, progress=progress)
 
 
 def compare_sums(
@@ -81,6 +86,7 @@ def compare_sums(
     references: Sequence[str] | None = None,
     *,
     rows: Mapping[str, Seeds] | None = None,
+    metrics: Sequence[str] = TESTED,
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: bool = False,
@@ -100,18 +106,22 @@ def compare_sums(
     rows
         Row -> its seeds, by the labels of the forecasts that were trained with them; by default each forecast is a row
         of one seed. Rows are compared over the seeds that they share.
+    metrics
+        Metrics that are compared, in m3 m-3: of `soilcast.verify.dayblocks.DayBlocks.metrics`.
     resamples, seed, progress
         See `soilcast.verify.significance.take_sample`.
 
     Returns
     -------
-    ``(tested_metric, row, reference, target, lead)`` float64, of `TESTED`: ``difference`` of the weighted medians,
-    negative where the row is better, [m3 m-3], with the limits ``difference_low`` and ``difference_high`` of its 95 %
-    interval and its p-value ``difference_p``; ``difference_ratio``, the
-    weighted median over the cells of the row's score over that of the reference; ``area_better`` and
+    ``(tested_metric, row, reference, target, lead)`` float64: ``difference`` of the weighted medians, negative
+    where the row is better, [m3 m-3], with the limits ``difference_low`` and ``difference_high`` of its 95 % interval
+    and its p-value ``difference_p``, each by itself; ``difference_p_adjusted``, the p-value adjusted for all
+    differences together (`soilcast.verify.estimates.adjust`), by which a difference is called significant;
+    ``difference_detectable``, the smallest detectable difference [m3 m-3]; ``difference_ratio``, the weighted
+    median over the cells of the row's score over that of the reference; ``area_better`` and
     ``area_worse``, shares of the tested weight where the difference in the cell is significant. NaN of a row against
     itself, where nothing is tested, and in the ratio where `soilcast.verify.kernels.ratio_over` has none. See
-    `soilcast.verify.significance` for the tests.
+    `soilcast.verify.estimates` for the tests.
 
     Raises
     ------
@@ -128,7 +138,7 @@ def compare_sums(
         if reference in seeded and not seeded[row].keys() & seeded[reference].keys():
             raise SoilcastError(f"{row} and {reference} have no seed in common: train both with the same seeds")
     targets, leads = list(plan.targets), list(range(1, plan.leads + 1))
-    coordinates: dict[str, Any] = dict(zip(DIMS, (list(TESTED), list(seeded), chosen, targets, leads), strict=True))
+    coordinates: dict[str, Any] = dict(zip(DIMS, (list(metrics), list(seeded), chosen, targets, leads), strict=True))
     differences = xr.Dataset(
         {
             name: (
@@ -141,14 +151,15 @@ def compare_sums(
         coordinates | {"lead": ("lead", leads, {"long_name": "days ahead", "units": "d"})},
     )
     all_rows = dict(seeded) | {name: {UNTRAINED: name} for name in plan.baselines}
-    options: dict[str, Any] = {"metrics": TESTED, "resamples": resamples, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {"metrics": metrics, "resamples": resamples, "seed": seed, "progress": progress}
     for (target, lead), blocks in sums:
         sample = take_sample(blocks, weights, all_rows, pairs, **options)
         for row, reference in pairs:
-            for metric in TESTED:
+            for metric in metrics:
                 position = dict(zip(DIMS, (metric, row, reference, target, lead), strict=True))
                 for name, value in _compare(sample, row, reference, metric, blocks.moves).items():
                     differences[name].loc[position] = value
+    differences["difference_p_adjusted"][:] = adjust(differences["difference_p"].to_numpy())
     return differences
 
 
@@ -161,6 +172,7 @@ def _compare(sample: Sample, row: str, reference: str, metric: str, moves: npt.N
         "difference_low": over_area.low,
         "difference_high": over_area.high,
         "difference_p": over_area.p,
+        "difference_detectable": over_area.detectable,
         "difference_ratio": weighted_median(ratio_over(score, reference_score, moves), sample.area),
         "area_better": field.area_better,
         "area_worse": field.area_worse,

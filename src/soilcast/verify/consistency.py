@@ -75,7 +75,8 @@ def balance_of(config: WaterConfig, origin: str, targets: Sequence[str], cube: x
     """
     sentences = [
         f"Water balance {origin}: terms {', '.join(config.terms)}; sign of its {config.sign}; snow {config.snow}; "
-        f"runoff {config.runoff}; layer {config.layer}; deep layers {', '.join(config.deep_layers)}."
+        f"runoff {config.runoff}; layer {config.layer}; ties {config.ties}; "
+        f"deep layers {', '.join(config.deep_layers)}."
     ]
     readings: dict[str, dict[str, tuple[Form, WaterConfig]]] = {target: {} for target in targets}
     for metric, form in _FORMS.items():
@@ -121,6 +122,6 @@ def balance_signs(
     unknown = days.stop - first - part.sizes["time"]
     for name, all_days in water_signs(part, readings).items():
         selected = np.pad(all_days[:, days.start - previous - first :], ((0, 0), (0, unknown)))
-        masked = mask_observed(selected, observed[:, days.start - previous : days.stop])
+        masked = mask_observed(selected, observed[:, days.start - previous : days.stop], readings[name][1].ties)
         signs[name], signs[f"{name}_masked"] = selected[:, previous:], masked[:, previous:]
     return signs

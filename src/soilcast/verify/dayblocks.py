@@ -19,7 +19,8 @@ from soilcast.verify.blocks import measure
 from soilcast.verify.consistency import Readings
 from soilcast.verify.deterministic import Moments, scores_of
 from soilcast.verify.entries import open_entries
-from soilcast.verify.kernels import crps_by_day
+from soilcast.verify.extremes import Side
+from soilcast.verify.kernels import FEWEST_DAYS, crps_by_day
 from soilcast.verify.loading import GROUP, align, load_target
 from soilcast.verify.metrics import BUILT_IN
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
@@ -29,6 +30,7 @@ BLOCK_DAYS = 45
 hold enough of them. Differences of squared errors of the built-in planet's networks last for days to weeks: the error
 of their mean hardly grows with the block from 45 days on, in most cells."""
 
+_EXTREMES: dict[str, Side] = {"rmse_dry": "dry", "rmse_wet": "wet"}
 _MOMENTS = ("days", "observed", "predicted", "observed squared", "predicted squared", "product")
 _FROM_MOMENTS = ("r", "rmse", "r2", "kge", "bias")
 _MOST_BYTES = 512 * 2**20
@@ -54,8 +56,10 @@ class DayBlocks:
         ``(6, model, cell, block)``: the number of days, and the sums of observed, predicted, their squares and their
         product.
     daily
-        Metric that is a mean over days -> ``(2, model, cell, block)``: its sum over days, and days counted. It is
-        ``crps``; and of consistency (Eq. 19), whose sum is that of the days consistent with the water balance.
+        Metric that is a mean over days -> ``(2, model, cell, block)``: its sum over days, and days counted. These are
+        ``crps``; ``rmse_dry`` and ``rmse_wet``, whose sum is that of the squared errors on the driest and wettest
+        observed days of the whole test period; and those of consistency (Eq. 19), whose sum is that of the days
+        consistent with the water balance.
     custom
         User-defined metric -> ``(model, cell)``, of all days together: days cannot be resampled in it.
     """
@@ -107,7 +111,8 @@ class DayBlocks:
             measured = {name: measured[name] for name in _FROM_MOMENTS}
             for name, days in self.daily.items():
                 total, counted = (block_weights @ sums.T for sums in days[:, position])
-                measured[name] = np.where(counted > 0, total / counted, np.nan)
+                mean = np.where(counted > 0, total / counted, np.nan)
+                measured[name] = np.where(counted >= FEWEST_DAYS, np.sqrt(mean), np.nan) if name in _EXTREMES else mean
         for name, values in self.custom.items():
             stored = values[position] if weights is None else np.nan
             measured[name] = np.broadcast_to(stored, (len(block_weights), len(self.offset)))
@@ -183,7 +188,7 @@ def iterate_day_blocks(
     """
     starts = block_starts(plan.issues, block_days)
     pairs = [(target, lead) for target in plan.targets for lead in range(1, plan.leads + 1)]
-    daily = 1 + 2 * max(map(len, plan.readings.values()))
+    daily = 1 + len(_EXTREMES) + 2 * max(map(len, plan.readings.values()))
     is_empty = True
     with open_files(plan) as files:
         sums = len(plan.models) * files.cube.sizes["cell"] * len(starts) * (len(_MOMENTS) + 2 * daily)
@@ -207,7 +212,7 @@ def _sum_blocks(
     """Give the sums of blocks of cells of some targets and leads, read in one pass."""
     parts: dict[tuple[str, int], list[_Part]] = {name: [] for name in pairs}
     cells, days = files.cube.sizes["cell"], files.cube.sizes["time"]
-    levels = sum(len(of) for label in plan.forecasts for of in plan.levels[label].values())
+    levels = sum(len(plan.levels_of(label, target)) for label in plan.models for target in plan.targets)
     readings = max(map(len, plan.readings.values()))
     values_per_issue = plan.leads * (len(plan.models) + levels) + len(plan.models) + 4 * readings
     size = max(GROUP, block_size(days + plan.issues * values_per_issue, 1))
@@ -234,7 +239,7 @@ def _sum(plan: Plan, target: str, models: Mapping[str, Aligned], starts: npt.NDA
     observed = next(iter(models.values())).observed
     usable = np.isfinite(observed)
     offset, moments = sum_moments(observed, usable, [one.mean for one in models.values()], starts)
-    names = ("crps", *next(iter(models.values())).signs)
+    names = ("crps", *_EXTREMES, *next(iter(models.values())).signs)
     daily = {name: np.empty((2, *moments.shape[1:])) for name in names}
     for position, aligned in enumerate(models.values()):
         moved = aligned.previous.astype(np.float64) - aligned.mean
@@ -242,6 +247,11 @@ def _sum(plan: Plan, target: str, models: Mapping[str, Aligned], starts: npt.NDA
             product = sign * moved
             for number, series in enumerate((product < 0, np.abs(product) > 0)):
                 daily[name][number, position] = np.add.reduceat(series.astype(np.float64), starts, axis=1)
+        for name, side in _EXTREMES.items():
+            extreme = aligned.is_extreme(side)
+            error = np.where(extreme, aligned.mean.astype(np.float64) - observed, 0.0)
+            for number, series in enumerate((error**2, extreme.astype(np.float64))):
+                daily[name][number, position] = np.add.reduceat(series, starts, axis=1)
         score = np.where(usable, crps_by_day(aligned), 0.0)
         daily["crps"][0, position] = np.add.reduceat(score, starts, axis=1)
         daily["crps"][1, position] = moments[0, position]

@@ -14,6 +14,7 @@ from soilcast.cube import open_cube
 from soilcast.cube.identity import refuse_changed
 from soilcast.files import path_list, refuse_existing
 from soilcast.models.baselines import BASELINES
+from soilcast.models.regressions import REGRESSIONS
 from soilcast.plugins import plugin_record
 from soilcast.progress import progress_bar
 from soilcast.training.inputs import block_size
@@ -25,6 +26,7 @@ from soilcast.verify.entries import open_entries
 from soilcast.verify.loading import GROUP
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
+from soilcast.verify.regressions import labels_of
 from soilcast.verify.scores import lay_out, write_scores
 from soilcast.verify.summary import cell_weights
 
@@ -42,6 +44,7 @@ def evaluate(
     cube: str | Path,
     out: str | Path,
     *,
+    baselines: Sequence[str] = (),
     significance: bool = False,
     dask: str | None = None,
     overwrite: bool = False,
@@ -67,6 +70,10 @@ def evaluate(
         training period persistence is the only baseline.
     out
         Folder to write: ``scores.nc``, ``table.csv`` (one row a model, target and lead) and ``cells.csv`` (and cell).
+    baselines
+        Further baselines beside those that are always there, keys of `soilcast.models.regressions.REGRESSIONS`, such as
+        ``linear regression``: fitted to the inputs of the forecasts' runs, see
+        `soilcast.verify.regressions.fit_regressions`.
     significance
         Test the differences of every forecast from the baselines and from the other forecasts, too, and write them as
         ``significance.csv``.
@@ -92,16 +99,19 @@ def evaluate(
     Raises
     ------
     SoilcastError
-        No cell, issue day or target that forecasts and cube have in common; forecasts of another latency, or only of
+        No cell, issue day or target that forecasts and cube have in common; a baseline that there is not, or that the
+        cube has too little for; forecasts of another latency, or only of
         training and validation days; no cell-day to score, damaged files, an ``out`` that exists, a cluster that does
         not answer.
     """
     out, cube_path = Path(out), Path(cube)
     refuse_existing(out, kind="scores", overwrite=overwrite)
     with open_cube(cube_path) as opened:
-        entries = open_entries([Path(path) for path in path_list(forecasts)], opened, reserved=tuple(BASELINES))
+        entries = open_entries(
+            [Path(path) for path in path_list(forecasts)], opened, reserved=(*BASELINES, *labels_of(baselines))
+        )
         balance = choose_balance(entries, opened)
-        plan = make_plan(entries, opened, cube_path, balance.readings)
+        plan = make_plan(entries, opened, cube_path, balance.readings, baselines)
         sha256 = opened.attrs["content_sha256"]
     with open_files(plan) as files:
         joined = join_blocks(_scored_blocks(plan, files, dask, progress=progress))
@@ -114,7 +124,11 @@ def evaluate(
         sums = iterate_day_blocks(tested, progress=progress)
         scores = scores.merge(compare_sums(tested, sums, cell_weights(scores), progress=progress))
     plugins = plugin_record(
-        [*((METRICS, name) for name in plan.measured), *((BASELINES, name) for name in plan.baselines)]
+        [
+            *((METRICS, name) for name in plan.measured),
+            *((BASELINES, name) for name in plan.baselines if name in BASELINES),
+            *((REGRESSIONS, name) for name in baselines),
+        ]
     )
     forecast_plugins = {entry.label: entry.plugins for entry in entries if entry.plugins}
     write_scores(
@@ -133,7 +147,7 @@ def evaluate(
 def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool) -> list[BlockScores]:
     """Score all blocks, here or on the workers of a cluster, and give them in the order of their cells."""
     cells, models = files.cube.sizes["cell"], len(plan.models)
-    levels = [len(by_level) for label in plan.forecasts for by_level in plan.levels[label].values()]
+    levels = [len(plan.levels_of(label, target)) for label in plan.models for target in plan.targets]
     values_per_issue = plan.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
     values_per_issue += 3 * len(plan.events) * models
     size = max(GROUP, block_size(len(plan.time) + plan.issues * values_per_issue, 1, _BLOCK_BYTES))

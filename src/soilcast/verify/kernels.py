@@ -18,7 +18,8 @@ SMALLEST_ERROR = 1e-5
 """Error of a reference forecast [m3 m-3] below which nothing is divided by it: about the step in which reanalyses are
 packed."""
 
-_FEWEST_DAYS = 2  # as in `score_cells`
+FEWEST_DAYS = 2
+"""With fewer days than this a cell has no score, as in `score_cells`."""
 
 
 def ratio_over(error: Cells, reference: Cells, moves: npt.NDArray[np.bool_]) -> Cells:
@@ -48,7 +49,7 @@ def mean_over_days(values: Cells) -> Cells:
     valid = np.isfinite(values)
     count = valid.sum(axis=1)
     total = np.where(valid, values, 0.0).sum(axis=1)
-    return np.asarray(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
+    return np.asarray(np.where(count >= FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
 
 
 def crps_by_day(aligned: Aligned) -> npt.NDArray[np.float64]:
@@ -155,7 +156,7 @@ def _over_climate(score: Cells, of_climate: Cells) -> Cells:
 
 def rmse_of_extremes(side: Side, aligned: Aligned) -> Cells:
     """RMSE of the driest or the wettest 5 % of the cell's observed test days ``(cell,)`` [m3 m-3]."""
-    return _rmse_of_days(aligned, is_extreme(aligned.observed, (aligned.driest, aligned.wettest), side))
+    return _rmse_of_days(aligned, aligned.is_extreme(side))
 
 
 def rmse_of_forecast_extremes(side: Side, aligned: Aligned) -> Cells:
@@ -173,4 +174,4 @@ def _rmse_of_days(aligned: Aligned, chosen: npt.NDArray[np.bool_]) -> Cells:
     valid = np.isfinite(square)
     count = np.bincount(cell[valid], minlength=len(chosen))
     total = np.bincount(cell[valid], square[valid], len(chosen))
-    return np.sqrt(np.where(count >= _FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
+    return np.sqrt(np.where(count >= FEWEST_DAYS, total / np.maximum(count, 1), np.nan))

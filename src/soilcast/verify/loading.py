@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from soilcast.cube import read
-from soilcast.models.baselines import BASELINES
 from soilcast.verify.aligned import Aligned, Signs
+from soilcast.verify.baselines import forecast_baselines, join_cells
 from soilcast.verify.consistency import balance_signs
 from soilcast.verify.drought import CellClimate, EventForecast, class_events, several_days
 from soilcast.verify.entry import mean_name, quantile_name, template_name
@@ -39,7 +38,7 @@ class ModelSeries:
     mean
         Label -> the mean of the predictive distribution, of the same shape; of the models that give one.
     quantiles
-        Label -> ``(cell, issue day, lead, quantile)`` [m3 m-3] of the forecasts that have them.
+        Label -> ``(cell, issue day, lead, quantile)`` [m3 m-3] of the models that have them.
     """
 
     target: str
@@ -95,8 +94,13 @@ def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSe
         for label, forecast in opened.forecasts.items()
         if mean_name(target) in forecast
     }
-    baselines = _baselines(plan, history)
-    return ModelSeries(target, history, stored | baselines, mean, quantiles)
+    starts = range(cells.start, cells.start + len(history), GROUP)
+    groups = [slice(start, min(start + GROUP, cells.start + len(history))) for start in starts]
+    own = {group.start: history[group.start - cells.start : group.stop - cells.start] for group in groups}
+    baselines = join_cells([forecast_baselines(plan, opened.cube, target, own[group.start], group) for group in groups])
+    central = stored | {name: baseline.forecast for name, baseline in baselines.items()}
+    quantiles |= {name: one.quantiles for name, one in baselines.items() if one.quantiles is not None}
+    return ModelSeries(target, history, central, mean, quantiles)
 
 
 def load_target(plan: Plan, opened: Files, target: str, cells: slice) -> TargetData:
@@ -204,21 +208,6 @@ def _within(
         )
         for label in labels
     }
-
-
-def _baselines(plan: Plan, history: npt.NDArray[np.float32]) -> dict[str, Floats]:
-    """Each baseline's forecasts of all leads ``(cell, issue day, lead)``, from the observations that the runs have."""
-    leads = range(1, plan.leads + 1)
-    lags = [lead + plan.latency for lead in leads]
-    groups = [slice(start, start + GROUP) for start in range(0, len(history), GROUP)]
-    learn = np.pad(plan.overlap.learn, (0, len(plan.time) - len(plan.overlap.learn)))
-    options: dict[str, Any] = {"lag": lags, "fill_days": plan.fill_days}
-    forecasts: dict[str, Floats] = {}
-    for name in plan.baselines:
-        parts = [BASELINES[name](history[group], plan.time, learn, plan.days, **options) for group in groups]
-        values = np.concatenate(parts, axis=1)  # (lead, cell, day)
-        forecasts[name] = np.stack([values[lead - 1][:, plan.within_days(lead)] for lead in leads], axis=-1)
-    return forecasts
 
 
 def _previous(plan: Plan, loaded: TargetData, label: str, lead: int) -> Floats:

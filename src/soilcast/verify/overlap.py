@@ -44,6 +44,8 @@ class Overlap:
         Label -> positions of these cells along the forecast's.
     learn
         Days of the cube in training or validation of any of the forecasts, ``(time,)``.
+    validation
+        Those in validation of any.
     test_period
         First and last day that is forecast.
     omitted
@@ -56,8 +58,14 @@ class Overlap:
     cells: Positions = field(repr=False)
     cells_of: Mapping[str, Positions] = field(repr=False)
     learn: npt.NDArray[np.bool_] = field(repr=False)
+    validation: npt.NDArray[np.bool_] = field(repr=False)
     test_period: str
     omitted: tuple[str, ...]
+
+    @property
+    def training(self) -> npt.NDArray[np.bool_]:
+        """Days of the cube in training of some and in validation of none of the forecasts, ``(time,)``."""
+        return self.learn & ~self.validation
 
 
 def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Overlap:
@@ -99,6 +107,7 @@ def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) ->
         cells=span(cells),
         cells_of={entry.label: span(entry.cells[cells]) for entry in entries},
         learn=learn,
+        validation=reduce(np.logical_or, (_is_learnt(entry, days, DEVELOPMENT_PERIODS[1:]) for entry in entries)),
         test_period=_test_period(entries, issued[0] + _DAY, issued[-1] + leads * _DAY),
         omitted=tuple(omitted),
     )
@@ -156,10 +165,10 @@ def _cells(entries: Sequence[Entry], cube_path: Path) -> tuple[npt.NDArray[np.in
     return np.flatnonzero(shared), omitted
 
 
-def _is_learnt(entry: Entry, days: Days) -> npt.NDArray[np.bool_]:
+def _is_learnt(entry: Entry, days: Days, names: Sequence[str] = DEVELOPMENT_PERIODS) -> npt.NDArray[np.bool_]:
     """Whether days are in training or validation of a forecast's run."""
     learnt = np.zeros(days.shape, dtype=np.bool_)
-    for name in DEVELOPMENT_PERIODS:
+    for name in names:
         for first, last in periods_of(entry.attributes[name]):
             learnt |= (days >= first) & (days <= last)
     return learnt

@@ -19,6 +19,7 @@ from soilcast.verify.drought import EVENTS, WITHIN, ClimateDays, find_climate_da
 from soilcast.verify.entry import Entry, fingerprint_of
 from soilcast.verify.metrics import METRICS, Metric
 from soilcast.verify.overlap import FEWEST_LEARNT, Overlap, Positions, find_overlap, span
+from soilcast.verify.regressions import RegressionBaseline, fit_regressions
 
 REFERENCE = "persistence"
 """The baseline that skill and ratios are against."""
@@ -46,14 +47,16 @@ class Plan:
         Days of the cube ``(time,)``, and behind them those that are forecast and not yet observed.
     levels
         Label -> target -> levels of its quantiles.
-    templates
-        Label -> targets of which it has rank templates.
-    climate
-        Days of the climate of the drought classes; None where the development days are too few.
     readings
         Target -> readings of the water balance.
     metrics
         All that are registered here, by name: workers may lack user-defined ones.
+    regressions
+        Fitted regressions that were asked for as baselines, by label.
+    templates
+        Label -> targets of which it has rank templates.
+    climate
+        Days of the climate of the drought classes; None where the development days are too few.
     """
 
     cube: Path
@@ -65,10 +68,11 @@ class Plan:
     overlap: Overlap
     time: Days = field(repr=False)
     levels: Mapping[str, Mapping[str, tuple[float, ...]]]
-    templates: Mapping[str, frozenset[str]]
-    climate: ClimateDays | None = field(repr=False)
     readings: Mapping[str, Readings]
     metrics: Mapping[str, Metric]
+    regressions: Mapping[str, RegressionBaseline] = field(default_factory=dict)
+    templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    climate: ClimateDays | None = field(default=None, repr=False)
 
     @property
     def models(self) -> list[str]:
@@ -78,7 +82,8 @@ class Plan:
     @property
     def baselines(self) -> tuple[str, ...]:
         """Names of the baselines: persistence alone where the cube has too few training days."""
-        return tuple(BASELINES) if self.overlap.learn.sum() >= FEWEST_LEARNT else (REFERENCE,)
+        always = tuple(BASELINES) if self.overlap.learn.sum() >= FEWEST_LEARNT else (REFERENCE,)
+        return (*always, *self.regressions)
 
     @property
     def leads(self) -> int:
@@ -115,9 +120,17 @@ class Plan:
         """`valid_days` as positions along `days`."""
         return span(self.overlap.issued - self.overlap.issued[0] + lead - 1)
 
+    @property
+    def is_dressed(self) -> bool:
+        """Whether baselines have quantiles: where a forecast has, and training and validation days are in the cube."""
+        periods = (self.overlap.training, self.overlap.validation)
+        return bool(self.all_levels) and all(days.sum() >= FEWEST_LEARNT for days in periods)
+
     def levels_of(self, label: str, target: str) -> tuple[float, ...]:
-        """Levels of a model's quantiles; none of a baseline."""
-        return self.levels[label][target] if label in self.levels else ()
+        """Levels of a model's quantiles; of a baseline those of all forecasts of the target, or none if not dressed."""
+        if label in self.levels:
+            return self.levels[label][target]
+        return tuple(sorted({level for of in self.levels.values() for level in of[target]} if self.is_dressed else ()))
 
     @property
     def measured(self) -> dict[str, Metric]:
@@ -164,7 +177,13 @@ class Files:
     forecasts: Mapping[str, xr.Dataset]
 
 
-def make_plan(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readings: Mapping[str, Readings]) -> Plan:
+def make_plan(
+    entries: Sequence[Entry],
+    cube: xr.Dataset,
+    cube_path: Path,
+    readings: Mapping[str, Readings],
+    regressions: Sequence[str] = (),
+) -> Plan:
     """Plan an evaluation of forecasts that `open_entries` gave, on the days and cells that they and the cube share.
 
     Parameters
@@ -175,11 +194,13 @@ def make_plan(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readi
         The opened cube and its path.
     readings
         Target -> readings of the water balance.
+    regressions
+        Keys of `soilcast.models.regressions.REGRESSIONS` to fit as further baselines.
 
     Raises
     ------
     SoilcastError
-        No cell, issue day or lead in common that may be evaluated.
+        No cell, issue day or lead in common that may be evaluated; a regression that cannot be fitted.
     """
     first = entries[0]
     overlap = find_overlap(entries, cube, cube_path)
@@ -203,6 +224,7 @@ def make_plan(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, readi
         climate=find_climate_days(time, overlap.learn, int(overlap.issued[0]), forecast_days),
         readings=readings,
         metrics=dict(METRICS),
+        regressions=fit_regressions(regressions, entries, overlap, cube, cube_path),
     )
 
 

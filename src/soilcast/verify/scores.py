@@ -15,7 +15,6 @@ from soilcast.cube import FORMATS, read, write_dataset
 from soilcast.cube.cf import DAY, ISSUE_DAY, LEAD
 from soilcast.errors import SoilcastError
 from soilcast.files import atomic_write, harmless_table
-from soilcast.models.baselines import BASELINES
 from soilcast.provenance import stamp
 from soilcast.verify.blocks import BINS, BlockScores, count_left_out
 from soilcast.verify.comparison import DIMS as COMPARED
@@ -60,6 +59,9 @@ CELL_VARIABLES = ("area", "climate_zone")
 _CARRIED = ("content", "train_period", "validation_period")
 _SCORED_ON = "number of cell-issue-days with observation, all forecasts and all baselines, by target and lead"
 
+_DRESSED = "distributions: their forecasts and the quantiles of their own errors on the validation days"
+_POINTS = "points, for lack of training or validation days: their CRPS is the absolute error of a point forecast"
+
 
 def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: BlockScores, water: str) -> xr.Dataset:
     """Make the scores dataset: see `soilcast.evaluate`.
@@ -87,6 +89,8 @@ def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
         name: ((*ROWS, "cell"), joined.metrics[name], metric.attributes) for name, metric in plan.measured.items()
     }
     days = {"long_name": "number of issue days scored", "units": "1"}
+    if plan.all_levels and not plan.is_dressed:
+        variables["crps"][2]["long_name"] += "; of the baselines the absolute error of a point forecast"
     variables["days"] = (("target", "lead", "cell"), joined.days, days)
     scores = xr.Dataset(
         variables | _calibration(plan, joined) | _events(plan, joined),
@@ -107,13 +111,14 @@ def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
             "weather": _weather(entries),
             "water": water,
             "scored_on": _SCORED_ON,
+            **({"baselines": _DRESSED if plan.is_dressed else _POINTS} if plan.all_levels else {}),
             "left_out": "\n".join([*plan.overlap.omitted, *count_left_out(plan, joined.remaining, cube.sizes["cell"])]),
             "cells_scored": scored,
             "cells_total": len(entries[0].cells),
         },
     )
     attributes = {"long_name": "whether the model is a baseline"}
-    scores["is_baseline"] = ("model", np.array([label in BASELINES for label in plan.models]), attributes)
+    scores["is_baseline"] = ("model", np.array([label in plan.baselines for label in plan.models]), attributes)
     for name in CELL_VARIABLES:
         if name in cube:
             scores[name] = ("cell", read(cube, name), cube[name].attrs)

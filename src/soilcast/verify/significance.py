@@ -1,4 +1,4 @@
-"""Tests of the difference between models: over days, over seeds, and over the field of cells."""
+"""Scores of models on resamples of the test days, and the differences between models that follow from them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from scipy import special
 
 from soilcast.progress import progress_bar
 from soilcast.verify.dayblocks import DayBlocks
-from soilcast.verify.metrics import METRICS
+from soilcast.verify.estimates import Array, Estimate, combine
 from soilcast.verify.summary import weighted_means, weighted_medians
 
 RESAMPLES = 500
-LEVEL = 0.95
-FALSE_DISCOVERIES = 0.05
-FEWEST_BLOCKS = 6
-"""With fewer blocks of days than this nothing is tested: their variance is too uncertain."""
 
 UNTRAINED = -1
 """Seed of a baseline, which has none."""
@@ -27,150 +21,11 @@ UNTRAINED = -1
 _MOST_BYTES = 256 * 2**20
 """Size of the scores of resamples in memory at once [bytes]."""
 
-Array = npt.NDArray[np.float64]
 Statistic = Literal["median", "mean"]
 Seeds = Mapping[int, str]
 """Seed -> label of the model that was trained with it; `UNTRAINED` for a baseline."""
 
 _STATISTICS: dict[Statistic, Callable[[Array, Array], Array]] = {"median": weighted_medians, "mean": weighted_means}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A difference with its confidence interval and p-value, all of one shape.
-
-    Parameters
-    ----------
-    value
-        Mean over the seeds.
-    low, high
-        Limits of the 95 % confidence interval; NaN where the variance is not known.
-    p
-        p-value, of two sides; NaN likewise.
-    """
-
-    value: Array
-    low: Array
-    high: Array
-    p: Array
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether a single estimate's interval excludes 0."""
-        return bool(self.p < 1 - LEVEL)
-
-
-def combine(by_seed: Array, variance_of_days: Array, blocks: int) -> Estimate:
-    """Test a difference against its spread over days and over seeds.
-
-    Both spreads add up, since another test year and other seeds would be drawn independently. The variance over days
-    is that of the block bootstrap, times K / (K - 1) for K blocks; that over seeds is the sample variance over the
-    number of seeds. The ratio follows Student's t with the degrees of freedom of Welch and Satterthwaite.
-
-    Parameters
-    ----------
-    by_seed
-        Difference on the test days as they are, ``(seed, ...)``.
-    variance_of_days
-        Variance over resamples of the days of the mean over the seeds, ``(...)``.
-    blocks
-        Number of blocks that were resampled.
-
-    Returns
-    -------
-    With one seed alone the interval is of the days alone. With fewer than `FEWEST_BLOCKS` blocks nothing is tested.
-
-    References
-    ----------
-    Carlstein (1986), doi:10.1214/aos/1176350057, for the bootstrap over blocks; Satterthwaite (1946),
-    doi:10.2307/3002019.
-    """
-    seeds = len(by_seed)
-    value = np.asarray(by_seed.mean(axis=0))
-    if blocks < FEWEST_BLOCKS:
-        unknown = np.full_like(value, np.nan)
-        return Estimate(value, unknown, unknown, unknown)
-    of_days = np.asarray(variance_of_days) * blocks / (blocks - 1)
-    of_seeds = by_seed.var(axis=0, ddof=1) / seeds if seeds > 1 else np.zeros_like(value)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = (of_days + of_seeds) ** 2 / (of_days**2 / (blocks - 1) + of_seeds**2 / max(seeds - 1, 1))
-        error = np.sqrt(of_days + of_seeds)
-        p = 2 * special.stdtr(freedom, -np.abs(value) / error)
-        margin = special.stdtrit(freedom, (1 + LEVEL) / 2) * error
-    return Estimate(value, value - margin, value + margin, np.asarray(p))
-
-
-def interval_over_seeds(values: Array) -> tuple[float, float, float]:
-    """Mean over the seeds ``(seed,)`` and its 95 % confidence interval (Student's t); NaN limits for one seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, np.nan, np.nan
-    margin = float(special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - margin, mean + margin
-
-
-@dataclass(frozen=True)
-class FieldTest:
-    """A difference in each cell, tested with control of the false discovery rate.
-
-    Parameters
-    ----------
-    difference
-        Mean over the seeds ``(cell,)``, in the unit of the metric.
-    better, worse
-        ``(cell,)``, where it is significant.
-    tested
-        ``(cell,)``, where there is a difference to test.
-    area_better, area_worse
-        Share of the tested weight; NaN where nothing is tested.
-    """
-
-    difference: Array
-    better: npt.NDArray[np.bool_]
-    worse: npt.NDArray[np.bool_]
-    tested: npt.NDArray[np.bool_]
-    area_better: float
-    area_worse: float
-
-    @property
-    def is_significant(self) -> bool:
-        """Field significance: whether the difference is significant in any cell."""
-        return bool((self.better | self.worse).any())
-
-
-def gain(metric: str) -> int:
-    """Sign of a difference that is better: -1 for errors, +1 for all other metrics."""
-    return -1 if metric in METRICS and METRICS[metric].best == "lower" else 1
-
-
-def field_test(estimate: Estimate, metric: str, area: Array) -> FieldTest:
-    """Test a difference in every cell.
-
-    Cells are declared by the procedure of Benjamini and Hochberg (1995) at a false discovery rate of 5 %: on average,
-    at most so large a part of the declared cells is false, and where there is no difference anywhere, a cell is
-    declared in at most 5 % of all such fields. It stays valid if neighbouring cells resemble each other (Wilks, 2016,
-    doi:10.1175/BAMS-D-15-00267.1).
-
-    Parameters
-    ----------
-    estimate
-        Of each cell.
-    metric
-        Decides which sign is better.
-    area
-        Weight of each cell ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
-    """
-    tested = np.isfinite(estimate.p) & (area > 0)
-    declared = np.zeros(len(tested), dtype=np.bool_)
-    if tested.any():
-        from scipy import stats  # takes a second to import, which evaluations without tests need not wait for
-
-        declared[tested] = stats.false_discovery_control(estimate.p[tested]) <= FALSE_DISCOVERIES
-    gained = estimate.value * gain(metric)
-    better, worse = declared & (gained > 0), declared & (gained < 0)
-    total = area[tested].sum() if tested.any() else np.nan
-    shares = (float(area[part].sum() / total) for part in (better, worse))
-    return FieldTest(estimate.value, better, worse, tested, *shares)
 
 
 @dataclass(frozen=True)
@@ -212,7 +67,15 @@ class Sample:
         difference = _difference(
             self.rows, row, reference, {name: of[metric, statistic] for name, of in self.field.items()}
         )
-        return combine(difference[:, 0], difference[:, 1:].mean(axis=0).var(), self.blocks)
+        return self._combine(difference)
+
+    def estimate_over_area(self, row: str, metric: str, statistic: Statistic = "median") -> Estimate:
+        """Area-weighted median or mean itself, with its interval over days and seeds."""
+        return self._combine(self.field[row][metric, statistic])
+
+    def _combine(self, values: Array) -> Estimate:
+        """Combine ``(seed, 1 + resample)``, first of the days as they are."""
+        return combine(values[:, 0], values[:, 1:].mean(axis=0).var(), self.blocks)
 
     def compare_in_cells(self, row: str, reference: str, metric: str, *, of_seeds: bool = True) -> Estimate:
         """Difference in every cell; the pair is one of those that the sample was taken for.

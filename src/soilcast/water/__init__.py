@@ -14,11 +14,14 @@ from soilcast.water.balance import (
     water_signs,
 )
 from soilcast.water.config import TERM_SETS, Form, WaterConfig
+from soilcast.water.placebo import PLACEBOS, draw_uniform
 
 __all__ = [
+    "PLACEBOS",
     "TERM_SETS",
     "Form",
     "WaterConfig",
+    "draw_uniform",
     "mask_observed",
     "missing_terms",
     "missing_variables",

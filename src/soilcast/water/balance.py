@@ -10,7 +10,7 @@ import xarray as xr
 
 from soilcast.cube import read, thickness_name
 from soilcast.errors import SoilcastError
-from soilcast.water.config import Form, WaterConfig
+from soilcast.water.config import Form, Ties, WaterConfig
 
 Values = Mapping[str, npt.NDArray[np.floating]]
 Signs = npt.NDArray[np.int8]
@@ -100,7 +100,7 @@ def sign_of_inflow(inflow: npt.NDArray[np.float64]) -> Signs:
     return np.nan_to_num(np.sign(inflow), nan=0.0).astype(np.int8)
 
 
-def mask_observed(signs: Signs, observed: npt.NDArray[np.floating]) -> Signs:
+def mask_observed(signs: Signs, observed: npt.NDArray[np.floating], ties: Ties = "keep") -> Signs:
     """Drop the days on which the observed soil moisture did not follow the water balance (Eq. 13).
 
     The mask looks at the observed soil moisture of the day itself, so it belongs to training; a consistency
@@ -112,13 +112,17 @@ def mask_observed(signs: Signs, observed: npt.NDArray[np.floating]) -> Signs:
         dW_t ``(cell, time)``.
     observed
         SM_t ``(cell, time)`` [m3 m-3].
+    ties
+        Keep or drop the days on which SM_t = SM_{t-1}.
 
     Returns
     -------
-    dW_t with 0 wherever dW_t (SM_{t-1} - SM_t) > 0, and where SM of the day or of the day before is missing.
+    dW_t with 0 wherever dW_t (SM_{t-1} - SM_t) > 0 (>= 0 without ties), and where SM of the day or of the day before
+    is missing.
     """
     against = signs * -np.diff(observed.astype(np.float64), axis=1, prepend=np.nan)
-    return np.where(np.isnan(against) | (against > 0), 0, signs).astype(np.int8)
+    dropped = against > 0 if ties == "keep" else against >= 0
+    return np.where(np.isnan(against) | dropped, 0, signs).astype(np.int8)
 
 
 def water_sign(cube: xr.Dataset, form: Form, config: WaterConfig, days: slice | None = None) -> Signs:

@@ -11,6 +11,8 @@ Form = Literal["single", "multi"]
 
 Symbol = Literal["P", "E", "SRO", "dSD"]
 
+Ties = Literal["keep", "drop"]
+
 TERM_SETS: dict[int, tuple[Symbol, ...]] = {
     1: ("P",),
     2: ("P", "E"),
@@ -48,6 +50,16 @@ class WaterConfig(BaseModel):
     layer: Literal["none", "own_layer"] = Field(
         "none",
         description="layer term of W1. none: Eq. 10; own_layer: minus the change of layer 1 (the authors' code)",
+    )
+    ties: Ties = Field(
+        "keep",
+        description="days without a change of the observed soil moisture in Eq. 13. keep: as printed; drop: as in the "
+        "authors' code",
+    )
+    placebo: Literal["none", "coin_toss", "observed"] = Field(
+        "none",
+        description="guidance without the water balance, to compare with. coin_toss: dW of +1 or -1 at random; "
+        "observed: sign of the observed change on random cell-days, as many as Eq. 13 keeps of the balance",
     )
     deep_layers: tuple[Literal["swvl2", "swvl3", "swvl4"], ...] = Field(
         ("swvl2", "swvl3"), description="soil layers of dSM2 in Eq. 11 (7-100 cm)"

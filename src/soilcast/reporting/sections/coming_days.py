@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from soilcast.products.indices import CLASS_NAMES
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.drought import drought_table, percent, share_in_drought
+from soilcast.reporting.drought import ODDS_OF, drought_table, expected_shares, odds_table, percent, share_in_drought
 from soilcast.reporting.fans import NORMAL, band_names, bands, fan
 from soilcast.reporting.forecasts import ISSUE_DAYS, has_product, layer_words, layers
 from soilcast.reporting.lead_lines import MOISTURE
@@ -61,25 +62,43 @@ def sentences(forecast: xr.Dataset) -> list[str]:
     for target in layers(forecast):
         mean = [f"{number(float(value), 'rmse')} {MOISTURE}" for value in means(forecast, forecast[target])[ends]]
         sentence = f"{target}: the mean over the {extent(forecast)} is {_from_to(mean, lead_days)}"
-        if has_product(forecast, target, "drought"):
+        if has_product(forecast, target, "drought_probability"):
+            expected = expected_shares(forecast, target)[CLASS_NAMES.index(ODDS_OF)]
+            share = [f"{percent(float(value))}{PERCENT}" for value in expected[ends]]
+            sentence += f"; the expected share of the {extent(forecast)} in severe drought ({ODDS_OF}) or drier is "
+            sentence += _from_to(share, lead_days)
+        elif has_product(forecast, target, "drought"):
             share = [f"{percent(float(value))}{PERCENT}" for value in share_in_drought(forecast, target)[ends]]
-            sentence += (
-                f"; the share of the {extent(forecast)} in drought (D1 or worse) is {_from_to(share, lead_days)}"
-            )
+            sentence += f"; by the point forecast the share of the {extent(forecast)} in drought (D1 or worse) is "
+            sentence += _from_to(share, lead_days)
         lines.append(f"{sentence}.")
     return [*lines, "This page shows a forecast, not its skill, which soilcast evaluate measures."]
 
 
 def drought(forecast: xr.Dataset) -> html.Markup:
-    """Give the share of the area, or of the cells, in each drought class, lead by lead."""
+    """Give the odds of each drought class, and the share of the cells that the central forecast is in, lead by lead."""
     classified = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
     text = (
         f"Share of the {extent(forecast)} [%] in each class of the U.S. Drought Monitor; cells without a class are "
-        "left out."
+        "left out. "
     )
-    return html.paragraph(text, note=True) + html.joined(
-        html.heading(layer_words(forecast, target)) + drought_table(forecast, target) for target in classified
-    )
+    if any(has_product(forecast, target, "drought_probability") for target in classified):
+        text += (
+            "First the share that is expected in the class or a drier one, the mean of its odds; then the share that "
+            "the median is in, which with growing lead is less often dry than what comes."
+        )
+    else:
+        text += (
+            "The classes are of a point forecast: the run gives no quantiles, and so no odds. With growing lead it is "
+            "less often dry than what comes."
+        )
+    return html.paragraph(text, note=True) + html.joined(_drought_tables(forecast, target) for target in classified)
+
+
+def _drought_tables(forecast: xr.Dataset, target: str) -> html.Markup:
+    has_odds = has_product(forecast, target, "drought_probability")
+    odds = odds_table(forecast, target) if has_odds else html.NOTHING
+    return html.heading(layer_words(forecast, target)) + odds + drought_table(forecast, target)
 
 
 def fans(forecast: xr.Dataset) -> html.Markup:

@@ -11,10 +11,11 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap, to_hex
 
+from soilcast.products.variables import DROUGHT_CLASS
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads, selected_leads
+from soilcast.reporting.drought import ODDS, ODDS_OF, swatch_colours
 from soilcast.reporting.drought import SCALE as CLASSES_SCALE
-from soilcast.reporting.drought import swatch_colours
 from soilcast.reporting.forecasts import has_product, layer_words, layers
 from soilcast.reporting.maps import Canvas, Scale, robust_scale
 from soilcast.reporting.style import MapStyle, pretty_units
@@ -53,7 +54,8 @@ _MAPPED = (
     Mapped("", "forecast", _MOISTURE, lambda values: robust_scale(values, _DRY_TO_WET)),
     Mapped("anomaly", "departure from the usual", _MOISTURE, lambda values: robust_scale(values, _DEPARTURE)),
     Mapped("percentile", "percentile", "percentile", lambda _: _RANK),
-    Mapped("drought", "drought class", "", lambda _: CLASSES_SCALE),
+    Mapped("drought_probability", f"odds of severe drought ({ODDS_OF}) or drier", "probability", lambda _: ODDS),
+    Mapped("drought", "drought class of the central forecast", "", lambda _: CLASSES_SCALE),
 )
 
 
@@ -74,6 +76,8 @@ def _map_row(forecast: xr.Dataset, canvas: Canvas, target: str, row: Mapped) -> 
     if name not in forecast:
         return html.NOTHING
     values = forecast[name].sel(lead=selected_leads(forecast))
+    if DROUGHT_CLASS in values.dims:
+        values = values.sel({DROUGHT_CLASS: ODDS_OF}, drop=True)
     scale = row.scale(values.to_numpy().astype(np.float64))
     title = f"{layer_words(forecast, target)}: {row.title}"
     if scale is None or not np.isfinite(values).any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import matplotlib
 import matplotlib.ticker
@@ -14,7 +15,7 @@ from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.figures import LOOK, canvas, svg
 from soilcast.reporting.lead_lines import Curve, Frame, Look, draw_curves, lead_lines, median_of, model_looks
-from soilcast.reporting.scores import baselines, ordered, targets
+from soilcast.reporting.scores import baselines, networks, ordered, targets
 from soilcast.reporting.sections.uncertainty import SIDE, leads_drawn
 from soilcast.reporting.style import OBSERVED
 from soilcast.reporting.tables import model_table, number
@@ -77,7 +78,7 @@ CURVES = (
 
 
 def probabilities(scores: xr.Dataset) -> html.Markup:
-    """Give frequencies, skill and ROC area, of several leads as curves and of one as a table, and the diagrams."""
+    """Give frequencies, skill and ROC area, of several leads as curves, of one as a table; and diagrams of networks."""
     several = scores.sizes["lead"] > 1
     parts = [html.paragraph(_WHAT.format(weighted(scores)), note=True)]
     for target in targets(scores):
@@ -86,7 +87,11 @@ def probabilities(scores: xr.Dataset) -> html.Markup:
             of_target = scores.sel(target=[target])
             parts.append(draw_curves(of_target, CURVES) if several else html.heading(target_words(target)))
             parts.append(_frequencies(scores, target) if several else _table(scores, target))
-            parts += [html.panels(_diagrams(scores, target, label), three=True) for label in labels]
+            parts += [
+                html.panels(_diagrams(scores, target, label), three=True)
+                for label in labels
+                if label in networks(scores)
+            ]
     return html.joined(parts)
 
 
@@ -161,7 +166,11 @@ def value(scores: xr.Dataset, target: str, label: str, event: str) -> str | None
     return _square(draw, bool(np.isfinite(chosen).any()), "lower left")
 
 
-def _square(draw: Callable[[Axes], None], has_value: bool, legend: str = "upper left") -> str | None:
+def _square(
+    draw: Callable[[Axes], None],
+    has_value: bool,
+    legend: Literal["upper left", "lower left", "lower right"] = "upper left",
+) -> str | None:
     """Draw a figure that is square, with a legend of the leads; None where there is nothing to draw."""
     if not has_value:
         return None

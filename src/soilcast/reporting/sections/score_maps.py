@@ -12,7 +12,7 @@ from soilcast.reporting.over_cells import best_network, ratios, summarised, summ
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.style import MAPS, MapStyle, pretty_units, style_of
 from soilcast.reporting.tables import custom_metrics, head, metrics_in, number
-from soilcast.reporting.wording import ahead, cells_text, target_words
+from soilcast.reporting.wording import ahead, cells_text, target_words, with_weather
 from soilcast.verify.metrics import metrics_of
 
 SKILL_NOTE = "persistence is 0 by definition"
@@ -60,7 +60,7 @@ def _ratio_maps(scores: xr.Dataset, canvas: Canvas, target: str) -> html.Markup:
         )
         for lead in scored_leads
     ]
-    title = f"{target_words(target)}: RMSE of {label} / RMSE of persistence"
+    title = f"{target_words(target)}: RMSE of {with_weather(scores, label)} / RMSE of persistence"
     return html.heading(title, html.colour_bar(ratio_scale, "ratio")) + html.panels(drawn, three=True)
 
 

@@ -18,7 +18,7 @@ from soilcast.reporting.over_cells import best_network
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.style import OBSERVED, RAIN, colours, pretty_units
 from soilcast.reporting.tables import number
-from soilcast.reporting.wording import ahead, location_of_pick, target_words
+from soilcast.reporting.wording import ahead, location_of_pick, target_words, with_weather
 
 _DAY = np.timedelta64(1, "D")
 
@@ -48,7 +48,7 @@ def fans(scores: xr.Dataset) -> html.Markup:
         colour = model_looks(scores)[label].colour
         drawn = [_fans(scores, target, pick, label, colour) for pick in range(scores.sizes["pick"])]
         if any(drawn):
-            key = html.legend({"observed": OBSERVED, label: colour})
+            key = html.legend({"observed": OBSERVED, with_weather(scores, label): colour})
             parts += [html.heading(target_words(target), key), *drawn]
     if not parts:
         return html.NOTHING

@@ -9,23 +9,26 @@ from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.scores import targets
 from soilcast.reporting.tables import column_head, head, number
-from soilcast.reporting.verdict import SIGNIFICANT
-from soilcast.reporting.wording import PERCENT, days, extent, target_words, weighted
+from soilcast.reporting.wording import PERCENT, days, extent, probability, target_words, weighted
+from soilcast.verify.estimates import FALSE_DISCOVERIES
 
 _TEXT = (
     "Difference of the {weighted}medians over the cells, row minus reference: negative is better than the "
-    "reference. The 95 % interval and p, the p-value of the difference, are from resampled blocks of days. The ratio "
-    "is the {weighted}median over the cells of the row's score over that of the reference. Better and worse: "
-    "share of the tested {extent} where the difference in the cell is itself significant."
+    "reference. The 95 % interval, each by itself, is from resampled blocks of days only, since each network is one "
+    "training. p is the p-value adjusted for all differences on this page together, which decides what is called "
+    "significant, here and in every sentence (Benjamini and Yekutieli, false discovery rate 5 %). Detectable: the true "
+    "difference that the test by itself finds with 80 % probability; smaller ones could not have been seen reliably. "
+    "The ratio is the {weighted}median over the cells of the row's score over that of the reference. Better and "
+    "worse: share of the tested {extent} where the difference in the cell is itself significant."
 )
 _CORNER = "Row − reference"
-_BY_LEAD = "Upper number: the difference; beneath it, in grey, p."
+_BY_LEAD = "Upper number: the difference; beneath it, in grey, the adjusted p."
 
 
 def significance(scores: xr.Dataset) -> html.Markup:
     """Give the tested differences of each target and metric, of several leads by lead and in full when unfolded."""
     several = scores.sizes["lead"] > 1
-    legend = html.tests_note(SIGNIFICANT, _BY_LEAD if several else "")
+    legend = html.tests_note(FALSE_DISCOVERIES, _BY_LEAD if several else "")
     parts = []
     for target in targets(scores):
         for metric in map(str, scores["tested_metric"].to_numpy()):
@@ -55,7 +58,7 @@ def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> h
     for row, reference in pairs:
         of_pair = tested.sel(row=row, reference=reference)
         by_lead = [of_pair.isel(lead=index) for index in range(tested.sizes["lead"])]
-        cells = [_difference(test, metric, _probability(float(test["difference_p"]))) for test in by_lead]
+        cells = [_difference(test, metric, probability(float(test["difference_p_adjusted"]))) for test in by_lead]
         rows.append(("network", f"{row} − {reference}", cells))
     return html.table(_CORNER, [str(lead) for lead in leads(tested)], rows)
 
@@ -71,25 +74,23 @@ def _full(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html
                 days(lead),
                 _difference(test, metric),
                 f"{number(low, metric)} to {number(high, metric)}" if np.isfinite(low + high) else "–",
-                _probability(float(test["difference_p"])),
+                number(float(test["difference_detectable"]), metric),
+                probability(float(test["difference_p_adjusted"])),
                 number(float(test["difference_ratio"]), "ratio"),
                 *(_share(float(test[name])) for name in ("area_better", "area_worse")),
             )
             rows.append(("network", f"{row} − {reference}", cells))
     difference = column_head(metric)._replace(upper="Difference")
-    return html.table(_CORNER, ["Days ahead", difference, "95 % interval", "p", "Ratio", "Better on", "Worse on"], rows)
+    heads = ["Days ahead", difference, "95 % interval", "Detectable", "Adjusted p", "Ratio", "Better on", "Worse on"]
+    return html.table(_CORNER, heads, rows)
 
 
 def _difference(tested: xr.Dataset, metric: str, beneath: str = "") -> html.Cell:
     """Draw the cell of a difference, tinted where it is significant."""
     difference, kind = float(tested["difference"]), ""
-    if float(tested["difference_p"]) < SIGNIFICANT:
+    if float(tested["difference_p_adjusted"]) <= FALSE_DISCOVERIES:
         kind = "lead" if difference < 0 else "worse"
     return html.Cell(number(difference, metric), beneath, kind)
-
-
-def _probability(p: float) -> str:
-    return "–" if not np.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _share(share: float) -> str:

@@ -13,8 +13,9 @@ from soilcast.errors import SoilcastError
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import json_attribute, source_file
 from soilcast.reporting.figures import LOOK, canvas, log_ticks, svg
-from soilcast.reporting.scores import networks
+from soilcast.reporting.scores import networks, not_converged
 from soilcast.reporting.style import OBSERVED, colours
+from soilcast.training.run_record import NOT_CONVERGED
 
 
 def training(scores: xr.Dataset) -> html.Markup:
@@ -25,7 +26,8 @@ def training(scores: xr.Dataset) -> html.Markup:
     for label in networks(scores):
         if logs.get(label):
             uri, detail = _training_curve(label, logs[label], palette[label], source_file(scores))
-            drawn.append(html.picture(uri, label, detail))
+            warning = f"; {NOT_CONVERGED}" if label in not_converged(scores) else ""
+            drawn.append(html.picture(uri, label, f"{detail}{warning}"))
     if not drawn:
         return html.paragraph("The scores carry no training log.", note=True)
     return html.paragraph(

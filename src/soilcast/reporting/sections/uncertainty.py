@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib
 import matplotlib.ticker
 import numpy as np
@@ -47,11 +49,24 @@ CURVES = (
     Curve("CRPS", Frame(f"CRPS [{MOISTURE}]", zero=True, logarithmic=True), median_of("crps")),
     Curve(
         "CRPS over that of persistence",
-        Frame("CRPS / error of persistence", level=1.0, logarithmic=True),
+        Frame("CRPS / CRPS of persistence", level=1.0, logarithmic=True),
         _crps_ratio,
     ),
 )
 """What the intervals are worth by lead."""
+
+
+def _curves(scores: xr.Dataset) -> tuple[Curve, ...]:
+    """`CURVES`, of which the last says so where persistence is a point forecast."""
+    if np.isfinite(scores["reliability"].sel(model=PERSISTENCE)).any():
+        return CURVES
+    frame = replace(CURVES[-1].frame, label="CRPS / absolute error of a point forecast, persistence")
+    return (*CURVES[:-1], replace(CURVES[-1], frame=frame))
+
+
+def _baselines(scores: xr.Dataset) -> str:
+    words = str(scores.attrs.get("baselines", ""))
+    return f"Baselines are {words}. " if words else ""
 
 
 def uncertainty(scores: xr.Dataset) -> html.Markup:
@@ -60,15 +75,17 @@ def uncertainty(scores: xr.Dataset) -> html.Markup:
     text = (
         f"The 90 % interval of calibrated quantiles contains 90 % of the observations{_BAND if several else ''}. The "
         "narrower an interval that does so, the better. The CRPS scores the whole distribution, lower is better; of a "
-        "forecast without quantiles, as of every baseline, it is the mean absolute error. "
-        + (_OF_CURVES.format(weighted(scores)) if several else numbers_note(scores))
+        "forecast without quantiles it is the absolute error of a point forecast. "
+        f"{_baselines(scores)}" + (_OF_CURVES.format(weighted(scores)) if several else numbers_note(scores))
     )
     diagrams = (
         "Reliability: points on the diagonal are calibrated quantiles; a curve that is flatter belongs to intervals "
         "that are too narrow. Rank histogram: flat is calibrated, U-shaped too narrow, hump-shaped too wide, sloped "
         "biased."
     )
-    worth = draw_curves(scores, CURVES) if several else boards(scores, leads(scores)[0], INTERVALS, marks=False)
+    worth = (
+        draw_curves(scores, _curves(scores)) if several else boards(scores, leads(scores)[0], INTERVALS, marks=False)
+    )
     drawn = html.joined(_diagrams(scores, target) for target in targets(scores))
     return (
         html.paragraph(text, note=True)

@@ -21,6 +21,7 @@ from soilcast.cube import (
     era5_land_thickness,
 )
 from soilcast.errors import SoilcastError
+from soilcast.sources.antarctica import listed_in_antarctica
 from soilcast.sources.caravan.layout import Basin, attributes_of, basins_in, series_files
 from soilcast.sources.derived import specific_humidity
 from soilcast.sources.netcdf import unread_notes
@@ -146,7 +147,8 @@ def caravan(paths: Sequence[Path], *, units: Mapping[str, str] | None = None) ->
         content="ERA5-Land reanalysis, basin means (Caravan)",
         origins=origins,
     )
-    if notes := [*listing.notes(), *unread_notes(name for basin in basins for name in basin.unread)]:
+    unread = unread_notes(name for basin in basins for name in basin.unread)
+    if notes := [*listing.notes(), *listed_in_antarctica(statics["lat"]), *unread]:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 

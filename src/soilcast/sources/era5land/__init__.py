@@ -47,6 +47,7 @@ def era5land(
     static: Mapping[str, str] | None = None,
     nearest: Collection[str] = (),
     climate_zone: bool = True,
+    antarctica: bool = False,
     content: str | None = None,
 ) -> xr.Dataset:
     """Read ERA5-Land or ERA5: NetCDF of the former and the present Climate Data Store, its archives, GRIB, Zarr.
@@ -81,7 +82,9 @@ def era5land(
         Static variables that are regridded by nearest neighbour.
     climate_zone
         Compute the Koeppen-Geiger class from the monthly means of temperature and precipitation, where all twelve
-        months are there; both are read once more for it.
+        months are there; both are read once more for it. Without the last year, the default test period.
+    antarctica
+        Keep the cells south of 60 °S.
     content
         Description of the data, if not the reanalysis itself.
 
@@ -119,7 +122,7 @@ def era5land(
     countings = count_days(
         records, accumulation=accumulation, stamp=stamp, states=states, is_local=is_local, units=stated
     )
-    layout = lay_out(fields, records[TARGET], resolution=resolution, is_local=is_local)
+    layout = lay_out(fields, records[TARGET], resolution=resolution, is_local=is_local, antarctica=antarctica)
     days = days_axis(records[TARGET], countings[TARGET], years, is_local=is_local)
     made = daily_variables(records, countings, layout, days, stated, flip_sign)
     fixed, origins = constants(fields, layout)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from soilcast.cube import Grid
 from soilcast.errors import SoilcastError
+from soilcast.sources.antarctica import without_antarctica
 from soilcast.sources.era5land.daily import Floats, Laying
 from soilcast.sources.era5land.recognising import Field, read_stamps
 from soilcast.sources.era5land.record import Record, columns_on, whole_grid
@@ -46,11 +47,13 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None, is_local: bool) -> Layout:
+def lay_out(
+    fields: Sequence[Field], target: Record, *, resolution: float | None, is_local: bool, antarctica: bool = False
+) -> Layout:
     """Decide on the cells.
 
     Land is where the land-sea mask of the files says so by half or more. Without a mask it is where soil moisture has
-    a value above zero: ERA5-Land has none at sea, and ERA5 zero.
+    a value above zero: ERA5-Land has none at sea, and ERA5 zero. Antarctica is left out.
 
     Parameters
     ----------
@@ -62,11 +65,13 @@ def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None
         Of the cells, where they are not those of the files [degrees].
     is_local
         Whether days are those of local time.
+    antarctica
+        Whether cells south of 60 °S are kept.
 
     Raises
     ------
     SoilcastError
-        There is no land.
+        There is no land, or only Antarctica.
     """
     grid = whole_grid(fields)
     land, notes = _land(fields, target, grid)
@@ -74,6 +79,9 @@ def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None
         raise SoilcastError(
             f"{target.where}: no land: {target.parameter.name} has no value above 0: give a region with land"
         )
+    if resolution is None:
+        chosen, left_out = without_antarctica(grid.cell_lat[land], keep=antarctica, where=target.where)
+        land[land], notes = chosen, (*notes, *left_out)
     offsets = np.round(grid.cell_lon / _DEGREES_AN_HOUR).astype(np.int64) if is_local else np.zeros(len(land), np.int64)
     here = Grid(grid.lat, grid.lon, np.flatnonzero(land).astype(np.int64))
     if resolution is None:
@@ -86,9 +94,10 @@ def lay_out(fields: Sequence[Field], target: Record, *, resolution: float | None
         raise SoilcastError(
             f"{target.where}: no cell of {resolution:g} degrees is at least half land: choose a finer --resolution"
         )
-    cells = Grid(whole.lat, whole.lon, whole.index[there])
+    chosen, left_out = without_antarctica(whole.cell_lat[there], keep=antarctica, where=target.where)
+    cells = Grid(whole.lat, whole.lon, whole.index[there][chosen])
     said = f"{resolution:g} degree, conservative means of {fields[0].spacing:g} degree"
-    return Layout(cells, Laying(here.index, offsets[land], Regridded(here, cells)), land, said, notes)
+    return Layout(cells, Laying(here.index, offsets[land], Regridded(here, cells)), land, said, (*notes, *left_out))
 
 
 @dataclass(frozen=True, eq=False)

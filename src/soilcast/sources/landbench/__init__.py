@@ -23,6 +23,7 @@ from soilcast.cube import (
 )
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
+from soilcast.sources.antarctica import without_antarctica
 from soilcast.sources.derived import TEXTURE, unit_of_texture
 from soilcast.sources.gridded import (
     Placed,
@@ -46,8 +47,6 @@ from soilcast.sources.landbench.layout import (
 from soilcast.sources.netcdf import open_netcdf, unit_of
 from soilcast.sources.stamps import covered_days
 
-_SOUTHERN_LIMIT = -60.0  # degrees north: the paper leaves Antarctica out
-
 
 def landbench(
     paths: Sequence[Path],
@@ -55,13 +54,15 @@ def landbench(
     resolution: float,
     years: str | None = None,
     units: Mapping[str, str] | None = None,
+    antarctica: bool = False,
 ) -> xr.Dataset:
     """Read the LandBench 1.0 tree: daily ERA5-Land fields and constants on a global grid.
 
-    Cells are the grid points north of 60 °S at which layer 1 of the soil has a value on some day. The eight inputs of
-    the paper and the target are required; evaporation, runoff, snow, the deeper layers and the constants are taken
-    where they are there, and the attribute ``absent`` of the cube names the ones that are not. A missing value stays
-    NaN. Memory stays at about one block of days of one variable; layer 1 is read twice, since it decides the cells.
+    Cells are the grid points, without Antarctica, at which layer 1 of the soil has a value on some day. The eight
+    inputs of the paper and the target are required; evaporation, runoff, snow, the deeper layers and the constants are
+    taken where they are there, and the attribute ``absent`` of the cube names the ones that are not. A missing value
+    stays NaN. Memory stays at about one block of days of one variable; layer 1 is read twice, since it decides the
+    cells.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def landbench(
         Contract name -> unit of the files, where their attributes are silent or wrong. Precipitation with a depth
         (``m``) as its unit attribute is read as the mean of hourly amounts, which is what LandBench holds; a unit
         given here is taken at its word (a depth is then a daily total).
+    antarctica
+        Keep the cells south of 60 °S; ``notes`` counts those left out.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def landbench(
     fixed = scan.tell_texture({name: scan.place(ROWS[name], path) for name, path in constants.items()})
     scan.ask_for_units()
 
-    grid = _land(target, scan.grid(), where)
+    grid, notes = _land(target, scan.grid(), where, antarctica=antarctica)
     lengths = [len(days) for days in scan.days]
     values: dict[str, Any] = {name: series(files, lengths, grid) for name, files in {TARGET: target, **placed}.items()}
     layers = {name: depth for name, depth in ERA5_LAND_LAYERS.items() if name in values}
@@ -126,6 +129,8 @@ def landbench(
     )
     if absent := [name for name in ROWS if name not in cube]:
         cube.attrs["absent"] = " ".join(absent)
+    if notes:
+        cube.attrs["notes"] = "\n".join(notes)
     return cube
 
 
@@ -222,11 +227,13 @@ class _Scan:
         return Conversion(found.scale * row.sign, found.offset * row.sign)
 
 
-def _land(target: Sequence[Placed], grid: Grid, where: str) -> Grid:
-    land = ever_finite(target, grid) & (grid.cell_lat >= _SOUTHERN_LIMIT)
+def _land(target: Sequence[Placed], grid: Grid, where: str, *, antarctica: bool) -> tuple[Grid, tuple[str, ...]]:
+    land = ever_finite(target, grid)
     if not land.any():
-        raise SoilcastError(f"{where}: {TARGET} is NaN on every day north of 60 °S: download the files again")
-    return Grid(grid.lat, grid.lon, grid.index[land])
+        raise SoilcastError(f"{where}: {TARGET} is NaN on every day: download the files again")
+    index = grid.index[land]
+    chosen, notes = without_antarctica(grid.cell_lat[land], keep=antarctica, where=where)
+    return Grid(grid.lat, grid.lon, index[chosen]), notes
 
 
 def _refuse_unknown(units: Mapping[str, str]) -> None:

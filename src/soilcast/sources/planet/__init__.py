@@ -18,6 +18,7 @@ import xarray as xr
 from soilcast import cube
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
+from soilcast.schema import nearest
 from soilcast.sources.planet.geography import Geography, geography
 from soilcast.sources.planet.land import THICKNESS, LandSurface
 from soilcast.sources.planet.soil import Soil, soil
@@ -29,15 +30,22 @@ SPIN_UP_YEARS = 1
 _WEATHER = cube.PAPER_DYNAMIC
 _LAND = ("e", "sro", "ssro", "ro", "sd", *cube.ERA5_LAND_LAYERS)
 _BUFFERED_DAYS = 32
+_STATES = {"end": "", "mean": ", states as daily means"}
+"""What ``states`` can be -> how the title of a cube says so."""
 
 
 def planet(
-    paths: Sequence[Path] = (), *, resolution: float = 4.0, years: str = "2018:2020", seed: int = 0
+    paths: Sequence[Path] = (),
+    *,
+    resolution: float = 4.0,
+    years: str = "2018:2020",
+    seed: int = 0,
+    states: str = "end",
 ) -> xr.Dataset:
     """Make the cube of a built-in world, offline: real geography and climate, synthetic weather and land surface.
 
     All of the paper's inputs are there, and ``e``, ``sro``, ``ssro``, ``ro``, ``sd``, the four soil layers and
-    ``climate_zone``. States are those of the end of the day, and the water balance closes in every cell.
+    ``climate_zone``. With the states at the end of the day the water balance closes in every cell.
 
     Parameters
     ----------
@@ -49,27 +57,33 @@ def planet(
         Whole years, ``2019`` or ``2018:2020``. The land surface starts a year earlier, so that its stores have settled.
     seed
         Of the weather, 0 or more; geography, climate and soil stay the same.
+    states
+        Soil water and snow at the ``end`` of the day, or as its ``mean``, which is half of what there is at the end of
+        the day before and at its own: they move in a straight line between the two.
 
     Raises
     ------
     SoilcastError
-        A path, a resolution that there is none of, a seed below 0, years that are no period or not whole.
+        A path, a resolution that there is none of, a seed below 0, years that are no period or not whole, states of
+        another kind.
     """
     if paths:
         raise SoilcastError(f"planet: reads no files, but {paths[0]} is given: remove the path")
     if seed < 0:
         raise SoilcastError(f"planet: seed {seed} is negative: give 0 or more")
+    if states not in _STATES:
+        raise SoilcastError(f"--states {states}: {nearest(states, _STATES)}")
     days = _whole_years(years)
     land = geography(resolution)
     ground = soil(land)
     static = _static(land, ground)
-    dynamic = _simulate(land, ground, days, seed)
+    dynamic = _simulate(land, ground, days, seed, states)
     real = {name: "packaged real geography" for name in ("landcover", "elevation", "climate_zone")}
     return cube.assemble(
         {**dynamic, **static},
         cells=cube.cells_of_grid(land.grid),
         time=days,
-        title=f"Built-in planet, {resolution:g} degrees, {years}, seed {seed}: {CONTENT}",
+        title=f"Built-in planet, {resolution:g} degrees, {years}, seed {seed}{_STATES[states]}: {CONTENT}",
         source="planet",
         content=CONTENT,
         origins={name: real.get(name, "synthetic") for name in (*dynamic, *static)},
@@ -98,14 +112,14 @@ def _static(land: Geography, ground: Soil) -> dict[str, npt.NDArray[np.float32] 
     return {**single, **cube.era5_land_thickness(land.grid.index.size)}
 
 
-def _simulate(land: Geography, ground: Soil, days: Days, seed: int) -> dict[str, npt.NDArray[np.float32]]:
+def _simulate(land: Geography, ground: Soil, days: Days, seed: int, states: str) -> dict[str, npt.NDArray[np.float32]]:
     """Run weather and land surface through the spin-up and the days; every variable ``(cell, time)``."""
     cells = land.grid.index.size
     made = {name: np.empty((cells, len(days)), dtype=np.float32) for name in (*_WEATHER, *_LAND)}
     # A day is written along time, which is slow; a buffer of days is turned over at once.
     buffers = {name: np.empty((_BUFFERED_DAYS, cells), dtype=np.float32) for name in made}
     filled = 0
-    for position, values in enumerate(_days(land, ground, days, seed)):
+    for position, values in enumerate(_days(land, ground, days, seed, states)):
         row = position % _BUFFERED_DAYS
         for name, value in values.items():
             buffers[name][row] = value
@@ -116,25 +130,30 @@ def _simulate(land: Geography, ground: Soil, days: Days, seed: int) -> dict[str,
     return made
 
 
-def _days(land: Geography, ground: Soil, days: Days, seed: int) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
+def _days(
+    land: Geography, ground: Soil, days: Days, seed: int, states: str
+) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
     """Every variable of every day, after the spin-up, ``(cell,)``."""
     first = days[0].astype("datetime64[Y]") - SPIN_UP_YEARS
     run = np.arange(first.astype("datetime64[D]"), days[-1].astype("datetime64[D]") + 1)
     surface = LandSurface(land, ground)
+    end = _current_states(surface)
     for position, today in enumerate(weather(land, run, seed), start=len(days) - len(run)):
         fluxes = surface.step(today)
+        begin, end = end, _current_states(surface)
         if position < 0:
             continue
-        stores = surface.stores
         yield {
             **{name: getattr(today, name) for name in _WEATHER},
             "e": fluxes.e,
             "sro": fluxes.sro,
             "ssro": fluxes.ssro,
             "ro": fluxes.sro + fluxes.ssro,
-            "sd": stores.snow,
-            **{
-                layer: water / thickness
-                for layer, water, thickness in zip(cube.ERA5_LAND_LAYERS, stores.water, THICKNESS, strict=True)
-            },
+            **(end if states == "end" else {name: (begin[name] + end[name]) / 2 for name in end}),
         }
+
+
+def _current_states(surface: LandSurface) -> dict[str, npt.NDArray[np.float64]]:
+    """Snow [m] and soil water [m3 m-3] as they are now, ``(cell,)``."""
+    layers = zip(cube.ERA5_LAND_LAYERS, surface.stores.water, THICKNESS, strict=True)
+    return {"sd": surface.stores.snow, **{layer: water / thickness for layer, water, thickness in layers}}

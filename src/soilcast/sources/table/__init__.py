@@ -24,6 +24,7 @@ from soilcast.cube import (
 from soilcast.cube.calendar import Days, refuse_other_days
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
+from soilcast.sources.antarctica import listed_in_antarctica, without_antarctica
 from soilcast.sources.gridded import is_monotonic
 from soilcast.sources.netcdf import unread_notes
 from soilcast.sources.table.mapping import Mapped, Quantity, read_mapping
@@ -38,7 +39,13 @@ _NAMED = 3
 """Cells that a note names; the others are counted."""
 
 
-def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[str, str] | None = None) -> xr.Dataset:
+def table(
+    paths: Sequence[Path],
+    *,
+    mapping: Path | FileMapping,
+    units: Mapping[str, str] | None = None,
+    antarctica: bool = False,
+) -> xr.Dataset:
     """Read your own files with a mapping file.
 
     Parameters
@@ -49,12 +56,14 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
         A YAML file that says where the contract's variables come from (``docs/own-data.md``), or its parsed content.
     units
         Contract name -> unit, where the files say none or a wrong one; stronger than the mapping.
+    antarctica
+        Keep the cells of a grid south of 60 °S; those of a list are kept always.
 
     Returns
     -------
     The cube; a regular grid stays one, other places become cells with names. Kept are the cells that ``cells.select``
-    lets pass; of a grid those that have soil moisture on some day. ``notes`` counts the others. What comes from NetCDF
-    and Zarr stays lazy.
+    lets pass; of a grid those that have soil moisture on some day, without Antarctica. ``notes`` counts the others.
+    What comes from NetCDF and Zarr stays lazy.
 
     Raises
     ------
@@ -73,6 +82,11 @@ def table(paths: Sequence[Path], *, mapping: Path | FileMapping, units: Mapping[
     places = open_places(files, recipe.cells)
     everywhere = Tables(files, recipe, places, np.arange(len(places.lat), dtype=np.int64))
     selected = everywhere.at(keep_selected(everywhere))
+    if len(places.dims) == 1:
+        notes += listed_in_antarctica(places.lat[selected.kept])
+    else:
+        chosen, left_out = without_antarctica(places.lat[selected.kept], keep=antarctica, where=files[0].label)
+        selected, notes = selected.at(selected.kept[chosen]), [*notes, *left_out]
     tables, grid, bare = _cells_with_target(selected, stated)
     variables, time = _variables(tables, stated)
     cube = assemble(
