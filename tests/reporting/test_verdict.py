@@ -274,6 +274,17 @@ def test_networks_without_weather_come_first_and_those_with_observed_weather_las
     assert "an upper bound" in found[2]
 
 
+def test_a_baseline_that_knows_the_observed_weather_is_for_networks_that_know_it() -> None:
+    scores = made("seeing: observed; degraded: degraded; blind: none", seeing=0.7, degraded=0.8, blind=0.9)
+    ridge = "ridge (with observed weather ahead)"
+    scores["ratio"].loc[{"model": "climatology"}] = 0.5
+    scores["model"] = [ridge if label == "climatology" else label for label in scores["model"].to_numpy()]
+    blind, degraded, seeing = [one for one in sentences(scores) if "against the best baseline" in one]
+    assert "blind is better than the damped anomaly at all 4 leads" in blind
+    assert "degraded is better than the damped anomaly at all 4 leads" in degraded
+    assert f"seeing is worse than {ridge} at all 4 leads" in seeing
+
+
 def test_tested_differences_decide_and_not_the_digits_shown() -> None:
     scores = with_tests(made(LSTM=0.7), LSTM=0.001)
     assert UNTESTED not in sentences(scores)

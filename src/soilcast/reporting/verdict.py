@@ -45,10 +45,11 @@ _BAND = f"88 to 92{PERCENT}"
 def verdict(scores: xr.Dataset) -> list[str]:
     """State how the networks compare with the best baseline of each lead, and what their intervals cover.
 
-    Networks are stated apart by the weather of the days ahead that they were given, which is part of every sentence:
-    first those that know none, last those that know the observed weather. Of each the best is compared, by the
-    median over the cells: of one lead of the RMSE, of several leads of its ratio to persistence. Where a
-    difference was tested, its adjusted p-value decides, else the digits shown.
+    Networks are stated apart by the weather of the days ahead that they were given, which their sentences name: first
+    those that know none, last those that know the observed weather, which alone are compared with baselines that know
+    it too. Of each the best is compared, by the median over the cells: of one lead of the RMSE, of
+    several leads of its ratio to persistence. Where a difference was tested, its adjusted p-value decides, else the
+    digits shown.
 
     Returns
     -------
@@ -127,9 +128,12 @@ def _of_target(scores: xr.Dataset, target: str) -> Iterator[str]:
 
 
 def _against_best(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[Comparison]:
-    """Compare the best of some networks with the best baseline of each lead."""
+    """Compare the best of some networks with the best baseline of each lead that knows no more of the weather."""
     label = best_network(scores, target, labels)
-    return [] if label is None else compare(scores, target, label, best_baselines(scores, target))
+    if label is None:
+        return []
+    observed_weather = weather_of(scores, label) == _OBSERVED
+    return compare(scores, target, label, best_baselines(scores, target, observed_weather=observed_weather))
 
 
 def _standing(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[str]:

@@ -155,7 +155,7 @@ def fit_regressions(
     fitted = {}
     for config in _configs(entries, cube, cube_path).values():
         statistics, training, validation = _draw_samples(evaluated, config, split, overlap.leads)
-        for name in names:
+        for name in dict.fromkeys(names):
             models = REGRESSIONS[name](training, validation)
             label = name + (WITH_WEATHER if config.task.known_future else "")
             fitted[label] = RegressionBaseline(config, split, overlap.leads, statistics, *models)

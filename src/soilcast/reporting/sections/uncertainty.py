@@ -58,7 +58,7 @@ CURVES = (
 
 def _curves(scores: xr.Dataset) -> tuple[Curve, ...]:
     """`CURVES`, of which the last says so where persistence is a point forecast."""
-    if np.isfinite(scores["reliability"].sel(model=PERSISTENCE)).any():
+    if np.isfinite(scores["width_90"].sel(model=PERSISTENCE)).any():
         return CURVES
     frame = replace(CURVES[-1].frame, label="CRPS / absolute error of a point forecast, persistence")
     return (*CURVES[:-1], replace(CURVES[-1], frame=frame))
