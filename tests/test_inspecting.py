@@ -65,7 +65,7 @@ def test_scores_of_the_next_day_are_one_table_a_target(cube: Path, tmp_path: Pat
     assert "test period: 2020-04-01:2020-06-30; 91 issue days; 7 of 8 cells scored" in text
     shown = ["r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2"]
     for target in ("swvl1", "swvl2"):
-        table = text.partition(f"{target}, median over the cells, by area:")[2]
+        table = text.partition(f"{target}, median over the cells by area:")[2]
         assert table.splitlines()[1].split() == shown
         medians = summarise(scores).loc[("LSTM", target, 1), [f"{name}_median" for name in shown]]
         assert row_of(table, "LSTM") == [f"{value:.4f}".replace("nan", "NaN") for value in medians]

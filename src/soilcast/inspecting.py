@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import VARIABLES, open_artifact, read, usable_target
+from soilcast.cube import VARIABLES, grid_of, open_artifact, read, usable_target
 from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, content_sha256, refuse_other_cube
 from soilcast.errors import SoilcastError
 from soilcast.training.run import RECORD, open_run
@@ -174,11 +174,12 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
     yield from (f"left out: {line}" for line in str(scores.attrs.get("left_out", "")).splitlines())
     yield _leads_line(scores)
     table = summarise(scores)
+    over = f"over the cells{'' if grid_of(scores) is None else ' by area'}"
     custom = {name: metric for name, metric in metrics_of(scores).items() if name not in BUILT_IN}
     for target in scores["target"].to_numpy():
         of_target = table[table.index.get_level_values("target") == target].droplevel("target")
         if scores.sizes["lead"] == 1:
-            yield f"{target}, median over the cells, by area:"
+            yield f"{target}, median {over}:"
             columns = {f"{name}_median": name for name in (*_METRICS, *custom) if name in scores}
             yield of_target.droplevel("lead")[list(columns)].to_string(
                 float_format=_FOUR_DIGITS, header=list(columns.values())
@@ -189,7 +190,7 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
             if name not in scores or not of_target[f"{name}_{statistic}"].notna().any():
                 continue
             values = of_target[f"{name}_{statistic}"].unstack("lead").reindex(scores["model"].to_numpy())
-            yield f"{target}, {description}, {statistic} over the cells by area, by lead [d]:"
+            yield f"{target}, {description}, {statistic} {over}, by lead [d]:"
             yield values.dropna(how="all").to_string(float_format=_FOUR_DIGITS, index_names=False)
     if "tested_metric" in scores.coords:
         tested, rows, references = (

@@ -148,7 +148,7 @@ AHEAD = "swvl1: without weather of the days ahead, against the best baseline of 
 
 
 def test_verdict_when_the_network_beats_all_baselines() -> None:
-    first, cells, _, last = sentences(made(LSTM=0.7))
+    first, cells, _, _, last = sentences(made(LSTM=0.7))
     assert cells == "Only 3 of 4 cells are scored."
     assert first == (
         f"{AHEAD} LSTM is better than the damped anomaly at all 4 leads, by the digits shown, with a median RMSE ratio "

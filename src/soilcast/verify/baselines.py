@@ -12,8 +12,8 @@ import xarray as xr
 
 from soilcast.models.baselines import BASELINES
 from soilcast.training.calibration_groups import season_of
-from soilcast.verify.aligned import Floats
 from soilcast.verify.dressing import dress, error_quantiles
+from soilcast.verify.extremes import Floats
 from soilcast.verify.plan import Plan
 
 History = npt.NDArray[np.float32]

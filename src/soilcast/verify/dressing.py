@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from soilcast.training.calibration_groups import SEASONS
 from soilcast.training.conformal import order_ranks
-from soilcast.verify.aligned import Floats
+from soilcast.verify.extremes import Floats
 
 LEAST_IN_SEASON = 450
 """Errors of a cell and lead in a season from which on this season has quantiles of its own: five years of them. Those
