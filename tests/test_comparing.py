@@ -18,7 +18,7 @@ from soilcast import comparing
 from soilcast.comparing import compare
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
-from soilcast.experiments import Experiment, builtin_experiment, load_experiment, load_study, plan_runs
+from soilcast.experiments import Experiment, builtin_experiment, load_experiment, load_study, plan_runs, weather_of_runs
 from soilcast.ownership import GENERATOR
 from soilcast.sources import SOURCES
 from soilcast.training import open_run
@@ -224,7 +224,8 @@ def test_every_built_in_experiment_can_be_planned() -> None:
     folder = Path(comparing.__file__).with_name("experiments")
     for file in folder.glob("*.yaml"):
         found = load_experiment(file.stem)
-        assert plan_runs(found)
+        plans = plan_runs(found)
+        assert weather_of_runs(found, plans).keys() == plans.keys()
         if "mapping" in found.options:
             assert found.options["mapping"].is_file()
 
@@ -245,6 +246,59 @@ def test_the_papers_design_has_its_19_runs() -> None:
             share = (2 * int(name[1]) - 1) / 10
             assert plan.loss.weights == pytest.approx((share, 1 - share))
         assert plan.train.epochs == 1000
+
+
+AHEAD = {"task": {"known_future": ["tp", "t2m"], "lead_days": 2}}
+WEATHER = {"without": "none", "degraded": "degraded", "observed": "observed"}
+
+
+def test_runs_are_given_the_weather_that_the_experiment_names() -> None:
+    runs = {"without": {}, "degraded": AHEAD, "observed": AHEAD, "mine": AHEAD, "left-open": AHEAD}
+    found = experiment(runs=runs, weather={**WEATHER, "mine": "archive.zarr"}, seeds=2)
+    words = weather_of_runs(found, plan_runs(found))
+    expected = {**WEATHER, "mine": "archive.zarr", "left-open": "observed"}
+    assert words == {f"{name}-s{seed}": word for name, word in expected.items() for seed in (0, 1)}
+    years = {f"{name}-{year}": config for name, config in plan_runs(found).items() for year in (2018, 2019)}
+    assert weather_of_runs(found, years)["degraded-s1-2019"] == "degraded"
+
+
+@pytest.mark.parametrize(
+    ("weather", "message"),
+    [
+        ({"without": "degraded"}, "run without: weather is degraded, but task.known_future names nothing"),
+        ({"ahead": "none"}, "run ahead: weather is none, but task.known_future names tp, t2m: change one of them"),
+    ],
+)
+def test_weather_that_a_run_cannot_have_is_refused_before_any_work(
+    tmp_path: Path, weather: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SoilcastError, match=message):
+        compare(experiment(runs={"without": {}, "ahead": AHEAD}, weather=weather), tmp_path / "out", log=str)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="weather: there is no run abroad"):
+        experiment(runs={"ahead": AHEAD}, weather={"abroad": "degraded"})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bare_report")
+def test_runs_without_with_degraded_and_with_observed_weather_are_compared(tmp_path: Path) -> None:
+    runs = {"without": {"task": {"lead_days": 2}}, "degraded": AHEAD, "observed": AHEAD}
+    told: list[str] = []
+    compare(experiment(runs=runs, weather=WEATHER), tmp_path, log=told.append)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*LEFT, "weather"])
+    archive = open_artifact(tmp_path / "weather", "weather_archive")
+    assert (archive.sizes["lead"], "tp" in archive, "t2m" in archive, "ssrd" in archive) == (2, True, True, False)
+    for name, word in WEATHER.items():
+        made = open_artifact(tmp_path / "forecasts" / name, "forecast")
+        assert made.attrs["weather"] == word
+        record = open_run(tmp_path / "runs" / name).record.get("weather", {})
+        assert record.get("sha256") == (archive.attrs["content_sha256"] if name == "degraded" else None)
+    scores = open_artifact(tmp_path / "scores" / "scores.nc", "scores")
+    assert scores.attrs["weather"] == "without: none; degraded: degraded; observed: observed"
+    assert any("degraded observations, not a real weather forecast" in line for line in told)
+    before = {name: (tmp_path / "forecasts" / name / "zarr.json").stat().st_mtime_ns for name in WEATHER}
+    compare(experiment(runs=runs, weather=WEATHER), tmp_path, resume=True, log=told.append)
+    assert {name: (tmp_path / "forecasts" / name / "zarr.json").stat().st_mtime_ns for name in WEATHER} == before
 
 
 @pytest.mark.slow

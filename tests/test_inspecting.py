@@ -65,7 +65,7 @@ def test_scores_of_the_next_day_are_one_table_a_target(cube: Path, tmp_path: Pat
     assert "test period: 2020-04-01:2020-06-30; 91 issue days; 7 of 8 cells scored" in text
     shown = ["r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2"]
     for target in ("swvl1", "swvl2"):
-        table = text.partition(f"{target}, median over the cells, by area:")[2]
+        table = text.partition(f"{target}, median over the cells by area:")[2]
         assert table.splitlines()[1].split() == shown
         medians = summarise(scores).loc[("LSTM", target, 1), [f"{name}_median" for name in shown]]
         assert row_of(table, "LSTM") == [f"{value:.4f}".replace("nan", "NaN") for value in medians]
@@ -118,5 +118,7 @@ def test_a_target_that_is_not_there_is_named(cube: Path, tmp_path: Path) -> None
 
 def test_something_else_is_refused(tmp_path: Path) -> None:
     xr.Dataset().to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    with pytest.raises(SoilcastError, match=r"a cube or a forecast or a scores is expected, but this is not of soil"):
+    with pytest.raises(
+        SoilcastError, match=r"a cube or a forecast or a scores or a weather archive is expected, but this is n"
+    ):
         inspect(tmp_path / "other.nc")

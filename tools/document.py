@@ -19,6 +19,7 @@ from soilcast.cube.contract import VARIABLES
 from soilcast.training.config import PRESETS, Config
 from soilcast.training.keys import describe_keys
 from soilcast.verify import METRICS
+from soilcast.weather.scores import load_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "soilcast"
@@ -77,6 +78,17 @@ def metric_table() -> str:
     return _table(("name", "symbol", "what", "unit", "better"), rows)
 
 
+def weather_score_table() -> str:
+    """Correlations of weather forecasts by lead, from `soilcast.weather.scores.PUBLISHED`."""
+    table = load_scores()
+    leads = range(1, max(len(kind.correlation) for kind in table.values()) + 1)
+    rows = [
+        (name, ", ".join(kind.variables) or "all others", *(f"{one:.3f}" for one in kind.correlation))
+        for name, kind in table.items()
+    ]
+    return _table(("kind", "variables", *(f"{lead} d" for lead in leads)), rows)
+
+
 def command_help() -> str:
     """Usage, arguments and options of every command, from `soilcast.cli`."""
     lines = []
@@ -122,6 +134,7 @@ REGIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/cube.md", "contract"): contract_table,
     ("docs/method.md", "metrics"): metric_table,
     ("docs/method.md", "models"): model_table,
+    ("docs/multi-day.md", "weather-scores"): weather_score_table,
 }
 """File and name of each region -> the function that writes it."""
 

@@ -29,8 +29,9 @@ observation for every day: the area-weighted median over the cells. Below 1 is b
 anomaly and climatology use the same observations as persistence.
 
 "Weather of the forecast days: observed" means that the network was given the observed weather of these days, as from a
-perfect weather forecast, which does not exist in operation. Scores with a real weather forecast lie between those with
-observed weather and those without.
+perfect weather forecast, which does not exist in operation; "degraded", that it was trained and evaluated with observed
+weather that has the errors of [a stated model](multi-day.md#weather-of-the-forecast-days). These grow with lead as
+those of operational forecasts do, but it is no real weather forecast.
 """
 
 _SEARCH_HEAD = """### How the settings were chosen

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from soilcast.training import Config, commented_yaml, load_config, open_run, train
     from soilcast.updating import update
     from soilcast.verify import evaluate, summarise
+    from soilcast.weather.degrade import degrade_weather
 
 _HOME = {
     "Config": "training",
     "SoilcastError": "errors",
     "commented_yaml": "training",
     "compare": "comparing",
+    "degrade_weather": "weather.degrade",
     "demo": "comparing",
     "doctor": "doctoring",
     "download": "downloading",
@@ -61,6 +63,7 @@ __all__ = [
     "SoilcastError",
     "commented_yaml",
     "compare",
+    "degrade_weather",
     "demo",
     "doctor",
     "download",

@@ -394,6 +394,26 @@ def config(
     typer.echo(soilcast.commented_yaml(soilcast.load_config(config, settings or (), model=model)), nl=False)
 
 
+@app.command()
+def degrade(
+    cube: Annotated[Path, typer.Argument(help="Data cube, whose observed weather is degraded.")],
+    out: Out,
+    variables: Annotated[str, typer.Option(metavar="NAME,...", help="Dynamic variables, e.g. tp,t2m.")],
+    leads: Annotated[int, typer.Option(min=1, metavar="N", help="Longest lead time [d].")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the errors.")] = 0,
+    scores: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML of correlations by variable and lead; default: those of ECMWF."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make an archive of imperfect weather forecasts from observed weather. Their errors grow with lead."""
+    names = variables.replace(",", " ").split()
+    options: dict[str, Any] = {"leads": leads, "seed": seed, "scores": scores, "overwrite": overwrite}
+    soilcast.degrade_weather(cube, out, variables=names, **options, progress=True)
+    _say(soilcast.inspect(out))
+
+
 @app.command(cls=_CommandWithKeys)
 def train(
     cube: Cube,
@@ -406,6 +426,13 @@ def train(
     label: Annotated[str | None, typer.Option(help="Name of the run in tables, figures and reports.")] = None,
     init: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Fine-tune: start from the weights and config of this run.")
+    ] = None,
+    weather: Annotated[
+        Path | None,
+        typer.Option(metavar="ARCHIVE", help="Archive of weather forecasts to train with; default: observed weather."),
+    ] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a weather variable; overrides the archive's.")
     ] = None,
     memory: Memory = None,
     resume: Resume = False,
@@ -427,6 +454,8 @@ def train(
         out,
         chosen,
         init=init,
+        weather=weather,
+        units=_pairs(unit or [], "--unit"),
         overwrite=overwrite,
         resume=resume,
         memory=limit,
@@ -454,7 +483,10 @@ def forecast(
     ] = None,
     weather: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Weather forecast (NetCDF, Zarr or cube); observed: weather of the cube."),
+        typer.Option(
+            metavar="FILE",
+            help="Weather forecast (NetCDF, Zarr or cube), or archive of forecasts; observed: weather of the cube.",
+        ),
     ] = None,
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a weather variable; overrides the file's.")

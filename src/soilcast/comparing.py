@@ -13,7 +13,15 @@ import pandas as pd
 from soilcast.cube import days_of, open_artifact, open_cube
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
-from soilcast.experiments import Experiment, builtin_experiment, load_experiment, plan_runs
+from soilcast.experiments import (
+    NO_WEATHER,
+    OBSERVED,
+    Experiment,
+    builtin_experiment,
+    load_experiment,
+    plan_runs,
+    weather_of_runs,
+)
 from soilcast.files import atomic_write, refuse_existing
 from soilcast.forecasting import forecast
 from soilcast.models.regressions import refuse_unusable
@@ -28,10 +36,14 @@ from soilcast.training.run import Run, open_run
 from soilcast.training.split import Periods, period_slices, write_periods
 from soilcast.training.train import run_summary
 from soilcast.verify import evaluate, summarise
+from soilcast.weather import ARCHIVE, DEGRADED
+from soilcast.weather.degrade import degrade_weather
 from soilcast.workers import refuse_unguarded
 from soilcast.workplace import workplace_of
 
 __all__ = ["Experiment", "builtin_experiment", "compare", "demo"]
+
+_WEATHER = "weather"
 
 OnRunEnd = Callable[[str, Path | SoilcastError], None]
 
@@ -57,7 +69,8 @@ def compare(
     experiment
         An experiment, the name of a built-in one, or a YAML file.
     out
-        Output folder: ``cube``, ``runs/``, ``forecasts/``, ``scores`` and ``report.html``.
+        Output folder: ``cube``, ``runs/``, ``forecasts/``, ``scores``, ``report.html``, and where runs know degraded
+        weather, ``weather``, the archive of it.
     data
         Folder to which the paths of the experiment are relative.
     settings
@@ -98,7 +111,8 @@ def compare(
     plans = plan_runs(experiment, settings)
     years = _years(hold_out) if hold_out else []
     named = {_of_year(name, year): config for name, config in plans.items() for year in years} or plans
-    _refuse_existing_outputs(out, named, years, overwrite=overwrite, resume=resume)
+    weather = weather_of_runs(experiment, named)
+    _refuse_existing_outputs(out, named, years, weather, overwrite=overwrite, resume=resume)
     cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, log=log)
     if years:
         with open_cube(cube) as opened:
@@ -109,8 +123,9 @@ def compare(
             for year in years
         }
 
-    options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
-    good, failed = train_and_forecast(cube, plans, out, jobs=jobs, **options, progress=progress, log=log)
+    options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory, "progress": progress}
+    archives = _archives(cube, plans, weather, out / _WEATHER, Path(data), replace=overwrite or resume, log=log)
+    good, failed = train_and_forecast(cube, plans, out, jobs=jobs, weather=archives, **options, log=log)
     if not good:
         reason = next(iter(failed.values()))
         raise SoilcastError(f"no run was completed ({reason}): correct this and continue with --resume")
@@ -137,6 +152,7 @@ def train_and_forecast(
     overwrite: bool = False,
     resume: bool = False,
     memory: int | None = None,
+    weather: Mapping[str, Path] = {},
     progress: bool = False,
     log: Log = print,
     ended: OnRunEnd = lambda name, outcome: None,
@@ -151,6 +167,8 @@ def train_and_forecast(
         Name of each run -> what to train.
     out
         Folder to write: ``runs/NAME`` and ``forecasts/NAME``.
+    weather
+        Name of a run -> archive of the weather forecasts that it is trained and forecasts with.
     jobs, overwrite, resume, memory, progress, log
         See `compare`.
     ended
@@ -174,10 +192,11 @@ def train_and_forecast(
 
     noted: set[str] = set()  # most runs of a cube leave out the same
     folder = out / "forecasts"
-    then = functools.partial(_forecast, cube, folder, overwrite or resume, resume)
+    then = functools.partial(_forecast, cube, folder, overwrite or resume, resume, weather)
     configs = {out / "runs" / name: config for name, config in plans.items()}
-    options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory}
-    outcomes = train_runs(cube, configs, jobs=jobs, **options, progress=progress, then=then, ended=on_run_end)
+    options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory, "progress": progress}
+    options["weather"] = {out / "runs" / name: path for name, path in weather.items()}
+    outcomes = train_runs(cube, configs, jobs=jobs, **options, then=then, ended=on_run_end)
     failed = {run.name: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
     return {run.name: folder / run.name for run in outcomes if run.name not in failed}, failed
 
@@ -251,11 +270,39 @@ def _summary_of_years(scores: Sequence[Path], out: Path, *, overwrite: bool) -> 
     return f"means over {len(tables)} year(s), each held out in turn ({out} has the years):\n{text}"
 
 
+def _archives(
+    cube: Path,
+    plans: Mapping[str, Config],
+    weather: Mapping[str, str],
+    out: Path,
+    data: Path,
+    *,
+    replace: bool,
+    log: Log,
+) -> dict[str, Path]:
+    """Give the archive of weather forecasts of each run that has one; that of degraded weather is made."""
+    runs = [plans[name].task for name, word in weather.items() if word == DEGRADED]
+    if runs:
+        names = sorted({name for task in runs for name in task.known_future})
+        leads = max(task.lead_days for task in runs)
+        with degrade_weather(cube, out, variables=names, leads=leads, overwrite=replace) as archive:
+            log(f"{out}: {archive.attrs['title']} ({archive.attrs['content']}); {', '.join(names)}, {leads} days ahead")
+    own = {name: word for name, word in weather.items() if word not in (NO_WEATHER, OBSERVED)}
+    return {name: out if word == DEGRADED else data / word for name, word in own.items()}
+
+
 def _refuse_existing_outputs(
-    out: Path, plans: Mapping[str, Config], years: Sequence[int], *, overwrite: bool, resume: bool
+    out: Path,
+    plans: Mapping[str, Config],
+    years: Sequence[int],
+    weather: Mapping[str, str],
+    *,
+    overwrite: bool,
+    resume: bool,
 ) -> None:
     """Check, before hours of training, that all outputs can be written."""
-    for path, kind in _outputs(out, plans, years):
+    made = [(out / _WEATHER, ARCHIVE)] if DEGRADED in weather.values() else []
+    for path, kind in (*made, *_outputs(out, plans, years)):
         if path.exists() and not (overwrite or resume):
             raise SoilcastError(
                 f"{path} exists already: continue with --resume, give another --out, or --overwrite to replace it"
@@ -296,17 +343,27 @@ def _parsed(provenance: object) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _forecast(cube: Path, folder: Path, overwrite: bool, resume: bool, run: Path, memory: int | None) -> None:
+def _forecast(
+    cube: Path,
+    folder: Path,
+    overwrite: bool,
+    resume: bool,
+    weather: Mapping[str, Path],
+    run: Path,
+    memory: int | None,
+) -> None:
     path = folder / run.name
     if resume and _is_up_to_date(path, run):
         return
-    forecast(run, cube, path, memory=memory, overwrite=overwrite, resume=resume and not path.exists())
+    options: dict[str, Any] = {"weather": weather.get(run.name), "memory": memory}
+    forecast(run, cube, path, **options, overwrite=overwrite, resume=resume and not path.exists())
 
 
 def _is_up_to_date(path: Path, run: Path) -> bool:
     """Whether the forecast is the one that the run would make."""
     record = open_run(run).record
     expected = {name: record[name] for name in ("label", "weights_sha256", "cube_sha256", "test_period")}
+    expected["weather_forecast"] = record.get("weather", {}).get("sha256", "none")
     try:
         with open_artifact(path, "forecast") as opened:
             return {name: opened.attrs.get(name) for name in expected} == expected

@@ -1,7 +1,8 @@
-"""Describe any of soilcast's artifacts as text: a cube, a run, a forecast, scores."""
+"""Describe any of soilcast's artifacts as text: a cube, a run, a forecast, scores, an archive of weather forecasts."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import VARIABLES, open_artifact, read, usable_target
+from soilcast.cube import VARIABLES, grid_of, open_artifact, read, usable_target
 from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, content_sha256, refuse_other_cube
 from soilcast.errors import SoilcastError
 from soilcast.training.run import RECORD, open_run
 from soilcast.training.train import run_summary
 from soilcast.verify import metrics_of, summarise
 from soilcast.verify.metrics import BUILT_IN
+from soilcast.weather import ARCHIVE
 
 SCORES_FILE = "scores.nc"
 
@@ -48,7 +50,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> Description:
     Parameters
     ----------
     path
-        A cube, run, forecast or scores.
+        A cube, run, forecast, scores or archive of weather forecasts.
     verify
         Read every stored value and compare the hash of a cube's content; opening compares the checksums alone.
 
@@ -150,6 +152,15 @@ def _forecast_lines(forecast: xr.Dataset, path: Path) -> Iterator[str]:
         yield f"quantiles: {', '.join(f'{level:g}' for level in forecast['quantile'].to_numpy())}"
 
 
+def _archive_lines(archive: xr.Dataset, path: Path) -> Iterator[str]:
+    _refuse_missing(archive, path, ("title", "content", "weather", "correlation"), ("cell", "time", "lead"))
+    yield f"archive of weather forecasts: {archive.attrs['title']}"
+    yield from _common_lines(archive, "issue day(s)")
+    for name, values in json.loads(archive.attrs["correlation"]).items():
+        by_lead = ", ".join(map(str, values))
+        yield f"{name} ({VARIABLES[name].long_name}): correlation with observations by lead: {by_lead}"
+
+
 def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
     _refuse_missing(
         scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "target", "lead", "rmse")
@@ -163,11 +174,12 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
     yield from (f"left out: {line}" for line in str(scores.attrs.get("left_out", "")).splitlines())
     yield _leads_line(scores)
     table = summarise(scores)
+    over = f"over the cells{'' if grid_of(scores) is None else ' by area'}"
     custom = {name: metric for name, metric in metrics_of(scores).items() if name not in BUILT_IN}
     for target in scores["target"].to_numpy():
         of_target = table[table.index.get_level_values("target") == target].droplevel("target")
         if scores.sizes["lead"] == 1:
-            yield f"{target}, median over the cells, by area:"
+            yield f"{target}, median {over}:"
             columns = {f"{name}_median": name for name in (*_METRICS, *custom) if name in scores}
             yield of_target.droplevel("lead")[list(columns)].to_string(
                 float_format=_FOUR_DIGITS, header=list(columns.values())
@@ -178,7 +190,7 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
             if name not in scores or not of_target[f"{name}_{statistic}"].notna().any():
                 continue
             values = of_target[f"{name}_{statistic}"].unstack("lead").reindex(scores["model"].to_numpy())
-            yield f"{target}, {description}, {statistic} over the cells by area, by lead [d]:"
+            yield f"{target}, {description}, {statistic} {over}, by lead [d]:"
             yield values.dropna(how="all").to_string(float_format=_FOUR_DIGITS, index_names=False)
     if "tested_metric" in scores.coords:
         tested, rows, references = (
@@ -229,4 +241,5 @@ _DESCRIBE: dict[str, Callable[[xr.Dataset, Path], Iterator[str]]] = {
     "cube": _cube_lines,
     "forecast": _forecast_lines,
     "scores": _scores_lines,
+    ARCHIVE: _archive_lines,
 }

@@ -322,8 +322,8 @@ def test_a_global_run_forecasts_cells_that_it_has_not_seen(folder: Path, tmp_pat
         ("several", (), {"leads": 0}, "--lead 0: lead times start at 1: give 1 or more"),
         ("several", (), {"leads": -1}, "--lead -1: lead times start at 1"),
         ("run", (), {"leads": 2}, r"--lead 2: the run was trained for 1 day.*task\.lead_days=2"),
-        ("several", (), {"weather": "w.nc"}, "needs an issue day: give it with --from"),
-        ("run", (), {"weather": "w.nc"}, "needs an issue day: give it with --from"),
+        ("several", (), {"weather": "w.nc"}, "--weather w.nc: the run was trained without future weather: remove it"),
+        ("run", (), {"weather": "w.nc"}, "--weather w.nc: the run was trained without future weather: remove it"),
     ],
 )
 def test_what_cannot_be_forecast_is_named(

@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from soilcast.cube import open_artifact, write_dataset
 from soilcast.forecasting import forecast
 from soilcast.sources import prepare
 from soilcast.training import load_config, open_run, train
-from soilcast.verify import evaluate, summarise
+from soilcast.verify import evaluate, metrics_of
+from soilcast.verify.summary import weighted_mean, weighted_median
 from tests.helpers import SHARED
 
 FILE = Path(__file__).with_name("golden.json")
@@ -88,13 +90,26 @@ def run_case(case: str, folder: Path) -> dict[str, Any]:
     place = folder / case.replace(" ", "-")
     train(cube, place / "run", load_config(settings=settings, model=model))
     forecast(place / "run", cube, place / "forecast")
-    scores = evaluate([place / "forecast"], cube, place / "scores")
+    scores = evaluate([_without_means(place / "forecast", place / "medians")], cube, place / "scores")
     parameters = [one.detach().numpy() for network in open_run(place / "run").networks for one in network.parameters()]
     return {
         "weights": [_kept(one) for one in parameters],
         "forecast": _forecast(place / "forecast"),
         "scores": _scores(scores),
     }
+
+
+def _without_means(path: Path, medians: Path) -> Path:
+    """The forecast without the means of its predictive distributions: the numbers are those of the medians."""
+    with open_artifact(path, "forecast") as opened:
+        means = [name for name in opened.data_vars if str(name).endswith("_mean")]
+        if not means:
+            return path
+        loaded = opened.drop_vars(means).load()
+    for name in loaded.variables:
+        loaded[name].encoding = {}
+    write_dataset(loaded, medians, netcdf=False)
+    return medians
 
 
 def _forecast(path: Path) -> dict[str, dict[str, Any]]:
@@ -106,10 +121,15 @@ def _forecast(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _scores(scores: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Metric -> its area-weighted medians and means, a row a model (and target and lead), as one list each."""
-    table = summarise(scores)
-    numbers = [name for name in table if name.endswith(("_median", "_mean"))]
-    return {str(name): [None if np.isnan(one) else float(one) for one in table[name]] for name in sorted(numbers)}
+    """Metric -> its area-weighted medians and means, a row a model (and target and lead), as one list each.
+
+    Basins are weighted by their area here, too, as they were when the numbers were written.
+    """
+    area = scores["area"].to_numpy()
+    rows = {name: scores[name].to_numpy().reshape(-1, len(area)) for name in metrics_of(scores)}
+    numbers = {f"{name}_mean": [weighted_mean(row, area) for row in values] for name, values in rows.items()}
+    numbers |= {f"{name}_median": [weighted_median(row, area) for row in values] for name, values in rows.items()}
+    return {name: [None if np.isnan(one) else one for one in numbers[name]] for name in sorted(numbers)}
 
 
 def _kept(values: npt.NDArray[np.floating]) -> dict[str, Any]:

@@ -62,3 +62,45 @@ def forecast_weather(path: Path, issue: str, *, leads: int = LEADS, members: int
     coordinates = {"time": days, "lat": ("cell", cube["lat"].to_numpy()), "lon": ("cell", cube["lon"].to_numpy())}
     xr.Dataset(found, coordinates).to_netcdf(path, engine="h5netcdf")
     return path
+
+
+def weather_archive(
+    path: Path,
+    *,
+    leads: int = LEADS,
+    without: Sequence[str] = (),
+    changed: str = "",
+    members: int = 0,
+    attributes: dict[str, str] | None = None,
+) -> Path:
+    """Write an archive of forecasts that come true for the small cube.
+
+    Parameters
+    ----------
+    without
+        Issue days that it lacks.
+    changed
+        Issue day whose forecast is another.
+    """
+    cube = small_cube(CELLS, DAYS)
+    issues = np.arange(DAYS - leads)
+    found = {}
+    for name in ("t2m", "tp"):
+        values = cube[name].to_numpy()[:, issues[:, np.newaxis] + np.arange(1, leads + 1)]
+        dims = ("cell", "time", "lead")
+        if members:
+            values, dims = np.stack([values] * members), ("number", *dims)
+        found[name] = (dims, values, {"units": cube[name].attrs["units"]})
+    coordinates = {
+        "time": cube["time"].to_numpy()[issues],
+        "lead": ("lead", np.arange(1, leads + 1), {"units": "d"}),
+        "lat": ("cell", cube["lat"].to_numpy()),
+        "lon": ("cell", cube["lon"].to_numpy()),
+    }
+    data = xr.Dataset(found, coordinates, {"title": "forecasts that come true", **(attributes or {})})
+    if changed:
+        data["t2m"].loc[{"time": np.datetime64(changed)}] += 3.0
+    kept = ~np.isin(data["time"].to_numpy(), np.array(without, dtype="datetime64[ns]"))
+    data = data.isel(time=kept)
+    data.to_netcdf(path, engine="h5netcdf", encoding={"time": {"units": "days since 2018-01-01"}})
+    return path

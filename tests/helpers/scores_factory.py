@@ -11,7 +11,18 @@ import xarray as xr
 
 from soilcast.cube import Grid, write_dataset
 from soilcast.reporting.scores import load_scores
+from soilcast.verify.drought import EVENTS, WITHIN
+from soilcast.verify.events import (
+    BINS,
+    STATISTICS,
+    THRESHOLDS,
+    decompose_brier,
+    economic_value,
+    relative_operating_characteristic,
+    reliability_curve,
+)
 from soilcast.verify.metrics import METRICS
+from soilcast.verify.scores import EVENT_VARIABLES
 
 BASELINES = ("persistence", "damped anomaly", "climatology")
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
@@ -23,6 +34,7 @@ TESTS = (
 _BY_CELL = ("model", "target", "lead", "cell")
 _FLUXES = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "consistency_w2_masked")
 _INTERVALS = ("coverage_50", "coverage_90", "width_90")
+_PROBABILITIES = tuple(name for name, metric in METRICS.items() if "climate" in metric.needs)
 _BALANCE = {"LSTM": "none", "PHY-LSTM": "single", "PHYs-LSTM": "multi"}
 _BINS = 10
 _ABOUT = {
@@ -54,12 +66,14 @@ def make_scores(
     zones: bool = True,
     factors: dict[str, float] | None = None,
     seed: int = 0,
+    drought: bool = False,
     **attributes: object,
 ) -> xr.Dataset:
     """Scores in the schema that `evaluate` writes: on a grid, or of places in a small region.
 
     ``with_quantiles`` are the networks that have some; ``factors`` the RMSE of models over that of persistence in
-    every cell and lead. The last of several cells was not scored.
+    every cell and lead. With ``drought`` those with quantiles have probabilities of it, too. The last of several cells
+    was not scored.
     """
     draw = np.random.default_rng(seed)
     models = [*networks, *BASELINES]
@@ -88,7 +102,11 @@ def make_scores(
         scores["climate_zone"] = ("cell", draw.integers(1, 31, cells).astype(np.float32))
     rmse = _errors(draw, models, (len(models), len(targets), leads, cells), factors)
     for name, values in _metrics(draw, rmse, models.index("persistence"), has).items():
-        if (name not in _FLUXES or consistency) and (has.any() or name not in (*_INTERVALS, "crps")):
+        if (
+            (name not in _FLUXES or consistency)
+            and (has.any() or name not in (*_INTERVALS, "crps"))
+            and (drought or name not in _PROBABILITIES)
+        ):
             scores[name] = (_BY_CELL, values, METRICS[name].attributes)
     counts = np.full((len(targets), leads, cells), float(days - leads + 1))
     if cells > 1:
@@ -101,6 +119,8 @@ def make_scores(
         reliability[~has], ranks[~has] = np.nan, np.nan
         scores["reliability"] = (("model", "target", "lead", "quantile"), reliability)
         scores["rank_histogram"] = (("model", "target", "lead", "bin"), ranks)
+    if drought:
+        _add_events(scores, draw, has)
     _add_series(scores, draw, days, picks, has)
     return scores
 
@@ -286,12 +306,33 @@ def _metrics(draw: np.random.Generator, rmse: np.ndarray, persistence: int, has:
     }
     for name in _FLUXES:
         found[name][persistence] = np.nan
-    for name in _INTERVALS:
+    for name in (*_INTERVALS, *_PROBABILITIES):
         found[name][~has] = np.nan
     if shape[-1] > 1:
         for values in found.values():
             values[..., -1] = np.nan
     return found
+
+
+def _add_events(scores: xr.Dataset, draw: np.random.Generator, has: np.ndarray) -> None:
+    """Probabilities of drought that are reliable, and less sharp with the lead."""
+    events = (*EVENTS, WITHIN)
+    leads = np.arange(1, scores.sizes["lead"] + 1)[:, np.newaxis, np.newaxis]
+    middle = (np.array([0.0, *THRESHOLDS]) + np.array([*THRESHOLDS, 1.0])) / 2
+    count = draw.uniform(0.5, 1.0, (*[scores.sizes[dim] for dim in ("model", "target", "lead")], len(events), BINS))
+    count = count * np.exp(-leads * np.abs(middle - 0.2))
+    observed = count * np.clip(middle + draw.normal(0, 0.02, count.shape), 0, 1)
+    series = (count, count * middle, count * middle**2, observed, observed * middle)
+    sums = np.stack(series, axis=-1)
+    assert sums.shape[-1] == len(STATISTICS)
+    sums[~has] = np.nan
+    found = reliability_curve(sums) | decompose_brier(sums) | relative_operating_characteristic(sums)
+    found["value"] = economic_value(sums)
+    scores.coords["event"] = list(events)
+    scores.coords["probability_bin"], scores.coords["threshold"] = [0.0, *THRESHOLDS], list(THRESHOLDS)
+    for dims, names in EVENT_VARIABLES.items():
+        for name in names:
+            scores[f"event_{name}"] = (("model", "target", "lead", "event", *dims), found[name])
 
 
 def _add_series(scores: xr.Dataset, draw: np.random.Generator, days: int, picks: int, has: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from soilcast.errors import SoilcastError
 from soilcast.reporting import report
-from soilcast.reporting.drought import CLASSES, area_shares
+from soilcast.reporting.drought import CLASSES, class_shares
 from soilcast.reporting.forecasts import load_forecast
 from soilcast.reporting.sections.coming_days import fan_cells
 from tests.helpers.html_page import Page, counted_pictures, decoded, loads_and_runs_nothing, report_page, rows_of
@@ -158,10 +158,10 @@ def test_cells_of_fans_run_from_the_driest_to_the_wettest() -> None:
 
 def test_shares_of_the_area_by_hand() -> None:
     classes = np.array([[-1, 0], [4, np.nan], [2, np.nan], [2, -128]])
-    shares = area_shares(classes, np.array([1.0, 2.0, 3.0, 4.0]))
+    shares = class_shares(classes, np.array([1.0, 2.0, 3.0, 4.0]))
     assert shares[:, 0].tolist() == [0.1, 0.0, 0.0, 0.7, 0.0, 0.2]
     assert shares[:, 1].tolist() == [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
-    assert np.isnan(area_shares(np.full((4, 1), np.nan), np.ones(4))).all()
+    assert np.isnan(class_shares(np.full((4, 1), np.nan), np.ones(4))).all()
 
 
 @pytest.mark.slow

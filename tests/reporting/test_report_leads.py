@@ -54,12 +54,12 @@ def test_every_section_and_picture_of_several_leads_is_there(by_lead: Page) -> N
     names = "scores leads maps series zones physics uncertainty extremes training provenance"
     assert anchors(by_lead) == {f"{name}0" for name in names.split()}
     # For each of two targets: maps of the ratio at three leads; folded, RMSE, R, KGE and bias of two networks and
-    # persistence and the skill of two; the change of W1 and of W2. Four curves of errors, four of uncertainty, two of
+    # persistence and the skill of two; the change of W1 and of W2. Four curves of errors, four of uncertainty, four of
     # extremes, two of consistency, a reliability diagram and a rank histogram, a cell with fans, four box plots at
     # two leads. And two training curves.
     assert counted_pictures(by_lead) == {
         "png": 2 * (3 + 4 * 3 + 2 + 2),
-        "svg": 2 * (4 + 4 + 2 + 2 + 2 + 1 + 4 * 2) + 2,
+        "svg": 2 * (4 + 4 + 4 + 2 + 2 + 1 + 4 * 2) + 2,
     }
 
 
@@ -226,24 +226,24 @@ def test_texts_from_files_of_several_leads_are_escaped(tmp_path: Path) -> None:
 def test_own_metric_is_in_the_table_and_the_maps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, best: str, registered: bool
 ) -> None:
-    own = Metric("mae", "M<A>E", "mean absolute error", "m3 m-3", best, frozenset(), lambda aligned: aligned)  # type: ignore[arg-type]
+    own = Metric("medae", "M<A>E", "median absolute error", "m3 m-3", best, frozenset(), lambda aligned: aligned)  # type: ignore[arg-type]
     if registered:
-        monkeypatch.setitem(METRICS, "mae", own)
+        monkeypatch.setitem(METRICS, "medae", own)
     scores = few(leads=count)
-    scores["mae"] = (scores["rmse"] * 0.7).assign_attrs(own.attributes)
+    scores["medae"] = (scores["rmse"] * 0.7).assign_attrs(own.attributes)
     page = report_page(tmp_path, scores)
     header = next(row for row in page.rows if row[0].strip() == "Model")
     assert header[-1].split() == ["M<A>E", "m³", "m⁻³"]
     shown = next(row for row in rows_of(page, "LSTM") if len(row) == len(header))[-1]
-    assert shown.split()[0] == f"{summarise(scores).loc[('LSTM', 'swvl1', 1), 'mae_median']:.4f}"
-    assert "M<A>E: mean absolute error" in page.text
+    assert shown.split()[0] == f"{summarise(scores).loc[('LSTM', 'swvl1', 1), 'medae_median']:.4f}"
+    assert "M<A>E: median absolute error" in page.text
     assert counted_pictures(page)["png"] == 4 * 2 + 1 + 2 + (3 if count == 3 else 0)
 
 
 @pytest.mark.slow
 def test_own_metric_of_unknown_attributes_is_drawn(tmp_path: Path) -> None:
     scores = few()
-    scores["mae"] = scores["rmse"].assign_attrs(best="purple", symbol=7)
+    scores["medae"] = scores["rmse"].assign_attrs(best="purple", symbol=7)
     page = report_page(tmp_path, scores)
     assert next(row for row in page.rows if row[0].strip() == "Model")[-1].split() == ["7", "m³", "m⁻³"]
 

@@ -70,9 +70,10 @@ def test_markdown_by_lead_holds_ratios_coverage_and_the_error_of_persistence() -
     ratios = summary.loc["PHYs-LSTM", "ratio_median"]
     assert "| PHYs-LSTM | " + " | ".join(f"{one:.3f}" for one in ratios) + " |" in lines
     covered = summary.loc["LSTM", "coverage_90_mean"]
-    shares = " | ".join(f"{one:.3f}" for one in covered)
+    ends = (summary.loc["LSTM", f"coverage_90_{end}"] for end in ("lowest", "highest"))
+    shares = " | ".join(f"{one:.3f} ({low:.3f}–{high:.3f})" for one, low, high in zip(covered, *ends, strict=True))
     assert [line for line in lines if "90 % interval" in line] == [
-        f"| LSTM, share within its 90 % interval | {shares} |"
+        f"| LSTM, share within its 90 % interval, and of single cells | {shares} |"
     ]
     errors = summary.loc["persistence", "rmse_median"]
     assert lines[-1] == "| *persistence*, RMSE [m³ m⁻³] | " + " | ".join(f"{one:.4f}" for one in errors) + " |"
@@ -209,8 +210,9 @@ def test_curves_are_the_medians_and_means_over_the_cells() -> None:
         "Ratio to persistence": target["ratio"].median("cell"),
         "Skill against climatology": 1
         - ((target["rmse"] / target["rmse"].sel(model="climatology", drop=True)) ** 2).median("cell"),
-        "RMSE on the driest 5 % of the days": target["rmse_dry"].median("cell"),
-        "RMSE on the wettest 5 % of the days": target["rmse_wet"].median("cell"),
+        "RMSE on the driest 5 % of the observed days": target["rmse_dry"].median("cell"),
+        "RMSE on the wettest 5 % of the observed days": target["rmse_wet"].median("cell"),
+        "RMSE on the 5 % of days that are forecast the driest": target["rmse_dry_forecast"].median("cell"),
         "Coverage of the 90 % interval": target["coverage_90"].mean("cell"),
         "Width of the 90 % interval": target["width_90"].median("cell"),
         "CRPS": target["crps"].median("cell"),

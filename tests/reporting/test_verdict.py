@@ -148,7 +148,7 @@ AHEAD = "swvl1: without weather of the days ahead, against the best baseline of 
 
 
 def test_verdict_when_the_network_beats_all_baselines() -> None:
-    first, cells, _, last = sentences(made(LSTM=0.7))
+    first, cells, _, _, last = sentences(made(LSTM=0.7))
     assert cells == "Only 3 of 4 cells are scored."
     assert first == (
         f"{AHEAD} LSTM is better than the damped anomaly at all 4 leads, by the digits shown, with a median RMSE ratio "
@@ -272,6 +272,17 @@ def test_networks_without_weather_come_first_and_those_with_observed_weather_las
     assert [one.split(" of each lead ")[1].split()[0] for one in found] == ["blind", "degraded", "seeing"]
     assert "blind is better than the damped anomaly" in found[0]
     assert "an upper bound" in found[2]
+
+
+def test_a_baseline_that_knows_the_observed_weather_is_for_networks_that_know_it() -> None:
+    scores = made("seeing: observed; degraded: degraded; blind: none", seeing=0.7, degraded=0.8, blind=0.9)
+    ridge = "ridge (with observed weather ahead)"
+    scores["ratio"].loc[{"model": "climatology"}] = 0.5
+    scores["model"] = [ridge if label == "climatology" else label for label in scores["model"].to_numpy()]
+    blind, degraded, seeing = [one for one in sentences(scores) if "against the best baseline" in one]
+    assert "blind is better than the damped anomaly at all 4 leads" in blind
+    assert "degraded is better than the damped anomaly at all 4 leads" in degraded
+    assert f"seeing is worse than {ridge} at all 4 leads" in seeing
 
 
 def test_tested_differences_decide_and_not_the_digits_shown() -> None:

@@ -52,6 +52,8 @@ def made_study(seed: int, lead: int = 2, seeds: int = 3, row: SimpleNamespace = 
         cells=xr.Dataset(),
         balance="",
         readings={},
+        placebos={},
+        runs=Path("runs"),
         baseline="damped anomaly",
     )
 

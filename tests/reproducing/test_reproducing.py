@@ -336,7 +336,7 @@ def test_quick_is_said_to_be_quick(cube: Path, tmp_path: Path) -> None:
     reproduce(mine, cube, tmp_path / "out", quick=True, jobs=1, log=lambda line: None)
     words = text_of(tmp_path / "out" / "dossier" / "report.html")
     assert "Quick: every training was shortened" in words
-    assert "In 3 of 3 runs the validation loss is lowest in the last epoch: they have not converged" in words
+    assert "3 of 3 runs are not converged: the lowest validation loss is that of the last epoch" in words
     assert set(pd.read_csv(tmp_path / "out" / "dossier" / "runs.csv")["epochs"]) == {1}
 
 

@@ -129,10 +129,48 @@ def test_the_last_day_that_is_known_of_each_input_does_matter(latency: dict[str,
 
 @pytest.mark.parametrize("part", [field.name for field in fields(WindowSource)])
 def test_what_is_known_does_matter(part: str) -> None:
-    layout = Layout(task(), physical=True, damped=True)
+    wanted = task()
+    layout = Layout(wanted, physical=True, damped=True)
     cells, days = torch.arange(CELLS), torch.full((CELLS,), 20)
-    other = replace(source(), **{part: getattr(source(1), part)})
-    assert not torch.equal(other.gather(layout, cells, days), source().gather(layout, cells, days))
+    there, another = (with_forecasts(source(seed), wanted, first=seed) for seed in (0, 1))
+    other = replace(there, **{part: getattr(another, part)})
+    assert not torch.equal(other.gather(layout, cells, days), there.gather(layout, cells, days))
+
+
+def with_forecasts(there: WindowSource, wanted: Task, first: int = 0) -> WindowSource:
+    """Let the observed weather ahead be what was forecast on each issue day from ``first`` on."""
+    columns = [wanted.dynamic.index(name) for name in wanted.known_future]
+    issues = range(first, DAYS - wanted.lead_days)
+    ahead = [there.dynamic[:, issue + 1 : issue + 1 + wanted.lead_days, columns] for issue in issues]
+    return replace(there, ahead=torch.stack(ahead, dim=1), first_issue=first)
+
+
+@pytest.mark.parametrize("window", [1, 6])
+@pytest.mark.parametrize("known", [("tp", "q"), ("sd", "q", "tp")])
+@pytest.mark.parametrize("physical", [True, False])
+def test_forecasts_that_come_true_are_the_observed_weather(window: int, known: tuple[str, ...], physical: bool) -> None:
+    wanted = task(window=window, dynamic=("t2m", "tp", "sd", "q"), known_future=known)
+    layout = Layout(wanted, physical)
+    cells, days = torch.tensor([[0, 1], [2, 0]]), torch.tensor([[20, 13], [9, 30]])
+    there = replace(source(), rain=torch.linspace(0.5, 2.0, 6 * CELLS).reshape(CELLS, 3, 2))
+    observed = there.gather(layout, cells, days)
+    for first in (0, 8):
+        assert torch.equal(with_forecasts(there, wanted, first).gather(layout, cells, days), observed)
+
+
+@pytest.mark.parametrize("physical", [True, False])
+def test_the_forecast_of_the_issue_day_alone_is_known_of_the_days_ahead(physical: bool) -> None:
+    wanted, issue = task(), 20
+    layout = Layout(wanted, physical)
+    cells, days = torch.arange(CELLS), torch.full((CELLS,), issue + 1)
+    there = with_forecasts(source(), wanted, first=3)
+    windows = there.gather(layout, cells, days)
+    assert there.ahead is not None
+    others = torch.full_like(there.ahead, float("nan"))
+    others[:, issue - 3] = there.ahead[:, issue - 3]
+    dynamic = there.dynamic.clone()
+    dynamic[:, issue + 1 :] = float("nan")
+    assert torch.equal(replace(there, ahead=others, dynamic=dynamic).gather(layout, cells, days), windows)
 
 
 @pytest.mark.parametrize("latency", LATENCIES)

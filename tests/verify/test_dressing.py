@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
+from soilcast.training.calibration_groups import ALL, GROUPINGS, season_of
 from soilcast.training.conformal import calibrate
 from soilcast.verify.baselines import forecast_baselines
-from soilcast.verify.dressing import LEAST_IN_SEASON, SEASONS, dress, error_quantiles, season_of
+from soilcast.verify.dressing import LEAST_IN_SEASON, dress, error_quantiles
 from soilcast.verify.overlap import Overlap
 from soilcast.verify.plan import Plan
 from soilcast.verify.probabilistic import crps_of_quantiles
@@ -129,29 +131,26 @@ def test_error_quantiles_are_the_order_statistics_of_the_networks_calibration():
     rng = np.random.default_rng(0)
     days = np.arange("2012-01-01", "2018-06-01", dtype="datetime64[D]")
     lat = np.array([50.0, -30.0, 5.0])
-    season = season_of(days, lat)
+    season = season_of(days, lat[:, np.newaxis])
     errors = rng.standard_normal((2, 3, len(days))).astype(np.float32)
     errors[:, 0, ::2] = np.nan  # of one cell no season has enough
     errors[1, 2] = np.nan
     found = error_quantiles(errors, season, LEVELS)
-    for cell in range(3):
-        own = errors[:, cell].T[..., np.newaxis]
+    groupings = (replace(GROUPINGS[0], least=LEAST_IN_SEASON), ALL)
+    none = np.zeros(len(days), dtype=int)
+    for lead, cell in np.ndindex(2, 3):
+        own = errors[lead, cell][:, np.newaxis, np.newaxis]
         zero = np.zeros((*own.shape, len(LEVELS)))
-        expected = calibrate(own, zero, LEVELS, season[cell], SEASONS, LEAST_IN_SEASON).shift[:SEASONS, :, 0]
-        np.testing.assert_array_equal(found[:, :, cell], expected)
+        mine = calibrate(own, zero, LEVELS, none, np.array([-1]), season[cell][:, np.newaxis], groupings)
+        np.testing.assert_array_equal(found[:, lead, cell], mine.shift[mine.row[0], 0, 0])
     assert np.isnan(found[:, 1, 2]).all()
     assert (found[0, :, 0] == found[2, :, 0]).all()
     assert (found[0, :, 1] != found[2, :, 1]).any()
 
 
-def test_seasons_are_shifted_by_six_months_in_the_south():
-    days = np.array(["2015-01-15", "2015-04-15", "2015-07-15", "2015-10-15", "2015-12-01", "2015-11-30"], "M8[ns]")
-    np.testing.assert_array_equal(season_of(days, np.array([10.0, -10.0])), [[0, 1, 2, 3, 0, 3], [2, 3, 0, 1, 2, 1]])
-
-
 def test_a_season_of_large_errors_has_wide_intervals_and_soil_moisture_stays_within_its_bounds():
     days = np.arange("2010-01-01", "2016-01-01", dtype="datetime64[D]")
-    season = season_of(days, np.array([50.0]))
+    season = season_of(days, np.array([[50.0]]))
     spread = np.where(season == 2, 0.05, 0.01)
     errors = (spread * np.random.default_rng(0).standard_normal(spread.shape)).astype(np.float32)[np.newaxis]
     quantiles = error_quantiles(errors, season, LEVELS)

@@ -17,8 +17,6 @@ from soilcast.verify.summary import weighted_mean, weighted_median
 from soilcast.water import WaterConfig, physical_consistency, water_sign
 from tests.helpers.forecast_factory import DAYS, PERIODS, TEST, altered, made_cube, made_forecast, refused
 
-QUANTILE_METRICS = ("coverage_50", "coverage_90", "width_90")
-
 
 @pytest.fixture(scope="module")
 def forecasts(tmp_path_factory, cube):
@@ -48,7 +46,7 @@ def test_forecasts_come_first_and_the_baselines_stand_beside_them(whole):
     assert list(scores["model"].to_numpy()) == ["LSTM", "PHY-LSTM", *BASELINES]
     np.testing.assert_array_equal(scores["is_baseline"], [False, False, True, True, True])
     assert scores.sizes["target"] == scores.sizes["lead"] == 1
-    assert list(metrics_of(scores)) == [name for name in METRICS if name not in QUANTILE_METRICS]
+    assert list(metrics_of(scores)) == [name for name in METRICS if "quantiles" not in METRICS[name].needs]
     for name, metric in metrics_of(scores).items():
         assert scores[name].dims == ("model", "target", "lead", "cell")
         assert scores[name].dtype == np.float64

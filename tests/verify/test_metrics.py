@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soilcast.cube import open_artifact
+from soilcast.cube.check import SMALLEST_SPREAD
 from soilcast.errors import SoilcastError
 from soilcast.inspecting import inspect
+from soilcast.products.indices import CLASS_NAMES
 from soilcast.verify import (
     METRICS,
     Aligned,
@@ -26,10 +28,12 @@ from soilcast.verify import (
     score_cells,
     summarise,
 )
+from soilcast.verify.deterministic import SMALLEST_VARIANCE
+from soilcast.verify.drought import EventForecast
 from soilcast.verify.estimates import gain
 from tests.helpers.forecast_factory import LEADS, LEVELS, made_cube, made_forecast
 
-MEASURED = list(METRICS)[: list(METRICS).index("skill")]
+MEASURED = list(METRICS)[: list(METRICS).index("mae")]
 
 
 def plain_loop(observed, predicted):
@@ -44,10 +48,10 @@ def plain_loop(observed, predicted):
         result["rmse"][cell] = np.sqrt(np.mean((y - f) ** 2))
         result["bias"][cell] = np.mean(f - y)
         result["ubrmse"][cell] = np.sqrt(np.mean((f - y - np.mean(f - y)) ** 2))
-        if np.ptp(y) == 0:
+        if np.ptp(observed[cell][there]) < SMALLEST_SPREAD:
             continue
         result["r2"][cell] = 1 - np.sum((y - f) ** 2) / np.sum((y - y.mean()) ** 2)
-        if np.ptp(f) == 0:
+        if np.var(f) <= SMALLEST_VARIANCE:
             continue
         dy, df = y - y.mean(), f - f.mean()
         r = np.sum(df * dy) / (np.sqrt(np.sum(df**2)) * np.sqrt(np.sum(dy**2)))
@@ -196,15 +200,31 @@ def test_arrays_of_different_shapes_are_a_defect():
 
 def test_the_table_of_metrics_is_that_of_the_contract():
     assert " ".join(METRICS) == (
-        "r rmse ubrmse bias r2 kge kge_2012 skill ratio consistency_w1 consistency_w1_masked consistency_w2 "
-        "consistency_w2_masked crps coverage_50 coverage_90 width_90 rmse_dry rmse_wet"
+        "r rmse ubrmse bias r2 kge kge_2012 mae skill ratio consistency_w1 consistency_w1_masked consistency_w2 "
+        "consistency_w2_masked crps coverage_50 coverage_90 width_90 rmse_dry rmse_wet "
+        "rmse_dry_forecast rmse_wet_forecast brier_d0 brier_d1 brier_d2 brier_d3 brier_d4 brier_skill_d0 "
+        "brier_skill_d1 brier_skill_d2 brier_skill_d3 brier_skill_d4 rps rps_skill brier_d1_within"
     )
-    needs = {name: metric.needs & {"quantiles", "water", "extremes", "reference"} for name, metric in METRICS.items()}
+    needs = {
+        name: metric.needs & {"quantiles", "climate", "water", "extremes", "reference"}
+        for name, metric in METRICS.items()
+    }
     assert [name for name, of in needs.items() if of == {"quantiles"}] == ["coverage_50", "coverage_90", "width_90"]
     assert [name for name, of in needs.items() if of == {"water"}] == [n for n in METRICS if n.startswith("consist")]
-    assert [name for name, of in needs.items() if of == {"extremes"}] == ["rmse_dry", "rmse_wet"]
+    assert [name for name, of in needs.items() if of == {"extremes"}] == [
+        n for n in METRICS if n[5:8] in ("dry", "wet")
+    ]
+    probabilities = [n for n in METRICS if n.startswith(("brier", "rps"))]
+    assert [name for name in METRICS if "climate" in METRICS[name].needs] == probabilities
+    assert [name for name in METRICS if "templates" in METRICS[name].needs] == ["brier_d1_within"]
     assert [name for name, of in needs.items() if of == {"reference"}] == ["skill", "ratio"]
     assert pickle.loads(pickle.dumps(METRICS)).keys() == METRICS.keys()  # as it goes to the workers of a cluster
+
+
+def made_events(count):
+    rng = np.random.default_rng(7)
+    chance = [rng.random((4, 30, count)).astype(np.float32) for _ in range(2)]
+    return EventForecast(chance[0], (rng.random((4, 30, count)) < 0.3).astype(np.float32), chance[1])
 
 
 def test_every_kernel_gives_a_number_a_cell():
@@ -213,12 +233,15 @@ def test_every_kernel_gives_a_number_a_cell():
     everything = Aligned(
         observed=observed,
         central=predicted,
+        mean=predicted,
         previous=np.roll(observed, 1, axis=1),
         driest=np.sort(observed, axis=1)[:, 2:3],
         wettest=np.sort(observed, axis=1)[:, -3:-2],
         quantiles=predicted[..., np.newaxis] + np.array([-0.2, -0.1, 0, 0.1, 0.2], dtype=np.float32),
         levels=LEVELS,
         signs={name: signs for name in METRICS if name.startswith("consistency")},
+        class_events=lambda: made_events(len(CLASS_NAMES)),
+        within_events=lambda: made_events(1),
     )
     for name, metric in METRICS.items():
         values = metric.kernel(everything)

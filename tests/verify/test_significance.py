@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from soilcast.cube import usable_target
 from soilcast.verify import evaluate
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, block_starts, sum_day_blocks
 from soilcast.verify.estimates import Estimate, adjust, combine, field_test
@@ -41,7 +42,8 @@ def summed(observed: Array, predicted: dict[str, Array], block_days: int = BLOCK
     for values in predicted.values():
         f = values - offset[:, None]
         moments.append([np.add.reduceat(one, starts, axis=1) for one in (np.ones_like(y), y, f, y * y, f * f, y * f)])
-    return DayBlocks(tuple(predicted), offset, np.array(moments).transpose(1, 0, 2, 3), {})
+    moves = usable_target(observed)
+    return DayBlocks(tuple(predicted), offset, moves, np.array(moments).transpose(1, 0, 2, 3), {})
 
 
 def made_sample(rng: np.random.Generator, cells: int, better: Array | float = 0.0, seeds: int = 3) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,6 +17,9 @@ from soilcast.schema import nearest, read_yaml, validate
 from soilcast.training.config import PRESETS, Config, load_config, merged
 
 _HERE = Path(str(resources.files("soilcast.experiments")))
+
+NO_WEATHER, OBSERVED = "none", "observed"
+"""Weather of the forecast days that is none, and that of the cube."""
 
 PARTS = ("table1", "table2", "fig3", "fig4", "fig5", "readings")
 """The parts of the paper, ``experiments/paper/NAME.yaml``: tables, figures, and the readings of its equations."""
@@ -60,6 +63,12 @@ class Experiment(Design):
     options: dict[str, Any] = Field(
         {}, description="options for `prepare`; `mapping` is relative to the experiment file"
     )
+    weather: dict[str, str] = Field(
+        {},
+        description="name of a run -> weather of its forecast days, in training and in forecasts: none, observed (the "
+        "default where task.known_future names variables), degraded (observed weather with the errors of `degrade`), "
+        "or an archive of weather forecasts, relative to the data folder",
+    )
     baselines: tuple[str, ...] = Field(
         (), description="regressions on the inputs of the runs as further baselines: linear regression, boosted trees"
     )
@@ -79,6 +88,13 @@ class Experiment(Design):
             if not re.fullmatch(r"[A-Za-z0-9]([\w.=,+-]*[\w=,+-])?", name, re.ASCII):
                 raise ValueError(f"the run {name!r} cannot name a folder: use letters, digits and _ . = , + -")
         return value
+
+    @model_validator(mode="after")
+    def _weather_is_of_runs(self) -> Self:
+        for name in self.weather:
+            if name not in (*self.models, *self.runs):
+                raise ValueError(f"weather: there is no run {name}: {nearest(name, (*self.models, *self.runs))}")
+        return self
 
 
 class Quick(BaseModel):
@@ -183,6 +199,28 @@ def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str,
             train = config.train.model_copy(update={"seed": config.train.seed + seed})
             plans[name + end] = config.model_copy(update={"train": train, "label": config.label + end})
     return plans
+
+
+def weather_of_runs(experiment: Experiment, plans: Mapping[str, Config]) -> dict[str, str]:
+    """Give the weather of the forecast days of each run that `plan_runs` named, or that was named after each of these.
+
+    Raises
+    ------
+    SoilcastError
+        A run knows no weather of the forecast days that it is given, or is given none.
+    """
+    names = [*experiment.models, *experiment.runs]
+    weather = {}
+    for number, (name, config) in enumerate(plans.items()):
+        ahead = config.task.known_future
+        word = experiment.weather.get(names[number * len(names) // len(plans)], OBSERVED if ahead else NO_WEATHER)
+        if bool(ahead) == (word == NO_WEATHER):
+            known = ", ".join(ahead) or "nothing"
+            raise SoilcastError(
+                f"run {name}: weather is {word}, but task.known_future names {known}: change one of them"
+            )
+        weather[name] = word
+    return weather
 
 
 def load_study(name: str | Path) -> Study:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from soilcast.cube.matching import find_places
 from soilcast.forecasting.request import OpenedRequest
-from soilcast.forecasting.weather import Weather
 from soilcast.task import newest_age
+from soilcast.training.ahead import WeatherAhead, read_ahead
 from soilcast.training.build import layout_of
 from soilcast.training.calibration_groups import Indices as Rows
 from soilcast.training.calibration_groups import season_of
@@ -152,11 +152,13 @@ class BlockForecaster:
         """Read what a block is forecast from, for each forecast of the weather, and where that is complete."""
         opened, task = self._opened, self._layout.task
         inputs = load_inputs(self._seen, task, statistics.scalings, cells, beyond=self._beyond)
-        versions = [inputs]
+        forecasts: Sequence[WeatherAhead | None] = [None]
         if opened.weather is not None:
-            versions = self._with_weather(opened.weather, inputs, statistics.scalings, cells)
-        ready = versions[0].first_days(task, opened.leads)[:, self._issues + 1] & opened.usable[cells, np.newaxis]
-        sources = [window_source(one, self._layout, opened.cube, self._days, statistics, cells) for one in versions]
+            forecasts = read_ahead(opened.weather, statistics.scalings, cells, task.lead_days, int(self._issues[0]))
+        complete = inputs.first_days(task, opened.leads, forecasts[0])[:, self._issues + 1]
+        ready = complete & opened.usable[cells, np.newaxis]
+        place = self._layout, opened.cube, self._days, statistics, cells
+        sources = [window_source(inputs, *place, one) for one in forecasts]
         return inputs, sources, ready
 
     def _predict(
@@ -220,25 +222,6 @@ class BlockForecaster:
             at = rows[piece] + group.start, issues[piece]
             where, firsts = torch.from_numpy(at[0]), torch.from_numpy(self._issues[at[1]] + 1)
             yield at, torch.stack([one.gather(self._layout, where, firsts) for one in sources])
-
-    def _with_weather(
-        self, weather: Weather, inputs: Inputs, scalings: Mapping[str, Scaling], cells: slice
-    ) -> list[Inputs]:
-        """Put each forecast of the weather where the days ahead are."""
-        task = self._layout.task
-        first = int(self._issues[0]) + 1
-        versions = []
-        for member in weather.values(cells):
-            dynamic, ahead = inputs.dynamic.copy(), inputs.ahead.copy()
-            days = slice(first, first + member.shape[1])
-            dynamic[:, first:] = 0.0
-            ahead[:, first:] = False
-            for position, name in enumerate(task.known_future):
-                values, _ = scalings[name].clip(scalings[name].normalise(member[:, :, position]))
-                dynamic[:, days, task.dynamic.index(name)] = np.nan_to_num(values)
-            ahead[:, days] = np.isfinite(member).all(axis=2)
-            versions.append(replace(inputs, dynamic=dynamic, ahead=ahead))
-        return versions
 
     def _age(self, inputs: Inputs, ready: Bools) -> tuple[Floats | None, Bools]:
         """Age of the soil moisture that forecasts begin from ``(cell, issue)`` [d], and whether it is there."""

@@ -33,7 +33,8 @@ def tally_block(opened: OpenedRequest, made: BlockForecast, cells: slice) -> Tal
         absent = ~np.isfinite(read(opened.cube, name, cells))
         counts[f"{name} is missing"] = np.where(absent, without_inputs.sum(axis=1), 0)
         without_inputs[absent] = False
-    counts["an input is missing within the window"] = without_inputs.sum(axis=1)
+    ahead = "" if opened.weather is None else ", or in the forecast of the weather"
+    counts[f"an input is missing within the window{ahead}"] = without_inputs.sum(axis=1)
     gaps = without_inputs.any(axis=1)
     for feature, name in enumerate(task.dynamic):
         counts[_MISSING + name] = np.where(gaps, made.missing[:, feature], 0)
@@ -49,6 +50,7 @@ def notes_of(opened: OpenedRequest, tallies: Mapping[int, Tally]) -> Iterator[st
     """Put the tallies of all blocks into lines, after what the run says of its intervals."""
     if opened.run.calibration is not None:
         yield from opened.run.calibration.notes()
+    yield from _without_weather(opened)
     cells, issues = opened.cube.sizes["cell"], len(opened.issues)
     names: dict[tuple[str, str], list[str]] = {}
     for what, (days, count, some) in _added(tallies[number] for number in sorted(tallies)).items():
@@ -66,6 +68,18 @@ def notes_of(opened: OpenedRequest, tallies: Mapping[int, Tally]) -> Iterator[st
     absent = [layer for layer in opened.run.config.task.layers if layer not in opened.cube]
     if absent and opened.request.issue is not None:
         yield f"no percentile, anomaly or drought class of {', '.join(absent)}: the cube has no record of it"
+
+
+def _without_weather(opened: OpenedRequest) -> Iterator[str]:
+    """Count the issue days that an archive of weather forecasts lacks."""
+    if opened.weather is not None:
+        covered = opened.weather.covered[opened.issues - opened.issues[0]]
+        if not covered.all():
+            first = opened.issue_days[~covered][0].astype("datetime64[D]")
+            yield (
+                f"{np.count_nonzero(~covered):,} of {len(covered):,} issue days have no forecast of the weather in "
+                f"{opened.weather.title} (the first is {first})"
+            )
 
 
 def _added(tallies: Iterable[Tally]) -> Tally:

@@ -97,8 +97,9 @@ def forecast(
     leads
         Lead times [d]; by default as many as the run was trained for.
     weather
-        Weather forecast (`soilcast.forecasting.weather.open_weather`) for a run with ``task.known_future``, with
-        members or without; or ``observed``, the weather of the cube.
+        Weather forecast (`soilcast.weather.open_weather`) for a run with ``task.known_future``, with members or
+        without; over a period an archive of forecasts, of which each issue day takes its own; or ``observed``, the
+        weather of the cube.
     units
         Variable -> unit, if the weather forecast gives none or a wrong one.
     gaps
@@ -283,9 +284,9 @@ def _cells_a_block(opened: OpenedRequest, group: int, memory: int | None) -> int
     """Cells that are read, forecast and written at once: multiples of a group that need no more than some bytes."""
     task, count = opened.run.config.task, len(opened.issues)
     days = int(opened.issues[-1] - opened.issues[0]) + 1 + task.window + task.lead_days
-    weathers = opened.weather.members if opened.weather else 1
+    forecasts = opened.weather.size if opened.weather else 0
     soil = len(task.layers) * (1 + task.sees_own_layers) + len(task.lags)
-    read_in = days * (weathers * len(task.dynamic) + soil)
+    read_in = days * (len(task.dynamic) + soil) + forecasts
     made = 2 * count * task.lead_days * len(task.layers) * (1 + bool(task.quantiles) + len(task.quantiles))
     most = BLOCK_BYTES
     if memory is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,10 @@ import xarray as xr
 from soilcast.cube import open_cube
 from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
-from soilcast.forecasting.weather import Weather, open_weather
 from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.run import Run, open_run
 from soilcast.training.split import period_slices
+from soilcast.weather import Weather, open_weather
 
 OBSERVED = "observed"
 """Stands for the weather of the cube itself in place of a forecast, which nobody knew on the issue day."""
@@ -70,19 +70,14 @@ class Request:
             )
         period = str(run.record["test_period"]) if self.period is None else self.period
         weather, mark = None, "none"
-        if self.issue is None:
-            if self.weather not in (None, OBSERVED):
-                raise SoilcastError(f"--weather {self.weather} needs an issue day: give it with --from")
-            issues = _issues_of(period, cube, leads)
-        else:
-            position = _position(self.issue, cube)
-            issues = np.array([position])
-            self._refuse_weather(ahead, cube, position, leads)
-            if self.weather is not None and self.weather != OBSERVED:
-                day, units = cube["time"].to_numpy()[position], dict(self.units)
-                weather = open_weather(self.weather, cube, ahead, day, leads, units=units, needed=usable)
-                mark = mark_of(Path(weather.path), units)
-        known = "none" if not ahead else "forecast" if weather else OBSERVED
+        issues = _issues_of(period, cube, leads) if self.issue is None else np.array([_position(self.issue, cube)])
+        self._refuse_weather(ahead, cube, int(issues[-1]), leads)
+        if self.weather is not None and self.weather != OBSERVED:
+            days, units = cube["time"].to_numpy()[issues[0] : issues[-1] + 1], dict(self.units)
+            options: dict[str, Any] = {"units": units, "needed": usable, "gaps": self.issue is None}
+            weather = open_weather(self.weather, cube, ahead, days, leads, **options)
+            mark = f"{weather.sha256}{_read_as(units)}"
+        known = "none" if not ahead else OBSERVED if weather is None else weather.kind
         return OpenedRequest(self, run, cube, rows, usable, period, issues, leads, known, weather, mark)
 
     def absolute(self) -> Self:
@@ -93,17 +88,17 @@ class Request:
 
     def _refuse_weather(self, ahead: tuple[str, ...], cube: xr.Dataset, position: int, leads: int) -> None:
         """Refuse a forecast of the weather if nothing is known of the days ahead, and none if something is."""
-        if ahead and self.weather is None:
+        if ahead and self.weather is None and self.issue is not None:
             raise SoilcastError(
                 f"the run needs {', '.join(ahead)} of the forecast days: give --weather FORECAST.nc, or --weather "
                 "observed (weather of the cube, for evaluation only)"
             )
-        if not ahead and self.weather is not None:
+        if not ahead and self.weather not in (None, OBSERVED if self.issue is None else None):
             raise SoilcastError(
                 f"--weather {self.weather}: the run was trained without future weather: remove it, or train with "
                 "--set task.known_future=[tp,t2m]"
             )
-        if self.weather == OBSERVED and position + leads >= cube.sizes["time"]:
+        if self.weather == OBSERVED and self.issue is not None and position + leads >= cube.sizes["time"]:
             end = np.datetime_as_string(cube["time"].to_numpy()[-1], "D")
             raise SoilcastError(
                 f"{cube.encoding.get('source', 'the cube')}: it ends {end}, before the {leads} days after "
@@ -130,9 +125,10 @@ class OpenedRequest:
     leads
         Lead times [d].
     weather_known
-        What is known of the weather ahead, as the artifact says it: ``none``, ``observed`` or ``forecast``.
+        What is known of the weather ahead, as the artifact says it: ``none``, ``observed``, ``forecast`` or
+        ``degraded``.
     weather
-        Forecasts of the weather, if given.
+        Forecasts of the weather, if given, of every day from the first issue day to the last.
     weather_mark
         Tells the forecast of the weather from others.
     """
@@ -165,8 +161,11 @@ def mark_of(path: Path, units: Mapping[str, str] | None) -> str:
     """Tell a file or folder, read in some units, from others, and from itself once it is changed."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     sizes, times = (sum(getattr(file.stat(), part) for file in files) for part in ("st_size", "st_mtime_ns"))
-    read_as = "".join(f", {name} in {unit}" for name, unit in sorted((units or {}).items()))
-    return f"{path} ({len(files)} file(s), {sizes} bytes, {times}{read_as})"
+    return f"{path} ({len(files)} file(s), {sizes} bytes, {times}{_read_as(units or {})})"
+
+
+def _read_as(units: Mapping[str, str]) -> str:
+    return "".join(f", {name} in {unit}" for name, unit in sorted(units.items()))
 
 
 def match_cells(run: Run, cube: xr.Dataset) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

@@ -60,6 +60,7 @@ def describe(opened: OpenedRequest) -> dict[str, Any]:
         "latency_days": task.soil_latency,
         "weather": opened.weather_known,
         "weather_forecast": opened.weather_mark,
+        **({} if opened.weather is None else {"weather_title": opened.weather.title}),
         "issue_days": f"{issues[0]}:{issues[-1]}",
         "train_period": record["train_period"],
         "validation_period": record["validation_period"],

@@ -14,6 +14,7 @@ from soilcast.reporting.over_cells import errors_shown, medians, rounded_for_pri
 from soilcast.reporting.scores import baselines
 from soilcast.reporting.wording import PERCENT, at_leads, enumerated, not_seen
 from soilcast.verify.estimates import FALSE_DISCOVERIES
+from soilcast.verify.regressions import WITH_WEATHER
 
 _DAMPED = "damped anomaly"
 
@@ -66,9 +67,17 @@ def compare(scores: xr.Dataset, target: str, label: str, references: Sequence[st
     return compared
 
 
-def best_baselines(scores: xr.Dataset, target: str) -> list[str | None]:
-    """Label of the baseline of least error at each lead, as the tables show it; None where none has a value."""
-    inside = baselines(scores)
+def best_baselines(scores: xr.Dataset, target: str, *, observed_weather: bool) -> list[str | None]:
+    """Label of the baseline of least error at each lead, as the tables show it; None where none has a value.
+
+    Parameters
+    ----------
+    scores, target
+        What is shown.
+    observed_weather
+        Include the baselines that know the observed weather of the days ahead.
+    """
+    inside = [label for label in baselines(scores) if observed_weather or not label.endswith(WITH_WEATHER)]
     errors = errors_shown(scores, target).sel(model=inside).to_numpy()
     valid = np.isfinite(errors).any(axis=0)
     least = np.where(np.isfinite(errors), errors, np.inf).argmin(axis=0)

@@ -1,4 +1,4 @@
-"""Drought classes: names, colours, odds, and the share of the area in each."""
+"""Drought classes: names, colours, odds, and the share of the cells in each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from soilcast.reporting import html
 from soilcast.reporting.maps import Scale
 from soilcast.reporting.over_cells import means
 from soilcast.reporting.style import MapStyle
+from soilcast.verify.summary import cell_weights
 
 CLASSES: dict[int, tuple[str, str]] = {
     -1: ("none", "#ffffff"),
@@ -45,29 +46,28 @@ def swatch_colours() -> dict[str, str]:
     return dict(CLASSES.values())
 
 
-def area_shares(classes: npt.NDArray[np.floating], area: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Share of the area in each class.
+def class_shares(classes: npt.NDArray[np.floating], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Share of the cells in each class.
 
     Parameters
     ----------
     classes
         ``(cell, lead)``, -1 none, 0 .. 4 for D0 .. D4; anything else has no class and is left out.
-    area
-        ``(cell,)`` [m2].
+    weights
+        ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
 
     Returns
     -------
     ``(class, lead)``, in the order of `CLASSES`, summing to 1; NaN at a lead without any class.
     """
-    weights = area.astype(np.float64)
     shares = np.stack([weights @ (classes == number) for number in CLASSES])
     total = shares.sum(axis=0)
     return np.asarray(shares / np.where(total > 0, total, np.nan))
 
 
 def share_in_drought(forecast: xr.Dataset, target: str) -> npt.NDArray[np.float64]:
-    """Share of the area in drought, D1 or worse, ``(lead,)``."""
-    shares = area_shares(forecast[f"{target}_drought"].to_numpy(), forecast["area"].to_numpy())
+    """Share of the cells in drought, D1 or worse, by their weights, ``(lead,)``."""
+    shares = class_shares(forecast[f"{target}_drought"].to_numpy(), cell_weights(forecast))
     return np.asarray(shares[list(CLASSES).index(DROUGHT) :].sum(axis=0))
 
 
@@ -86,8 +86,8 @@ def odds_table(forecast: xr.Dataset, target: str) -> html.Markup:
 
 
 def drought_table(forecast: xr.Dataset, target: str) -> html.Markup:
-    """Draw a table of a row a class and a column a lead: share of the area [%]."""
-    shares = area_shares(forecast[f"{target}_drought"].to_numpy(), forecast["area"].to_numpy())
+    """Draw a table of a row a class and a column a lead: share of the area, or of basins or stations [%]."""
+    shares = class_shares(forecast[f"{target}_drought"].to_numpy(), cell_weights(forecast))
     rows: list[tuple[str, str, npt.NDArray[np.float64]]] = [
         ("network", html.swatch(colour, name), shares[at]) for at, (name, colour) in enumerate(CLASSES.values())
     ]
@@ -102,7 +102,7 @@ def _table_by_lead(forecast: xr.Dataset, rows: Sequence[tuple[str, str, npt.NDAr
 
 
 def percent(share: float) -> str:
-    """Share of the area [%] as text: a decimal, none at 100; a dash where it is not known."""
+    """Share [%] as text: a decimal, none at 100; a dash where it is not known."""
     if not np.isfinite(share):
         return "–"
     return f"{100 * share:.1f}" if share < 1 else "100"

@@ -1,4 +1,4 @@
-"""Scores over the cells, weighted by area: medians, means, ratios to a baseline, and which network is best."""
+"""Scores over the cells by their weights: medians, means, ratios to a baseline, and which network is best."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from soilcast.reporting.scores import networks
-from soilcast.verify.summary import summarise, weighted_means, weighted_medians
+from soilcast.verify.kernels import SMALLEST_ERROR
+from soilcast.verify.summary import cell_weights, summarise, weighted_means, weighted_medians
 
 
-def summary_at(scores: xr.Dataset, target: str, lead: int) -> pd.DataFrame:
+def summary_at(scores: xr.Dataset, target: str, lead: int, metrics: Sequence[str] | None = None) -> pd.DataFrame:
     """Summarise the scores of a target at a lead: see `soilcast.verify.summarise`; the index is ``model``."""
-    return summarise(scores.sel(target=[target], lead=[lead])).droplevel(["target", "lead"])
+    return summarise(scores.sel(target=[target], lead=[lead]), metrics).droplevel(["target", "lead"])
 
 
 def summarised(summary: pd.DataFrame, label: str, metric: str, statistic: Literal["median", "mean"]) -> float:
@@ -25,12 +26,12 @@ def summarised(summary: pd.DataFrame, label: str, metric: str, statistic: Litera
 
 
 def medians(scores: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
-    """Area-weighted median over the cells that have a value; NaN without any.
+    """Median over the cells that have a value, each with its weight; NaN without any.
 
     Parameters
     ----------
     scores
-        For the ``area`` of the cells [m2].
+        For the weights: see `soilcast.verify.summary.cell_weights`.
     values
         ``(..., cell)``.
 
@@ -38,23 +39,30 @@ def medians(scores: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
     -------
     ``(...)``.
     """
-    return _over_cells(values, weighted_medians(_rows(values), scores["area"].to_numpy()))
+    return _over_cells(values, weighted_medians(_rows(values), cell_weights(scores)))
 
 
 def means(scores: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
-    """Area-weighted mean over the cells that have a value: see `medians`."""
-    return _over_cells(values, weighted_means(_rows(values), scores["area"].to_numpy()))
+    """Mean over the cells that have a value, each with its weight: see `medians`."""
+    return _over_cells(values, weighted_means(_rows(values), cell_weights(scores)))
+
+
+def cell_range(scores: xr.Dataset, metric: str, target: str) -> xr.DataArray:
+    """Lowest and highest value of a metric in any cell, ``(model, lead, 2)``; NaN without any."""
+    values = scores[metric].sel(target=target)
+    return xr.concat([values.min("cell"), values.max("cell")], "limit").transpose("model", "lead", "limit")
 
 
 def against(scores: xr.Dataset, target: str, baseline: str) -> xr.DataArray:
-    """RMSE of every model over that of a baseline, ``(model, lead, cell)``; NaN where the baseline never errs."""
+    """RMSE over that of a baseline where the ratio to persistence is defined, ``(model, lead, cell)``."""
     rmse = scores["rmse"].sel(target=target)
     reference = rmse.sel(model=baseline, drop=True)
-    return rmse / reference.where(reference > 0)
+    is_defined = scores["ratio"].sel(target=target).notnull()
+    return rmse / reference.where(reference >= SMALLEST_ERROR).where(is_defined)
 
 
 def ratios(scores: xr.Dataset, target: str) -> xr.DataArray:
-    """Area-weighted median over the cells of the RMSE ratio to persistence, ``(model, lead)``."""
+    """Median over the cells of the RMSE ratio to persistence, ``(model, lead)``."""
     ratio = scores["ratio"].sel(target=target)
     return medians(scores, ratio.where(np.isfinite(ratio)))
 
@@ -62,7 +70,7 @@ def ratios(scores: xr.Dataset, target: str) -> xr.DataArray:
 def errors_shown(scores: xr.Dataset, target: str) -> xr.DataArray:
     """Error that the tables show: of several leads the ratio to persistence, of one lead the RMSE, ``(model, lead)``.
 
-    Either is an area-weighted median over the cells.
+    Either is a median over the cells.
     """
     return ratios(scores, target) if scores.sizes["lead"] > 1 else medians(scores, scores["rmse"].sel(target=target))
 

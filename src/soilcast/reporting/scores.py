@@ -13,6 +13,7 @@ from soilcast.errors import SoilcastError
 from soilcast.reporting.artifacts import artifact_file, check_cells, check_dims, check_leads, json_attribute, loaded
 from soilcast.training.run_record import best_is_last
 from soilcast.verify.metrics import METRICS
+from soilcast.verify.scores import EVENT_VARIABLES
 
 PERSISTENCE = "persistence"
 
@@ -20,8 +21,21 @@ _BY_CELL = ("model", "target", "lead", "cell")
 _BY_ISSUE = ("model", "target", "pick", "time", "lead")
 _BY_TEST = ("tested_metric", "row", "reference", "target", "lead")
 _ORDER = (
-    *("model", "tested_metric", "row", "reference", "target", "pick", "time", "lead", "cell", "quantile", "bin"),
-    "day",
+    *(
+        "model",
+        "tested_metric",
+        "row",
+        "reference",
+        "target",
+        "pick",
+        "time",
+        "lead",
+        "cell",
+        "event",
+        "quantile",
+        "bin",
+    ),
+    *("probability_bin", "threshold", "day"),
 )
 
 _REQUIRED = {
@@ -38,6 +52,7 @@ _IF_THERE = {
     "quantile": ("quantile",),
     "reliability": ("model", "target", "lead", "quantile"),
     "rank_histogram": ("model", "target", "lead", "bin"),
+    **{f"event_{name}": (*_BY_CELL[:-1], "event", *dims) for dims, names in EVENT_VARIABLES.items() for name in names},
     "pick_cell": ("pick",),
     "day": ("day",),
     "time": ("time",),

@@ -13,7 +13,7 @@ from soilcast.verify.metrics import METRICS, Metric
 
 # Okabe and Ito (2008): distinguishable under every common form of colour blindness.
 _NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_BASELINES = ("#6b7280", "#9aa1ab", "#c3c8cf")
+_BASELINES = ("#6b7280", "#9aa1ab", "#c3c8cf", "#7c6a54", "#ab9a84", "#54706a", "#8aa39d")
 OBSERVED = "#111827"
 RAIN = "#7aa6c9"
 
@@ -71,7 +71,7 @@ def style_of(metric: str, metrics: Mapping[str, Metric] = METRICS) -> MapStyle:
 
 
 def colours(scores: xr.Dataset) -> dict[str, str]:
-    """Colour of every model: hues for networks, greys for baselines, persistence the darkest of them."""
+    """Colour of every model: hues for networks, muted ones for baselines, the first greys."""
     return palette(networks(scores), baselines(scores))
 
 

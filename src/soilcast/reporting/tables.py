@@ -12,18 +12,17 @@ import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.over_cells import means, medians, ratios, rounded_for_print, summarised, summary_at
+from soilcast.reporting.over_cells import cell_range, means, medians, ratios, rounded_for_print, summarised, summary_at
 from soilcast.reporting.scores import PERSISTENCE, baselines, networks, ordered, targets
 from soilcast.reporting.style import pretty_units
-from soilcast.verify.metrics import METRICS, Metric, metrics_of
+from soilcast.verify.metrics import BUILT_IN, METRICS, Metric, metrics_of
 
 CONSISTENCY = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "consistency_w2_masked")
 INTERVALS = ("crps", "coverage_50", "coverage_90", "width_90")
-EXTREMES = ("rmse_dry", "rmse_wet")
+EXTREMES = ("rmse_dry", "rmse_wet", "rmse_dry_forecast", "rmse_wet_forecast")
 
 _ACCURACY = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill")
 _HEADLINE = (*_ACCURACY, "consistency_w1", "consistency_w2")
-_ELSEWHERE = ("kge_2012", "ratio", *CONSISTENCY, *INTERVALS, *EXTREMES)
 _HEADS = {
     "bias": "Bias",
     "r2": "R²",
@@ -116,7 +115,7 @@ def metrics_in(scores: xr.Dataset, metrics: Sequence[str]) -> list[str]:
 
 def custom_metrics(scores: xr.Dataset) -> list[str]:
     """Metrics of the scores that somebody added to those of soilcast, also where they are not registered here."""
-    return [metric for metric in metrics_of(scores) if metric not in (*_HEADLINE, *_ELSEWHERE)]
+    return [metric for metric in metrics_of(scores) if metric not in BUILT_IN]
 
 
 def headline_metrics(scores: xr.Dataset) -> list[str]:
@@ -138,7 +137,7 @@ def best(summary: pd.DataFrame, metric: str, labels: Sequence[str], specs: Mappi
 def scoreboard(
     scores: xr.Dataset, target: str, lead: int, metrics: Sequence[str] | None = None, *, marks: bool = True
 ) -> html.Markup:
-    """Draw the table of a target at a lead as HTML: a row a model, area-weighted medians with the means beneath.
+    """Draw the table of a target at a lead as HTML: a row a model, medians over the cells with the means beneath.
 
     Parameters
     ----------
@@ -176,7 +175,7 @@ def scoreboard(
 def lead_table(scores: xr.Dataset, target: str) -> html.Markup:
     """Draw the table of a target by lead as HTML: a row a model, the RMSE ratio to persistence above the RMSE.
 
-    Both are area-weighted medians over the cells. A ratio below 1 is tinted, the least of a lead has a dot, both by
+    Both are medians over the cells. A ratio below 1 is tinted, the least of a lead has a dot, both by
     the digits shown.
     """
     labels = ordered(scores)
@@ -197,7 +196,7 @@ def lead_table(scores: xr.Dataset, target: str) -> html.Markup:
 
 
 def markdown_table(scores: xr.Dataset, target: str | None = None, lead: int | None = None) -> str:
-    """Give the table of a lead as GitHub Markdown: area-weighted ``median (mean)``, networks first, then baselines.
+    """Give the table of a lead as GitHub Markdown: ``median (mean)`` over the cells, networks first, then baselines.
 
     Parameters
     ----------
@@ -232,18 +231,34 @@ def markdown_leads(scores: xr.Dataset, target: str) -> str:
         for row, label in enumerate(labels)
     ]
     if "coverage_90" in scores:
-        covered = means(scores, scores["coverage_90"].sel(target=target)).sel(model=labels).to_numpy()
         rows += [
-            (
-                f"{plain(label)}, share within its 90 % interval",
-                [number(value, "coverage_90") for value in covered[row]],
-            )
-            for row, label in enumerate(labels)
-            if np.isfinite(covered[row]).any()
+            (f"{plain(label)}, share within its 90 % interval, and of single cells", values)
+            for label, values in coverages(scores, target).items()
         ]
     persistence = rmse[labels.index(PERSISTENCE)]
     rows.append((f"*{PERSISTENCE}*, RMSE [m³ m⁻³]", [number(value, "rmse") for value in persistence]))
     return markdown("Days ahead", [str(lead) for lead in leads(scores)], rows)
+
+
+def coverages(scores: xr.Dataset, target: str) -> dict[str, list[str]]:
+    """Coverage of the 90 % interval of each model that has one, lead by lead, with its range over the cells.
+
+    Returns
+    -------
+    Label -> a text a lead: the mean over the cells, and in brackets the lowest and the highest of a cell, so that
+    one whose intervals fail is not hidden by the others.
+    """
+    mean = means(scores, scores["coverage_90"].sel(target=target))
+    ends = cell_range(scores, "coverage_90", target)
+    texts = {}
+    for label in ordered(scores):
+        of_model = zip(mean.sel(model=label).to_numpy(), ends.sel(model=label).to_numpy(), strict=True)
+        if np.isfinite(mean.sel(model=label)).any():
+            texts[label] = [
+                f"{number(value, 'coverage_90')} ({'–'.join(number(end, 'coverage_90') for end in both)})"
+                for value, both in of_model
+            ]
+    return texts
 
 
 def _decimals(metric: str, specs: Mapping[str, Metric]) -> int:

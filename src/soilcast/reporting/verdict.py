@@ -12,6 +12,7 @@ from soilcast.reporting.artifacts import leads
 from soilcast.reporting.comparisons import Comparison, best_baselines, compare, joined, not_detected, statements
 from soilcast.reporting.over_cells import (
     best_network,
+    cell_range,
     errors_shown,
     means,
     rounded_for_print,
@@ -22,10 +23,11 @@ from soilcast.reporting.over_cells import (
 from soilcast.reporting.scores import PERSISTENCE, guided_networks, networks, not_converged, plain_network, targets
 from soilcast.reporting.style import pretty_units
 from soilcast.reporting.tables import number
-from soilcast.reporting.wording import PERCENT, at_leads, enumerated, weather_ahead, weather_of
+from soilcast.reporting.wording import PERCENT, at_leads, enumerated, extent, weather_ahead, weather_of
 from soilcast.training.run_record import NOT_CONVERGED
 from soilcast.verify.estimates import FALSE_DISCOVERIES
 from soilcast.verify.metrics import METRICS
+from soilcast.verify.summary import cell_weights
 
 UNTESTED = "Differences are not tested for significance."
 TESTED = (
@@ -43,10 +45,11 @@ _BAND = f"88 to 92{PERCENT}"
 def verdict(scores: xr.Dataset) -> list[str]:
     """State how the networks compare with the best baseline of each lead, and what their intervals cover.
 
-    Networks are stated apart by the weather of the days ahead that they were given, which is part of every sentence:
-    first those that know none, last those that know the observed weather. Of each the best is compared, by the
-    area-weighted median over the cells: of one lead of the RMSE, of several leads of its ratio to persistence. Where a
-    difference was tested, its adjusted p-value decides, else the digits shown.
+    Networks are stated apart by the weather of the days ahead that they were given, which their sentences name: first
+    those that know none, last those that know the observed weather, which alone are compared with baselines that know
+    it too. Of each the best is compared, by the median over the cells: of one lead of the RMSE, of
+    several leads of its ratio to persistence. Where a difference was tested, its adjusted p-value decides, else the
+    digits shown.
 
     Returns
     -------
@@ -125,9 +128,12 @@ def _of_target(scores: xr.Dataset, target: str) -> Iterator[str]:
 
 
 def _against_best(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[Comparison]:
-    """Compare the best of some networks with the best baseline of each lead."""
+    """Compare the best of some networks with the best baseline of each lead that knows no more of the weather."""
     label = best_network(scores, target, labels)
-    return [] if label is None else compare(scores, target, label, best_baselines(scores, target))
+    if label is None:
+        return []
+    observed_weather = weather_of(scores, label) == _OBSERVED
+    return compare(scores, target, label, best_baselines(scores, target, observed_weather=observed_weather))
 
 
 def _standing(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[str]:
@@ -144,14 +150,14 @@ def _standing(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[st
         first, last = (number(float(value), "ratio") for value in ratio[[0, -1]])
         ends = f"{first} at lead {lead_days[0]} and {last} at lead {lead_days[-1]}"
         return [f"{standing}, with a median RMSE ratio to persistence of {ends}."]
-    summary = summary_at(scores[["rmse", "area", "is_baseline"]], target, compared[0].lead)
+    summary = summary_at(scores, target, compared[0].lead, ["rmse"])
     rmse, reference = summary["rmse_median"].astype(float), compared[0].reference
     mine, other = _show(rmse[label]), _show(rmse[reference])
     numbers = f"a median RMSE of {mine} against {other} {pretty_units(METRICS['rmse'].units)}"
     share = f" ({_change(rmse[label], rmse[reference])})" if mine != other else ""
     return [
         f"{standing}, with {numbers}{share}.",
-        *_mean_disagrees(summary, label, reference),
+        *_mean_disagrees(scores, summary, label, reference),
         *_won_area(scores, target, label),
         *_against_plain(scores, target, rmse, labels),
     ]
@@ -160,21 +166,23 @@ def _standing(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[st
 # One lead
 
 
-def _mean_disagrees(summary: pd.DataFrame, label: str, baseline: str) -> list[str]:
+def _mean_disagrees(scores: xr.Dataset, summary: pd.DataFrame, label: str, baseline: str) -> list[str]:
     best, reference = (summarised(summary, name, "rmse", "mean") for name in (label, baseline))
     median = summarised(summary, label, "rmse", "median") - summarised(summary, baseline, "rmse", "median")
     if not np.isfinite(best - reference) or _show(best) == _show(reference) or (best - reference) * median >= 0:
         return []
-    return [f"by the mean over the area it is the other way round: {_show(best)} against {_show(reference)}."]
+    return [
+        f"by the mean over the {extent(scores)} it is the other way round: {_show(best)} against {_show(reference)}."
+    ]
 
 
 def _won_area(scores: xr.Dataset, target: str, label: str) -> list[str]:
     skill = scores["skill"].sel(model=label, target=target).isel(lead=0).to_numpy()
-    area = np.where(np.isfinite(skill), scores["area"].to_numpy(), 0.0)
-    if area.sum() <= 0:
+    weights = np.where(np.isfinite(skill), cell_weights(scores), 0.0)
+    if weights.sum() <= 0:
         return []
-    share = f"{100 * float(area[skill > 0].sum() / area.sum()):.0f}{PERCENT}"
-    return [f"{label} has a lower error than persistence on {share} of the scored area."]
+    share = f"{100 * float(weights[skill > 0].sum() / weights.sum()):.0f}{PERCENT}"
+    return [f"{label} has a lower error than persistence on {share} of the scored {extent(scores)}."]
 
 
 def _against_plain(scores: xr.Dataset, target: str, rmse: pd.Series[float], labels: Sequence[str]) -> list[str]:
@@ -201,6 +209,17 @@ def _coverage(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[st
     label = best_network(scores, target, [label for label in with_intervals(scores, target) if label in labels])
     if label is None:
         return []
+    return [_coverage_over_cells(scores, target, label), *_coverage_of_cells(scores, target, label)]
+
+
+def _coverage_of_cells(scores: xr.Dataset, target: str, label: str) -> list[str]:
+    """State the range over single cells, which a mean over them hides."""
+    ends = cell_range(scores, "coverage_90", target).sel(model=label).to_numpy()
+    lowest, highest = (f"{100 * end:.0f}" for end in (np.nanmin(ends), np.nanmax(ends)))
+    return [] if lowest == highest else [f"in single cells it covers {lowest} to {highest}{PERCENT}."]
+
+
+def _coverage_over_cells(scores: xr.Dataset, target: str, label: str) -> str:
     covered = means(scores, scores["coverage_90"].sel(target=target, model=label)).to_numpy()
     valid = covered[np.isfinite(covered)]
     low, high = (f"{100 * share:.1f}" for share in (valid.min(), valid.max()))
@@ -209,12 +228,12 @@ def _coverage(scores: xr.Dataset, target: str, labels: Sequence[str]) -> list[st
     every = " at every lead" if len(valid) > 1 else ""
     calibrated = (rounded_for_print(covered) >= CALIBRATED[0]) & (rounded_for_print(covered) <= CALIBRATED[1])
     if calibrated.all():
-        return [f"{text}: about 90{PERCENT} ({_BAND}) at {at_leads(leads(scores), calibrated)}."]
+        return f"{text}: about 90{PERCENT} ({_BAND}) at {at_leads(leads(scores), calibrated)}."
     if valid.min() > CALIBRATED[1]:
-        return [f"{text}: more than {_BAND}{every}, so the interval is too wide."]
+        return f"{text}: more than {_BAND}{every}, so the interval is too wide."
     if valid.max() < CALIBRATED[0]:
-        return [f"{text}: less than {_BAND}{every}, so the interval is too narrow."]
-    return [f"{text}: about 90{PERCENT} ({_BAND}) only at {at_leads(leads(scores), calibrated)}."]
+        return f"{text}: less than {_BAND}{every}, so the interval is too narrow."
+    return f"{text}: about 90{PERCENT} ({_BAND}) only at {at_leads(leads(scores), calibrated)}."
 
 
 def _led(phrase: str) -> str:

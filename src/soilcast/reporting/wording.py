@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import VARIABLES
+from soilcast.cube import VARIABLES, grid_of
 from soilcast.verify.climate import climate_of
 
 PERCENT = "\N{NO-BREAK SPACE}%"
@@ -17,6 +17,7 @@ WEATHER = {
     "none": "none: a forecast knows the weather up to its issue day",
     "observed": "observed weather: the score of a perfect weather forecast",
     "forecast": "a weather forecast",
+    "degraded": "observed weather with the errors of a model, not a real weather forecast",
 }
 """Weather of the forecast days that a forecast was given, in words."""
 
@@ -134,6 +135,16 @@ def cells_text(dataset: xr.Dataset, reason: str) -> str:
     if "grid_lat" in dataset.coords:
         return f"Grey: land that {reason}."
     return f"The cells form no grid: a dot is at the centre of each, small and grey where it {reason}."
+
+
+def weighted(dataset: xr.Dataset) -> str:
+    """Word before a mean or median over the cells: ``area-weighted`` on a grid, else none."""
+    return "" if grid_of(dataset) is None else "area-weighted "
+
+
+def extent(dataset: xr.Dataset) -> str:
+    """Name what shares of cells are of: the area on a grid, else the cells."""
+    return "cells" if grid_of(dataset) is None else "area"
 
 
 def location_name(cell: xr.Dataset) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from soilcast.cube import grid_of
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting.tables import head
 from soilcast.reporting.wording import DAYS_ONLY, not_seen, probability
@@ -37,7 +38,7 @@ class Claim:
     row, reference, metric
         What is compared.
     estimate
-        Difference of the area-weighted medians, row less reference, in the metric's unit.
+        Difference of the medians over the cells, row less reference, in the metric's unit.
     base
         Median of the reference.
     field
@@ -50,6 +51,8 @@ class Claim:
         Number of blocks of days.
     p_adjusted
         p-value adjusted for all comparisons of the study: see `with_adjusted_p`.
+    extent
+        What the shares of ``field`` are of, in words.
     """
 
     row: str
@@ -62,6 +65,7 @@ class Claim:
     seeds: int
     blocks: int
     p_adjusted: float
+    extent: str = "the land area"
 
     @property
     def verdict(self) -> Verdict:
@@ -122,13 +126,13 @@ class Claim:
         days = self.field_of_days
         of_days = f"better in {_share(days.area_better)}, worse in {_share(days.area_worse)}"
         if self.seeds < 2:
-            return f"; over days alone, significantly {of_days} of the land area"
+            return f"; over days alone, significantly {of_days} of {self.extent}"
         significance = (
             f"significantly better in {_share(self.field.area_better)}, worse in {_share(self.field.area_worse)}"
             if self.field.is_significant
             else "significant in no part"
         )
-        return f"; {significance} of the land area (for these trained networks alone: {of_days})"
+        return f"; {significance} of {self.extent} (for these trained networks alone: {of_days})"
 
 
 def with_adjusted_p(scored: Sequence[StudyScores]) -> list[StudyScores]:
@@ -190,6 +194,7 @@ def make_claim(scores: StudyScores, row: str, reference: str, metric: str) -> Cl
         seeds=len(sample.over_area(row, metric)),
         blocks=sample.blocks,
         p_adjusted=scores.p_adjusted[row, reference, metric],
+        extent="the land area" if grid_of(scores.cells) is not None else "the cells",
     )
 
 
@@ -206,7 +211,7 @@ def against_reference(scores: StudyScores, metric: str) -> list[Claim]:
 
 
 def best_row(scores: StudyScores, metric: str, rows: tuple[str, ...]) -> tuple[str, bool] | None:
-    """Name the best of some rows by the area-weighted median, and whether it is significantly better than the next."""
+    """Name the best of some rows by the median over the cells, and whether it is significantly better than the next."""
     ranked = _ranked(scores, metric, rows)
     if not ranked:
         return None

@@ -29,7 +29,7 @@ from soilcast.reproducing.section import Section, csv, listed, placeholder
 from soilcast.reproducing.study_scores import StudyScores, guiding_reading
 from soilcast.verify.climate import CLIMATE_SETS, Climate, cells_in, climate_of
 from soilcast.verify.estimates import field_test
-from soilcast.verify.metrics import skill_over
+from soilcast.verify.kernels import skill_over
 from soilcast.verify.series import pick_cells
 
 _LOWEST = -1.0
@@ -221,7 +221,7 @@ def _skills(scores: StudyScores) -> xr.Dataset:
     errors = {row: scores.sample.cells[row]["rmse"].mean(axis=0) for row in scores.networks}
     persistence = scores.sample.cells[PERSISTENCE]["rmse"][0]
     rmse = np.stack(list(errors.values()))
-    skill = skill_over(rmse, np.broadcast_to(persistence, rmse.shape))
+    skill = skill_over(rmse, persistence, scores.blocks.moves)
     skills = xr.Dataset(
         {"rmse": (("model", "cell"), rmse), "skill": (("model", "cell"), skill)},
         coords={"cell": scores.cells["cell"]},

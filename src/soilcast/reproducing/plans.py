@@ -22,7 +22,7 @@ from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.split import split_days
 from soilcast.water import WaterConfig, refuse_missing
 
-ROOMS = ("task.py", "cube", "water", "models", "products", "training", "forecasting")
+ROOMS = ("task.py", "cube", "water", "models", "products", "training", "weather", "forecasting")
 """The rooms, and the file, whose code a forecast depends on."""
 
 _IGNORED_KEYS = ("threads", "device")

@@ -8,6 +8,7 @@ from soilcast.cube import open_cube
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
 from soilcast.reporting.tables import head, model_table, number, plain
+from soilcast.reporting.wording import weighted
 from soilcast.reproducing.claims import Claim, against_reference, make_claim
 from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, markdown_table
@@ -32,7 +33,7 @@ _EXPLANATION = (
     "A reading says what W of Eq. 10 and 11 is and what its sign dW is. Shares are of cell-days: those of the test "
     "period on which dW agrees with the direction in which the observed soil moisture moves (0.5 is chance), those "
     "that Eq. 13 keeps of a sign, those of all training days that have a sign after it, and those on which the "
-    "forecast moves as the reading predicts (Eq. 19; area-weighted median over the cells), each by the row's own "
+    "forecast moves as the reading predicts (Eq. 19; {}median over the cells), each by the row's own "
     "reading, or by that which it is the placebo of. The mask of Eq. 13 looks at the observed soil moisture of the day "
     "that is forecast, so that the masked consistency can only be computed afterwards. The authors' public code also "
     "seeds no batches, validates on every 20th day of every 40th cell, drops 1 January and forecasts oceans; these are "
@@ -57,7 +58,7 @@ def show_readings(scores: StudyScores) -> Section:
     has_placebos = bool(frame.get("placebo", pd.Series()).isin(PLACEBOS).any())
     body = [
         html.verdict(agreement_sentence(frame), html.listed(sentences)),
-        html.paragraph(_EXPLANATION, note=True),
+        html.paragraph(_EXPLANATION.format(weighted(scores.cells)), note=True),
         model_table(
             "Reading", heads, {row: [*map(html.Cell, values)] for row, values in rows.items()}, BASELINES, "wider"
         ),
@@ -74,7 +75,7 @@ def readings_frame(scores: StudyScores) -> pd.DataFrame:
 
     Returns
     -------
-    Shares of cell-days as fractions; scores as area-weighted medians, means over the seeds.
+    Shares of cell-days as fractions; scores as medians over the cells, means over the seeds.
     """
     guiding = {row: guiding_reading(scores.plan.rows[row]) for row in scores.networks}
     readings = {row: reading for row, reading in guiding.items() if reading is not None}

@@ -17,7 +17,7 @@ from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
 from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
-from soilcast.verify.summary import weighted_median
+from soilcast.verify.summary import cell_weights, weighted_median
 from soilcast.water import Form, WaterConfig, missing_variables
 
 
@@ -109,7 +109,7 @@ class StudyScores:
         return max(len(self.rows[row]) for row in self.networks)
 
     def median(self, row: str, metric: str) -> float:
-        """Area-weighted median over the cells, mean over the seeds."""
+        """Median over the cells by their weights, mean over the seeds."""
         return float(np.mean(self.sample.over_area(row, metric)))
 
     def among(self, inside: npt.NDArray[np.bool_]) -> StudyScores:
@@ -164,8 +164,8 @@ def score_study(
     rows |= {name: {UNTRAINED: name} for name in BASELINES}
     reference = plan.study.reference if plan.study.reference in networks else None
     placebos = {row: placebo for row, placebo in plan.study.placebo_of.items() if {row, placebo} <= {*networks}}
-    area = cells["area"].to_numpy()
-    best = {lead: _best_baseline(blocks, area) for (_, lead), blocks in sums.items()}
+    weights = cell_weights(cells)
+    best = {lead: _best_baseline(blocks, weights) for (_, lead), blocks in sums.items()}
     return [
         StudyScores(
             plan=plan,
@@ -177,7 +177,7 @@ def score_study(
             reference=reference,
             blocks=blocks,
             sample=take_sample(
-                blocks, area, rows, _pairs(networks, reference, best[lead], placebos), progress=progress
+                blocks, weights, rows, _pairs(networks, reference, best[lead], placebos), progress=progress
             ),
             cells=cells,
             balance=balance.description,

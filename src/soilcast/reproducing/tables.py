@@ -10,7 +10,7 @@ import pandas as pd
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
 from soilcast.reporting.tables import PERSISTENCE_NOTE, column_head, model_table, number, numbers, plain, plain_head
-from soilcast.reporting.wording import weather_ahead
+from soilcast.reporting.wording import weather_ahead, weighted
 from soilcast.reproducing.claims import (
     COMPARED,
     Claim,
@@ -194,10 +194,11 @@ def _cell(frame: pd.DataFrame, row: str, metric: str) -> html.Cell:
 def _legend(scores: StudyScores) -> str:
     seeds, blocks = scores.seeds, scores.sample.blocks
     spread = f"{seeds} seeds and {blocks} blocks of test days" if seeds > 1 else f"{blocks} blocks of test days only"
+    by = weighted(scores.cells)
     versus = f" than {scores.reference}" if scores.reference else ""
     return (
-        f"Upper number: area-weighted median over the cells, ± 95 % confidence interval over {spread}; beneath it, in "
-        f"grey, the area-weighted mean. ▲ better, ▼ worse{versus}: significant, in the table and in every sentence, by "
+        f"Upper number: {by}median over the cells, ± 95 % confidence interval over {spread}; beneath it, in "
+        f"grey, the {by}mean. ▲ better, ▼ worse{versus}: significant, in the table and in every sentence, by "
         "the p-value adjusted for all comparisons of the study, with a false discovery rate of 5 %. ● best network, "
         "only where it is significantly better than the next best. Intervals in brackets are of 95 %, each by itself. "
         "A difference that could not have been seen reliably is one that the test by itself finds with less than 80 % "

@@ -69,7 +69,7 @@ class Calibration:
                 f"cell-day(s), of {needed.max()} needed; intervals between them hold less than they promise: set a "
                 "longer validation period"
             )
-        if not len(self.template) and len(self.levels) > 1:
+        if not len(self.template) and len(self.levels) > 1 and self.shift.shape[1] > 1:
             yield (
                 "no validation cell-day is observed at all leads: forecasts have no rank templates and no probability "
                 "of being dry by a lead"

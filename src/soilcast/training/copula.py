@@ -44,10 +44,10 @@ def rank_templates(
     """
     if len(levels) < 2:
         return np.empty((0, *errors.shape[1:]), dtype=np.float32)
-    transform = distribution_at(quantiles, levels, errors)
-    complete = np.flatnonzero(np.isfinite(errors).all(axis=(1, 2)) & ~np.isnan(transform).any(axis=(1, 2)))
+    complete = np.flatnonzero(np.isfinite(errors).all(axis=(1, 2)) & np.isfinite(quantiles).all(axis=(1, 2, 3)))
     chosen = np.random.default_rng([seed, len(complete)]).permutation(complete)[:most]
+    transform = distribution_at(quantiles[chosen], levels, errors[chosen])
     # Values that are equal are ranked in the order of the choice, the same at all leads.
-    rank = transform[chosen].argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    rank = transform.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
     templates: npt.NDArray[np.float32] = ((rank + 0.5) / max(len(chosen), 1)).astype(np.float32)
     return templates

@@ -18,6 +18,7 @@ from soilcast.training.inputs import cell_blocks
 from soilcast.training.samples import SampleIndex
 from soilcast.training.split import Periods, Split, learning_cells
 from soilcast.training.statistics import MOST_BEYOND, Statistics
+from soilcast.weather import Weather
 
 Bools = npt.NDArray[np.bool_]
 
@@ -86,6 +87,28 @@ def training_notes(cube: xr.Dataset, config: Config, split: Split, dataset: Data
         )
     yield from substitution_notes(cube, dataset.statistics, task)
     yield from clip_notes(cube, task, dataset.clipped, dataset.samples.observed.shape[1])
+
+
+def archive_notes(weather: Weather, config: Config, split: Split, first: int) -> Iterator[str]:
+    """Name the archive that the weather of the forecast days is from, and count the issue days that it lacks.
+
+    Parameters
+    ----------
+    weather
+        Of every day of the samples, the first of which is at position ``first`` of the cube.
+    """
+    yield f"weather of the forecast days: {weather.title} ({weather.kind})"
+    for name, parts in (("training", split.train), ("validation", split.validation)):
+        last = [max(part.start, part.stop - config.task.lead_days + 1) for part in parts]
+        issues = (
+            np.concatenate([np.arange(part.start, stop) for part, stop in zip(parts, last, strict=True)]) - 1 - first
+        )
+        lacking = ~weather.covered[issues[issues >= 0]]
+        if lacking.any():
+            yield (
+                f"{np.count_nonzero(lacking):,} of {len(lacking):,} issue days of {name} have no forecast in it, and "
+                "are left out"
+            )
 
 
 def substitution_notes(cube: xr.Dataset, statistics: Statistics, task: Task) -> Iterator[str]:

@@ -16,6 +16,7 @@ from soilcast.cube import usable_target
 from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
 from soilcast.task import newest_values
+from soilcast.training.ahead import WeatherAhead, read_ahead
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.config import Config
@@ -45,8 +46,12 @@ from soilcast.training.statistics import (
     scalings_sha256,
 )
 from soilcast.training.windows import WindowSource
+from soilcast.weather import Weather
 
 _FORMAT = 5
+_LARGE = ("dynamic", "lags", "newest", "observed", "ahead")
+"""Arrays that `Samples.gather` reads windows and targets from."""
+
 _DAMPED = ("climatology", "damping")
 _DEVELOPMENT = "development."
 """Statistics of the damped anomaly, and what the names of those of all development days begin with."""
@@ -124,6 +129,7 @@ def make_dataset(
     folder: Path | None,
     scalings: Mapping[str, Scaling] | None = None,
     *,
+    weather: Weather | None = None,
     low_memory: bool = False,
 ) -> Dataset:
     """Read, normalise and lay out the development period of a cube.
@@ -141,6 +147,8 @@ def make_dataset(
         The samples are the same to the bit.
     scalings
         Statistics to normalise with; by default those of the training days.
+    weather
+        Forecasts of the weather, issued on each of `days_seen`, instead of the observed weather of the forecast days.
     low_memory
         Keep no more of what is mapped in memory than a batch takes.
 
@@ -152,8 +160,12 @@ def make_dataset(
     task, layout = config.task, layout_of(config)
     days = days_seen(config, split)
     identity = _identity(cube, config, split, scalings)
+    identity |= {"weather": weather.sha256} if weather else {}
     arrays = make_arrays(
-        folder, identity, lambda allocate: _fill(allocate, cube, config, split, days, scalings), low_memory=low_memory
+        folder,
+        identity,
+        lambda allocate: _fill(allocate, cube, config, split, days, scalings, weather),
+        low_memory=low_memory,
     )
     learnable = np.array(arrays["learnable"])
     refuse_unlearnable(learnable, arrays["missing"], days.stop - days.start, cube, config)
@@ -174,10 +186,11 @@ def make_dataset(
     )
     space = config.loss.space
     depths = np.stack([layer_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
-    large = tuple(arrays[name] for name in ("dynamic", "lags", "newest", "observed")) if folder and low_memory else ()
+    forecast = WeatherAhead(arrays["ahead"], arrays["ahead_known"]) if weather else None
+    large = tuple(arrays[name] for name in _LARGE if name in arrays) if folder and low_memory else ()
 
     def source_of(statistics: Statistics) -> WindowSource:
-        return window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics)
+        return window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics, forecast=forecast)
 
     samples = Samples(
         source=source_of(statistics),
@@ -210,8 +223,12 @@ def days_seen(config: Config, split: Split) -> slice:
     return slice(max(0, learnt.start - config.task.window), learnt.stop)
 
 
-def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path) -> Path | None:
+def choose_folder(
+    cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path, forecasts: bool = False
+) -> Path | None:
     """Say where samples are to be kept so that training holds no more than ``memory`` [bytes]: see `make_dataset`.
+
+    ``forecasts`` says whether the weather of the forecast days is that of forecasts.
 
     Raises
     ------
@@ -224,7 +241,8 @@ def choose_folder(cube: xr.Dataset, config: Config, split: Split, memory: int | 
     seen = days_seen(config, split)
     days = seen.stop - seen.start
     soil = len(task.lags) + len(task.layers) * (1 + task.sees_own_layers)
-    large = cells * days * (4 * len(task.dynamic) + 4 * soil + 1)
+    ahead = task.lead_days * len(task.known_future) * forecasts
+    large = cells * days * (4 * (len(task.dynamic) + soil + ahead) + 1)
     always = held_memory() + _WORKING_BYTES + cells * days * 3
     if always > memory:
         raise SoilcastError(
@@ -257,6 +275,7 @@ def _fill(
     split: Split,
     days: slice,
     given: Mapping[str, Scaling] | None,
+    weather: Weather | None,
 ) -> None:
     task, by_cell = config.task, config.normalise.scope == "per_cell"
     among = learning_cells(cube, config.split)
@@ -271,6 +290,10 @@ def _fill(
     }
     by_day = {name: allocate(name, (cells, count, features[name]), np.float32) for name in features}
     static = allocate("static", (cells, len(task.static)), np.float32)
+    if weather is not None:
+        shape = (cells, count, task.lead_days, len(task.known_future))
+        by_day["ahead"] = allocate("ahead", shape, np.float32)
+        ahead_known = allocate("ahead_known", shape[:3], np.bool_)
     usable = allocate("usable", (cells, count), np.bool_)
     learnable = allocate("learnable", (cells,), np.bool_)
     counts = {name: allocate(name, (cells, len(task.dynamic)), np.int64) for name in ("missing", "clipped")}
@@ -282,11 +305,15 @@ def _fill(
     damped: dict[str, list[tuple[Array, Array]]] = {"": []}
     if config.train.refit:
         damped[_DEVELOPMENT] = []
-    for block in cell_blocks(cells, count, sum(features.values())):
+    for block in cell_blocks(cells, count, sum(features.values()) + (weather.size // count if weather else 0)):
         own = {name: scaling.of_cells(block) for name, scaling in scalings.items()}
         inputs = load_inputs(seen, task, own, block)
-        for name, array in by_day.items():
-            array[block] = getattr(inputs, name)[..., : features[name]]
+        for name in features:
+            by_day[name][block] = getattr(inputs, name)[..., : features[name]]
+        forecast = None
+        if weather is not None:
+            (forecast,) = read_ahead(weather, own, block, task.lead_days)
+            by_day["ahead"][block], ahead_known[block] = forecast.values, forecast.known
         static[block] = inputs.static
         for name, array in counts.items():
             array[block] = getattr(inputs, name)
@@ -294,7 +321,7 @@ def _fill(
         varies = [usable_target(own[layer].restore(observed[..., number])) for number, layer in enumerate(task.layers)]
         learnable[block] = np.all([*varies, among[block]], axis=0)
         came = any_of_next(np.asarray(np.isfinite(inputs.observed).any(axis=2)), task.lead_days)
-        usable[block] = inputs.first_days(task, task.lead_days) & came & learnable[block, np.newaxis]
+        usable[block] = inputs.first_days(task, task.lead_days, forecast) & came & learnable[block, np.newaxis]
         newest = inputs.newest
         if is_held_back[: train[-1].stop].any():  # as where training follows the test
             held = np.where(is_held_back[:, np.newaxis], np.float32(np.nan), inputs.observed)

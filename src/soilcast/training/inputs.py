@@ -16,6 +16,7 @@ from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.models.harmonics import annual_waves
 from soilcast.task import PAPER, Layout, Task, newest_values
+from soilcast.training.ahead import WeatherAhead
 from soilcast.training.config import NormaliseConfig
 from soilcast.training.damped import DampedAnomaly
 from soilcast.training.split import Periods
@@ -66,16 +67,20 @@ class Inputs:
     missing: Counts
     clipped: Counts
 
-    def first_days(self, task: Task, leads: int) -> Bools:
+    def first_days(self, task: Task, leads: int, forecast: WeatherAhead | None = None) -> Bools:
         """Say which days can be the first forecast day ``(cell, time)``.
 
         Parameters
         ----------
         leads
             Forecast days for which what is known ahead must be there.
+        forecast
+            What is known ahead, if it is not what was observed.
         """
         usable = self.ready.copy()
-        if task.known_future:
+        if forecast is not None:
+            usable &= forecast.first_days(usable.shape[1], leads)
+        elif task.known_future:
             usable &= any_of_next(self.ahead, leads, all_days=True)
         for position, layer in enumerate(task.layers if task.sees_own_layers else ()):
             back = 1 + task.latency_of(layer)
@@ -230,6 +235,7 @@ def window_source(
     days: Days,
     statistics: Statistics,
     cells: slice = slice(None),
+    forecast: WeatherAhead | None = None,
 ) -> WindowSource:
     """Give what windows of some cells are cut from.
 
@@ -243,6 +249,8 @@ def window_source(
         The days of the inputs ``(time,)``.
     statistics
         Of these very cells, or of all.
+    forecast
+        The weather of the forecast days, if it is not that of the inputs.
     """
     newest = inputs.newest if layout.task.sees_own_layers else inputs.newest[..., :0]
     rain, physical = torch.zeros(len(newest), 0, 2), torch.zeros(len(newest), 0)
@@ -257,6 +265,8 @@ def window_source(
         rain=rain,
         physical=physical,
         damped=_damped(statistics, days, len(newest)) if layout.damped else None,
+        ahead=None if forecast is None else torch.from_numpy(forecast.values),
+        first_issue=0 if forecast is None else forecast.first,
     )
 
 

@@ -45,6 +45,7 @@ def train_runs(
     resume: bool = False,
     memory: int | None = None,
     samples: str | Path | None = None,
+    weather: Mapping[Path, str | Path] = {},
     progress: bool = False,
     then: Then | None = None,
     ended: Ended = lambda out, outcome: None,
@@ -69,6 +70,8 @@ def train_runs(
     samples
         Folder to keep mapped samples in, which all runs share; by default one beside the first run, which is removed
         at the end. Runs on a GPU keep samples of their own there, unless a folder is given.
+    weather
+        Folder of a run -> the archive of weather forecasts that it is trained with (see `train`).
     progress
         Show one bar over the epochs of all runs.
     then
@@ -93,7 +96,7 @@ def train_runs(
     each = memory if memory is None or jobs == 1 else max(0, memory - held_memory()) // jobs
     configs = {out: _with_threads(config, out, jobs, resume) for out, config in runs.items()}
     with open_cube(cube) as opened:
-        _refuse_little_memory(opened, configs, each, jobs)
+        _refuse_little_memory(opened, configs, each, jobs, weather)
     outcomes: dict[Path, Outcome] = {}
     with _shared_folder(configs, samples) as folder, _overview(configs, resume=resume, shown=progress) as done:
 
@@ -103,10 +106,10 @@ def train_runs(
             ended(out, outcomes[out])
 
         options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": each}
-        work = {
-            out: functools.partial(_train, cube, out, config, then, **options, samples=samples or _kept(folder, config))
-            for out, config in configs.items()
-        }
+        work = {}
+        for out, config in configs.items():
+            own = {"samples": samples or _kept(folder, config), "weather": weather.get(out)}
+            work[out] = functools.partial(_train, cube, out, config, then, **options, **own)
         run_tasks(work, jobs, note)
     return {out: outcomes[out] for out in runs}
 
@@ -135,15 +138,21 @@ def _refuse_torchrun() -> None:
         raise SoilcastError("torchrun trains one run in several processes: train several runs with --jobs instead")
 
 
-def _refuse_little_memory(cube: xr.Dataset, configs: Mapping[Path, Config], memory: int | None, jobs: int) -> None:
-    for config in configs.values() if memory is not None else ():
+def _refuse_little_memory(
+    cube: xr.Dataset,
+    configs: Mapping[Path, Config],
+    memory: int | None,
+    jobs: int,
+    weather: Mapping[Path, str | Path],
+) -> None:
+    for out, config in configs.items() if memory is not None else ():
         split = None
         with suppress(SoilcastError):  # `train` says it of the run
             split = split_days(cube["time"].to_numpy(), config.split, "the cube")
         try:
             if split is not None:
                 task = config.task.for_cube(list(map(str, cube.data_vars)))
-                choose_folder(cube, config.model_copy(update={"task": task}), split, memory, Path())
+                choose_folder(cube, config.model_copy(update={"task": task}), split, memory, Path(), out in weather)
         except SoilcastError as error:
             raise SoilcastError(f"{error}{', or use fewer --jobs, which share it' if jobs > 1 else ''}") from error
 

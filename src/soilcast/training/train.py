@@ -21,11 +21,12 @@ from soilcast.models import HEADS
 from soilcast.plugins import require_plugins
 from soilcast.provenance import stamp, versions
 from soilcast.schema import flatten
+from soilcast.training.ahead import open_archive
 from soilcast.training.build import build_loss, build_networks, plugins_of
 from soilcast.training.checkpoint import CHECKPOINT, Checkpoints, identity_of
 from soilcast.training.config import Config
-from soilcast.training.coverage import auto_note, training_notes
-from soilcast.training.dataset import choose_folder, make_dataset
+from soilcast.training.coverage import archive_notes, auto_note, training_notes
+from soilcast.training.dataset import choose_folder, days_seen, make_dataset
 from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.fitting import fit_networks, refit_networks
@@ -35,13 +36,16 @@ from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
 from soilcast.training.run import RECORD, Run, open_run, read_record, save_run
 from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
-from soilcast.training.split import climate_groups, split_days
+from soilcast.training.split import climate_groups, learning_cells, split_days
 from soilcast.water import missing_terms
 from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
 
 _SAMPLES = "samples"
 _PLUGIN = "plugin "
 """What a checkpoint's identity has before the name of a plugin."""
+
+_INPUTS = {"init_sha256": "--init", "weather": "--weather"}
+"""What a run's record says of its inputs beside the cube, and the option that each was given by."""
 
 _DONE = ("finished", "stopped early")
 """How a training ended that --resume has nothing to add to."""
@@ -57,6 +61,8 @@ def train(
     memory: int | None = None,
     samples: str | Path | None = None,
     init: str | Path | None = None,
+    weather: str | Path | None = None,
+    units: Mapping[str, str] | None = None,
     progress: bool = False,
     log: Callable[[str], None] = lambda line: None,
 ) -> Run:
@@ -85,6 +91,12 @@ def train(
     init
         A run to fine-tune, instead of random weights, such as a global one for a region or for stations. Its statistics
         are kept if they are of all cells (``normalise.scope=global``), since its weights depend on them.
+    weather
+        Archive of weather forecasts (`soilcast.weather.open_weather`): what ``task.known_future`` names is then known
+        on the forecast days as it was forecast on the issue day, and not as it was observed. Issue days that it lacks
+        are left out.
+    units
+        Variable -> unit, if the archive gives none or a wrong one.
     progress
         Show a progress bar.
     log
@@ -99,8 +111,8 @@ def train(
     Raises
     ------
     SoilcastError
-        An invalid cube, config or initial run; a checkpoint of another training; a loss that is not finite (the best
-        weights until then are written); a full disk (the last checkpoint is kept).
+        An invalid cube, config, initial run or archive of weather forecasts; a checkpoint of another training; a loss
+        that is not finite (the best weights until then are written); a full disk (the last checkpoint is kept).
     """
     out, config = Path(out), config or Config()
     if config.train.freeze and init is None:
@@ -116,25 +128,38 @@ def train(
         notes = [*auto_note(config.task, variables)]
         config = config.model_copy(update={"task": config.task.for_cube(variables)})
         init_run = open_init_run(init, config) if init is not None else None
-        finished = _finished(out, opened, config, ranks, init_run, overwrite=overwrite) if resume else None
+        split = split_days(opened["time"].to_numpy(), config.split, str(cube))
+        forecasts = None
+        if weather is not None:
+            days = opened["time"].to_numpy()[days_seen(config, split)]
+            needed = learning_cells(opened, config.split)
+            forecasts = open_archive(weather, opened, config.task, days, needed, units or {})
+        of_weather = {} if forecasts is None else {"weather": forecasts.record()}
+        others = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
+        others |= of_weather
+        finished = _finished(out, opened, config, ranks, others, overwrite=overwrite) if resume else None
         if finished is not None:
             return finished
-        split = split_days(opened["time"].to_numpy(), config.split, str(cube))
         _refuse_lacking(opened, config)
         if init_run is not None:
             refuse_seen(init_run, opened["time"].to_numpy(), split.test, str(init))
         with _full_disk_told(out), _workplace(out, ranks, overwrite=overwrite, resume=resume) as place:
-            folder = Path(samples) if samples else choose_folder(opened, config, split, memory, place / _SAMPLES)
+            own = place / _SAMPLES
+            folder = (
+                Path(samples) if samples else choose_folder(opened, config, split, memory, own, weather is not None)
+            )
             if ranks.any(folder is not None, device):
-                folder = folder or place / _SAMPLES
+                folder = folder or own
             scalings = init_run.statistics.scalings if init_run and config.normalise.scope == "global" else None
-            dataset = make_dataset(opened, config, split, folder, scalings, low_memory=memory is not None)
+            mapped = {"low_memory": memory is not None}
+            dataset = make_dataset(opened, config, split, folder, scalings, weather=forecasts, **mapped)
             notes += training_notes(opened, config, split, dataset)
+            notes += [] if forecasts is None else archive_notes(forecasts, config, split, dataset.first)
             climate = climate_groups(opened)
             refuse_changed(opened)  # from here on nothing is read of it
             for line in notes if ranks.is_main else ():
                 log(line)
-            checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, init_run))
+            checkpoints = Checkpoints(place, _identity(opened, config, device, threads, ranks, others))
             stamped = {"cube": str(cube), "cube_sha256": opened.attrs["content_sha256"], "threads": threads}
 
             def write(training: Training, anew: Training | None = None) -> Run:
@@ -152,8 +177,7 @@ def train(
                     run = run if share is None else shrunk(run, share)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
                 provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
-                begun = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
-                run = replace(run, record={**run.record, **memory_held, **begun, "provenance": provenance})
+                run = replace(run, record={**run.record, **memory_held, **others, "provenance": provenance})
                 if ranks.is_main:
                     with atomic_write(out, kind="run", overwrite=overwrite or resume) as partial, _full_disk_told(out):
                         partial.mkdir()
@@ -222,9 +246,9 @@ def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
 
 
 def _finished(
-    out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, init_run: Run | None, *, overwrite: bool
+    out: Path, cube: xr.Dataset, config: Config, ranks: Ranks, others: Mapping[str, Any], *, overwrite: bool
 ) -> Run | None:
-    """Open ``out`` if it is the very run that is asked for, and finished."""
+    """Open ``out`` if it is the very run that is asked for, and finished; ``others`` are its inputs beside the cube."""
     if not (out / RECORD).is_file():
         return None
     run = open_run(out)
@@ -239,8 +263,11 @@ def _finished(
     if differs:
         what = f"{differing[0]} {json.dumps(found.get(differing[0]))}" if differing else "another cube"
         raise SoilcastError(f"{out} is a run of {what}: give another --out, or --overwrite to replace it")
-    if run.record.get("init_sha256") != (init_run.record["weights_sha256"] if init_run else None):
-        raise SoilcastError(f"{out} is a run with another --init: give another --out, or --overwrite to replace it")
+    for name, option in _INPUTS.items():
+        if run.record.get(name) != others.get(name):
+            raise SoilcastError(
+                f"{out} is a run with another {option}: give another --out, or --overwrite to replace it"
+            )
     if status not in _DONE:
         raise SoilcastError(f"{out} is an unfinished run ({status}) without a checkpoint: start over with --overwrite")
     if ranks.is_main:
@@ -249,9 +276,9 @@ def _finished(
 
 
 def _identity(
-    cube: xr.Dataset, config: Config, device: torch.device, threads: int, ranks: Ranks, init_run: Run | None
+    cube: xr.Dataset, config: Config, device: torch.device, threads: int, ranks: Ranks, others: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """All that the bits of the weights depend on."""
+    """All that the bits of the weights depend on; ``others`` are the inputs beside the cube."""
     found = versions()
     return {
         "cube": cube.attrs["content_sha256"],
@@ -259,7 +286,7 @@ def _identity(
         "device": device.type,
         "threads": threads,
         "processes": ranks.size,
-        **({"run of --init": init_run.record["weights_sha256"]} if init_run else {}),
+        **{f"input of {option}": json.dumps(others[name]) for name, option in _INPUTS.items() if name in others},
         **{f"{_PLUGIN}{plugin['name']}": plugin["sha256"] for plugin in plugins_of(config)},
         **flatten(config.model_dump(mode="json")),
     }

@@ -6,6 +6,7 @@ known, and the steps behind it hold 0 and a flag that says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,11 @@ class WindowSource:
         ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
     damped
         Of a layout whose forecasts are departures from the damped anomaly.
+    ahead
+        Weather of the forecast days as it was forecast ``(cell, issue, lead, feature)`` float32, 0 where missing; None
+        where it is that of `dynamic`.
+    first_issue
+        Position of the first issue day of `ahead` along time; the others follow day by day.
     """
 
     dynamic: Tensor
@@ -50,11 +56,14 @@ class WindowSource:
     rain: Tensor
     physical: Tensor
     damped: DampedAnomaly | None = None
+    ahead: Tensor | None = None
+    first_issue: int = 0
 
     @property
     def nbytes(self) -> int:
         """Memory of what is large [bytes]."""
-        return int(self.dynamic.nbytes + self.lags.nbytes + self.newest.nbytes)
+        forecast = 0 if self.ahead is None else self.ahead.nbytes
+        return int(self.dynamic.nbytes + self.lags.nbytes + self.newest.nbytes + forecast)
 
     def gather(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
         """Cut windows.
@@ -79,8 +88,7 @@ class WindowSource:
         day = issue + 1 + step - (layout.task.window - 1)
         parts = self._weather(layout, first, day, issue)
         if layout.ahead:
-            ahead = torch.tensor(layout.ahead, device=days.device)
-            parts.append(self.dynamic.flatten(0, 1)[(first + day).unsqueeze(-1), ahead])
+            parts.append(self._known_ahead(layout, layout.task.known_future, cells, days, first + day))
         if layout.task.calendar:
             parts.append(self.calendar[day])
         if layout.task.lags:
@@ -96,7 +104,7 @@ class WindowSource:
         if layout.physical:
             for number, (name, back) in enumerate(layout.surface_inputs.values()):
                 offset, scale = self.rain[cells, number].unsqueeze(-3).unbind(-1)
-                depth = self.dynamic.flatten(0, 1)[first + day - back, layout.task.dynamic.index(name)] * scale + offset
+                depth = self._known_ahead(layout, (name,), cells, days, first + day, back)[..., 0] * scale + offset
                 parts.append(depth.unsqueeze(-1))
             parts.append(self.physical[cells].unsqueeze(-3).expand(*day.shape, -1))
         if layout.damped:
@@ -146,6 +154,25 @@ class WindowSource:
         weather = self.dynamic.flatten(0, 1)[first.unsqueeze(-1) + seen, feature]
         flags = [(before <= issue - days).unsqueeze(-1).to(weather.dtype) for days in layout.late_groups]
         return [torch.where(before.unsqueeze(-1) <= newest, weather, 0.0), *flags]
+
+    def _known_ahead(
+        self, layout: Layout, names: Sequence[str], cells: Tensor, days: Tensor, at: Tensor, back: int = 0
+    ) -> Tensor:
+        """Some of the inputs that are known on the forecast days too, ``(..., step, sample, name)``.
+
+        They are of ``back`` days before the day of each step, whose position among all cell-days is ``at``
+        ``(..., step, sample)``.
+        """
+        past = at - back if self.ahead is None else at[..., : layout.task.window - 1 + back, :] - back
+        position = torch.tensor([layout.task.dynamic.index(name) for name in names], device=days.device)
+        observed = self.dynamic.flatten(0, 1)[past.unsqueeze(-1), position]
+        if self.ahead is None:
+            return observed
+        column = torch.tensor([layout.task.known_future.index(name) for name in names], device=days.device)
+        lead = torch.arange(layout.task.lead_days - back, device=days.device).unsqueeze(-1)
+        issued = (cells * self.ahead.shape[1] + days - 1 - self.first_issue).unsqueeze(-2)
+        forecast = self.ahead.flatten(0, 1)[issued.unsqueeze(-1), lead.unsqueeze(-1), column]
+        return torch.cat((observed, forecast), dim=-3)
 
     def _newest(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
         """Newest known soil moisture of the layers ``(..., sample, layer)``; 0 where there is none."""

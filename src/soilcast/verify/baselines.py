@@ -11,8 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.models.baselines import BASELINES
-from soilcast.verify.aligned import Floats
-from soilcast.verify.dressing import dress, error_quantiles, season_of
+from soilcast.training.calibration_groups import season_of
+from soilcast.verify.dressing import dress, error_quantiles
+from soilcast.verify.extremes import Floats
 from soilcast.verify.plan import Plan
 
 History = npt.NDArray[np.float32]
@@ -53,9 +54,9 @@ def forecast_baselines(
         validation = _padded(plan, plan.overlap.validation)
         verified = np.where(validation, history, np.float32(np.nan))[:, period]
         lat = cube["lat"].to_numpy()[cells]
-        season = season_of(plan.time[period], lat)
+        season = season_of(plan.time[period], lat[:, np.newaxis])
         valid_days = plan.overlap.issued[:, np.newaxis] + np.arange(1, plan.leads + 1)
-        season_ahead = season_of(plan.time[valid_days], lat)
+        season_ahead = season_of(plan.time[valid_days], lat[:, np.newaxis, np.newaxis])
     forecasts = {}
     for name in plan.baselines:
         forecast, quantiles = _on_issue_days(plan, name, cube, target, history, cells), None

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.deterministic import Cells
 from soilcast.verify.entry import Entry
+from soilcast.verify.events import BINS as EVENT_BINS
+from soilcast.verify.events import STATISTICS, sum_by_bin
+from soilcast.verify.extremes import Floats
 from soilcast.verify.loading import GROUP, align, load_target
 from soilcast.verify.metrics import Metric
 from soilcast.verify.plan import REFERENCE, Files, Plan, open_files
 from soilcast.verify.probabilistic import is_at_or_below, pit_shares
+from soilcast.verify.summary import cell_weights
 
 BINS = 10
 """Bins of the histogram of the probability integral transform."""
@@ -33,11 +36,14 @@ class BlockScores:
     days
         ``(target, lead, cell)``, days that count.
     weight
-        ``(target, lead, group)``: cell-days weighted by area, of each `GROUP` of cells.
+        ``(target, lead, group)``: cell-days by `cell_weights`, of each `GROUP` of cells.
     below
         ``(model, target, lead, quantile, group)``: the same of the days at or below a quantile; NaN without it.
     ranks
         ``(model, target, lead, bin, group)``: the same by the bin of the probability integral transform.
+    events
+        ``(model, target, lead, event, bin, statistic, group)``: the same of `sum_by_bin`, of `Plan.events`; 0 without
+        it.
     remaining
         ``(target, lead, 1 + model)``: see `align`.
     """
@@ -47,6 +53,7 @@ class BlockScores:
     weight: Cells
     below: Cells
     ranks: Cells
+    events: Cells
     remaining: npt.NDArray[np.int64]
 
 
@@ -66,17 +73,18 @@ def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
     SoilcastError
         Stored bytes are damaged, or a metric does not give one number per cell.
     """
-    area = read(opened.cube, "area", cells).astype(np.float64)[:, np.newaxis]
-    groups = np.arange(0, len(area), GROUP)
+    weights = cell_weights(opened.cube, cells)[:, np.newaxis]
+    groups = np.arange(0, len(weights), GROUP)
     levels = plan.all_levels
     rows = (len(plan.targets), plan.leads)
     shape = (len(plan.models), *rows)
     scores = BlockScores(
-        metrics={name: np.full((*shape, len(area)), np.nan) for name in plan.measured},
-        days=np.zeros((*rows, len(area))),
+        metrics={name: np.full((*shape, len(weights)), np.nan) for name in plan.measured},
+        days=np.zeros((*rows, len(weights))),
         weight=np.zeros((*rows, len(groups))),
         below=np.full((*shape, len(levels), len(groups)), np.nan),
         ranks=np.full((*shape, BINS, len(groups)), np.nan),
+        events=np.zeros((*shape, len(plan.events), EVENT_BINS, len(STATISTICS), len(groups))),
         remaining=np.zeros((*rows, 1 + len(plan.models)), dtype=np.int64),
     )
     for t, target in enumerate(plan.targets):
@@ -84,7 +92,7 @@ def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
         for k in range(plan.leads):
             models, scores.remaining[t, k] = align(plan, loaded, k + 1)
             scores.days[t, k] = models[REFERENCE].moments["days"]
-            scores.weight[t, k] = _by_group(area * scores.days[t, k][:, np.newaxis], groups)[0]
+            scores.weight[t, k] = _by_group(weights * scores.days[t, k][:, np.newaxis], groups)[0]
             for m, (label, aligned) in enumerate(models.items()):
                 for name, values in scores.metrics.items():
                     if plan.is_measured(plan.metrics[name], label, target):
@@ -92,8 +100,12 @@ def score_block(plan: Plan, opened: Files, cells: slice) -> BlockScores:
                 if aligned.quantiles is not None:
                     below, ranks = _calibration(aligned)
                     positions = [levels.index(level) for level in aligned.levels]
-                    scores.below[m, t, k, positions] = _by_group(area * below, groups)
-                    scores.ranks[m, t, k] = _by_group(area * ranks, groups)
+                    scores.below[m, t, k, positions] = _by_group(weights * below, groups)
+                    scores.ranks[m, t, k] = _by_group(weights * ranks, groups)
+                for e, (probability, happened) in enumerate(_events(aligned)):
+                    sums = sum_by_bin(probability, happened)
+                    by_group = _by_group(weights * sums.reshape(len(sums), -1), groups)
+                    scores.events[m, t, k, e] = by_group.reshape(*sums.shape[1:], -1)
     return scores
 
 
@@ -106,6 +118,7 @@ def join_blocks(blocks: Sequence[BlockScores]) -> BlockScores:
         weight=np.concatenate([block.weight for block in blocks], axis=-1),
         below=np.concatenate([block.below for block in blocks], axis=-1),
         ranks=np.concatenate([block.ranks for block in blocks], axis=-1),
+        events=np.concatenate([block.events for block in blocks], axis=-1),
         remaining=np.sum([block.remaining for block in blocks], axis=0),
     )
 
@@ -180,6 +193,14 @@ def _calibration(aligned: Aligned) -> tuple[Cells, Cells]:
     below = is_at_or_below(aligned.observed, aligned.quantiles)
     ranks = pit_shares(aligned.observed, aligned.quantiles, np.array(aligned.levels), BINS)
     return np.nansum(below, axis=1), np.nansum(ranks, axis=1)
+
+
+def _events(aligned: Aligned) -> Iterator[tuple[Floats, Floats]]:
+    """Probability and observed ``(cell, day)`` of each event that a model gives, in the order of `Plan.events`."""
+    for given in (aligned.class_events and aligned.classes, aligned.within_events and aligned.within):
+        if given is not None:
+            for event in range(given.probability.shape[-1]):
+                yield given.probability[..., event], given.observed[..., event]
 
 
 def _by_group(values: Cells, groups: npt.NDArray[np.int64]) -> Cells:

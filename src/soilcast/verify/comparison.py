@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.dayblocks import BLOCK_DAYS, DayBlocks, iterate_day_blocks, plan_day_blocks
 from soilcast.verify.estimates import adjust, field_test
+from soilcast.verify.kernels import ratio_over
 from soilcast.verify.plan import Plan, open_files
 from soilcast.verify.significance import RESAMPLES, UNTRAINED, Sample, Seeds, take_sample
-from soilcast.verify.summary import weighted_median
+from soilcast.verify.summary import cell_weights, weighted_median
 
 TESTED = ("rmse", "crps")
 """Metrics whose differences are tested."""
@@ -26,15 +26,15 @@ DIMS = ("tested_metric", "row", "reference", "target", "lead")
 
 _UNITS = "m3 m-3"
 _VARIABLES = {
-    "difference": ("difference of the area-weighted medians, negative where the row is better", _UNITS),
+    "difference": ("difference of the medians over the cells, negative where the row is better", _UNITS),
     "difference_low": ("lower limit of the 95 % interval of the difference, by itself", _UNITS),
     "difference_high": ("upper limit of the 95 % interval of the difference, by itself", _UNITS),
     "difference_p": ("p-value of the difference, by itself", "1"),
     "difference_p_adjusted": ("p-value adjusted for all differences tested together (Benjamini and Yekutieli)", "1"),
     "difference_detectable": ("true difference that the test by itself finds with 80 % probability", _UNITS),
-    "difference_ratio": ("area-weighted median of the score over that of the reference", "1"),
-    "area_better": ("share of the tested area where the row is significantly better", "1"),
-    "area_worse": ("share of the tested area where the row is significantly worse", "1"),
+    "difference_ratio": ("median over the cells of the score over that of the reference", "1"),
+    "area_better": ("share of the tested area, or of basins or stations, where the row is significantly better", "1"),
+    "area_worse": ("share of the tested area, or of basins or stations, where the row is significantly worse", "1"),
 }
 
 
@@ -73,16 +73,16 @@ def compare_forecasts(
     """
     plan = plan_day_blocks(forecasts, cube, {})
     with open_files(plan) as files:
-        area = read(files.cube, "area")
+        weights = cell_weights(files.cube)
     sums = iterate_day_blocks(plan, block_days, progress=progress)
     options: dict[str, Any] = {"rows": rows, "metrics": metrics, "resamples": resamples, "seed": seed}
-    return compare_sums(plan, sums, area, references, **options, progress=progress)
+    return compare_sums(plan, sums, weights, references, **options, progress=progress)
 
 
 def compare_sums(
     plan: Plan,
     sums: Iterable[tuple[tuple[str, int], DayBlocks]],
-    area: npt.NDArray[np.floating],
+    weights: npt.NDArray[np.float64],
     references: Sequence[str] | None = None,
     *,
     rows: Mapping[str, Seeds] | None = None,
@@ -99,8 +99,8 @@ def compare_sums(
         Plan of the evaluation.
     sums
         Its sums, as `soilcast.verify.dayblocks.iterate_day_blocks` gives them: not all are in memory at once.
-    area
-        ``(cell,)`` [m2].
+    weights
+        ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
     references
         Baselines, or rows; by default every baseline and, of several rows, every row.
     rows
@@ -113,14 +113,14 @@ def compare_sums(
 
     Returns
     -------
-    ``(tested_metric, row, reference, target, lead)`` float64: ``difference`` of the area-weighted medians, negative
+    ``(tested_metric, row, reference, target, lead)`` float64: ``difference`` of the weighted medians, negative
     where the row is better, [m3 m-3], with the limits ``difference_low`` and ``difference_high`` of its 95 % interval
     and its p-value ``difference_p``, each by itself; ``difference_p_adjusted``, the p-value adjusted for all
     differences together (`soilcast.verify.estimates.adjust`), by which a difference is called significant;
-    ``difference_detectable``, the smallest detectable difference [m3 m-3]; ``difference_ratio``, the area-weighted
+    ``difference_detectable``, the smallest detectable difference [m3 m-3]; ``difference_ratio``, the weighted
     median over the cells of the row's score over that of the reference; ``area_better`` and
-    ``area_worse``, shares of the tested area where the difference in the cell is significant. NaN of a row against
-    itself, where nothing is tested, and in the ratio where the reference never errs. See
+    ``area_worse``, shares of the tested weight where the difference in the cell is significant. NaN of a row against
+    itself, where nothing is tested, and in the ratio where `soilcast.verify.kernels.ratio_over` has none. See
     `soilcast.verify.estimates` for the tests.
 
     Raises
@@ -153,29 +153,27 @@ def compare_sums(
     all_rows = dict(seeded) | {name: {UNTRAINED: name} for name in plan.baselines}
     options: dict[str, Any] = {"metrics": metrics, "resamples": resamples, "seed": seed, "progress": progress}
     for (target, lead), blocks in sums:
-        sample = take_sample(blocks, area.astype(np.float64), all_rows, pairs, **options)
+        sample = take_sample(blocks, weights, all_rows, pairs, **options)
         for row, reference in pairs:
             for metric in metrics:
                 position = dict(zip(DIMS, (metric, row, reference, target, lead), strict=True))
-                for name, value in _compare(sample, row, reference, metric).items():
+                for name, value in _compare(sample, row, reference, metric, blocks.moves).items():
                     differences[name].loc[position] = value
     differences["difference_p_adjusted"][:] = adjust(differences["difference_p"].to_numpy())
     return differences
 
 
-def _compare(sample: Sample, row: str, reference: str, metric: str) -> dict[str, float]:
+def _compare(sample: Sample, row: str, reference: str, metric: str, moves: npt.NDArray[np.bool_]) -> dict[str, float]:
     over_area = sample.compare_over_area(row, reference, metric)
     field = field_test(sample.compare_in_cells(row, reference, metric), metric, sample.area)
     score, reference_score = (sample.cells[label][metric].mean(axis=0) for label in (row, reference))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(reference_score > 0, score / reference_score, np.nan)
     values: dict[str, Any] = {
         "difference": over_area.value,
         "difference_low": over_area.low,
         "difference_high": over_area.high,
         "difference_p": over_area.p,
         "difference_detectable": over_area.detectable,
-        "difference_ratio": weighted_median(ratio, sample.area),
+        "difference_ratio": weighted_median(ratio_over(score, reference_score, moves), sample.area),
         "area_better": field.area_better,
         "area_worse": field.area_worse,
     }

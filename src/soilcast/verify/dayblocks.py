@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.cube import open_cube
+from soilcast.cube import open_cube, usable_target
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.progress import progress_bar
@@ -18,9 +17,12 @@ from soilcast.training.inputs import block_size
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.blocks import measure
 from soilcast.verify.consistency import Readings
+from soilcast.verify.deterministic import Moments, scores_of
 from soilcast.verify.entries import open_entries
+from soilcast.verify.extremes import Side
+from soilcast.verify.kernels import FEWEST_DAYS, crps_by_day
 from soilcast.verify.loading import GROUP, align, load_target
-from soilcast.verify.metrics import BUILT_IN, FEWEST_DAYS, crps_by_day
+from soilcast.verify.metrics import BUILT_IN
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
 
 BLOCK_DAYS = 45
@@ -28,15 +30,14 @@ BLOCK_DAYS = 45
 hold enough of them. Differences of squared errors of the built-in planet's networks last for days to weeks: the error
 of their mean hardly grows with the block from 45 days on, in most cells."""
 
-_EXTREMES: dict[str, Literal["dry", "wet"]] = {"rmse_dry": "dry", "rmse_wet": "wet"}
+_EXTREMES: dict[str, Side] = {"rmse_dry": "dry", "rmse_wet": "wet"}
 _MOMENTS = ("days", "observed", "predicted", "observed squared", "predicted squared", "product")
+_FROM_MOMENTS = ("r", "rmse", "r2", "kge", "bias")
 _MOST_BYTES = 512 * 2**20
 """Size of the sums that are computed in one pass over the files [bytes]."""
 
-_SMALLEST_VARIANCE = 1e-12  # [m6 m-6] of a day: below it, soil moisture is constant except for rounding
-
 Array = npt.NDArray[np.float64]
-_Part = tuple[Array, Array, dict[str, Array], dict[str, Array]]
+_Part = tuple[Array, npt.NDArray[np.bool_], Array, dict[str, Array], dict[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class DayBlocks:
         Labels: the forecasts, then the baselines.
     offset
         Mean observation ``(cell,)``, which is subtracted from all that is summed [m3 m-3].
+    moves
+        ``(cell,)``, whether the observations move: see `soilcast.verify.deterministic.scores_of`.
     moments
         ``(6, model, cell, block)``: the number of days, and the sums of observed, predicted, their squares and their
         product.
@@ -63,6 +66,7 @@ class DayBlocks:
 
     models: tuple[str, ...]
     offset: Array
+    moves: npt.NDArray[np.bool_]
     moments: Array
     daily: Mapping[str, Array]
     custom: Mapping[str, Array] = field(default_factory=dict)
@@ -75,13 +79,14 @@ class DayBlocks:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics of `scores`."""
-        return ("r", "rmse", "r2", "kge", "bias", *self.daily, *self.custom)
+        return (*_FROM_MOMENTS, *self.daily, *self.custom)
 
     def of_cells(self, inside: npt.NDArray[np.bool_]) -> DayBlocks:
         """Select cells."""
         daily = {name: days[:, :, inside] for name, days in self.daily.items()}
         custom = {name: values[:, inside] for name, values in self.custom.items()}
-        return DayBlocks(self.models, self.offset[inside], self.moments[:, :, inside], daily, custom)
+        moments = self.moments[:, :, inside]
+        return DayBlocks(self.models, self.offset[inside], self.moves[inside], moments, daily, custom)
 
     def scores(self, model: str, weights: Array | None = None) -> dict[str, Array]:
         """Score a model on the test days, or on resamples of their blocks.
@@ -95,13 +100,15 @@ class DayBlocks:
 
         Returns
         -------
-        Metric -> ``(resample, cell)``; NaN where it is not defined, as in `soilcast.verify.metrics.score_cells`, and of
-        resamples in a user-defined metric.
+        Metric -> ``(resample, cell)``; NaN where it is not defined, as in
+        `soilcast.verify.deterministic.score_cells`, and of resamples in a user-defined metric.
         """
         position = self.models.index(model)
         block_weights = np.ones((1, self.count)) if weights is None else weights
         with np.errstate(divide="ignore", invalid="ignore"):
-            measured = _scores([block_weights @ sums.T for sums in self.moments[:, position]], self.offset)
+            sums = [block_weights @ sums.T for sums in self.moments[:, position]]
+            measured = scores_of(_centred(sums, self.offset), self.moves)
+            measured = {name: measured[name] for name in _FROM_MOMENTS}
             for name, days in self.daily.items():
                 total, counted = (block_weights @ sums.T for sums in days[:, position])
                 mean = np.where(counted > 0, total / counted, np.nan)
@@ -189,7 +196,7 @@ def iterate_day_blocks(
         for first in range(0, len(pairs), pairs_at_once):
             parts = _sum_blocks(plan, files, pairs[first : first + pairs_at_once], starts, progress=progress)
             for pair, block_sums in parts:
-                if any(part[1][0].any() for part in block_sums):
+                if any(part[2][0].any() for part in block_sums):
                     is_empty = False
                     yield pair, _joined(plan, block_sums)
                 block_sums.clear()
@@ -228,21 +235,21 @@ def block_starts(days: int, block_days: int) -> npt.NDArray[np.int64]:
 
 
 def _sum(plan: Plan, target: str, models: Mapping[str, Aligned], starts: npt.NDArray[np.int64]) -> _Part:
-    """Offset, moments, metric -> its sums and the days counted, and user-defined metric, of one block of cells."""
+    """Offset, moves, moments, metric -> its sums and days counted, and user-defined metric, of one block of cells."""
     observed = next(iter(models.values())).observed
     usable = np.isfinite(observed)
-    offset, moments = sum_moments(observed, usable, [one.central for one in models.values()], starts)
+    offset, moments = sum_moments(observed, usable, [one.mean for one in models.values()], starts)
     names = ("crps", *_EXTREMES, *next(iter(models.values())).signs)
     daily = {name: np.empty((2, *moments.shape[1:])) for name in names}
     for position, aligned in enumerate(models.values()):
-        moved = aligned.previous.astype(np.float64) - aligned.central
+        moved = aligned.previous.astype(np.float64) - aligned.mean
         for name, sign in aligned.signs.items():
             product = sign * moved
             for number, series in enumerate((product < 0, np.abs(product) > 0)):
                 daily[name][number, position] = np.add.reduceat(series.astype(np.float64), starts, axis=1)
         for name, side in _EXTREMES.items():
             extreme = aligned.is_extreme(side)
-            error = np.where(extreme, aligned.central.astype(np.float64) - observed, 0.0)
+            error = np.where(extreme, aligned.mean.astype(np.float64) - observed, 0.0)
             for number, series in enumerate((error**2, extreme.astype(np.float64))):
                 daily[name][number, position] = np.add.reduceat(series, starts, axis=1)
         score = np.where(usable, crps_by_day(aligned), 0.0)
@@ -253,16 +260,17 @@ def _sum(plan: Plan, target: str, models: Mapping[str, Aligned], starts: npt.NDA
         for position, (label, aligned) in enumerate(models.items()):
             if plan.is_measured(plan.metrics[name], label, target):
                 values[position] = measure(plan.metrics[name], aligned)
-    return offset, moments, daily, custom
+    return offset, usable_target(observed), moments, daily, custom
 
 
 def _joined(plan: Plan, parts: Sequence[_Part]) -> DayBlocks:
     return DayBlocks(
         models=tuple(plan.models),
         offset=np.concatenate([part[0] for part in parts]),
-        moments=np.concatenate([part[1] for part in parts], axis=2),
-        daily={name: np.concatenate([part[2][name] for part in parts], axis=2) for name in parts[0][2]},
-        custom={name: np.concatenate([part[3][name] for part in parts], axis=1) for name in parts[0][3]},
+        moves=np.concatenate([part[1] for part in parts]),
+        moments=np.concatenate([part[2] for part in parts], axis=2),
+        daily={name: np.concatenate([part[3][name] for part in parts], axis=2) for name in parts[0][3]},
+        custom={name: np.concatenate([part[4][name] for part in parts], axis=1) for name in parts[0][4]},
     )
 
 
@@ -298,19 +306,16 @@ def sum_moments(
     return offset, moments
 
 
-def _scores(moments: Sequence[Array], offset: Array) -> dict[str, Array]:
-    """Eq. 15-18 from the six sums ``(resample, cell)``."""
-    n, y, f, yy, ff, yf = moments
-    spread_y, spread_f, covariance = yy - y * y / n, ff - f * f / n, yf - y * f / n
-    spread_y, spread_f = (np.where(spread > n * _SMALLEST_VARIANCE, spread, np.nan) for spread in (spread_y, spread_f))
-    error = np.maximum(yy - 2 * yf + ff, 0.0)
-    r = np.clip(covariance / np.sqrt(spread_y * spread_f), -1.0, 1.0)
-    ratio = (f / n + offset) / (y / n + offset)
-    scores = {
-        "r": r,
-        "rmse": np.sqrt(error / n),
-        "r2": 1 - error / spread_y,
-        "kge": 1 - np.sqrt((r - 1) ** 2 + (np.sqrt(spread_f / spread_y) - 1) ** 2 + (ratio - 1) ** 2),
-        "bias": (f - y) / n,
-    }
-    return {name: np.where(n >= 2, values, np.nan) for name, values in scores.items()}
+def _centred(sums: Sequence[Array], offset: Array) -> Moments:
+    """Moments about the means, from the six sums ``(resample, cell)`` about the offset."""
+    n, y, f, yy, ff, yf = sums
+    return Moments(
+        days=n,
+        mean_observed=y / n + offset,
+        mean_predicted=f / n + offset,
+        bias=(f - y) / n,
+        observed=yy - y * y / n,
+        predicted=ff - f * f / n,
+        product=yf - y * f / n,
+        error=yy - 2 * yf + ff - (f - y) ** 2 / n,
+    )

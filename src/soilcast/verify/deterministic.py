@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from soilcast.cube import usable_target
+from soilcast.cube.check import SMALLEST_SPREAD
 from soilcast.workers import usable_cores
 
 # Cell-days that a thread works on at a time: its three float64 buffers (3 MiB) stay in the processor's cache, and each
@@ -17,6 +19,9 @@ _BLOCK = 131072
 _MOST_THREADS = 8
 # Linear algebra shares longer sums among its threads, and the last bits then depend on how many there are.
 _DAYS_AT_ONCE = 8192
+
+SMALLEST_VARIANCE = 1e-12
+"""Variance [m6 m-6] up to which a forecast is constant but for rounding."""
 
 Cells = npt.NDArray[np.float64]
 
@@ -41,8 +46,7 @@ def score_cells(
     Returns
     -------
     Metric name -> ``(cell,)`` float64, and under ``"days"`` the number of days ``(cell,)`` float64. A value that is
-    not defined is NaN: all metrics on fewer than 2 days; R, R2, KGE of constant observations; R, KGE of a constant
-    forecast; KGE where the mean observation is 0, KGE 2012 also where the mean forecast is 0.
+    not defined is NaN: see `scores_of`.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def score_cells(
     if observed.ndim != 2 or observed.shape != predicted.shape:
         raise ValueError(f"expected two (cell, time) arrays of one shape, got {observed.shape} and {predicted.shape}")
     cells, days = observed.shape
-    moments = _Moments.empty(cells)
+    moments = Moments.empty(cells)
     rows = max(1, _BLOCK // max(days, 1))
     blocks = list(_slices(cells, rows))
     workers = max(1, min(threads or min(usable_cores(), _MOST_THREADS), len(blocks)))
@@ -72,12 +76,24 @@ def score_cells(
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(measure_share, range(workers)))
-    return _from_moments(moments)
+    return scores_of(moments, _moves(observed, predicted, moments))
 
 
 @dataclass(frozen=True)
-class _Moments:
-    """Per cell: the number of days, the means, and sums of squares and products of the centred series and errors."""
+class Moments:
+    """The number of days, the means, and sums of squares and products of the centred series and errors, of one shape.
+
+    Parameters
+    ----------
+    days
+        Number of days N.
+    mean_observed, mean_predicted, bias
+        Means of observed, predicted and predicted less observed [m3 m-3].
+    observed, predicted, error
+        Sums of squares of the departures from these means [m6 m-6].
+    product
+        Sum of products of the departures of observed and predicted [m6 m-6].
+    """
 
     days: Cells
     mean_observed: Cells
@@ -89,18 +105,20 @@ class _Moments:
     error: Cells
 
     @classmethod
-    def empty(cls, cells: int) -> _Moments:
+    def empty(cls, cells: int) -> Moments:
+        """Make moments of so many cells, not yet filled."""
         return cls(*(np.empty(cells, dtype=np.float64) for _ in range(8)))
 
-    def part(self, block: slice) -> _Moments:
-        return _Moments(*(array[block] for array in vars(self).values()))
+    def part(self, block: slice) -> Moments:
+        """Take some cells, whose arrays are views."""
+        return Moments(*(array[block] for array in vars(self).values()))
 
 
 def _measure(
     observed: npt.NDArray[np.floating],
     predicted: npt.NDArray[np.floating],
     buffers: tuple[npt.NDArray[np.float64], ...],
-    out: _Moments,
+    out: Moments,
 ) -> None:
     """Fill the moments of one block of cells.
 
@@ -141,13 +159,34 @@ def _dot(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> Cells
     return np.asarray(sum(parts, start=np.zeros(len(left), dtype=np.float64)), dtype=np.float64)
 
 
-def _from_moments(m: _Moments) -> dict[str, Cells]:
+def scores_of(m: Moments, moves: npt.NDArray[np.bool_]) -> dict[str, Cells]:
+    """Compute the scores of `score_cells` from moments, however these were summed: the one rule of what is defined.
+
+    Parameters
+    ----------
+    m
+        ``(..., cell)`` each.
+    moves
+        ``(cell,)``, whether the observations of all days that count move by `SMALLEST_SPREAD` at least: see
+        `soilcast.cube.usable_target`.
+
+    Returns
+    -------
+    Metric name -> ``(..., cell)`` float64, and ``"days"``. NaN are all metrics on fewer than 2 days; R, R2, KGE of
+    observations that do not move, whose ratios are of rounding errors; R, KGE of a forecast that is constant within
+    `SMALLEST_VARIANCE`; KGE where the mean observation is 0, KGE 2012 also where the mean forecast is 0.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         # Where every error is the same, rounding may leave a sum of squares just below 0.
         variance = np.maximum(m.error / m.days, 0.0)
         mse = variance + m.bias**2
-        r = np.clip(m.product / (np.sqrt(m.observed) * np.sqrt(m.predicted)), -1.0, 1.0)
-        spread = np.sqrt(m.predicted / m.observed)
+        # Of all days they may move, and not on those that a resample draws.
+        observed, predicted = (
+            np.where(squares > m.days * SMALLEST_VARIANCE, squares, np.nan) for squares in (m.observed, m.predicted)
+        )
+        observed = np.where(moves, observed, np.nan)
+        r = np.clip(m.product / (np.sqrt(observed) * np.sqrt(predicted)), -1.0, 1.0)
+        spread = np.sqrt(predicted / observed)
         shift = np.where(m.mean_observed == 0, np.nan, m.mean_predicted / m.mean_observed)
         relative_spread = np.where(shift == 0, np.nan, spread / shift)
         scores = {
@@ -155,12 +194,24 @@ def _from_moments(m: _Moments) -> dict[str, Cells]:
             "rmse": np.sqrt(mse),
             "ubrmse": np.sqrt(variance),
             "bias": m.bias,
-            "r2": np.where(m.observed == 0, np.nan, 1 - m.days * mse / m.observed),
+            "r2": 1 - m.days * mse / observed,
             "kge": 1 - np.sqrt((r - 1) ** 2 + (spread - 1) ** 2 + (shift - 1) ** 2),
             "kge_2012": 1 - np.sqrt((r - 1) ** 2 + (relative_spread - 1) ** 2 + (shift - 1) ** 2),
         }
     defined = m.days >= 2
     return {name: np.where(defined, values, np.nan) for name, values in scores.items()} | {"days": m.days}
+
+
+def _moves(
+    observed: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating], m: Moments
+) -> npt.NDArray[np.bool_]:
+    """Whether the observations of each cell move ``(cell,)``, looked up only where their variance leaves it open."""
+    moves = np.ones(len(observed), dtype=np.bool_)
+    # A series of this standard deviation or more moves by twice as much at least.
+    near = np.flatnonzero(~(m.observed > m.days * SMALLEST_SPREAD**2))
+    counted = np.isfinite(observed[near]) & np.isfinite(predicted[near])
+    moves[near] = usable_target(np.where(counted, observed[near], np.float32(np.nan)))
+    return moves
 
 
 def _slices(total: int, step: int) -> Iterator[slice]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from soilcast.training.calibration_groups import SEASONS
 from soilcast.training.conformal import order_ranks
-from soilcast.verify.aligned import Floats
-
-SEASONS = 4
+from soilcast.verify.extremes import Floats
 
 LEAST_IN_SEASON = 450
 """Errors of a cell and lead in a season from which on this season has quantiles of its own: five years of them. Those
@@ -17,25 +16,6 @@ held 87 % with the quantiles of each season from three years, and 90 % with thos
 
 Array = npt.NDArray[np.float64]
 Seasons = npt.NDArray[np.int64]
-
-
-def season_of(days: npt.NDArray[np.datetime64], lat: Floats) -> Seasons:
-    """Meteorological season: 0 winter, 1 spring, 2 summer, 3 autumn.
-
-    Parameters
-    ----------
-    days
-        ``(...)``.
-    lat
-        ``(cell,)`` [degrees]; south of the equator seasons are shifted by six months.
-
-    Returns
-    -------
-    ``(cell, ...)``; December to February is 0 in the north and 2 in the south.
-    """
-    month = days.astype("datetime64[M]").astype(np.int64) % 12
-    shift = 2 * (np.asarray(lat) < 0).astype(np.int64)
-    return np.asarray(((month + 1) // 3 + shift.reshape(-1, *(1,) * days.ndim)) % SEASONS)
 
 
 def error_quantiles(errors: Floats, season: Seasons, levels: tuple[float, ...]) -> Array:

@@ -26,6 +26,7 @@ PERIODS = (*DEVELOPMENT_PERIODS, "test_period")
 _TEXTS = ("label", "model", "content", "cube_sha256", "config", "training_log", "targets", "weather", *PERIODS)
 _CENTRAL = ("cell", "time", "lead")
 _QUANTILE = (*_CENTRAL, "quantile")
+_TEMPLATE = ("template", "lead")
 _LONGEST_FILL = 60
 
 
@@ -59,6 +60,8 @@ class Entry:
         Position in it of each cell of the cube, ``(cell,)``; -1 where it has no forecast of that location.
     levels
         Target -> levels of its quantiles; none where it has only a central forecast.
+    templates
+        Targets of which it has rank templates.
     plugins
         Record of the plugins that the parts of its run are from; None if they are from none.
     """
@@ -76,6 +79,7 @@ class Entry:
     issue_days: Days = field(repr=False)
     cells: npt.NDArray[np.int64] = field(repr=False)
     levels: Mapping[str, tuple[float, ...]]
+    templates: frozenset[str]
     plugins: Any
 
     @property
@@ -88,6 +92,16 @@ class Entry:
 def quantile_name(target: str) -> str:
     """Name of the quantiles of a target in a forecast."""
     return f"{target}_quantile"
+
+
+def mean_name(target: str) -> str:
+    """Name of the mean of the predictive distribution of a target in a forecast."""
+    return f"{target}_mean"
+
+
+def template_name(target: str) -> str:
+    """Name of the rank templates of a target in a forecast: how its leads depend on each other."""
+    return f"{target}_rank_template"
 
 
 def fingerprint_of(opened: xr.Dataset) -> str:
@@ -140,6 +154,10 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
         raise _damaged(path, f"its targets {attributes['targets']} are not distinct variables")
     for target in targets:
         _check_floats(forecast, path, target, _CENTRAL)
+        if mean_name(target) in forecast.variables:
+            _check_floats(forecast, path, mean_name(target), _CENTRAL)
+        if template_name(target) in forecast.variables:
+            _check_floats(forecast, path, template_name(target), _TEMPLATE)
     common = tuple(target for target in targets if target in cube)
     if not common:
         raise SoilcastError(f"{path}: the cube has no {' or '.join(targets)}: give a cube that has observations of it")
@@ -162,6 +180,7 @@ def read_entry(forecast: xr.Dataset, path: Path, label: str, attributes: Mapping
         issue_days=_issue_days(forecast, path),
         cells=_match_cells(forecast, path, cube),
         levels={target: _levels(forecast, path, target) for target in common},
+        templates=frozenset(target for target in common if template_name(target) in forecast.variables),
         plugins=input_of(forecast.attrs.get("provenance"), "plugins"),
     )
 

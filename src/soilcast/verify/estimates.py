@@ -136,7 +136,7 @@ class FieldTest:
     tested
         ``(cell,)``, where there is a difference to test.
     area_better, area_worse
-        Share of the tested area; NaN where nothing is tested.
+        Share of the tested weight; NaN where nothing is tested.
     """
 
     difference: Array
@@ -172,7 +172,7 @@ def field_test(estimate: Estimate, metric: str, area: Array) -> FieldTest:
     metric
         Decides which sign is better.
     area
-        Of each cell ``(cell,)`` [m2].
+        Weight of each cell ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
     """
     tested = np.isfinite(estimate.p) & (area > 0)
     declared = np.zeros(len(tested), dtype=np.bool_)

@@ -28,6 +28,7 @@ from soilcast.verify.metrics import METRICS
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
 from soilcast.verify.regressions import labels_of
 from soilcast.verify.scores import lay_out, write_scores
+from soilcast.verify.summary import cell_weights
 
 _COPIES = 4
 _SIGNS = 8
@@ -87,7 +88,10 @@ def evaluate(
     -------
     The scores: `soilcast.verify.METRICS` as ``(model, target, lead, cell)`` float64, the forecasts first, then the
     baselines, those that take what no model has left out; ``days(target, lead, cell)``; ``reliability(model, target,
-    lead, quantile)`` and ``rank_histogram(model, target, lead, bin)``, shares of the cell-days weighted by area;
+    lead, quantile)`` and ``rank_histogram(model, target, lead, bin)``, shares of the cell-days, weighted by area on a
+    grid;
+    of forecasts with quantiles, where the cube has two years before the test, ``event_*`` ``(model, target, lead,
+    event, ..)``: reliability, ROC and economic value of the probabilities of drought (`soilcast.verify.events`);
     ``is_baseline(model)``; ``area(cell)``; a few cells as series; and the tested differences of
     `soilcast.verify.comparison.compare_sums`. A cell without two days to score is NaN, and so is what takes quantiles
     that a model does not have. Without any quantiles nothing has the dimension quantile.
@@ -118,7 +122,7 @@ def evaluate(
     if significance:
         tested = replace(plan, readings={target: {} for target in plan.targets})  # consistency is not tested
         sums = iterate_day_blocks(tested, progress=progress)
-        scores = scores.merge(compare_sums(tested, sums, scores["area"].to_numpy(), progress=progress))
+        scores = scores.merge(compare_sums(tested, sums, cell_weights(scores), progress=progress))
     plugins = plugin_record(
         [
             *((METRICS, name) for name in plan.measured),
@@ -145,6 +149,7 @@ def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool
     cells, models = files.cube.sizes["cell"], len(plan.models)
     levels = [len(plan.levels_of(label, target)) for label in plan.models for target in plan.targets]
     values_per_issue = plan.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
+    values_per_issue += 3 * len(plan.events) * models
     size = max(GROUP, block_size(len(plan.time) + plan.issues * values_per_issue, 1, _BLOCK_BYTES))
     blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
     scored: dict[int, BlockScores] = {}

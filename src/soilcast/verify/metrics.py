@@ -7,26 +7,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, cast, get_args
 
-import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from soilcast.errors import SoilcastError
 from soilcast.plugins import Registry
+from soilcast.verify import kernels
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.deterministic import Cells, score_cells
-from soilcast.verify.probabilistic import crps_of_quantiles, is_covered
-from soilcast.water import physical_consistency
-
-FEWEST_DAYS = 2
-"""With fewer days than this a cell has no score, as in `score_cells`."""
+from soilcast.verify.drought import EVENTS
+from soilcast.verify.extremes import Side
 
 ROWS = ("model", "target", "lead")
 """Dimensions of each score beside the cell."""
 
 _RESERVED = (
     "days area climate_zone is_baseline reliability rank_histogram pick_cell observed predicted predicted_quantile "
-    "precipitation difference area_better area_worse model target lead cell quantile bin day time row reference lat lon"
+    "precipitation difference area_better area_worse model target lead cell quantile bin day time row reference "
+    "lat lon event probability_bin threshold event_share event_forecast event_observed event_brier event_reliability "
+    "event_resolution event_uncertainty event_within_bins event_probability event_frequency event_hit_rate "
+    "event_false_alarm_rate event_roc_area event_value"
 )
 """Other variables and dimensions of scores."""
 
@@ -52,9 +51,10 @@ class Metric:
         Whether a good forecast has a ``"higher"`` value, a ``"lower"`` one, one near ``"zero"``, or near the
         ``"nominal"`` one of its name.
     needs
-        What it takes beside observed and central: ``quantiles``, ``water``, ``extremes``, ``reference``; and the name
-        of a reading of the water balance, a key of `Aligned.signs`, where it takes that one. It is left out of scores
-        in which no model has all of them, and NaN for the models that have not.
+        What it takes beside observed, central and mean: ``quantiles``, ``water``, ``extremes``, ``reference``,
+        ``climate`` (`Aligned.classes`), ``templates`` (`Aligned.within`); and the name of a reading of the water
+        balance, a key of `Aligned.signs`, where it takes that one. It is left out of scores in which no model has all
+        of them, and NaN for the models that have not.
     kernel
         From an `Aligned` to ``(cell,)`` float64, NaN where it is not defined.
     """
@@ -146,82 +146,6 @@ def score(observed: xr.DataArray, predicted: xr.DataArray, *, threads: int | Non
     )
 
 
-def skill_over(rmse: Cells, reference: Cells) -> Cells:
-    """Skill 1 - MSE / MSE of a reference, from RMSEs of one shape [m3 m-3]; NaN where the reference never errs."""
-    error, least = rmse**2, reference**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(least == 0, np.nan, 1 - error / least))
-
-
-def mean_over_days(values: Cells) -> Cells:
-    """Mean of what is finite in ``(cell, day)``; NaN on fewer than 2 days."""
-    valid = np.isfinite(values)
-    count = valid.sum(axis=1)
-    total = np.where(valid, values, 0.0).sum(axis=1)
-    return np.asarray(np.where(count >= FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
-
-
-def crps_by_day(aligned: Aligned) -> npt.NDArray[np.float64]:
-    """CRPS ``(cell, day)`` [m3 m-3], of a model without quantiles its absolute error; NaN on days that do not count."""
-    if aligned.quantiles is None:
-        return np.abs(aligned.central.astype(np.float64) - aligned.observed)
-    return crps_of_quantiles(aligned.observed, aligned.quantiles, np.array(aligned.levels))
-
-
-def _moment(name: str, aligned: Aligned) -> Cells:
-    return aligned.moments[name]
-
-
-def _skill(aligned: Aligned) -> Cells:
-    return skill_over(aligned.moments["rmse"], aligned.reference_rmse)
-
-
-def _ratio(aligned: Aligned) -> Cells:
-    reference = aligned.reference_rmse
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(reference > 0, aligned.moments["rmse"] / reference, np.nan))
-
-
-def _consistency(name: str, aligned: Aligned) -> Cells:
-    return physical_consistency(aligned.signs[name], aligned.previous, aligned.central)
-
-
-def _crps(aligned: Aligned) -> Cells:
-    return mean_over_days(crps_by_day(aligned))
-
-
-def _limits(aligned: Aligned, interval: tuple[float, float]) -> tuple[npt.NDArray[np.floating], ...] | None:
-    """Quantiles of two levels, each ``(cell, day)``; None if the forecast has not these very levels."""
-    if aligned.quantiles is None or not set(interval) <= set(aligned.levels):
-        return None
-    return tuple(aligned.quantiles[..., aligned.levels.index(level)] for level in interval)
-
-
-def _coverage(interval: tuple[float, float], aligned: Aligned) -> Cells:
-    limits = _limits(aligned, interval)
-    if limits is None:
-        return np.full(len(aligned.observed), np.nan)
-    return mean_over_days(is_covered(aligned.observed, *limits))
-
-
-def _width(interval: tuple[float, float], aligned: Aligned) -> Cells:
-    limits = _limits(aligned, interval)
-    if limits is None:
-        return np.full(len(aligned.observed), np.nan)
-    low, high = (limit.astype(np.float64) for limit in limits)
-    return mean_over_days(np.where(np.isfinite(aligned.observed), high - low, np.nan))
-
-
-def _rmse_of_extremes(side: Literal["dry", "wet"], aligned: Aligned) -> Cells:
-    extreme = aligned.is_extreme(side)
-    cell, day = np.nonzero(extreme)  # few of all days
-    square = (aligned.central[cell, day].astype(np.float64) - aligned.observed[cell, day]) ** 2
-    valid = np.isfinite(square)
-    count = np.bincount(cell[valid], minlength=len(extreme))
-    total = np.bincount(cell[valid], square[valid], len(extreme))
-    return np.sqrt(np.where(count >= FEWEST_DAYS, total / np.maximum(count, 1), np.nan))
-
-
 def _unregistered(name: str, values: xr.DataArray) -> Metric:
     def kernel(aligned: Aligned) -> Cells:
         raise SoilcastError(f"metric {name}: not registered: call register_metric first")
@@ -240,36 +164,60 @@ def _built_in(name: str, symbol: str, long_name: str, units: str, best: Best, ke
 
 
 # fmt: off
-_built_in("r",        "R",      "correlation of observed and forecast (Eq. 15)", "1", "higher", partial(_moment, "r"))
-_built_in("rmse",     "RMSE",   "root mean square error (Eq. 16)", "m3 m-3", "lower", partial(_moment, "rmse"))
+_built_in("r",        "R",      "correlation of observed and forecast (Eq. 15)", "1", "higher",
+          partial(kernels.moment, "r"))
+_built_in("rmse",     "RMSE",   "root mean square error (Eq. 16)", "m3 m-3", "lower", partial(kernels.moment, "rmse"))
 _built_in("ubrmse",   "ubRMSE", "root mean square error without the bias", "m3 m-3", "lower",
-          partial(_moment, "ubrmse"))
-_built_in("bias",     "bias",   "mean of forecast minus observed", "m3 m-3", "zero", partial(_moment, "bias"))
-_built_in("r2",       "R2",     "coefficient of determination (Eq. 17)", "1", "higher", partial(_moment, "r2"))
-_built_in("kge",      "KGE",    "Kling-Gupta efficiency (2009, Eq. 18)", "1", "higher", partial(_moment, "kge"))
-_built_in("kge_2012", "KGE'",   "modified Kling-Gupta efficiency (2012)", "1", "higher", partial(_moment, "kge_2012"))
+          partial(kernels.moment, "ubrmse"))
+_built_in("bias",     "bias",   "mean of forecast minus observed", "m3 m-3", "zero", partial(kernels.moment, "bias"))
+_built_in("r2",       "R2",     "coefficient of determination (Eq. 17)", "1", "higher",
+          partial(kernels.moment, "r2"))
+_built_in("kge",      "KGE",    "Kling-Gupta efficiency (2009, Eq. 18)", "1", "higher",
+          partial(kernels.moment, "kge"))
+_built_in("kge_2012", "KGE'",   "modified Kling-Gupta efficiency (2012)", "1", "higher",
+          partial(kernels.moment, "kge_2012"))
+_built_in("mae",      "MAE",    "mean absolute error of the median", "m3 m-3", "lower", kernels.mae)
 _built_in("skill",    "skill",  "skill against persistence: 1 - MSE / MSE of persistence", "1", "higher",
-          _skill, "reference")
+          kernels.skill, "reference")
 _built_in("ratio",    "RMSE ratio", "RMSE relative to persistence at the same lead", "1", "lower",
-          _ratio, "reference")
+          kernels.ratio, "reference")
 for _name, _symbol, _of in (("w1", "PHY W1", "single"), ("w2", "PHY W2", "multi")):
     _built_in(f"consistency_{_name}", _symbol, f"share of days that follow the {_of}-layer water balance (Eq. 19)",
-              "1", "higher", partial(_consistency, f"consistency_{_name}"), "water", f"consistency_{_name}")
+              "1", "higher", partial(kernels.consistency, f"consistency_{_name}"), "water", f"consistency_{_name}")
     _built_in(f"consistency_{_name}_masked", f"{_symbol} masked",
               f"share of days that follow the {_of}-layer water balance, where the observed change does",
-              "1", "higher", partial(_consistency, f"consistency_{_name}_masked"), "water", f"consistency_{_name}")
+              "1", "higher", partial(kernels.consistency, f"consistency_{_name}_masked"), "water",
+              f"consistency_{_name}")
 _built_in("crps",        "CRPS", "continuous ranked probability score; without quantiles the mean absolute error",
-          "m3 m-3", "lower", _crps)
+          "m3 m-3", "lower", kernels.crps)
 _built_in("coverage_50", "coverage 50 %", "share of days within the central 50 % interval", "1", "nominal",
-          partial(_coverage, (0.25, 0.75)), "quantiles")
+          partial(kernels.coverage, (0.25, 0.75)), "quantiles")
 _built_in("coverage_90", "coverage 90 %", "share of days within the central 90 % interval", "1", "nominal",
-          partial(_coverage, (0.05, 0.95)), "quantiles")
+          partial(kernels.coverage, (0.05, 0.95)), "quantiles")
 _built_in("width_90",    "width 90 %", "mean width of the central 90 % interval", "m3 m-3", "lower",
-          partial(_width, (0.05, 0.95)), "quantiles")
+          partial(kernels.width, (0.05, 0.95)), "quantiles")
 _built_in("rmse_dry",    "RMSE dry", "RMSE of the driest 5 % of the cell's observed test days", "m3 m-3", "lower",
-          partial(_rmse_of_extremes, "dry"), "extremes")
+          partial(kernels.rmse_of_extremes, "dry"), "extremes")
 _built_in("rmse_wet",    "RMSE wet", "RMSE of the wettest 5 % of the cell's observed test days", "m3 m-3", "lower",
-          partial(_rmse_of_extremes, "wet"), "extremes")
+          partial(kernels.rmse_of_extremes, "wet"), "extremes")
+_SIDES: tuple[tuple[Side, str], ...] = (("dry", "driest"), ("wet", "wettest"))
+for _side, _words in _SIDES:
+    _built_in(f"rmse_{_side}_forecast", f"RMSE {_side} by forecast",
+              f"RMSE of the 5 % of the cell's days for which the model forecasts its {_words}", "m3 m-3", "lower",
+              partial(kernels.rmse_of_forecast_extremes, _side), "extremes")
+for _event, _name in enumerate(EVENTS):
+    _built_in(f"brier_{_name.lower()}", f"Brier {_name}", f"Brier score of the probability of {_name} or drier", "1",
+              "lower", partial(kernels.brier, _event), "quantiles", "climate")
+for _event, _name in enumerate(EVENTS):
+    _built_in(f"brier_skill_{_name.lower()}", f"BSS {_name}",
+              f"Brier skill of {_name} or drier: 1 - Brier score / that of the climate's own frequency", "1", "higher",
+              partial(kernels.brier_skill, _event), "quantiles", "climate")
+_built_in("rps",         "RPS",  "ranked probability score of the drought classes: mean of their Brier scores", "1",
+          "lower", kernels.rps, "quantiles", "climate")
+_built_in("rps_skill",   "RPSS", "skill of the drought classes: 1 - RPS / that of the climate's own frequencies", "1",
+          "higher", kernels.rps_skill, "quantiles", "climate")
+_built_in("brier_d1_within", "Brier D1 within", "Brier score of the probability of D1 or drier at least once up to the "
+          "lead", "1", "lower", kernels.brier_within, "quantiles", "climate", "templates")
 # fmt: on
 
 BUILT_IN = tuple(METRICS)

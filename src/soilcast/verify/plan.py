@@ -15,6 +15,7 @@ from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.verify.consistency import Readings
+from soilcast.verify.drought import EVENTS, WITHIN, ClimateDays, find_climate_days, has_distribution
 from soilcast.verify.entry import Entry, fingerprint_of
 from soilcast.verify.metrics import METRICS, Metric
 from soilcast.verify.overlap import FEWEST_LEARNT, Overlap, Positions, find_overlap, span
@@ -52,6 +53,10 @@ class Plan:
         All that are registered here, by name: workers may lack user-defined ones.
     regressions
         Fitted regressions that were asked for as baselines, by label.
+    templates
+        Label -> targets of which it has rank templates.
+    climate
+        Days of the climate of the drought classes; None where the development days are too few.
     """
 
     cube: Path
@@ -66,6 +71,8 @@ class Plan:
     readings: Mapping[str, Readings]
     metrics: Mapping[str, Metric]
     regressions: Mapping[str, RegressionBaseline] = field(default_factory=dict)
+    templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    climate: ClimateDays | None = field(default=None, repr=False)
 
     @property
     def models(self) -> list[str]:
@@ -138,7 +145,28 @@ class Plan:
         available = {"extremes", "reference", *self.readings[target]}
         available |= {"water"} if self.readings[target] else set()
         available |= {"quantiles"} if self.levels_of(label, target) else set()
+        if self.has_drought(label, target):
+            available |= {"climate"}
+            available |= {"templates"} if self.has_templates(label, target) else set()
         return metric.needs <= available
+
+    def has_drought(self, label: str, target: str) -> bool:
+        """Whether a model gives probabilities of the drought classes."""
+        return self.climate is not None and has_distribution(self.levels_of(label, target))
+
+    def has_templates(self, label: str, target: str) -> bool:
+        """Whether a model gives how the leads of a target depend on each other."""
+        return target in self.templates.get(label, ())
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Events whose probability is verified over all cells; none where no model gives any."""
+        models = [
+            (label, target) for label in self.models for target in self.targets if self.has_drought(label, target)
+        ]
+        if not models:
+            return ()
+        return (*EVENTS, WITHIN) if any(self.has_templates(*model) for model in models) else EVENTS
 
 
 @dataclass(frozen=True)
@@ -178,6 +206,8 @@ def make_plan(
     overlap = find_overlap(entries, cube, cube_path)
     time: Days = cube["time"].to_numpy()
     unobserved = max(0, int(overlap.issued[-1]) + overlap.leads + 1 - len(time))
+    time = np.concatenate([time, time[-1] + np.arange(1, unobserved + 1) * np.timedelta64(1, "D")])
+    forecast_days = slice(int(overlap.issued[0]) + 1, int(overlap.issued[-1]) + overlap.leads + 1)
     return Plan(
         # Workers have a working folder of their own.
         cube=cube_path.absolute(),
@@ -188,8 +218,10 @@ def make_plan(
         latency=first.latency,
         fill_days=max(entry.fill_days for entry in entries),
         overlap=overlap,
-        time=np.concatenate([time, time[-1] + np.arange(1, unobserved + 1) * np.timedelta64(1, "D")]),
+        time=time,
         levels={entry.label: entry.levels for entry in entries},
+        templates={entry.label: entry.templates for entry in entries},
+        climate=find_climate_days(time, overlap.learn, int(overlap.issued[0]), forecast_days),
         readings=readings,
         metrics=dict(METRICS),
         regressions=fit_regressions(regressions, entries, overlap, cube, cube_path),

@@ -22,8 +22,8 @@ from soilcast.training.sample_days import first_days_within
 from soilcast.training.samples import SampleIndex, fixed_sample
 from soilcast.training.split import Periods, Split, learning_cells
 from soilcast.training.statistics import Statistics
-from soilcast.verify.aligned import Floats
 from soilcast.verify.entry import Entry
+from soilcast.verify.extremes import Floats
 from soilcast.verify.overlap import FEWEST_LEARNT, Overlap
 
 MOST_SAMPLES = 100_000
@@ -155,7 +155,7 @@ def fit_regressions(
     fitted = {}
     for config in _configs(entries, cube, cube_path).values():
         statistics, training, validation = _draw_samples(evaluated, config, split, overlap.leads)
-        for name in names:
+        for name in dict.fromkeys(names):
             models = REGRESSIONS[name](training, validation)
             label = name + (WITH_WEATHER if config.task.known_future else "")
             fitted[label] = RegressionBaseline(config, split, overlap.leads, statistics, *models)

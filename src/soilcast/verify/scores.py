@@ -19,10 +19,41 @@ from soilcast.provenance import stamp
 from soilcast.verify.blocks import BINS, BlockScores, count_left_out
 from soilcast.verify.comparison import DIMS as COMPARED
 from soilcast.verify.entry import Entry
+from soilcast.verify.events import (
+    THRESHOLDS,
+    decompose_brier,
+    economic_value,
+    relative_operating_characteristic,
+    reliability_curve,
+)
 from soilcast.verify.metrics import ROWS, metrics_of
 from soilcast.verify.plan import Plan
 from soilcast.verify.series import pick_cells, series_of
 from soilcast.verify.summary import summarise
+
+EVENT_VARIABLES = {
+    ("probability_bin",): {
+        "share": "share of the forecasts whose probability is in the bin",
+        "forecast": "mean forecast probability in the bin",
+        "observed": "observed frequency of the event in the bin",
+    },
+    ("threshold",): {
+        "hit_rate": "share of the days with the event that had a warning",
+        "false_alarm_rate": "share of the days without the event that had a warning",
+        "value": "relative economic value to users of this ratio of cost to loss",
+    },
+    (): {
+        "brier": "Brier score: reliability - resolution + uncertainty + within bins",
+        "reliability": "reliability (Murphy 1973), 0 is best",
+        "resolution": "resolution (Murphy 1973), high is best",
+        "uncertainty": "uncertainty (Murphy 1973): variance of the event",
+        "within_bins": "variance less twice the covariance within bins (Stephenson et al. 2008)",
+        "probability": "mean forecast probability",
+        "frequency": "observed frequency of the event",
+        "roc_area": "area under the relative operating characteristic, 0.5 without skill",
+    },
+}
+"""Dimensions -> name -> description of what is verified of the probabilities of events."""
 
 CELL_VARIABLES = ("area", "climate_zone")
 _CARRIED = ("content", "train_period", "validation_period")
@@ -62,7 +93,7 @@ def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
         variables["crps"][2]["long_name"] += "; of the baselines the absolute error of a point forecast"
     variables["days"] = (("target", "lead", "cell"), joined.days, days)
     scores = xr.Dataset(
-        variables | _calibration(plan, joined),
+        variables | _calibration(plan, joined) | _events(plan, joined),
         coords=_coordinates(plan, cube),
         attrs={
             "Conventions": "CF-1.11",
@@ -135,11 +166,12 @@ def _coordinates(plan: Plan, cube: xr.Dataset) -> dict[str, Any]:
         "day": ("day", plan.time[plan.test], DAY),
         "time": ("time", issued, ISSUE_DAY),
         **({"quantile": ("quantile", np.array(plan.all_levels), levels)} if plan.all_levels else {}),
+        **(_event_coordinates(plan.events) if plan.events else {}),
     }
 
 
 def _calibration(plan: Plan, joined: BlockScores) -> dict[str, Any]:
-    """Reliability and rank histograms: shares of all cell-days, which weigh by area."""
+    """Reliability and rank histograms: shares of all cell-days, by the weights of their cells."""
     weight = joined.weight.sum(axis=-1)[..., np.newaxis]
     weight = np.where(weight > 0, weight, np.nan)
     ranks = {"long_name": "share of observations by the probability integral transform", "units": "1"}
@@ -148,6 +180,35 @@ def _calibration(plan: Plan, joined: BlockScores) -> dict[str, Any]:
         below = {"long_name": "share of observations at or below the quantile", "units": "1"}
         shares["reliability"] = ((*ROWS, "quantile"), joined.below.sum(axis=-1) / weight, below)
     return shares
+
+
+def _event_coordinates(events: tuple[str, ...]) -> dict[str, Any]:
+    """Coordinates of the probabilities of events."""
+    limits = np.array([0.0, *THRESHOLDS])
+    return {
+        "event": ("event", np.array(events), {"long_name": "drought class or drier, on the day or within the lead"}),
+        "probability_bin": ("probability_bin", limits, {"long_name": "probability where the bin begins", "units": "1"}),
+        "threshold": (
+            "threshold",
+            limits[1:],
+            {"long_name": "probability from which a warning is given; ratio of cost to loss", "units": "1"},
+        ),
+    }
+
+
+def _events(plan: Plan, joined: BlockScores) -> dict[str, Any]:
+    """Reliability, ROC and economic value of the probabilities of events, over all cell-days by their weights."""
+    if not plan.events:
+        return {}
+    sums = joined.events.sum(axis=-1)
+    sums = np.where(sums[..., 0].sum(axis=-1)[..., np.newaxis, np.newaxis] > 0, sums, np.nan)
+    found = reliability_curve(sums) | decompose_brier(sums) | relative_operating_characteristic(sums)
+    found["value"] = economic_value(sums)
+    return {
+        f"event_{name}": ((*ROWS, "event", *dims), found[name], {"long_name": long_name, "units": "1"})
+        for dims, long_names in EVENT_VARIABLES.items()
+        for name, long_name in long_names.items()
+    }
 
 
 def _weather(entries: Sequence[Entry]) -> str:

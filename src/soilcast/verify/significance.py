@@ -41,13 +41,13 @@ class Sample:
     cells
         Row -> metric -> ``(seed, cell)``.
     field
-        Row -> (metric, statistic) -> ``(seed, 1 + resample)``: over the area, first of the days as they are.
+        Row -> (metric, statistic) -> ``(seed, 1 + resample)``: over the cells, first of the days as they are.
     variance
         (row, reference) -> metric -> ``(cell,)``: of the difference of the means over common seeds.
     blocks
         Number of blocks of days.
     area
-        ``(cell,)``.
+        Weight of each cell ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
     """
 
     rows: Mapping[str, Seeds]
@@ -59,11 +59,11 @@ class Sample:
     area: Array
 
     def over_area(self, row: str, metric: str, statistic: Statistic = "median") -> Array:
-        """Area-weighted median or mean over the cells, ``(seed,)``."""
+        """Weighted median or mean over the cells, ``(seed,)``."""
         return self.field[row][metric, statistic][:, 0]
 
     def compare_over_area(self, row: str, reference: str, metric: str, statistic: Statistic = "median") -> Estimate:
-        """Difference of the area-weighted medians or means."""
+        """Difference of the weighted medians or means."""
         difference = _difference(
             self.rows, row, reference, {name: of[metric, statistic] for name, of in self.field.items()}
         )
@@ -105,7 +105,7 @@ def take_sample(
     blocks
         Sums over blocks of days.
     area
-        ``(cell,)`` [m2].
+        Weight of each cell ``(cell,)``: see `soilcast.verify.summary.cell_weights`.
     rows
         Row -> its seeds.
     pairs

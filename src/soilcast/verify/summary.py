@@ -1,7 +1,8 @@
-"""One row a model, target and lead: the area-weighted mean and median of every metric."""
+"""One row a model, target and lead: mean and median of every metric over the cells, each with its weight."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,51 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from soilcast.cube import grid_of, read
 from soilcast.verify.metrics import ROWS, metrics_of
 
 
-def summarise(scores: xr.Dataset) -> pd.DataFrame:
-    """Summarise scores over the cells, each weighted by its area.
+def cell_weights(dataset: xr.Dataset, cells: slice = slice(None)) -> npt.NDArray[np.float64]:
+    """Weight of each cell in means, medians and shares over the cells.
+
+    A cell of a grid is a piece of the land and counts by its area [m2]; a basin or a station is a case by itself, and
+    all count alike: by area the median of many basins would be the value of the largest.
+
+    Parameters
+    ----------
+    dataset
+        A cube, a forecast or scores.
+    cells
+        Those whose weights are sought.
+
+    Returns
+    -------
+    ``(cell,)``.
+    """
+    if grid_of(dataset) is None:
+        return np.ones(len(range(dataset.sizes["cell"])[cells]))
+    return read(dataset, "area", cells).astype(np.float64)
+
+
+def summarise(scores: xr.Dataset, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """Summarise scores over the cells, each with its weight: see `cell_weights`.
 
     Parameters
     ----------
     scores
         What `evaluate` gives: metrics ``(model, target, lead, cell)`` and ``area(cell)`` [m2].
+    metrics
+        Those to summarise; by default all.
 
     Returns
     -------
     Index ``model``, ``target``, ``lead``; ``is_baseline``; ``cells``, the number of cells scored; and for each metric
     NAME that the scores hold ``NAME_mean``, ``NAME_median`` and ``NAME_cells``, the number of cells on which it is
     defined. Cells on which a metric is NaN are left out of that metric; without any left its mean and median are NaN.
+    Of coverages, whose errors to either side cancel in means, there are ``NAME_lowest`` and ``NAME_highest`` of all
+    cells, too.
     """
-    area = scores["area"].to_numpy()
+    weights = cell_weights(scores)
     labels: list[pd.Index[Any]] = [pd.Index(scores[dim].to_numpy(), name=dim) for dim in ROWS]
     index = pd.MultiIndex.from_product([label if label.dtype.kind in "iu" else label.astype(str) for label in labels])
     baseline = scores["is_baseline"].to_numpy().astype(bool)
@@ -34,10 +62,15 @@ def summarise(scores: xr.Dataset) -> pd.DataFrame:
         "is_baseline": np.repeat(baseline, len(index) // len(baseline)),
         "cells": np.isfinite(_by_row(scores["rmse"])).sum(axis=1),
     }
-    for name in metrics_of(scores):
+    for name, metric in metrics_of(scores).items():
+        if metrics is not None and name not in metrics:
+            continue
         values = _by_row(scores[name])
-        columns[f"{name}_mean"] = [weighted_mean(row, area) for row in values]
-        columns[f"{name}_median"] = [weighted_median(row, area) for row in values]
+        columns[f"{name}_mean"] = [weighted_mean(row, weights) for row in values]
+        columns[f"{name}_median"] = [weighted_median(row, weights) for row in values]
+        if metric.best == "nominal":
+            columns[f"{name}_lowest"] = np.fmin.reduce(values, axis=1)
+            columns[f"{name}_highest"] = np.fmax.reduce(values, axis=1)
         columns[f"{name}_cells"] = np.isfinite(values).sum(axis=1)
     return pd.DataFrame(columns, index=index)
 

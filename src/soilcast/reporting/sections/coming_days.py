@@ -19,6 +19,7 @@ from soilcast.reporting.wording import (
     PERCENT,
     ahead,
     content,
+    extent,
     location_name,
     newest_observation,
     period,
@@ -60,24 +61,27 @@ def sentences(forecast: xr.Dataset) -> list[str]:
     lines = [f"Made at the end of {issued} for {' to '.join(valid[ends])}."]
     for target in layers(forecast):
         mean = [f"{number(float(value), 'rmse')} {MOISTURE}" for value in means(forecast, forecast[target])[ends]]
-        sentence = f"{target}: the mean over the area is {_from_to(mean, lead_days)}"
+        sentence = f"{target}: the mean over the {extent(forecast)} is {_from_to(mean, lead_days)}"
         if has_product(forecast, target, "drought_probability"):
             expected = expected_shares(forecast, target)[CLASS_NAMES.index(ODDS_OF)]
             share = [f"{percent(float(value))}{PERCENT}" for value in expected[ends]]
-            sentence += f"; the expected share of the area in severe drought ({ODDS_OF}) or drier is "
+            sentence += f"; the expected share of the {extent(forecast)} in severe drought ({ODDS_OF}) or drier is "
             sentence += _from_to(share, lead_days)
         elif has_product(forecast, target, "drought"):
             share = [f"{percent(float(value))}{PERCENT}" for value in share_in_drought(forecast, target)[ends]]
-            sentence += "; by the point forecast the share of the area in drought (D1 or worse) is "
+            sentence += f"; by the point forecast the share of the {extent(forecast)} in drought (D1 or worse) is "
             sentence += _from_to(share, lead_days)
         lines.append(f"{sentence}.")
     return [*lines, "This page shows a forecast, not its skill, which soilcast evaluate measures."]
 
 
 def drought(forecast: xr.Dataset) -> html.Markup:
-    """Give the odds of each drought class, and the share of the area that the central forecast is in, lead by lead."""
+    """Give the odds of each drought class, and the share of the cells that the central forecast is in, lead by lead."""
     classified = [target for target in layers(forecast) if has_product(forecast, target, "drought")]
-    text = "Share of the area [%] in each class of the U.S. Drought Monitor; cells without a class are left out. "
+    text = (
+        f"Share of the {extent(forecast)} [%] in each class of the U.S. Drought Monitor; cells without a class are "
+        "left out. "
+    )
     if any(has_product(forecast, target, "drought_probability") for target in classified):
         text += (
             "First the share that is expected in the class or a drier one, the mean of its odds; then the share that "

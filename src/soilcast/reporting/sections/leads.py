@@ -11,25 +11,30 @@ from soilcast.reporting.over_cells import against, medians, ratios
 from soilcast.reporting.scores import PERSISTENCE, baselines
 from soilcast.reporting.sections.scoreboard import boards
 from soilcast.reporting.tables import EXTREMES
+from soilcast.reporting.wording import weighted
 
 EXTREME_CURVES = (
-    Curve("RMSE on the driest 5 % of the days", ERROR, median_of("rmse_dry")),
-    Curve("RMSE on the wettest 5 % of the days", ERROR, median_of("rmse_wet")),
+    Curve("RMSE on the driest 5 % of the observed days", ERROR, median_of("rmse_dry")),
+    Curve("RMSE on the wettest 5 % of the observed days", ERROR, median_of("rmse_wet")),
+    Curve("RMSE on the 5 % of days that are forecast the driest", ERROR, median_of("rmse_dry_forecast")),
+    Curve("RMSE on the 5 % of days that are forecast the wettest", ERROR, median_of("rmse_wet_forecast")),
 )
-"""Errors on the days whose observation is among a cell's driest or wettest."""
+"""Errors on the days whose observation, or whose forecast, is among a cell's driest or wettest."""
 
 _EXTREMES = (
-    "RMSE on the days whose observation is among the driest or wettest 5 % of the observed test days of a cell; "
-    "area-weighted medians over the cells"
+    "RMSE on the days whose observation is among the driest or wettest 5 % of the observed test days of a cell, and on "
+    "those whose forecast is among the driest or wettest 5 % of the model's own. The first are known only afterwards, "
+    "and a forecaster who always warns does well on them; the second are the days on which somebody acts on the "
+    "forecast. Shown are {}medians over the cells"
 )
 
 
 def errors(scores: xr.Dataset) -> html.Markup:
     """Draw error and skill against the lead."""
     text = (
-        "Area-weighted medians over the cells; networks in colour, baselines in grey. Below 1 a model errs less than "
-        "persistence. Skill is 1 − MSE / MSE of the baseline: 0 is no better than it, 1 is perfect; an axis that "
-        "reaches far below −1 is logarithmic there."
+        f"Shown are {weighted(scores)}medians over the cells; networks in colour, baselines in grey. Below 1 a model "
+        "errs less than persistence. Skill is 1 − MSE / MSE of the baseline: 0 is no better than it, 1 is perfect; an "
+        "axis that reaches far below −1 is logarithmic there."
     )
     return html.paragraph(text, note=True) + draw_curves(scores, error_curves(scores))
 
@@ -46,12 +51,12 @@ def error_curves(scores: xr.Dataset) -> list[Curve]:
 
 def extremes(scores: xr.Dataset) -> html.Markup:
     """Draw the error on the driest and the wettest days against the lead."""
-    return html.paragraph(f"{_EXTREMES}.", note=True) + draw_curves(scores, EXTREME_CURVES)
+    return html.paragraph(f"{_EXTREMES.format(weighted(scores))}.", note=True) + draw_curves(scores, EXTREME_CURVES)
 
 
 def extremes_of_one_lead(scores: xr.Dataset) -> html.Markup:
     """Give the error on the driest and the wettest days as a table."""
-    return html.paragraph(f"{_EXTREMES}, means beneath.", note=True) + boards(
+    return html.paragraph(f"{_EXTREMES.format(weighted(scores))}, means beneath.", note=True) + boards(
         scores, leads(scores)[0], EXTREMES, marks=False
     )
 

@@ -12,7 +12,7 @@ from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import networks, plain_network, targets
 from soilcast.reporting.style import DIFFERENCE
 from soilcast.reporting.tables import CONSISTENCY, PERSISTENCE_NOTE, head, metrics_in, scoreboard
-from soilcast.reporting.wording import ahead, target_words
+from soilcast.reporting.wording import ahead, target_words, weighted
 
 _BALANCES = ("consistency_w1", "consistency_w2")
 _SHARE = Frame("share of days")
@@ -40,7 +40,7 @@ def physics(scores: xr.Dataset) -> html.Markup:
         parts.append(scoreboard(scores, target, first, CONSISTENCY, marks=False))
     parts.append(
         _small_print(
-            f"Share of the counted days, 0 to 1: area-weighted median, mean beneath. * {PERSISTENCE_NOTE} "
+            f"Share of the counted days, 0 to 1: {weighted(scores)}median, mean beneath. * {PERSISTENCE_NOTE} "
             "Consistency says nothing of accuracy."
         )
     )

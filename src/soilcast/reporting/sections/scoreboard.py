@@ -10,31 +10,39 @@ from soilcast.reporting import html
 from soilcast.reporting.artifacts import end_leads, leads
 from soilcast.reporting.scores import targets
 from soilcast.reporting.tables import PERSISTENCE_NOTE, lead_table, scoreboard
-from soilcast.reporting.wording import ahead, target_words
+from soilcast.reporting.wording import ahead, target_words, weighted
 
-_UPPER = "Upper number: area-weighted median over the cells; beneath it, in grey, the area-weighted mean."
 _UPPER_BY_LEAD = (
     "Upper number: RMSE over the RMSE of persistence at the same lead and with the same newest observation; "
-    "beneath it, in grey, the RMSE [m³ m⁻³]; both are area-weighted medians over the cells."
+    "beneath it, in grey, the RMSE [m³ m⁻³]; both are {}medians over the cells."
 )
+
+
+def numbers_note(scores: xr.Dataset) -> str:
+    """Explain the two numbers of each cell of a table of scores."""
+    return f"Upper number: {weighted(scores)}median over the cells; beneath it, in grey, the {weighted(scores)}mean."
 
 
 def of_one_lead(scores: xr.Dataset) -> html.Markup:
     """All models and baselines, side by side."""
     lead = leads(scores)[0]
-    return html.paragraph(_UPPER + _scored_on(scores), note=True) + boards(scores, lead) + _board_legend(scores)
+    return (
+        html.paragraph(numbers_note(scores) + _scored_on(scores), note=True)
+        + boards(scores, lead)
+        + _board_legend(scores)
+    )
 
 
 def by_lead(scores: xr.Dataset) -> html.Markup:
     """All models and baselines, lead by lead; folded, the table of every metric at the first and the last lead."""
     dotted = (
-        f"best of a lead; by the digits shown{_untested(scores)}. A cell where persistence never errs has no ratio."
+        f"best of a lead; by the digits shown{_untested(scores)}. Where soil moisture does not move, there is no ratio."
     )
-    parts = [html.paragraph(_UPPER_BY_LEAD + _scored_on(scores), note=True)]
+    parts = [html.paragraph(_UPPER_BY_LEAD.format(weighted(scores)) + _scored_on(scores), note=True)]
     for target in targets(scores):
         parts += [html.heading(target_words(target)), lead_table(scores, target)]
     parts.append(html.marks_note("below 1: better than persistence", dotted))
-    above = html.paragraph(_UPPER, note=True)
+    above = html.paragraph(numbers_note(scores), note=True)
     for lead in end_leads(scores):
         board = above + boards(scores, lead) + _board_legend(scores)
         parts.append(html.folded(f"Every metric, {ahead(lead)}", board))

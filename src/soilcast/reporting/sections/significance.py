@@ -9,17 +9,17 @@ from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.scores import targets
 from soilcast.reporting.tables import column_head, head, number
-from soilcast.reporting.wording import PERCENT, days, probability, target_words
+from soilcast.reporting.wording import PERCENT, days, extent, probability, target_words, weighted
 from soilcast.verify.estimates import FALSE_DISCOVERIES
 
 _TEXT = (
-    "Difference of the area-weighted medians over the cells, row minus reference: negative is better than the "
+    "Difference of the {weighted}medians over the cells, row minus reference: negative is better than the "
     "reference. The 95 % interval, each by itself, is from resampled blocks of days only, since each network is one "
     "training. p is the p-value adjusted for all differences on this page together, which decides what is called "
     "significant, here and in every sentence (Benjamini and Yekutieli, false discovery rate 5 %). Detectable: the true "
     "difference that the test by itself finds with 80 % probability; smaller ones could not have been seen reliably. "
-    "The ratio is the area-weighted median over the cells of the row's score over that of the reference. Better and "
-    "worse: share of the tested area where the difference in the cell is itself significant."
+    "The ratio is the {weighted}median over the cells of the row's score over that of the reference. Better and "
+    "worse: share of the tested {extent} where the difference in the cell is itself significant."
 )
 _CORNER = "Row − reference"
 _BY_LEAD = "Upper number: the difference; beneath it, in grey, the adjusted p."
@@ -45,7 +45,11 @@ def significance(scores: xr.Dataset) -> html.Markup:
                 parts += [_by_lead(tested, metric, pairs), html.folded("In full", full)] if several else [full]
     if not parts:
         return html.paragraph("No difference could be tested.")
-    return html.paragraph(_TEXT, note=True) + html.joined(parts) + legend
+    return (
+        html.paragraph(_TEXT.format(weighted=weighted(scores), extent=extent(scores)), note=True)
+        + html.joined(parts)
+        + legend
+    )
 
 
 def _by_lead(tested: xr.Dataset, metric: str, pairs: list[tuple[str, str]]) -> html.Markup:

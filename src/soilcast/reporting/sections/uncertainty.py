@@ -14,25 +14,28 @@ from soilcast.reporting.artifacts import leads, selected_leads
 from soilcast.reporting.figures import LOOK, canvas, svg
 from soilcast.reporting.lead_lines import MOISTURE, Curve, Frame, draw_curves, mean_of, median_of
 from soilcast.reporting.over_cells import medians, with_intervals
-from soilcast.reporting.scores import PERSISTENCE, targets
-from soilcast.reporting.sections.scoreboard import boards
-from soilcast.reporting.tables import INTERVALS
+from soilcast.reporting.scores import PERSISTENCE, baselines, targets
+from soilcast.reporting.sections.scoreboard import boards, numbers_note
+from soilcast.reporting.tables import INTERVALS, coverages, model_table
 from soilcast.reporting.verdict import CALIBRATED
-from soilcast.reporting.wording import days, target_words
+from soilcast.reporting.wording import days, target_words, weighted
+from soilcast.verify.kernels import SMALLEST_ERROR
 
-_SIDE = 3.4  # inch, of the figures that are square
+SIDE = 3.4
+"""Of the figures that are square [inch]."""
+
 _SHADES = ("#fde725", "#35b779", "#31688e", "#440154")
 """Of viridis, light to dark: further leads are darker. The lightest is too light for a line on white."""
 
 _BAND = "; the band shows 88 to 92 %"
-_OF_CURVES = "Coverage is an area-weighted mean of the cells, width and CRPS are medians."
-_OF_TABLE = "Upper number: area-weighted median over the cells; beneath it, in grey, the area-weighted mean."
+_OF_CURVES = "Coverage is the {}mean of the cells, width and CRPS are medians."
 
 
 def _crps_ratio(scores: xr.Dataset, target: str) -> xr.DataArray:
     crps = scores["crps"].sel(target=target)
     reference = crps.sel(model=PERSISTENCE, drop=True)
-    return medians(scores, crps / reference.where(reference > 0))
+    is_defined = scores["ratio"].sel(target=target).notnull()
+    return medians(scores, crps / reference.where(reference >= SMALLEST_ERROR).where(is_defined))
 
 
 CURVES = (
@@ -55,7 +58,7 @@ CURVES = (
 
 def _curves(scores: xr.Dataset) -> tuple[Curve, ...]:
     """`CURVES`, of which the last says so where persistence is a point forecast."""
-    if np.isfinite(scores["reliability"].sel(model=PERSISTENCE)).any():
+    if np.isfinite(scores["width_90"].sel(model=PERSISTENCE)).any():
         return CURVES
     frame = replace(CURVES[-1].frame, label="CRPS / absolute error of a point forecast, persistence")
     return (*CURVES[:-1], replace(CURVES[-1], frame=frame))
@@ -73,7 +76,7 @@ def uncertainty(scores: xr.Dataset) -> html.Markup:
         f"The 90 % interval of calibrated quantiles contains 90 % of the observations{_BAND if several else ''}. The "
         "narrower an interval that does so, the better. The CRPS scores the whole distribution, lower is better; of a "
         "forecast without quantiles it is the absolute error of a point forecast. "
-        f"{_baselines(scores)}" + (_OF_CURVES if several else _OF_TABLE)
+        f"{_baselines(scores)}" + (_OF_CURVES.format(weighted(scores)) if several else numbers_note(scores))
     )
     diagrams = (
         "Reliability: points on the diagonal are calibrated quantiles; a curve that is flatter belongs to intervals "
@@ -87,8 +90,28 @@ def uncertainty(scores: xr.Dataset) -> html.Markup:
     return (
         html.paragraph(text, note=True)
         + worth
+        + _coverages(scores)
         + (html.paragraph(diagrams, note=True) + drawn if drawn else html.NOTHING)
     )
+
+
+def _coverages(scores: xr.Dataset) -> html.Markup:
+    """Tabulate the coverage of the 90 % interval by lead, with its range over the cells and what chance makes of it."""
+    rows = {target: coverages(scores, target) for target in targets(scores)}
+    parts = [
+        html.heading(f"Coverage of the 90 % interval: {target_words(target)}")
+        + model_table("Days ahead", [str(lead) for lead in leads(scores)], of_target, baselines(scores))
+        for target, of_target in rows.items()
+        if of_target
+    ]
+    scored = scores["days"].where(scores["days"] > 0).median()
+    error = np.sqrt(0.9 * 0.1 / scored)
+    text = (
+        f"{weighted(scores)}mean over the cells, and in brackets the lowest and the highest of any cell. If the "
+        f"{scored:.0f} days of a cell are independent, its coverage has a standard error of {error:.3f} by chance, and "
+        "a larger one as they resemble each other."
+    )
+    return html.joined(parts) + html.paragraph(text[0].upper() + text[1:], note=True) if parts else html.NOTHING
 
 
 def reliability(scores: xr.Dataset, target: str, label: str) -> str | None:
@@ -100,9 +123,9 @@ def reliability(scores: xr.Dataset, target: str, label: str) -> str | None:
     if not np.isfinite(shares).any():
         return None
     with matplotlib.rc_context(LOOK):
-        figure, axes = canvas(_SIDE + 0.2, _SIDE, right=0.15)
+        figure, axes = canvas(SIDE + 0.2, SIDE, right=0.15)
         axes.plot([0, 1], [0, 1], color="#9aa1ab", linewidth=0.9, zorder=1)
-        for lead, colour, marker in _leads_drawn(scores):
+        for lead, colour, marker in leads_drawn(scores):
             axes.plot(levels, shares.sel(lead=lead), color=colour, marker=marker, markersize=4.5, linewidth=1.4,
                       label=days(lead))  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -121,9 +144,9 @@ def rank_histogram(scores: xr.Dataset, target: str, label: str) -> str | None:
         return None
     edges = np.linspace(0, 1, scores.sizes["bin"] + 1)
     with matplotlib.rc_context(LOOK):
-        figure, axes = canvas(_SIDE + 0.2, _SIDE, right=0.15)
+        figure, axes = canvas(SIDE + 0.2, SIDE, right=0.15)
         axes.axhline(1 / scores.sizes["bin"], color="#9aa1ab", linewidth=0.9, zorder=1)
-        for lead, colour, _ in _leads_drawn(scores):
+        for lead, colour, _ in leads_drawn(scores):
             axes.stairs(
                 shares.sel(lead=lead).to_numpy(), edges, baseline=None, color=colour, linewidth=1.6, label=days(lead)
             )
@@ -147,6 +170,7 @@ def _diagrams(scores: xr.Dataset, target: str) -> html.Markup:
     return html.heading(target_words(target)) + pictures if pictures else html.NOTHING
 
 
-def _leads_drawn(scores: xr.Dataset) -> list[tuple[int, str, str]]:
+def leads_drawn(scores: xr.Dataset) -> list[tuple[int, str, str]]:
+    """Give a few leads, with the colour and the marker of each."""
     chosen = selected_leads(scores)
     return list(zip(chosen, _SHADES[-len(chosen) :], ("o", "s", "^")[: len(chosen)], strict=True))

@@ -20,7 +20,7 @@ STEPS = ("step", "lead", "lead_time", "leadtime", "forecast_period", "prediction
 TIMES = ("valid_time", "time")
 """Names of a dimension that holds dates."""
 
-_REFERENCES = ("forecast_reference_time", "reference_time", "time")
+_REFERENCES = ("forecast_reference_time", "reference_time", "init_time", "time")
 _SECONDS = dict.fromkeys(("d", "day", "days"), 86400.0)
 _SECONDS |= dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0)
 _SECONDS |= dict.fromkeys(("min", "minute", "minutes"), 60.0)
@@ -43,6 +43,80 @@ def clock_of(variable: xr.DataArray, where: str) -> str:
             f"dimension {', '.join(TIMES)}, {' or '.join(STEPS[:2])} is expected; rename it"
         )
     return clock
+
+
+def issue_dim_of(opened: xr.Dataset, variable: xr.DataArray, clock: str) -> str:
+    """Name of the dimension of issue days in an archive; empty where a file holds one forecast."""
+    named = [name for name in (*_marked(opened), *_REFERENCES) if name != clock and variable.sizes.get(name, 1) > 1]
+    return named[0] if named and clock in STEPS else ""
+
+
+def archive_axes(opened: xr.Dataset, issue: str, clock: str, where: str) -> tuple[Days, npt.NDArray[np.int64]]:
+    """Issue days and leads of an archive of forecasts.
+
+    A forecast is issued on the day that its reference time lies in, and a step has the lead of the day that its valid
+    time lies in.
+
+    Parameters
+    ----------
+    opened
+        The file.
+    issue, clock
+        What `issue_dim_of` and `clock_of` give.
+    where
+        File, for the messages.
+
+    Returns
+    -------
+    The issue days ``(issue,)``, datetime64[D], in the order of the file, and the leads ``(lead,)`` [d].
+
+    Raises
+    ------
+    SoilcastError
+        There are no dates or durations, two forecasts of a day or of other hours, or several steps a day.
+    """
+    references = opened[issue].to_numpy() if issue in opened.variables else np.empty(0)
+    if references.dtype.kind != "M" or np.isnat(references).any():
+        raise SoilcastError(f"{where}: {issue} has no dates: give it the issue days as CF times")
+    days = references.astype("datetime64[D]")
+    unique, counts = np.unique(days, return_counts=True)
+    if (counts > 1).any():
+        raise SoilcastError(
+            f"{where}: {counts.max()} forecasts along {issue} are issued on {unique[counts.argmax()]}, but one a day "
+            f"is expected: select one (xarray: ds.isel({issue}=...))"
+        )
+    hours = np.unique(references - days)
+    if len(hours) > 1:
+        raise SoilcastError(
+            f"{where}: forecasts along {issue} are issued at different hours, but one is expected: select those of one "
+            f"(xarray: ds.sel({issue}=ds.{issue}.dt.hour == 0))"
+        )
+    if clock not in opened.variables:
+        raise SoilcastError(f"{where}: {clock} has no coordinate values: add the leads, with the unit days")
+    leads = np.floor((hours[0] + _durations(opened[clock], where)) / np.timedelta64(1, "D")).astype(np.int64)
+    if len(np.unique(leads)) < len(leads):
+        raise SoilcastError(f"{where}: {_several_a_day(len(leads) // len(np.unique(leads)), clock, 'one lead')}")
+    return days, leads
+
+
+def slice_of_leads(available: npt.NDArray[np.int64], leads: int, where: str) -> slice:
+    """Positions of the leads 1 to ``leads`` among those of an archive.
+
+    Raises
+    ------
+    SoilcastError
+        One of them is missing, or they are in another order.
+    """
+    start = int(np.argmax(available == 1)) if (available == 1).any() else len(available)
+    here = available[start : start + leads]
+    covered = int(np.argmin(np.append(here == np.arange(1, len(here) + 1), False)))
+    if covered < leads:
+        remedy = f"use --lead {covered} or a longer forecast" if covered else "give a forecast that begins with lead 1"
+        raise SoilcastError(
+            f"{where}: lacks lead {covered + 1} (it has {available.min()} .. {available.max()} days), so it covers "
+            f"{covered} of {leads} leads: {remedy}"
+        )
+    return slice(start, start + leads)
 
 
 def days_of_steps(opened: xr.Dataset, clock: str, where: str) -> Days:
@@ -74,11 +148,8 @@ def days_of_steps(opened: xr.Dataset, clock: str, where: str) -> Days:
         days, counts = np.unique(stamps[~np.isnat(stamps)].astype("datetime64[D]"), return_counts=True)
         if (counts > 1).any():
             fullest = int(counts.argmax())
-            raise SoilcastError(
-                f"{where}: {counts[fullest]} steps along {clock} are on one day, {days[fullest]}, but one value per "
-                "day is expected: aggregate to daily values (xarray: ds.resample(time='1D').mean(), .sum() for "
-                "precipitation), or prepare a cube from it with soilcast prepare"
-            )
+            what = f"one day, {days[fullest]}"
+            raise SoilcastError(f"{where}: {_several_a_day(int(counts[fullest]), clock, what)}")
     return daily_axis(stamps, where)
 
 
@@ -113,6 +184,14 @@ def positions_of_leads(days: Days, issue: np.datetime64, leads: int, where: str)
     return slice(start, start + leads)
 
 
+def _several_a_day(count: int, clock: str, day: str) -> str:
+    return (
+        f"{count} steps along {clock} are on {day}, but one value per day is expected: aggregate to daily values "
+        "(xarray: ds.resample(time='1D').mean(), .sum() for precipitation), or prepare a cube from it with soilcast "
+        "prepare"
+    )
+
+
 def _stamps(opened: xr.Dataset, clock: str, where: str) -> npt.NDArray[np.generic]:
     """Valid time of each step; the day that its bounds enclose, where there are any."""
     dims: dict[Hashable, int] = {clock: opened.sizes[clock]}
@@ -132,12 +211,7 @@ def _stamps(opened: xr.Dataset, clock: str, where: str) -> npt.NDArray[np.generi
 def _reference(opened: xr.Dataset, clock: str, where: str) -> np.datetime64:
     """The time that steps count from."""
     named = [name for name in _REFERENCES if name in opened.variables]
-    marked = [
-        name
-        for name, variable in opened.variables.items()
-        if str(variable.attrs.get("standard_name")) == "forecast_reference_time"
-    ]
-    for name in (*marked, *named):
+    for name in (*_marked(opened), *named):
         values = opened[name].to_numpy().ravel()
         if values.dtype.kind != "M":
             continue
@@ -151,6 +225,15 @@ def _reference(opened: xr.Dataset, clock: str, where: str) -> np.datetime64:
         f"{where}: {clock} has no reference time: add the coordinate forecast_reference_time (a date with CF time "
         "units) or valid_time"
     )
+
+
+def _marked(opened: xr.Dataset) -> list[str]:
+    """Names of the variables that say of themselves that they are reference times."""
+    return [
+        str(name)
+        for name, variable in opened.variables.items()
+        if str(variable.attrs.get("standard_name")) == "forecast_reference_time"
+    ]
 
 
 def _durations(steps: xr.DataArray, where: str) -> npt.NDArray[np.timedelta64]:

@@ -12,13 +12,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import VARIABLES, Conversion, conversion
-from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
-from soilcast.forecasting.weather.days import STEPS, TIMES, clock_of, days_of_steps
-from soilcast.forecasting.weather.places import Places
 from soilcast.sources.era5land.parameters import parameter_of
 from soilcast.sources.netcdf import naming_damage, unit_of
 from soilcast.sources.stamps import refuse_contradictions, sign_of
+from soilcast.weather.days import STEPS, TIMES, clock_of, issue_dim_of
+from soilcast.weather.places import Places, Positions
 
 Floats = npt.NDArray[np.float32]
 
@@ -57,13 +56,16 @@ class Field:
     name
         Name in the contract.
     values
-        The variable, lazy, with the dimensions of the places, of time, perhaps of members, and none else.
+        The variable, lazy, with the dimensions of the places, of leads, perhaps of members and issue days, and none
+        else.
     member
         Name of the dimension of members; empty where there is none.
+    issue
+        Name of the dimension of issue days; empty where there is one forecast.
     clock
-        Name of the dimension of the days.
-    days
-        The days ``(time,)``, datetime64[ns].
+        Name of the dimension of the leads.
+    rows
+        Position of each issue day along ``issue`` ``(issue,)``; -1 where the file has no forecast of it.
     conversion
         From the file's unit to the contract's.
     sign
@@ -73,8 +75,9 @@ class Field:
     name: str
     values: xr.DataArray = field(repr=False)
     member: str
+    issue: str
     clock: str
-    days: Days
+    rows: Positions
     conversion: Conversion
     sign: float
 
@@ -88,9 +91,14 @@ class Field:
         """Members of the ensemble; 1 without one."""
         return int(self.values.sizes[self.member]) if self.member else 1
 
-    def at(self, positions: slice) -> Field:
-        """Keep some of the days."""
-        return replace(self, values=self.values.isel({self.clock: positions}), days=self.days[positions])
+    @property
+    def leads(self) -> int:
+        """Days ahead."""
+        return int(self.values.sizes[self.clock])
+
+    def at(self, rows: Positions, leads: slice) -> Field:
+        """Keep the forecasts of some issue days, by position in the file, and some of the days ahead."""
+        return replace(self, values=self.values.isel({self.clock: leads}), rows=rows)
 
 
 def fields_of(
@@ -136,25 +144,32 @@ def gather(one: Field, places: Places, cells: slice, where: str) -> Floats:
 
     Returns
     -------
-    ``(member, lead, cell)`` float32 in the contract's unit; NaN in cells that the forecast does not cover.
+    ``(member, issue, lead, cell)`` float32 in the contract's unit; NaN in cells and on issue days that the forecasts do
+    not cover.
     """
     rows, columns = places.rows[cells], places.columns[cells]
-    gathered = np.full((one.members, len(one.days), len(rows)), np.nan, dtype=np.float32)
-    covered = np.flatnonzero(rows >= 0)
-    if not len(covered):
+    gathered = np.full((one.members, len(one.rows), one.leads, len(rows)), np.nan, dtype=np.float32)
+    covered, issued = np.flatnonzero(rows >= 0), np.flatnonzero(one.rows >= 0)
+    if not len(covered) or not len(issued):
         return gathered
+    first, stop = int(one.rows[issued].min()), int(one.rows[issued].max()) + 1
     west, east = int(columns[covered].min()), int(columns[covered].max()) + 1
-    band = max(1, _READ_AT_A_TIME // (one.members * len(one.days) * (east - west)))
+    band = max(1, _READ_AT_A_TIME // (one.members * (stop - first) * one.leads * (east - west)))
     bands = (rows[covered] - rows[covered].min()) // band
+    order = *filter(None, (one.member, one.issue, one.clock)), *places.dims
     for number in np.unique(bands):
         chosen = covered[bands == number]
         top, bottom = int(rows[chosen].min()), int(rows[chosen].max()) + 1
         box = dict(zip(places.dims, (slice(top, bottom), slice(west, east)), strict=False))
+        box |= {one.issue: slice(first, stop)} if one.issue else {}
         with naming_damage(Path(where)):
-            block = one.values.isel(box).load().transpose(*filter(None, (one.member, one.clock)), *places.dims)
-        values = block.to_numpy().reshape(one.members, len(one.days), bottom - top, east - west)
-        picked = values[:, :, rows[chosen] - top, columns[chosen] - west].astype(np.float32)
-        gathered[:, :, chosen] = one.conversion(picked) * np.float32(one.sign)
+            block = one.values.isel(box).load().transpose(*order)
+        values = block.to_numpy().reshape(one.members, stop - first, one.leads, bottom - top, east - west)
+        picked = values[..., rows[chosen] - top, columns[chosen] - west].astype(np.float32)
+        picked = one.conversion(picked) * np.float32(one.sign)
+        gathered[:, issued[:, np.newaxis, np.newaxis], np.arange(one.leads)[:, np.newaxis], chosen] = picked[
+            :, one.rows[issued] - first
+        ]
     return gathered
 
 
@@ -218,8 +233,9 @@ def _field(
     if variable.dtype.kind not in "fiu":
         raise SoilcastError(f"{where}: {variable.name} is not numeric ({variable.dtype}): correct the file")
     clock = clock_of(variable, where)
+    issue = issue_dim_of(opened, variable, clock)
     member = next((dim for dim in MEMBERS if dim in variable.dims), "")
-    expected = {*places.dims, clock, *filter(None, (member,))}
+    expected = {*places.dims, clock, *filter(None, (member, issue))}
     for dim, size in variable.sizes.items():
         if dim not in expected and size > 1:
             what = "forecasts" if dim in (*STEPS, *TIMES) else "positions"
@@ -240,8 +256,9 @@ def _field(
         name=name,
         values=variable.isel({dim: 0 for dim in variable.dims if dim not in expected}),
         member=member,
+        issue=issue,
         clock=clock,
-        days=days_of_steps(opened, clock, where),
+        rows=np.zeros(1, dtype=np.int64),
         conversion=conversion(name, written, f"{where}: {variable.name}"),
         sign=_sign(opened, variable, name, where),
     )

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from soilcast import weather as forecasts
 from soilcast.cube import open_cube, save_cube
 from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
-from soilcast.forecasting import weather as forecasts
-from soilcast.forecasting.weather import Weather, open_weather
+from soilcast.weather import Weather, open_weather
 from tests.helpers.small import small_cube
 
 ISSUE = np.datetime64("2020-03-01")
@@ -90,10 +90,10 @@ def saved(data: xr.Dataset, path: Path) -> Path:
 
 
 def expected(cube: xr.Dataset, leads: int = 10, members: int = 1) -> np.ndarray:
-    """``(member, cell, lead, feature)`` at the very cells."""
+    """``(member, cell, issue, lead, feature)`` at the very cells, of one issue day."""
     member, day = np.arange(members)[:, None, None], np.arange(1, leads + 1)
     lat, lon = (cube[name].to_numpy()[:, None] for name in ("lat", "lon"))
-    return np.stack([truth(name, lat, lon, day, member) for name in NAMES], axis=-1)
+    return np.stack([truth(name, lat, lon, day, member) for name in NAMES], axis=-1)[:, :, None]
 
 
 def opened(path: Path, cube: xr.Dataset, leads: int = 10, **options: Any) -> Weather:
@@ -120,7 +120,7 @@ def test_a_grid_that_holds_the_cells_is_read_exactly(
     weather = opened(saved(gridded(lat=lat, lon=lon), tmp_path / name), cube)
     same(weather.values(), expected(cube))
     assert (weather.names, weather.members) == (NAMES, 1)
-    np.testing.assert_array_equal(weather.days, ISSUE + np.arange(1, 11) * DAY)
+    np.testing.assert_array_equal(weather.issues, [ISSUE])
 
 
 @pytest.mark.parametrize("dims", [("lon", "time", "lat"), ("time", "lon", "lat"), ("lat", "lon", "time")])
@@ -217,7 +217,7 @@ def test_each_cell_takes_the_nearest_point_of_a_grid(
         nearest_lat = lat[np.abs(lat - north).argmin()]
         nearest_lon = lon[np.abs((lon - east + 180) % 360 - 180).argmin()]
         wanted = [truth(name, nearest_lat, (nearest_lon + 180) % 360 - 180, 1) for name in NAMES]
-        np.testing.assert_allclose(found[0, cell, 0], wanted, rtol=3e-7)
+        np.testing.assert_allclose(found[0, cell, 0, 0], wanted, rtol=3e-7)
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_cells_that_are_not_needed_may_be_without_weather(tmp_path: Path) -> Non
     found = weather.values()
     assert np.isfinite(found[0, 0]).all()
     assert np.isnan(found[0, 1]).all()
-    assert np.isnan(found[0, 2, :, 1]).all()
+    assert np.isnan(found[0, 2, ..., 1]).all()
     np.testing.assert_array_equal(weather.values(slice(1, 3)), found[:, 1:])
 
 
@@ -281,7 +281,7 @@ def test_a_cube_that_has_the_days_and_the_cells_is_a_forecast(tmp_path: Path, na
     save_cube(whole.isel(cell=np.random.default_rng(2).permutation(9)), tmp_path / name)
     found = opened(tmp_path / name, whole.isel(cell=slice(2, 9), time=slice(0, 61)), names=("q", "e")).values()
     wanted = np.stack([whole[one].values[2:9, 61:71] for one in ("q", "e")], axis=-1)
-    np.testing.assert_array_equal(found[0], wanted)
+    np.testing.assert_array_equal(found[0, :, 0], wanted)
 
 
 LONGITUDES = arrays(np.int64, 8, elements=st.integers(-1800, 1799))
@@ -347,7 +347,7 @@ def test_a_real_file_of_others_is_understood(shared: Path) -> None:
         wanted = np.stack([data[name].to_numpy()[::-1, first : first + 10] for name in theirs], axis=-1)
     a_day = [86.4 if name in ("tp", "sf", "pev") else 1.0 for name in names]  # kg m-2 s-1 -> m d-1
     found = opened(path, cities, names=names, issue=np.datetime64("1991-01-31")).values()
-    np.testing.assert_allclose(found[0], wanted * a_day, rtol=1e-6)
+    np.testing.assert_allclose(found[0, :, 0], wanted * a_day, rtol=1e-6)
     with pytest.raises(SoilcastError, match="rlds, rls all have the standard_name of str"):
         opened(path, cities, names=("str",))
 
@@ -461,7 +461,7 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "no coordinate of time": (lambda data: data.drop_vars("time"), "time has no coordinate values"),
     "many forecasts": (
         lambda data: xr.concat([STEPS["steps in hours"](data)] * 2, "time"),
-        r"t2m has 2 forecasts along time: select one \(xarray: ds.isel\(time=0\)\)",
+        "2 forecasts along time are issued on 2020-03-01, but one a day is expected: select one",
     ),
     "no reference time": (
         lambda data: STEPS["steps in hours"](data).drop_vars("time"),
