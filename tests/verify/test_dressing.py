@@ -101,6 +101,8 @@ def test_the_central_forecast_learns_from_all_development_days(dressed):
     for name, baseline in points.items():
         assert baseline.quantiles is None
         np.testing.assert_array_equal(baseline.forecast, found[name].forecast)
+        np.testing.assert_array_equal(baseline.median, baseline.forecast)
+        np.testing.assert_array_equal(found[name].median, found[name].quantiles[..., LEVELS.index(0.5)])
 
 
 @pytest.mark.parametrize("poison", [np.nan, 9e9])

@@ -26,13 +26,16 @@ class BaselineForecast:
     Parameters
     ----------
     forecast
-        ``(cell, issue day, lead)`` [m3 m-3], learnt from training and validation days.
+        ``(cell, issue day, lead)`` [m3 m-3], learnt from training and validation days: of a dressed one its mean.
+    median
+        Of the dressed forecast, of the same shape; of a point forecast the forecast.
     quantiles
         ``(cell, issue day, lead, quantile)`` [m3 m-3]: the forecast and the quantiles of the errors, on the validation
         days, of the same baseline learnt from the training days alone; None of a point forecast.
     """
 
     forecast: Floats
+    median: Floats
     quantiles: Floats | None
 
 
@@ -59,11 +62,13 @@ def forecast_baselines(
         season_ahead = season_of(plan.time[valid_days], lat[:, np.newaxis, np.newaxis])
     forecasts = {}
     for name in plan.baselines:
-        forecast, quantiles = _on_issue_days(plan, name, cube, target, history, cells), None
+        forecast = _on_issue_days(plan, name, cube, target, history, cells)
+        median, quantiles = forecast, None
         if levels:
             errors = verified - _on_validation_days(plan, name, cube, target, history, cells)
-            quantiles = dress(forecast, error_quantiles(errors, season, levels), season_ahead)
-        forecasts[name] = BaselineForecast(forecast, quantiles)
+            dressed = dress(forecast, error_quantiles(errors, season, (*levels, 0.5)), season_ahead)
+            median, quantiles = dressed[..., -1], dressed[..., :-1]
+        forecasts[name] = BaselineForecast(forecast, median, quantiles)
     return forecasts
 
 
@@ -73,7 +78,8 @@ def join_cells(parts: Sequence[Mapping[str, BaselineForecast]]) -> dict[str, Bas
     for name in parts[0]:
         quantiles = [quantile for part in parts if (quantile := part[name].quantiles) is not None]
         forecast = np.concatenate([part[name].forecast for part in parts])
-        joined[name] = BaselineForecast(forecast, np.concatenate(quantiles) if quantiles else None)
+        median = np.concatenate([part[name].median for part in parts])
+        joined[name] = BaselineForecast(forecast, median, np.concatenate(quantiles) if quantiles else None)
     return joined
 
 

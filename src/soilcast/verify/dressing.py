@@ -31,7 +31,7 @@ def error_quantiles(errors: Floats, season: Seasons, levels: tuple[float, ...]) 
     season
         ``(cell, day)``, of the day that is forecast.
     levels
-        Ascending.
+        Of the quantiles, in any order.
 
     Returns
     -------

@@ -98,7 +98,8 @@ def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSe
     groups = [slice(start, min(start + GROUP, cells.start + len(history))) for start in starts]
     own = {group.start: history[group.start - cells.start : group.stop - cells.start] for group in groups}
     baselines = join_cells([forecast_baselines(plan, opened.cube, target, own[group.start], group) for group in groups])
-    central = stored | {name: baseline.forecast for name, baseline in baselines.items()}
+    central = stored | {name: baseline.median for name, baseline in baselines.items()}
+    mean |= {name: one.forecast for name, one in baselines.items() if one.quantiles is not None}
     quantiles |= {name: one.quantiles for name, one in baselines.items() if one.quantiles is not None}
     return ModelSeries(target, history, central, mean, quantiles)
 
