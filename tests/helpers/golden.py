@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import open_artifact, write_dataset
 from soilcast.forecasting import forecast
 from soilcast.sources import prepare
 from soilcast.training import load_config, open_run, train
@@ -90,26 +89,13 @@ def run_case(case: str, folder: Path) -> dict[str, Any]:
     place = folder / case.replace(" ", "-")
     train(cube, place / "run", load_config(settings=settings, model=model))
     forecast(place / "run", cube, place / "forecast")
-    scores = evaluate([_without_means(place / "forecast", place / "medians")], cube, place / "scores")
+    scores = evaluate([place / "forecast"], cube, place / "scores")
     parameters = [one.detach().numpy() for network in open_run(place / "run").networks for one in network.parameters()]
     return {
         "weights": [_kept(one) for one in parameters],
         "forecast": _forecast(place / "forecast"),
         "scores": _scores(scores),
     }
-
-
-def _without_means(path: Path, medians: Path) -> Path:
-    """The forecast without the means of its predictive distributions: the numbers are those of the medians."""
-    with open_artifact(path, "forecast") as opened:
-        means = [name for name in opened.data_vars if str(name).endswith("_mean")]
-        if not means:
-            return path
-        loaded = opened.drop_vars(means).load()
-    for name in loaded.variables:
-        loaded[name].encoding = {}
-    write_dataset(loaded, medians, netcdf=False)
-    return medians
 
 
 def _forecast(path: Path) -> dict[str, dict[str, Any]]:
