@@ -16,9 +16,25 @@ from soilcast.reporting import markdown_leads, verdict
 from soilcast.verify.summary import summarise
 from tools.guidance import guidance_section
 
-SEARCHES = ("multiday_caravan_search", "multiday_caravan_weather_search", "multiday_delaware_search")
+SEARCHES = (
+    "multiday_caravan_search",
+    "multiday_caravan_weather_search",
+    "multiday_delaware_search",
+    "multiday_moselle_search",
+)
 EXPERIMENTS = ("multiday_caravan", "multiday_caravan_late", "multiday_delaware", "multiday_moselle")
 _SHOWN_LEADS = (1, 3, 5, 10)
+_OVERVIEW = {
+    "multiday_caravan": "four basins, ERA5-Land",
+    "multiday_delaware": "Delaware, PRMS",
+    "multiday_moselle": "Moselle, mHM",
+}
+"""Experiment -> its data in a word, in the README's table."""
+
+_OVERVIEW_LEADS = (1, 3, 7, 10)
+_BEST_BASELINE = "best baseline of each lead"
+"""What sentences of a verdict hold that compare networks with baselines."""
+
 _JOBS = len(os.sched_getaffinity(0))
 
 _HEAD = """## Several days ahead
@@ -42,6 +58,31 @@ the development period of the experiments above. Their test days were not used f
 ran through the forecast days without their weather and had one linear layer for all leads, was tested on the same
 years: it was worse at every lead, and was replaced by a layer per lead and `lead1_only`.
 """
+
+
+def overview(data: Path, out: Path) -> str:
+    """Say in a table and in sentences what the experiments come to, for the README; runs what is missing."""
+    lines = [
+        "| RMSE over that of persistence | " + " | ".join(f"{lead} d" for lead in _OVERVIEW_LEADS) + " |",
+        "|:--|" + "--:|" * len(_OVERVIEW_LEADS),
+    ]
+    sentences = []
+    for name, title in _OVERVIEW.items():
+        scores = _scores(run(name, data, out))
+        target = str(scores["target"].to_numpy()[0])
+        table = summarise(scores).xs(target, level="target")["ratio_median"].unstack("lead")[list(_OVERVIEW_LEADS)]
+        is_baseline = scores["is_baseline"].to_series()
+        rows = {f"{title}: {label}": table.loc[label] for label in is_baseline.index[~is_baseline]}
+        lines += [f"| {row} | " + " | ".join(f"{value:.2f}" for value in values) + " |" for row, values in rows.items()]
+        of_baselines = table.loc[is_baseline.index[is_baseline]]
+        best = (f"{of_baselines[lead].min():.2f} ({of_baselines[lead].idxmin()})" for lead in _OVERVIEW_LEADS)
+        lines.append(f"| *{title}: best baseline* | " + " | ".join(best) + " |")
+        sentences += [f"- {title}: {_of_verdict(line, target)}" for line in verdict(scores) if _BEST_BASELINE in line]
+    return "\n".join([*lines, "", *sentences])
+
+
+def _of_verdict(sentence: str, target: str) -> str:
+    return sentence.removeprefix(f"{target}: ")
 
 
 def sections(data: Path, out: Path) -> Iterator[str]:
@@ -77,7 +118,23 @@ def _experiment(name: str, folder: Path) -> Iterator[str]:
         if scores.sizes["target"] > 1:
             yield f"**{target}**\n"
         yield markdown_leads(scores, str(target))
+        yield from _drought(scores, str(target))
     yield from (f"- {sentence}" for sentence in verdict(scores))
+    yield ""
+
+
+def _drought(scores: xr.Dataset, target: str) -> Iterator[str]:
+    """Write how often severe drought (D2 or drier) was observed, and how probable it was called on average."""
+    if "event_probability" not in scores:
+        return
+    of_event = scores.sel(target=target, event="D2")
+    yield "| D2 or drier, share of cell-days | " + " | ".join(str(lead) for lead in scores["lead"].to_numpy()) + " |"
+    yield "|:--|" + "--:|" * scores.sizes["lead"]
+    with_odds = [str(label) for label in scores["model"].to_numpy() if not scores["is_baseline"].sel(model=label)]
+    rows = {"observed": of_event["event_frequency"].sel(model=with_odds[0])}
+    rows |= {f"mean probability by {label}": of_event["event_probability"].sel(model=label) for label in with_odds}
+    for row, values in rows.items():
+        yield f"| {row} | " + " | ".join(f"{100 * value:.1f} %" for value in values.to_numpy()) + " |"
     yield ""
 
 

@@ -29,10 +29,12 @@ from soilcast.schema import flatten
 from soilcast.training import open_run
 from soilcast.training.run_record import NOT_CONVERGED
 from tools.document import rewritten
+from tools.multiday_results import overview as multiday_overview
 from tools.multiday_results import sections as multiday_sections
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
+README = ROOT / "README.md"
 EXPERIMENTS = ("demo", "planet_daily_mean", "caravan", "prms_delaware", "mhm_moselle")
 SEEDS = 3
 
@@ -93,8 +95,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.only == _AHEAD:
-        text = rewritten(PAGE.read_text(encoding="utf-8"), _AHEAD, _ahead(options.data, options.out))
-        PAGE.write_text(text, encoding="utf-8")
+        _rewrite(PAGE, _AHEAD, _ahead(options.data, options.out))
+        _rewrite(README, _AHEAD, multiday_overview(options.data, options.out))
         return
     names = (options.only,) if options.only else (*EXPERIMENTS, *REPRODUCED)
     for name in dict.fromkeys(names):
@@ -111,10 +113,10 @@ def main() -> None:
     packages = ", ".join(f"{package} {version}" for package, version in versions().items())
     sections.append(f"\nMade with {packages} on {os.cpu_count()} processors ({platform.machine()}).\n")
     PAGE.write_text("\n".join(sections), encoding="utf-8")
-    readme = ROOT / "README.md"
     demo = _scores(options.out / "demo")
     table = f"{_caption(builtin_experiment('demo'), demo)}\n\n{markdown_table(demo)}"
-    readme.write_text(rewritten(readme.read_text(encoding="utf-8"), "results", table), encoding="utf-8")
+    _rewrite(README, "results", table)
+    _rewrite(README, _AHEAD, multiday_overview(options.data, options.out))
 
 
 def reproduced(name: str, out: Path) -> Path:
@@ -125,6 +127,10 @@ def reproduced(name: str, out: Path) -> Path:
     chosen = [f"{key}={json.dumps(value)}" for key, value in config.items() if key not in beside]
     folder = out / "reproduced" / name
     return reproduce(part, out / experiment / "cube", folder, seeds=SEEDS, settings=[*chosen, *settings])
+
+
+def _rewrite(page: Path, region: str, text: str) -> None:
+    page.write_text(rewritten(page.read_text(encoding="utf-8"), region, text), encoding="utf-8")
 
 
 def _ahead(data: Path, out: Path) -> str:

@@ -134,7 +134,8 @@ def compare(
     for end in [_of_year("", year) for year in years] or [""]:
         if forecasts := [path for name, path in good.items() if name.endswith(end)]:
             scores.append(out / f"scores{end}")
-            evaluate(forecasts, cube, scores[-1], baselines=experiment.baselines, overwrite=replaced)
+            options = {"baselines": experiment.baselines, "significance": True, "overwrite": replaced}
+            evaluate(forecasts, cube, scores[-1], **options)
     if years:
         log(_summary_of_years(scores, out / "years.csv", overwrite=replaced))
     report(scores, out / "report.html", overwrite=replaced)

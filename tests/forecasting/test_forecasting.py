@@ -444,7 +444,6 @@ CLOSING = (
     "task.layers=[swvl1,swvl2]",
     "task.dynamic=[t2m,tp,sd]",
     "task.known_future=[tp,sd]",
-    "task.quantiles=[]",
     "train.ensemble=2",
 )
 
@@ -463,7 +462,7 @@ def test_a_water_balance_says_how_far_it_closes(folder: Path, closing: Path, tmp
     assert "closure_residual" not in forecast(folder / "several", folder / "cube", tmp_path / "direct").attrs
     assert not [line for line in open_run(closing).record["notes"] if "snow melt" in line]
     with xr.open_zarr(folder / "cube", consolidated=False) as cube:
-        water = sum(made[layer] * cube[thick] for layer, thick in (("swvl1", "slthick1"), ("swvl2", "slthick2")))
+        water = sum(made[f"swvl{layer}_mean"] * cube[f"slthick{layer}"] for layer in (1, 2))
         snow = cube["sd"].diff("time")
         reaching = (cube["tp"] - snow.clip(min=0)).clip(min=0) - snow.clip(max=0)
         for lead in (2, 3):

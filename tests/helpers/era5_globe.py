@@ -65,7 +65,7 @@ def write_daily_globe(
     buffers = {
         name: np.full((_BUFFERED_DAYS, len(land.grid.lat) * columns), np.nan, dtype=np.float32) for name in GLOBE_NAMES
     }
-    simulated = _days(land, soil(land), days, seed)
+    simulated = _days(land, soil(land), days, seed, "end")
     for year in np.unique(numbers):
         these = calendar[numbers == year]
         with ExitStack() as stack:

@@ -159,7 +159,7 @@ def _daily(resolution: float, start: str, days: int, seed: int) -> dict[str, Flo
     land = geography(resolution)
     first = np.datetime64(start, "D") - 2
     run = np.arange(first.astype("datetime64[Y]"), first + days + 3, dtype="datetime64[D]").astype("datetime64[ns]")
-    each = list(_days(land, soil(land), run, seed))[-(days + 3) :]
+    each = list(_days(land, soil(land), run, seed, "end"))[-(days + 3) :]
     daily = {name: np.stack([day[name] for day in each]) for name in each[0]}
 
     weather = Weather(**{name: daily[name] for name in ("t2m", "u10", "v10", "sp", "q", "ssrd", "strd", "tp")})

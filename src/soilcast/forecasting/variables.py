@@ -21,7 +21,7 @@ from soilcast.provenance import stamp
 ROOT_ZONE = "root_zone"
 AGE = "soil_moisture_age"
 RESIDUAL = "closure_residual"
-"""Attribute of a forecast by a head that closes its water balance: the largest residual [m]."""
+"""Attribute of a forecast by a head that closes its water balance: the largest residual of its mean [m]."""
 _AGE_ATTRIBUTES = {
     "long_name": "age of the newest soil moisture observation on the issue day",
     "units": "d",

@@ -234,6 +234,7 @@ def markdown_leads(scores: xr.Dataset, target: str) -> str:
         rows += [
             (f"{plain(label)}, share within its 90 % interval, and of single cells", values)
             for label, values in coverages(scores, target).items()
+            if label not in baselines(scores)
         ]
     persistence = rmse[labels.index(PERSISTENCE)]
     rows.append((f"*{PERSISTENCE}*, RMSE [m³ m⁻³]", [number(value, "rmse") for value in persistence]))
