@@ -41,7 +41,8 @@ _HEAD = """## Several days ahead
 
 The tables below are of multi-day forecasts by a network with observed soil moisture up to the issue day as input
 ([how](multi-day.md)). Each number is the RMSE of a model relative to that of persistence, which forecasts the newest
-observation for every day: the area-weighted median over the cells. Below 1 is better than persistence. The damped
+observation for every day: the median over the cells, on a grid weighted by area. Below 1 is better than persistence.
+The damped
 anomaly and climatology use the same observations as persistence.
 
 "Weather of the forecast days: observed" means that the network was given the observed weather of these days, as from a

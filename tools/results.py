@@ -73,7 +73,7 @@ values are in a separate column and cannot be compared line by line.
 _PAPER = """## The paper, reproduced
 
 What follows are the dossiers of `soilcast reproduce` ([how to read them](reproduce.md)). Each number is the median over
-the cells, weighted by area, ± its 95 % confidence interval over days and seeds; in brackets the mean. ▲ better and ▼
+the cells, on a grid by area, ± its 95 % confidence interval over days and seeds; in brackets the mean. ▲ better and ▼
 worse than LSTM are significant by the p-value adjusted for all comparisons of the study. The trainings are shorter than
 the paper's, so that all of them fit into hours on two cores: each dossier says how long they are.
 """
@@ -81,7 +81,7 @@ the paper's, so that all of them fit into hours on two cores: each dossier says 
 _SINGLE = """## Single runs
 
 Each model was trained once, with one seed, by `soilcast compare`: small differences between the networks are no
-evidence of anything. Every number is the median over the cells, and in brackets the mean, weighted by area.
+evidence of anything. Every number is the median over the cells, and in brackets the mean, on a grid by area.
 """
 
 

@@ -13,8 +13,8 @@ from soilcast.cube import open_artifact, open_cube, save_cube
 from soilcast.products import add_products
 from soilcast.products.climate import gather, reference_positions
 from soilcast.products.indices import CLASS_NAMES, DROUGHT_CLASSES, probability_below, probability_by, thresholds_at
-from soilcast.verify import METRICS, evaluate, metrics_of
-from soilcast.verify.drought import CellClimate, find_climate_days
+from soilcast.verify import METRICS, Aligned, evaluate, metrics_of
+from soilcast.verify.drought import CellClimate, EventForecast, find_climate_days
 from tests.helpers import forecast_factory as factory
 from tests.helpers.forecast_factory import altered, made_forecast, refused
 from tests.helpers.small import small_cube
@@ -183,7 +183,7 @@ def test_the_product_and_its_verification_are_the_same_to_the_bit(folder):
     quantiles = np.insert(one["swvl1_quantile"].to_numpy()[:, 0], 2, one["swvl1"].to_numpy()[:, 0], axis=-1)
     levels = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
     for event in range(len(EVENTS)):
-        expected = probability_below(quantiles, levels, climate.thresholds(valid)[..., event])
+        expected = probability_below(quantiles, levels, climate.of_days(valid)[0][..., event])
         found = products["swvl1_drought_probability"].to_numpy()[:, 0, :, event]
         np.testing.assert_array_equal(found, expected)
     dry = products["swvl1_probability_dry"].to_numpy()[:, 0]
@@ -239,6 +239,17 @@ def test_a_climatological_forecast_has_no_skill_and_a_perfect_one_all(folder, tm
     np.testing.assert_allclose(events["event_value"].sel(model="sharp"), 1.0, atol=2e-2)
     assert (events["event_value"].sel(model=["usual", "sharp"]) <= 1 + 1e-12).all()
     np.testing.assert_allclose(events["event_roc_area"].sel(model="usual"), 0.5, atol=0.12)
+
+
+def test_the_climates_own_frequency_has_exactly_no_skill():
+    rng = np.random.default_rng(1)
+    climate = rng.random((2, 40, len(EVENTS))).astype(np.float32)
+    events = EventForecast(climate, (rng.random(climate.shape) < 0.2).astype(np.float32), climate)
+    nothing = np.zeros((2, 40), dtype=np.float32)
+    limits = np.zeros((2, 1), dtype=np.float32)
+    aligned = Aligned(nothing, nothing, nothing, nothing, limits, limits, class_events=lambda: events)
+    for name in ("rps_skill", *(f"brier_skill_{name.lower()}" for name in EVENTS)):
+        np.testing.assert_array_equal(METRICS[name].kernel(aligned), 0.0)
 
 
 def test_scores_of_several_blocks_of_cells_are_the_same(folder, scores, tmp_path, monkeypatch):

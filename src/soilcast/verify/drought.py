@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -127,13 +127,16 @@ class CellClimate:
                 frequencies[cells][usable, date] = below / known[:, np.newaxis]
         return thresholds, frequencies
 
-    def thresholds(self, days: slice | npt.NDArray[np.int64]) -> Probabilities:
-        """Highest soil moisture of each class ``(cell, day, class)`` [m3 m-3] on some of the days that are forecast."""
-        return self._tables[0][:, self.days.date_of[days]]
+    def of_days(self, days: slice | npt.NDArray[np.int64]) -> tuple[Probabilities, Probabilities]:
+        """Give the climate of some of the days that are forecast, by their positions among these.
 
-    def frequencies(self, days: slice | npt.NDArray[np.int64]) -> Probabilities:
-        """Share of the days of the climate that are at least as dry as each class ``(cell, day, class)``."""
-        return self._tables[1][:, self.days.date_of[days]]
+        Returns
+        -------
+        Highest soil moisture of each class [m3 m-3], and the share of the days of the climate at or below it, each
+        ``(cell, day, class)``; NaN where the cell has no classes.
+        """
+        thresholds, frequencies = (table[:, self.days.date_of[days]] for table in self._tables)
+        return thresholds, frequencies
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +173,7 @@ def class_events(
     central: Floats,
     quantiles: Floats,
     levels: tuple[float, ...],
-    climate: CellClimate,
-    days: slice | npt.NDArray[np.int64],
+    climate: Callable[[], tuple[Probabilities, Probabilities]],
 ) -> EventForecast:
     """Verify the probabilities of the drought classes of one lead: `EVENTS`.
 
@@ -181,16 +183,16 @@ def class_events(
         ``(cell, day)`` [m3 m-3]; NaN on days that do not count.
     quantiles, levels
         ``(cell, day, quantile)`` [m3 m-3], and the level of each.
-    climate, days
-        Climate of the cells, and positions of the valid days among those that are forecast.
+    climate
+        Gives `CellClimate.of_days` of the valid days.
     """
-    thresholds = climate.thresholds(days)
+    thresholds, frequencies = climate()
     events = np.moveaxis(thresholds, -1, 0)
     probability = np.stack([_probability(central, quantiles, levels, limit) for limit in events], axis=-1)
     counts = (np.isfinite(observed) & np.isfinite(central))[..., np.newaxis] & np.isfinite(probability)
     happened = observed[..., np.newaxis] <= thresholds
     return EventForecast(
-        *(np.where(counts, values, np.float32(np.nan)) for values in (probability, happened, climate.frequencies(days)))
+        *(np.where(counts, values, np.float32(np.nan)) for values in (probability, happened, frequencies))
     )
 
 
@@ -223,7 +225,7 @@ def several_days(
     -------
     ``(cell, issue day, lead)``; NaN from the first lead on whose day does not count.
     """
-    thresholds = np.stack([climate.thresholds(of_lead)[..., DRY] for of_lead in days], axis=-1)
+    thresholds = np.stack([climate.of_days(of_lead)[0][..., DRY] for of_lead in days], axis=-1)
     daily = _probability(central, quantiles, levels, thresholds).reshape(-1, len(days))
     parts = [
         probability_by(daily[start : start + _ROWS_AT_ONCE], templates) for start in range(0, len(daily), _ROWS_AT_ONCE)

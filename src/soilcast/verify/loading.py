@@ -148,13 +148,16 @@ def align(plan: Plan, loaded: TargetData, lead: int) -> tuple[dict[str, Aligned]
     observed = np.where(usable, observed, np.float32(np.nan))
     signs = {name: moves[:, plan.within_days(lead)] for name, moves in loaded.signs.items()}
 
+    dated = None
+    if loaded.climate is not None:
+        dated = cache(partial(loaded.climate.of_days, plan.within_days(lead)))
+
     def of_model(label: str, reference: Aligned | None) -> Aligned:
         median = np.where(usable, central[label], np.float32(np.nan))
         levels = plan.levels_of(label, loaded.target)
         classes, within = None, None
-        if loaded.climate is not None and plan.has_drought(label, loaded.target):
-            about = (observed, median, quantiles[label], levels, loaded.climate, plan.within_days(lead))
-            classes = partial(class_events, *about)
+        if dated is not None and plan.has_drought(label, loaded.target):
+            classes = partial(class_events, observed, median, quantiles[label], levels, dated)
             within = (lambda: loaded.within[label]().at_lead(lead)) if label in loaded.within else None
         return Aligned(
             observed=observed,
