@@ -37,23 +37,10 @@ _LIMITS = ("difference", "difference_low", "difference_high")
 _ZONES = "ABCDE"
 _JOBS = len(os.sched_getaffinity(0))
 
-_HEAD = """### Does physics still help once persistence is beaten?
-
-All rows have observed soil moisture up to the issue day and observed weather of the forecast days as inputs. Numbers
-are the difference in RMSE from the unguided network in per cent, negative where the row is better: of the medians over
-the cells (of a grid weighted by area), with the 95 % interval over seeds and blocks of days in brackets, each by
-itself. ▲ better and ▼ worse are significant by the p-value adjusted for all differences of a set of training data
-(Benjamini and Yekutieli, false discovery rate 5 %). Where there is neither, no difference was found; ≥ is the smallest
-detectable one, which the test by itself finds with 80 % probability. The driest and wettest 5 % of each cell's observed
-test days are of the middle lead. Cells of an unseen climate are forecast by a network trained on the other climates
-alone.
-"""
-
 
 def guidance_section(out: Path) -> Iterator[str]:
     """Run the study unless that was done, and write its table."""
     experiment, results = builtin_experiment(GUIDANCE), guided(out)
-    yield _HEAD
     yield f"{experiment.about.strip()} {experiment.seeds} seeds.\n"
     leads = next(iter(results.values()))["lead"].to_numpy()
     selected = [leads[0], leads[len(leads) // 2], leads[-1]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,28 +37,6 @@ _BEST_BASELINE = "best baseline of each lead"
 
 _JOBS = len(os.sched_getaffinity(0))
 
-_HEAD = """## Several days ahead
-
-The tables below are of multi-day forecasts by a network with observed soil moisture up to the issue day as input
-([how](multi-day.md)). Each number is the RMSE of a model relative to that of persistence, which forecasts the newest
-observation for every day: the median over the cells, on a grid weighted by area. Below 1 is better than persistence.
-The damped
-anomaly and climatology use the same observations as persistence.
-
-"Weather of the forecast days: observed" means that the network was given the observed weather of these days, as from a
-perfect weather forecast, which does not exist in operation; "degraded", that it was trained and evaluated with observed
-weather that has the errors of [a stated model](multi-day.md#weather-of-the-forecast-days). These grow with lead as
-those of operational forecasts do, but it is no real weather forecast.
-"""
-
-_SEARCH_HEAD = """### How the settings were chosen
-
-Every row is one training with one seed and differs from the first row in the settings named; it is scored on days of
-the development period of the experiments above. Their test days were not used for any choice. An earlier network, which
-ran through the forecast days without their weather and had one linear layer for all leads, was tested on the same
-years: it was worse at every lead, and was replaced by a layer per lead and `lead1_only`.
-"""
-
 
 def overview(data: Path, out: Path) -> str:
     """Say in a table and in sentences what the experiments come to, for the README; runs what is missing."""
@@ -85,15 +63,16 @@ def _of_verdict(sentence: str, target: str) -> str:
     return sentence.removeprefix(f"{target}: ")
 
 
-def sections(data: Path, out: Path) -> Iterator[str]:
-    """Run what is missing and write the sections."""
-    yield _HEAD
+def experiments(data: Path, out: Path) -> Iterator[str]:
+    """Run what is missing of the experiments and write their tables."""
     for name in EXPERIMENTS:
         yield from _experiment(name, run(name, data, out))
-    yield _SEARCH_HEAD
+
+
+def searches(data: Path, out: Path) -> Iterator[str]:
+    """Run what is missing of the searches and write their tables."""
     for name in SEARCHES:
         yield from _search(name, run(name, data, out))
-    yield from guidance_section(out)
 
 
 def run(name: str, data: Path, out: Path) -> Path:
@@ -163,3 +142,11 @@ def _search(name: str, folder: Path) -> Iterator[str]:
 
 def _scores(folder: Path) -> xr.Dataset:
     return open_artifact(folder / "scores" / "scores.nc", "scores").load()
+
+
+MULTIDAY: dict[str, Callable[[Path, Path], Iterator[str]]] = {
+    "multiday": experiments,
+    "searches": searches,
+    "guidance": lambda data, out: guidance_section(out),
+}
+"""Region of docs/results.md on forecasts of several days -> what writes it."""
