@@ -125,7 +125,7 @@ def test_a_year_counts_if_more_than_half_of_its_days_are_observed() -> None:
 
 def test_percentile_by_hand() -> None:
     reference = [0.1, 0.2, 0.3, 0.4]
-    assert ranks([0.05, 0.15, 0.25, 0.35, 0.45], reference) == [0, 25, 50, 75, 100]
+    assert ranks([0.05, 0.14, 0.26, 0.34, 0.45], reference) == [0, 12.5, 62.5, 62.5, 100]  # of the nearest
     assert ranks(reference, reference) == [12.5, 37.5, 62.5, 87.5]  # Hazen: 100 (rank - 1/2) / 4
     assert ranks([0.3], [0.3]) == [50]
 
@@ -136,7 +136,7 @@ def test_equal_values_count_half() -> None:
 
 
 def test_missing_values_of_the_reference_do_not_count() -> None:
-    assert ranks([0.15], [0.1, NAN, 0.2, NAN]) == [50]
+    assert ranks([0.2], [0.1, NAN, 0.2, NAN]) == [75]
     assert np.isnan(ranks([NAN], [0.1, 0.2])).all()
     assert np.isnan(ranks([0.1], [NAN, NAN])).all()
 
@@ -146,7 +146,12 @@ _MOISTURE = st.floats(0, 1, width=32).map(lambda value: float(np.float32(round(v
 
 @given(reference=st.lists(_MOISTURE, min_size=1, max_size=40), values=st.lists(_MOISTURE, min_size=1, max_size=8))
 def test_percentile_is_that_of_scipy(reference: list[float], values: list[float]) -> None:
-    expected = [percentileofscore(reference, value, kind="mean") for value in values]
+    """Of values that are in the reference, and of others that of the nearest one."""
+    expected = []
+    for value in values:
+        nearest = min(sorted(set(reference)), key=lambda one, value=value: abs(one - value))
+        is_inside = min(reference) <= value <= max(reference)
+        expected.append(percentileofscore(reference, nearest if is_inside else value, kind="mean"))
     np.testing.assert_allclose(ranks(values, reference), expected, rtol=1e-6)
 
 
@@ -181,10 +186,10 @@ def test_drought_class_at_its_boundaries(value: float, expected: int) -> None:
 
 
 def test_a_rank_on_a_boundary_is_of_the_drier_class() -> None:
-    reference = np.linspace(0.1, 0.4, 50)  # 15 below: 30 %; 10: 20 %; 5: 10 %; 1: 2 %
-    between = (reference + 0.001)[[14, 15, 9, 4, 0]]
-    assert ranks(between.tolist(), reference.tolist()) == [30, 32, 20, 10, 2]
-    assert drought_class(np.array(ranks(between.tolist(), reference.tolist()))).tolist() == [0, -1, 1, 2, 4]
+    reference = np.arange(25) / 32  # percentiles 2, 6, .. 98
+    between = reference[[7, 6, 2, 0]] + 0.5 / 32
+    assert ranks(between.tolist(), reference.tolist()) == [30, 26, 10, 2]
+    assert drought_class(np.array(ranks(between.tolist(), reference.tolist()))).tolist() == [0, 0, 2, 4]
 
 
 @given(
@@ -195,15 +200,45 @@ def test_a_rank_on_a_boundary_is_of_the_drier_class() -> None:
 def test_the_threshold_parts_what_is_dry_by_its_percentile(reference: np.ndarray, value: float, percent: float) -> None:
     threshold = thresholds_at(reference, [percent])[0, 0]
     rank = percentile(np.array([value], dtype=np.float32), reference)[0]
-    if np.float32(value) != threshold:
+    if abs(np.float32(value) - threshold) > 1e-6:
         assert (rank <= np.float32(percent)) == (np.float32(value) < threshold)
 
 
 def test_the_threshold_by_hand() -> None:
     reference = np.array([[0.5, 0.1, 0.4, 0.2, 0.3], [0.5, NAN, NAN, 0.2, NAN], [NAN] * 5], dtype=np.float32)
-    expected = np.float32([[0.2, 0.3], [0.2, 0.5], [NAN, NAN]])
-    np.testing.assert_array_equal(thresholds_at(reference, [20.0, 50.0]), expected)
+    below = np.nextafter(np.float32(0.2), np.float32(0))
+    np.testing.assert_allclose(
+        thresholds_at(reference, [20.0, 50.0]), [[0.15, 0.35], [below, 0.35], [NAN, NAN]], rtol=1e-6
+    )
+    assert thresholds_at(reference, [20.0])[1, 0] == below
     assert np.isnan(thresholds_at(np.empty((1, 0), np.float32), [20.0])).all()
+
+
+def test_equal_values_share_their_middle_rank_and_others_have_that_of_the_nearest() -> None:
+    reference = [0.0, 0.25, 0.25, 0.25, 0.5]
+    assert ranks([-0.1, 0.0, 0.125, 0.13, 0.25, 0.37, 0.38, 0.5, 0.6], reference) == [
+        0,
+        10,
+        10,
+        50,
+        50,
+        50,
+        90,
+        90,
+        100,
+    ]
+    found = thresholds_at(np.array([reference], dtype=np.float32), [30.0, 50.0, 70.0])
+    assert found.tolist() == [[0.125, 0.375, 0.375]]
+
+
+@pytest.mark.parametrize("percent", [5.0, 20.0, 30.0])
+def test_of_a_rounded_record_dryness_is_as_frequent_as_a_perfect_distribution_says(percent: float) -> None:
+    """What is rounded to 0.01 m3 m-3 lies as often below the threshold as what was rounded."""
+    true = np.random.default_rng(0).normal(0.3, 0.04, size=(40, 4000))
+    record = true.round(2).astype(np.float32)
+    thresholds = thresholds_at(record, [percent])
+    observed, forecast = (np.count_nonzero(one <= thresholds, axis=1) / 4000 for one in (record, true))
+    np.testing.assert_allclose(forecast, observed, atol=1 / 4000)
 
 
 # Days to a threshold.

@@ -34,16 +34,18 @@ MEDIAN = 0.5
 """Level of the median, which is the central forecast where there are quantiles."""
 
 _SAME_LEVEL = 1e-6
+_SAME_PERCENT = 1e-9
 
 CLASS_NAMES = tuple(name.partition("_")[0] for name in DROUGHT_CLASSES)
 """D0 .. D4."""
 
 
 def percentile(values: Values, reference: Values) -> Floats:
-    """Rank of values among a reference: 100 (below + equal / 2) / all.
+    """Rank of values among a reference: 100 (below + equal / 2) / all, of others that of the nearest of its values.
 
-    Equal ones count half (mid-rank), since records of soil moisture are rounded. Of a value of the reference it is
-    Hazen's plotting position, 100 (rank - 1/2) / all.
+    Equal ones count half (mid-rank), since records of soil moisture are rounded: what is forecast would be recorded as
+    the nearest value. Of a value of the reference it is Hazen's plotting position, 100 (rank - 1/2) / all; below the
+    least and above the greatest of the reference it is 0 and 100.
 
     Parameters
     ----------
@@ -56,11 +58,19 @@ def percentile(values: Values, reference: Values) -> Floats:
     -------
     ``(cell,)`` [%], 0 .. 100; NaN where the value or the whole reference is missing.
     """
-    sought = values[:, np.newaxis]
     count = np.count_nonzero(np.isfinite(reference), axis=1)
-    twice = np.count_nonzero(reference < sought, axis=1) + np.count_nonzero(reference <= sought, axis=1)
+    is_below, is_above = reference < values[:, np.newaxis], reference > values[:, np.newaxis]
+    below = np.count_nonzero(is_below, axis=1).astype(np.float64)
+    equal = count - below - np.count_nonzero(is_above, axis=1)
+    low = np.max(reference, axis=1, where=is_below, initial=-np.inf)
+    high = np.min(reference, axis=1, where=is_above, initial=np.inf)
+    between = (equal == 0) & np.isfinite(low) & np.isfinite(high)
+    value = values.astype(np.float64)
+    is_lower = np.less_equal(value - low, high - value, out=np.zeros_like(between), where=between)
+    ties = np.count_nonzero(reference == np.where(is_lower, low, high)[:, np.newaxis], axis=1)
+    rank = np.where(between, below + np.where(is_lower, -ties, ties) / 2, below + equal / 2)
     valid = np.isfinite(values) & (count > 0)
-    return np.where(valid, 50.0 * twice / np.maximum(count, 1), np.nan).astype(np.float32)
+    return np.where(valid, 100 * rank / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def anomaly(values: Values, reference: Values) -> Floats:
@@ -102,9 +112,9 @@ def drought_class(percentiles: Values) -> Whole:
 
 
 def thresholds_at(reference: Values, percents: Sequence[float]) -> Floats:
-    """Soil moisture below which the percentile is at most ``percents``, and above which it is more.
+    """Highest soil moisture whose percentile is at most ``percents``: half-way to the next value of the reference.
 
-    So it agrees with `percentile`: it is the (k + 1)-th smallest value, k the whole part of percent / 100 times all.
+    So it agrees with `percentile`, and what is rounded lies below it as often as what was rounded.
 
     Parameters
     ----------
@@ -115,17 +125,33 @@ def thresholds_at(reference: Values, percents: Sequence[float]) -> Floats:
 
     Returns
     -------
-    ``(cell, percent)`` [m3 m-3]; NaN where the whole reference is missing.
+    ``(cell, percent)`` [m3 m-3], just below the least value of a reference where that alone has a higher percentile;
+    NaN where the whole reference is missing.
     """
     percent = np.asarray(percents, dtype=np.float64)
     assert ((percent > 0) & (percent < 100)).all()
     if not reference.shape[1]:
         return np.full((len(reference), len(percent)), np.nan, dtype=np.float32)
-    ascending = np.sort(reference, axis=1)  # missing values come last
+    ascending = np.sort(reference, axis=1).astype(np.float32)  # missing values come last
     count = np.count_nonzero(np.isfinite(reference), axis=1)[:, np.newaxis]
-    # A share that is a whole number of values may come out a hair short of it.
-    rank = np.clip(np.floor(percent * count / 100 + 1e-9).astype(np.int64), 0, np.maximum(count - 1, 0))
-    return np.take_along_axis(ascending, rank, axis=1).astype(np.float32)
+    ranks = _mid_ranks(ascending, count)
+    at_most = (ranks[:, np.newaxis] <= percent[:, np.newaxis] + _SAME_PERCENT).sum(axis=2)
+    lower, upper = (np.clip(at_most + step, 0, np.maximum(count - 1, 0)) for step in (-1, 0))
+    low, high = (np.take_along_axis(ascending, at, axis=1).astype(np.float64) for at in (lower, upper))
+    thresholds = ((low + high) / 2).astype(np.float32)
+    return np.where(at_most > 0, thresholds, np.nextafter(ascending[:, :1], np.float32(-np.inf)))
+
+
+def _mid_ranks(ascending: Floats, count: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Percentile of each value of a reference in ascending order ``(cell, sample)``; infinite of missing ones."""
+    samples = np.arange(ascending.shape[1])
+    is_first = np.diff(ascending, axis=1, prepend=np.float32(-1)) != 0
+    is_last = np.roll(is_first, -1, axis=1)
+    is_last[:, -1] = True
+    first = np.maximum.accumulate(np.where(is_first, samples, 0), axis=1)
+    last = np.minimum.accumulate(np.where(is_last, samples, samples[-1])[:, ::-1], axis=1)[:, ::-1]
+    middle = 50 * (first + last + 1) / np.maximum(count, 1)
+    return np.where(samples < count, middle, np.inf)
 
 
 def days_to(values: Values, threshold: Values | float, leads: npt.NDArray[np.integer]) -> Whole:
