@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +70,6 @@ def experiments(data: Path, out: Path) -> Iterator[str]:
         yield from _experiment(name, run(name, data, out))
 
 
-def searches(data: Path, out: Path) -> Iterator[str]:
-    """Run what is missing of the searches and write their tables."""
-    for name in SEARCHES:
-        yield from _search(name, run(name, data, out))
-
-
 def run(name: str, data: Path, out: Path) -> Path:
     """Walk through an experiment unless that was done; gives its folder."""
     folder = out / name
@@ -117,8 +112,8 @@ def _drought(scores: xr.Dataset, target: str) -> Iterator[str]:
     yield ""
 
 
-def _search(name: str, folder: Path) -> Iterator[str]:
-    experiment, scores = builtin_experiment(name), _scores(folder)
+def _search(name: str, data: Path, out: Path) -> Iterator[str]:
+    experiment, scores = builtin_experiment(name), _scores(run(name, data, out))
     target = str(scores["target"].to_numpy()[0])
     table = summarise(scores).xs(target, level="target")
     leads = [lead for lead in _SHOWN_LEADS if lead in scores["lead"]]
@@ -146,7 +141,7 @@ def _scores(folder: Path) -> xr.Dataset:
 
 MULTIDAY: dict[str, Callable[[Path, Path], Iterator[str]]] = {
     "multiday": experiments,
-    "searches": searches,
+    **{name: partial(_search, name) for name in SEARCHES},
     "guidance": lambda data, out: guidance_section(out),
 }
 """Region of docs/results.md on forecasts of several days -> what writes it."""

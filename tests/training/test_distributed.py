@@ -71,9 +71,11 @@ def resume_together(job: Job) -> list[Fork]:
     return [fork_command(job, "--resume", environment=environment) for environment in ranks(2)]
 
 
-def map_samples(cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path) -> Path | None:
+def map_samples(
+    cube: xr.Dataset, config: Config, split: Split, memory: int | None, folder: Path, *weather: object
+) -> Path | None:
     """Stands for `choose_folder` where memory is short, which it is for the second process alone."""
-    del cube, config, split, memory
+    del cube, config, split, memory, weather
     return folder if os.environ.get("RANK") == "1" else None
 
 
