@@ -9,11 +9,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from soilcast.comparing import builtin_experiment, compare
 from soilcast.cube import open_artifact
 from soilcast.reporting import markdown_leads, verdict
+from soilcast.reporting.comparisons import best_baselines
+from soilcast.reporting.comparisons import compare as compare_models
+from soilcast.reporting.scores import networks
+from soilcast.reporting.wording import weather_of
+from soilcast.verify.regressions import WITH_WEATHER
 from soilcast.verify.summary import summarise
 from tools.guidance import guidance_section
 
@@ -33,35 +39,47 @@ _OVERVIEW = {
 """Experiment -> its data in a word, in the README's table."""
 
 _OVERVIEW_LEADS = (1, 3, 7, 10)
-_BEST_BASELINE = "best baseline of each lead"
-"""What sentences of a verdict hold that compare networks with baselines."""
-
 _JOBS = len(os.sched_getaffinity(0))
 
 
 def overview(data: Path, out: Path) -> str:
-    """Say in a table and in sentences what the experiments come to, for the README; runs what is missing."""
+    """Say in a table what the experiments come to, for the README; runs what is missing."""
     lines = [
-        "| RMSE over that of persistence | " + " | ".join(f"{lead} d" for lead in _OVERVIEW_LEADS) + " |",
-        "|:--|" + "--:|" * len(_OVERVIEW_LEADS),
+        "| RMSE over that of persistence | "
+        + " | ".join(f"{lead} d" for lead in _OVERVIEW_LEADS)
+        + " | leads at which it is better than, not found to differ from, worse than the best baseline |",
+        "|:--|" + "--:|" * len(_OVERVIEW_LEADS) + ":--|",
     ]
-    sentences = []
     for name, title in _OVERVIEW.items():
         scores = _scores(run(name, data, out))
         target = str(scores["target"].to_numpy()[0])
-        table = summarise(scores).xs(target, level="target")["ratio_median"].unstack("lead")[list(_OVERVIEW_LEADS)]
-        is_baseline = scores["is_baseline"].to_series()
-        rows = {f"{title}: {label}": table.loc[label] for label in is_baseline.index[~is_baseline]}
-        lines += [f"| {row} | " + " | ".join(f"{value:.2f}" for value in values) + " |" for row, values in rows.items()]
-        of_baselines = table.loc[is_baseline.index[is_baseline]]
-        best = (f"{of_baselines[lead].min():.2f} ({of_baselines[lead].idxmin()})" for lead in _OVERVIEW_LEADS)
-        lines.append(f"| *{title}: best baseline* | " + " | ".join(best) + " |")
-        sentences += [f"- {title}: {_of_verdict(line, target)}" for line in verdict(scores) if _BEST_BASELINE in line]
-    return "\n".join([*lines, "", *sentences])
+        ratio = summarise(scores).xs(target, level="target")["ratio_median"].unstack("lead")
+        best: dict[bool, list[str | None]] = {}
+        for label in networks(scores):
+            observed = weather_of(scores, label) == "observed"
+            best[observed] = best_baselines(scores, target, observed_weather=observed)
+            lines.append(
+                _overview_row(f"{title}: {label}", ratio.loc[label], _standing(scores, target, label, best[observed]))
+            )
+        for observed, labels in best.items():
+            of_lead = [ratio.loc[labels[lead - 1], lead] for lead in _OVERVIEW_LEADS]
+            names = ", ".join(dict.fromkeys(str(label).removesuffix(WITH_WEATHER).strip() for label in labels))
+            known = ", with observed weather" if observed else ""
+            values = pd.Series(of_lead, index=_OVERVIEW_LEADS)
+            lines.append(_overview_row(f"*{title}: best baseline{known}*", values, names))
+    return "\n".join(lines)
 
 
-def _of_verdict(sentence: str, target: str) -> str:
-    return sentence.removeprefix(f"{target}: ")
+def _overview_row(head: str, ratio: pd.Series[float], standing: str) -> str:
+    return f"| {head} | " + " | ".join(f"{ratio[lead]:.2f}" for lead in _OVERVIEW_LEADS) + f" | {standing} |"
+
+
+def _standing(scores: xr.Dataset, target: str, label: str, references: list[str | None]) -> str:
+    """Count the leads by how a network compares with the best baseline of each."""
+    compared = compare_models(scores, target, label, references)
+    counts = [sum(one.sense == sense for one in compared) for sense in ("better", "same", "worse")]
+    tested = "" if all(one.tested for one in compared) else " (not tested: by the digits shown)"
+    return f"{counts[0]}, {counts[1]}, {counts[2]}{tested}"
 
 
 def experiments(data: Path, out: Path) -> Iterator[str]:
