@@ -96,6 +96,7 @@ def test_a_cell_and_season_that_is_calibrated_by_itself_is_so_by_its_valid_days(
     np.testing.assert_array_equal(before["swvl1_mean"], after["swvl1_mean"])
 
 
+@pytest.mark.slow
 def test_cells_elsewhere_are_calibrated_by_their_climate(folder: Path, tmp_path: Path) -> None:
     quick(folder / "cube", tmp_path / "global", "normalise.scope=global")
     run = open_run(tmp_path / "global")

@@ -55,6 +55,7 @@ def test_only_the_networks_are_anew(refit: Run, once: Run) -> None:
     np.testing.assert_array_equal(refit.calibration.shift, once.calibration.shift)
 
 
+@pytest.mark.slow
 def test_validation_days_are_learnt_from_and_test_days_are_not(cube: Path, refit: Run, tmp_path: Path) -> None:
     test = slice(730, DAYS)
     for name, days, same in (("test", test, True), ("validation", slice(660, 729), False)):
@@ -64,6 +65,7 @@ def test_validation_days_are_learnt_from_and_test_days_are_not(cube: Path, refit
         assert all(equal) if same else not any(equal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [EPOCHS, EPOCHS + 2])
 def test_interrupted_it_goes_on_with_the_same_bits(cube: Path, refit: Run, tmp_path: Path, epoch: int) -> None:
     """In the first training, and in the one on all development days."""

@@ -270,6 +270,7 @@ def test_runs_and_forecasts_say_that_their_weather_is_degraded(folder: Path, tmp
     assert found[:-LEADS].all()
 
 
+@pytest.mark.slow
 def test_the_command_makes_an_archive(folder: Path, tmp_path: Path) -> None:
     words = ["degrade", str(folder / "cube"), "--out", str(tmp_path / "out"), "--variables", "tp,t2m", "--leads", "3"]
     assert "degraded weather of A small world for tests" in run(*words)[0]
