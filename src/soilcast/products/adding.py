@@ -26,13 +26,13 @@ from soilcast.products.indices import (
     DROUGHT_CLASSES,
     DRY_PERCENTILE,
     anomaly,
+    complete_quantiles,
     days_to,
     drought_class,
     percentile,
-    probability_below,
+    probabilities_below,
     probability_by,
     thresholds_at,
-    with_median,
 )
 from soilcast.products.variables import (
     ANOMALY,
@@ -159,10 +159,8 @@ def _distribution(forecasts: xr.Dataset, layer: str) -> _Block:
     leads, central = forecasts["lead"].to_numpy(), _values(forecasts, layer, BY_LEAD)
     if f"{layer}_quantile" not in forecasts:
         return _Block(leads, central)
-    levels, at = with_median(forecasts["quantile"].to_numpy())
-    quantiles = _values(forecasts, f"{layer}_quantile", (*BY_LEAD, "quantile"))
-    if len(levels) > quantiles.shape[-1]:
-        quantiles = np.insert(quantiles, at, central, axis=-1)
+    stored = _values(forecasts, f"{layer}_quantile", (*BY_LEAD, "quantile"))
+    quantiles, levels = complete_quantiles(stored, forecasts["quantile"].to_numpy(), central)
     if len(levels) < 2:
         return _Block(leads, central)
     name = f"{layer}_rank_template"
@@ -191,11 +189,10 @@ def _compute(block: _Block, values: Reference, sampling: Sampling, dryness: Dryn
         days = days_to(block.forecast, dryness.threshold, block.leads)
     products: Products = {ANOMALY: departures, PERCENTILE: ranks, DROUGHT: drought_class(ranks), DAYS_TO_DRY: days}
     if block.quantiles is not None and block.levels is not None:
-        below = [probability_below(block.quantiles, block.levels, limit) for limit in np.moveaxis(thresholds, -1, 0)]
-        products[DROUGHT_PROBABILITY] = np.stack(below[:-1], axis=-1)
-        products[PROBABILITY_DRY] = below[-1]
+        below = probabilities_below(block.quantiles, block.levels, thresholds)
+        products[DROUGHT_PROBABILITY], products[PROBABILITY_DRY] = below[..., :-1], below[..., -1]
         if block.templates is not None:
-            products[PROBABILITY_DRY_BY] = probability_by(below[-1], block.templates)
+            products[PROBABILITY_DRY_BY] = probability_by(below[..., -1], block.templates)
     return products
 
 

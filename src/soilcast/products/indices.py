@@ -189,6 +189,14 @@ def with_median(levels: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], int]:
     return np.insert(given, at, MEDIAN), at
 
 
+def complete_quantiles(
+    quantiles: Values, levels: npt.ArrayLike, central: Values
+) -> tuple[Values, npt.NDArray[np.float64]]:
+    """Quantiles ``(..., quantile)`` with the median ``(...)`` among them, and their levels; as they are if it is."""
+    complete, at = with_median(levels)
+    return (quantiles if len(complete) == quantiles.shape[-1] else np.insert(quantiles, at, central, axis=-1)), complete
+
+
 def distribution_at(quantiles: Values, levels: Values, values: Values | float) -> Values:
     """Distribution function of a quantile forecast, not yet limited to 0 .. 1.
 
@@ -208,9 +216,13 @@ def distribution_at(quantiles: Values, levels: Values, values: Values | float) -
     -------
     ``(...)`` float64; NaN where the value or a quantile is missing.
     """
+    return _of_ascending(np.sort(quantiles.astype(np.float64), axis=-1), levels, values)
+
+
+def _of_ascending(ascending: Values, levels: Values, values: Values | float) -> Values:
+    """`distribution_at` of quantiles in ascending order, float64."""
     assert len(levels) >= 2
-    ascending = np.sort(quantiles.astype(np.float64), axis=-1)
-    limit = np.broadcast_to(values, quantiles.shape[:-1]).astype(np.float64)
+    limit = np.broadcast_to(values, ascending.shape[:-1]).astype(np.float64)
     below = np.count_nonzero(ascending <= limit[..., np.newaxis], axis=-1)
     upper = np.clip(below, 1, len(levels) - 1)
     low, high = (np.take_along_axis(ascending, index[..., np.newaxis], axis=-1)[..., 0] for index in (upper - 1, upper))
@@ -218,7 +230,7 @@ def distribution_at(quantiles: Values, levels: Values, values: Values | float) -
     steps = np.where(limit < low, -np.inf, np.where(limit >= high, np.inf, 0.0))
     share = np.divide(limit - low, high - low, out=steps, where=high > low)
     probability = levels[upper - 1] + share * (levels[upper] - levels[upper - 1])
-    valid = np.isfinite(limit) & np.isfinite(quantiles).all(axis=-1)
+    valid = np.isfinite(limit) & np.isfinite(ascending).all(axis=-1)
     return np.where(valid, probability, np.nan)
 
 
@@ -237,6 +249,13 @@ def probability_below(quantiles: Values, levels: Values, threshold: Values | flo
     ``(cell, lead)``, 0 .. 1; NaN where the threshold or a quantile is missing.
     """
     return np.clip(distribution_at(quantiles, levels, threshold), 0.0, 1.0).astype(np.float32)
+
+
+def probabilities_below(quantiles: Values, levels: Values, thresholds: Values) -> Floats:
+    """`probability_below` several thresholds ``(..., threshold)``, of the same shape."""
+    ascending = np.sort(quantiles.astype(np.float64), axis=-1)
+    below = [_of_ascending(ascending, levels, limit) for limit in np.moveaxis(thresholds, -1, 0)]
+    return np.clip(np.stack(below, axis=-1), 0.0, 1.0).astype(np.float32)
 
 
 def probability_by(probabilities: Values, templates: Values) -> Floats:

@@ -53,8 +53,8 @@ _LARGE = ("dynamic", "lags", "newest", "observed", "ahead")
 """Arrays that `Samples.gather` reads windows and targets from."""
 
 _DAMPED = ("climatology", "damping")
-_DEVELOPMENT = "development."
-"""Statistics of the damped anomaly, and what the names of those of all development days begin with."""
+_OF_TRAINING, _DEVELOPMENT = "soil.", "development."
+"""Statistics of the damped anomaly, and what their names begin with: of the training and of all development days."""
 
 _WORKING_BYTES = 512 * 2**20
 """What reading, normalising and training take beside the samples, measured with blocks of 64 MiB."""
@@ -302,9 +302,10 @@ def _fill(
     is_held_back = days_in((*split.validation, *split.test), days)
     latency = tuple(task.latency_of(layer) for layer in task.layers)
     errors, highest = np.empty((2, cells, task.lead_days, layers)), np.empty((cells, layers))
-    damped: dict[str, list[tuple[Array, Array]]] = {"": []}
-    if config.train.refit:
-        damped[_DEVELOPMENT] = []
+    damped_of = {_OF_TRAINING: split.train} if layout_of(config).damped else {}
+    if damped_of and config.train.refit:
+        damped_of[_DEVELOPMENT] = split.development
+    damped: dict[str, list[tuple[Array, Array]]] = {begin: [] for begin in damped_of}
     for block in cell_blocks(cells, count, sum(features.values()) + (weather.size // count if weather else 0)):
         own = {name: scaling.of_cells(block) for name, scaling in scalings.items()}
         inputs = load_inputs(seen, task, own, block)
@@ -329,11 +330,10 @@ def _fill(
         errors[:, block] = sum(
             persistence_errors(inputs.observed[:, part], newest[:, part], task.lead_days, latency) for part in train
         )
-        if layout_of(config).damped:
-            for name, parts in damped.items():
-                learn = days_in(split.development if name else split.train, days)
-                known = np.where(learn[:, np.newaxis], inputs.observed, np.float32(np.nan))
-                parts.append(fit_damped(known, cube["time"].to_numpy()[days], learn, task))
+        for begin, periods in damped_of.items():
+            learn = days_in(periods, days)
+            known = np.where(learn[:, np.newaxis], inputs.observed, np.float32(np.nan))
+            damped[begin].append(fit_damped(known, cube["time"].to_numpy()[days], learn, task))
         unobserved[block] = observed.shape[1] - np.isfinite(observed).sum(axis=1)
         most = np.max(observed, axis=1, where=np.isfinite(observed), initial=-np.inf)
         most = np.where(np.isfinite(most), most, np.float32(np.nan))
@@ -341,11 +341,10 @@ def _fill(
             highest[block, number] = own[layer].restore(most[:, number])
         forget_pages((*by_day.values(), usable), write=True)
     porosity = highest if by_cell else np.nanmax(highest[among], axis=0, keepdims=True)
-    of_soil = root_mean_square(errors, among, by_cell=by_cell), porosity
-    learnt = {name: [np.concatenate(one) for one in zip(*parts, strict=True)] for name, parts in damped.items()}
-    stored = Statistics(scalings, *of_soil, *learnt.pop("")).to_arrays()
-    for values in learnt.values():
-        stored |= {_DEVELOPMENT + name: value for name, value in zip(_DAMPED, values, strict=False)}
+    stored = Statistics(scalings, root_mean_square(errors, among, by_cell=by_cell), porosity).to_arrays()
+    for begin, blocks in damped.items():
+        of_all = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        stored |= {begin + name: values for name, values in zip(_DAMPED, of_all, strict=True)}
     for name, value in stored.items():
         allocate(name, value.shape, value.dtype)[:] = value
 

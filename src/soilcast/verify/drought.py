@@ -23,6 +23,8 @@ from soilcast.products.climate import (
 from soilcast.products.indices import (
     CLASS_NAMES,
     DROUGHT_CLASSES,
+    complete_quantiles,
+    probabilities_below,
     probability_below,
     probability_by,
     thresholds_at,
@@ -187,8 +189,7 @@ def class_events(
         Gives `CellClimate.of_days` of the valid days.
     """
     thresholds, frequencies = climate()
-    events = np.moveaxis(thresholds, -1, 0)
-    probability = np.stack([_probability(central, quantiles, levels, limit) for limit in events], axis=-1)
+    probability = probabilities_below(*complete_quantiles(quantiles, levels, central), thresholds)
     counts = (np.isfinite(observed) & np.isfinite(central))[..., np.newaxis] & np.isfinite(probability)
     happened = observed[..., np.newaxis] <= thresholds
     return EventForecast(
@@ -226,7 +227,8 @@ def several_days(
     ``(cell, issue day, lead)``; NaN from the first lead on whose day does not count.
     """
     thresholds = np.stack([climate.of_days(of_lead)[0][..., DRY] for of_lead in days], axis=-1)
-    daily = _probability(central, quantiles, levels, thresholds).reshape(-1, len(days))
+    whole, all_levels = complete_quantiles(quantiles, levels, central)
+    daily = probability_below(whole, all_levels, thresholds).reshape(-1, len(days))
     parts = [
         probability_by(daily[start : start + _ROWS_AT_ONCE], templates) for start in range(0, len(daily), _ROWS_AT_ONCE)
     ]
@@ -234,13 +236,3 @@ def several_days(
     happened = np.logical_or.accumulate(observed <= thresholds, axis=-1)
     counts = np.logical_and.accumulate(usable & np.isfinite(thresholds), axis=-1) & np.isfinite(probability)
     return EventForecast(*(np.where(counts, values, np.float32(np.nan)) for values in (probability, happened)))
-
-
-def _probability(
-    central: Floats, quantiles: Floats, levels: tuple[float, ...], threshold: Probabilities
-) -> Probabilities:
-    """Probability of a value at or below the threshold ``(...)``, as the products of a forecast have it."""
-    all_levels, at = with_median(levels)
-    if len(all_levels) > len(levels):
-        quantiles = np.insert(quantiles, at, central, axis=-1)
-    return probability_below(quantiles, all_levels, threshold)
