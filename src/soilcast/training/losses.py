@@ -213,17 +213,26 @@ class Loss:
             total = total + self.guidance.rain * parts["rain"]
         return total, parts
 
+    @property
+    def is_of_paper(self) -> bool:
+        """Whether this is Eq. 8 of Eq. 9 and 14, and no loss that is registered, or begins from it."""
+        data, guidance = self.data, self.guidance
+        is_rmse = type(data) is ScoreLoss and type(data.distribution) is Point and data.root
+        return is_rmse and not guidance.bounds and not guidance.rain
+
+    def is_guided_by_water(self, targets: Targets) -> bool:
+        """Whether Eq. 14 is part of the loss."""
+        return bool(self.guidance.weights[1]) and targets.depth is not None
+
     def with_gradient(self, output: Tensor, targets: Targets) -> tuple[Tensor, Mapping[str, Tensor], Tensor] | None:
         """Give the loss, its parts, and its analytic gradient with respect to ``output``.
 
         That spares every step of training an automatic one. It is known for the paper's losses of one lead and layer;
         None for others.
         """
-        l1, l2 = self.guidance.weights
-        # Of exactly this loss: of one that is registered, or begins from it, the gradient is another.
-        is_rmse = type(self.data) is ScoreLoss and type(self.data.distribution) is Point and self.data.root
-        if not is_rmse or output.shape[2:] != (1, 1, 1) or self.guidance.bounds or self.guidance.rain:
+        if not self.is_of_paper or output.shape[2:] != (1, 1, 1):
             return None
+        l1, l2 = self.guidance.weights
         level, count = output.flatten(1), output.shape[1]
         scale = None if targets.error_scale is None else targets.error_scale.flatten(1)
         error = targets.observed.flatten(1) - level
@@ -233,7 +242,8 @@ class Loss:
         # Of Eq. 9: (SM^_t - SM_t) / (N RMSE).
         grad = error / (-count * rmse.unsqueeze(-1))
         grad = grad.mul_(l1) if scale is None else grad.mul_(scale).mul_(l1)
-        if l2 and targets.depth is not None:
+        if self.is_guided_by_water(targets):
+            assert targets.depth is not None
             sign, depth = targets.water_sign.flatten(1), targets.depth.flatten(1)
             against = against_water((level - targets.previous.flatten(1)) * depth, sign)
             parts["physical"] = (against**2).mean(dim=-1)
