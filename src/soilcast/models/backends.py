@@ -111,12 +111,12 @@ class LSTMBackend:
         self._count = len(range(network.design.layout.steps)[self._used])
         self._features = network.design.layout.features
         self._head_names = [name for name, _ in network.named_parameters() if name.startswith("head.")]
-        self.is_eq7 = _is_eq7(network.head)
+        self._is_eq7 = _is_eq7(network.head)
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """See `Backend`."""
         states = self._recurrence.forward(self._trunk_inputs(windows), self._count)
-        if self.is_eq7:
+        if self._is_eq7:
             output, self._mask = states[:, 0], None if mask is None else mask[:, :, 0]
             self._output = output if self._mask is None else output * self._mask
             return self._linear(self._output)
@@ -128,7 +128,7 @@ class LSTMBackend:
     def backward(self, grad: Tensor) -> None:
         """See `Backend`."""
         members = self._members
-        if self.is_eq7:
+        if self._is_eq7:
             by_sample = grad.flatten(1)
             weight = members.of(members.weights, "head.linear.weight")
             torch.bmm(by_sample.unsqueeze(1), self._output, out=members.of(members.gradients, "head.linear.weight"))
@@ -149,7 +149,7 @@ class LSTMBackend:
         """See `Backend`."""
         with torch.inference_mode():
             states = self._recurrence.infer(self._trunk_inputs(windows), self._count)
-            if self.is_eq7:
+            if self._is_eq7:
                 return self._linear(states[:, 0] if mask is None else states[:, 0] * mask[:, :, 0])
             return self._heads([state.transpose(0, 1) for state in states], windows, mask)
 
@@ -157,7 +157,7 @@ class LSTMBackend:
         """See `Backend`."""
         states = self._recurrence.infer_sequences(sequences, length)
         by_window = states.flatten(1, 2)
-        if self.is_eq7:
+        if self._is_eq7:
             forecasts = self._linear(by_window)
         else:
             # Of such a head nothing in the windows matters but their states.

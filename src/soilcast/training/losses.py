@@ -163,6 +163,11 @@ class Loss:
         Lead times.
     lead_decay
         Lead k counts as k to the power of minus this.
+
+    Attributes
+    ----------
+    lead_weights
+        How much each lead time counts, 1 on average; none where all count alike.
     """
 
     def __init__(
@@ -170,7 +175,7 @@ class Loss:
     ) -> None:
         self.name, self.data, self.guidance = name, data, guidance
         leads = torch.arange(1, lead_days + 1, dtype=torch.float32) ** -lead_decay
-        self._lead_weights = tuple((leads / leads.mean()).tolist()) if lead_decay else ()
+        self.lead_weights = tuple((leads / leads.mean()).tolist()) if lead_decay else ()
 
     def __call__(self, output: Tensor, targets: Targets) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Give the loss and its parts, each ``(member,)``.
@@ -188,8 +193,8 @@ class Loss:
         end = 1 + self.data.distribution.parameters
         response = output[..., end] if output.shape[-1] > end else None
         prediction = Prediction(output[..., 0], output[..., 1:end], response)
-        if self._lead_weights and isinstance(self.data, ScoreLoss):
-            weights = constant(self._lead_weights, output.dtype, output.device)
+        if self.lead_weights and isinstance(self.data, ScoreLoss):
+            weights = constant(self.lead_weights, output.dtype, output.device)
             of_data = self.data(prediction, targets, weights.unsqueeze(-1))
         else:
             of_data = self.data(prediction, targets)
@@ -213,13 +218,6 @@ class Loss:
             total = total + self.guidance.rain * parts["rain"]
         return total, parts
 
-    @property
-    def is_of_paper(self) -> bool:
-        """Whether this is Eq. 8 of Eq. 9 and 14, and no loss that is registered, or begins from it."""
-        data, guidance = self.data, self.guidance
-        is_rmse = type(data) is ScoreLoss and type(data.distribution) is Point and data.root
-        return is_rmse and not guidance.bounds and not guidance.rain
-
     def is_guided_by_water(self, targets: Targets) -> bool:
         """Whether Eq. 14 is part of the loss."""
         return bool(self.guidance.weights[1]) and targets.depth is not None
@@ -230,9 +228,11 @@ class Loss:
         That spares every step of training an automatic one. It is known for the paper's losses of one lead and layer;
         None for others.
         """
-        if not self.is_of_paper or output.shape[2:] != (1, 1, 1):
-            return None
         l1, l2 = self.guidance.weights
+        # Of exactly this loss: of one that is registered, or begins from it, the gradient is another.
+        is_rmse = type(self.data) is ScoreLoss and type(self.data.distribution) is Point and self.data.root
+        if not is_rmse or output.shape[2:] != (1, 1, 1) or self.guidance.bounds or self.guidance.rain:
+            return None
         level, count = output.flatten(1), output.shape[1]
         scale = None if targets.error_scale is None else targets.error_scale.flatten(1)
         error = targets.observed.flatten(1) - level

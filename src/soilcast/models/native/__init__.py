@@ -18,11 +18,15 @@ import torch
 from torch import Tensor
 
 from soilcast.errors import SoilcastError
+from soilcast.models.heads import CHANGE
 from soilcast.models.members import Members
 from soilcast.models.recurrence import RecurrentWeights, recurrent_weights
 
 VARIABLE = "SOILCAST_ENGINE"
 """The environment variable that chooses: ``torch``, or the name of an instruction set that the processor has."""
+
+MOST_LEVELS = 64
+"""Quantiles that a loss of `learn` may have (engine.h)."""
 
 _ADDRESS, _COUNT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -36,19 +40,36 @@ _Shape = _structure("Shape", **dict.fromkeys(("days", "samples", "features", "hi
 _Parameters = _structure("Parameters", **dict.fromkeys(("inputs", "output", "bias_inputs", "bias_output"), _ADDRESS))
 _Inputs = _structure("Inputs", values=_ADDRESS, day_stride=_COUNT, sample_stride=_COUNT)
 _State = _structure("State", trunk=_Parameters, head=_ADDRESS, bias=_ADDRESS)
-_Apart = _structure("Apart", **dict.fromkeys(("windows", "targets", "draws", "losses", "state"), _COUNT))
 _Rule = _structure("Rule", **dict.fromkeys(("rate", "beta1", "beta2", "epsilon"), _FLOAT), steps=_COUNT)
-_TARGETS = ("observed", "previous", "water_sign", "error_scale", "depth")
-_Lesson = _structure(
-    "Lesson",
-    steps=_COUNT,
-    **dict.fromkeys(("windows", *_TARGETS, "draws", "losses"), _ADDRESS),
-    **dict.fromkeys(("windows_stride", "targets_stride", "draws_stride", "losses_stride"), _COUNT),
-    dropped_below=ctypes.c_uint32,
+_Head = _structure(
+    "Head",
+    **dict.fromkeys(("leads", "states", "layers", "numbers", "skipped", "skip_day"), _COUNT),
+    skip_columns=_ADDRESS,
+    **dict.fromkeys(("has_origin", "origin_column", "origin_day", "origin_moves"), _COUNT),
+    change=_FLOAT,
+    lead1_only=ctypes.c_bool,
+)
+_Loss = _structure(
+    "Loss",
+    levels=_ADDRESS,
+    lead_weights=_ADDRESS,
+    levels_count=_COUNT,
     data_weight=_FLOAT,
     physical_weight=_FLOAT,
+    is_root=ctypes.c_bool,
+    is_guided=ctypes.c_bool,
+)
+_Lesson = _structure(
+    "Lesson",
+    **dict.fromkeys(("steps", "members", "channels"), _COUNT),
+    windows=_ADDRESS,
+    window_days=_COUNT,
+    **dict.fromkeys(("observed", "error_scale", "previous", "depth", "water_sign", "draws", "losses"), _ADDRESS),
+    dropped_below=ctypes.c_uint32,
     trunk_learns=ctypes.c_bool,
     head_learns=ctypes.c_bool,
+    head=_Head,
+    loss=_Loss,
     rule=_Rule,
 )
 
@@ -220,43 +241,65 @@ class Adam:
         The learning rate.
     steps
         Steps that were taken before.
+    betas, epsilon
+        Beta_1 and beta_2, and epsilon.
     """
 
     mean: Tensor
     square: Tensor
     rate: float
     steps: int
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
+    betas: tuple[float, float]
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class LinearLoss:
+    """A loss that the engine knows, of heads that are one linear layer for each lead.
+
+    Parameters
+    ----------
+    weights
+        l1 and l2 of Eq. 8. With an l2 it is that of one lead and layer.
+    is_root
+        Whether the mean score of the data is rooted: of squared errors that is Eq. 9.
+    levels
+        Of the quantiles whose pinball losses are added to the squared error.
+    lead_weights
+        Of each lead time; none for 1.
+    """
+
+    weights: tuple[float, float]
+    is_root: bool
+    levels: tuple[float, ...] = ()
+    lead_weights: tuple[float, ...] = ()
 
 
 def learn(
     members: Members,
     adam: Adam,
+    loss: LinearLoss,
     windows: Tensor,
     targets: Mapping[str, Tensor | None],
     *,
-    loss_weights: tuple[float, float],
     draws: Tensor | None = None,
     dropped_below: int = 0,
     frozen: Sequence[str] = (),
     product: torch.dtype = torch.float32,
     threads: int = 0,
 ) -> Tensor:
-    """Train networks of the paper's design (Eq. 1-7) by its losses (Eq. 8, 9 and 14), a step a batch.
+    """Train networks whose head is `soilcast.models.heads.Head`, a step a batch.
 
     Parameters
     ----------
     members
         The networks, whose weights change.
     windows
-        ``(batch, member, day, sample, feature)`` float32.
+        ``(batch, member, step, sample, channel)`` float32.
     targets
-        By name those of `soilcast.training.losses.Targets`, of one lead and layer, ``(batch, member, sample, ...)``.
-    loss_weights
-        l1 and l2 of Eq. 8.
+        Those of `soilcast.training.losses.Targets` by name, ``(batch, member, sample, ...)``.
     draws, dropped_below
-        Dropout: units whose draw ``(batch, member, sample, 1, hidden)`` uint16 is below are dropped.
+        Dropout: units whose draw ``(batch, member, sample, lead, hidden)`` uint16 is below are dropped.
     frozen
         ``trunk`` or ``head``, if it does not learn.
     product
@@ -268,33 +311,53 @@ def learn(
     -------
     The loss, its part of the data and its physical part, ``(batch, member, 3)``.
     """
-    batches, count, days, samples, features = windows.shape
-    hidden = members.networks[0].design.hidden_size
+    batches, count, days, samples, channels = windows.shape
+    network = members.networks[0]
+    layout, head = network.design.layout, network.head
     losses = windows.new_empty(batches, count, 3)
-    flat = {name: one.reshape(batches, count, samples).contiguous() for name, one in targets.items() if one is not None}
-    windows = windows.contiguous()
+    # As long as these are there the addresses below are those of something.
+    held = {name: one.contiguous() for name, one in targets.items() if one is not None}
+    held |= {"windows": windows.contiguous(), "losses": losses} | ({} if draws is None else {"draws": draws})
+    levels, lead_weights = torch.tensor(loss.levels), torch.tensor(loss.lead_weights)
+    columns = torch.tensor(head.skip_columns, dtype=torch.int64)
+    origin = head.origin_of_window
     lesson = _Lesson(
         steps=batches,
-        windows=windows.data_ptr(),
-        **{name: one.data_ptr() for name, one in flat.items()},
-        draws=None if draws is None else draws.data_ptr(),
-        losses=losses.data_ptr(),
-        windows_stride=windows.stride(0),
-        targets_stride=count * samples,
-        draws_stride=count * samples * hidden,
-        losses_stride=losses.stride(0),
+        members=count,
+        channels=channels,
+        window_days=days,
+        **{name: one.data_ptr() for name, one in held.items()},
         dropped_below=dropped_below,
-        data_weight=loss_weights[0],
-        physical_weight=loss_weights[1],
         trunk_learns="trunk" not in frozen,
         head_learns="head" not in frozen,
+        head=_Head(
+            leads=layout.task.lead_days,
+            states=len(range(layout.steps)[head.used_steps]),
+            layers=head.numbers[0],
+            numbers=head.numbers[1],
+            skipped=len(columns),
+            skip_day=layout.task.window - 1,
+            skip_columns=columns.data_ptr(),
+            has_origin=origin is not None,
+            **dict(zip(("origin_column", "origin_day", "origin_moves"), origin or (0, 0, 0), strict=True)),
+            change=CHANGE,
+            lead1_only=head.design.lead1_only,
+        ),
+        loss=_Loss(
+            levels=levels.data_ptr(),
+            lead_weights=lead_weights.data_ptr() or None,
+            levels_count=len(levels),
+            data_weight=loss.weights[0],
+            physical_weight=loss.weights[1],
+            is_root=loss.is_root,
+            is_guided=bool(loss.weights[1]) and targets["depth"] is not None,
+        ),
         rule=_Rule(adam.rate, *adam.betas, adam.epsilon, adam.steps),
     )
-    apart = _Apart(windows.stride(1), samples, samples * hidden, losses.stride(1), members.weights.stride(0))
-    setting = (_compiled()[engine_name()], threads or torch.get_num_threads(), count)
-    shape = _Shape(days, samples, features, hidden)
+    shape = _Shape(head.used_steps.stop, samples, layout.features, network.design.hidden_size)
+    setting = (_compiled()[engine_name()], threads or torch.get_num_threads(), shape, int(product == torch.bfloat16))
     states = (_state(members, one) for one in (members.weights, adam.mean, adam.square))
-    _refuse(_call("learn", *setting, shape, int(product == torch.bfloat16), lesson, apart, *states))
+    _refuse(_call("learn", *setting, lesson, *states, members.weights.stride(0)))
     return losses
 
 

@@ -49,21 +49,101 @@ struct Rule { // Adam, with the learning rate of each step
     int64_t steps; // that were taken before
 };
 
-// One member's training with the head and losses of the paper (Eq. 7-9, 14), one step after the other. Arrays are (step,
-// sample, ...), from one step to the next `..._stride` floats apart; null where there is none.
-struct Member;
+constexpr int64_t MOST_LEVELS = 64;
+
+// One linear layer for each lead, on the state of its day or of the issue day, and on columns of the window that skip the trunk:
+// heads.Head. What it gives, (lead, layer, number), is soil moisture and the raw numbers of its distribution.
+struct Head {
+    int64_t leads, states, layers, numbers;
+    int64_t skipped, skip_day;
+    const int64_t *skip_columns;
+    // Soil moisture is forecast as `change` times the departure from a column of the window, of one day or of each lead's.
+    int64_t has_origin, origin_column, origin_day, origin_moves;
+    float change;
+    bool lead1_only; // lead 1 alone reaches the trunk
+};
+
+// Eq. 8: l1 times the loss of the data, the mean of e^2 or of that and the pinball losses of some levels (its root: Eq. 9), and
+// l2 times Eq. 14, of one lead and layer.
+struct Loss {
+    const float *levels, *lead_weights; // lead_weights: null for 1
+    int64_t levels_count;
+    float data_weight, physical_weight;
+    bool is_root, is_guided;
+};
+
+// Steps of training, one a batch. Arrays are (step, member, ...), null where there is none.
 struct Lesson {
-    int64_t steps;
-    const float *windows;                                             // (day, sample, feature)
-    const float *observed, *previous, *water_sign, *error_scale, *depth; // (sample)
-    const uint16_t *draws;                                            // of dropout (sample, hidden)
-    float *losses;                                                    // total, of the data, physical
-    int64_t windows_stride, targets_stride, draws_stride, losses_stride;
-    uint32_t dropped_below; // units whose draw is below are dropped
-    float data_weight, physical_weight; // l1, l2
+    int64_t steps, members, channels;
+    const float *windows;                                 // (day, sample, channel), the trunk's features first
+    int64_t window_days;
+    const float *observed, *error_scale;                  // (sample, lead, layer)
+    const float *previous, *depth;                        // (sample, layer)
+    const float *water_sign;                              // (sample, lead)
+    const uint16_t *draws;                                // of dropout (sample, lead, hidden)
+    float *losses;                                        // total, of the data, physical
+    uint32_t dropped_below;                               // units whose draw is below are dropped
     bool trunk_learns, head_learns;
+    Head head;
+    Loss loss;
     Rule rule;
 };
+
+// Threads that meet: each waits until all `size` have come.
+struct Meeting {
+    int64_t size, come, round;
+};
+void soilcast_meet(Meeting &);
+
+struct Sums { // over the forecasts of a part
+    double score, count, against_water;
+};
+
+struct Part { // of a member's batch, and the thread that works on it
+    int64_t first, samples;
+    Activations activations;
+    Sums sums;
+    float *gradients;                              // like `Member::weights`
+    float *features, *grad_feature;                // of the head: of each sample and lead, and by those of one
+    float *grad_outputs, *grad_water, *grad_states; // by (sample, lead, layer, number), by Eq. 14, by (state, sample, hidden)
+};
+
+struct Member {
+    int64_t number;
+    Shape shape;
+    // Panels, and behind them the head: rows of weights and the biases, each in whole vectors.
+    float *weights, *mean, *square;
+    float *rounded, *turned; // see Engine::prepare; rounded is null for float32
+    Meeting meeting;
+    int64_t parts;
+    Part *part;
+};
+
+// A part's batch of one step.
+struct Batch {
+    const float *windows;
+    int64_t day_stride, sample_stride;
+    const float *observed, *error_scale, *previous, *depth, *water_sign;
+    const uint16_t *draws;
+
+    const float *window(int64_t sample, int64_t day) const { return windows + day * day_stride + sample * sample_stride; }
+};
+
+inline Batch batch_of(const Member &member, const Lesson &lesson, int64_t step, int64_t first) {
+    const Head &head = lesson.head;
+    const int64_t samples = member.shape.samples, number = step * lesson.members + member.number;
+    const int64_t sample = number * samples + first;
+    const auto at = [&](const float *start, int64_t each) { return start ? start + sample * each : nullptr; };
+    return {lesson.windows + (number * lesson.window_days * samples + first) * lesson.channels,
+            samples * lesson.channels,
+            lesson.channels,
+            at(lesson.observed, head.leads * head.layers),
+            at(lesson.error_scale, head.leads * head.layers),
+            at(lesson.previous, head.layers),
+            at(lesson.depth, head.layers),
+            at(lesson.water_sign, head.leads),
+            lesson.draws ? lesson.draws + sample * head.leads * member.shape.hidden : nullptr};
+}
 
 struct Engine {
     const char *name;
@@ -80,32 +160,10 @@ struct Engine {
                      float *gradients, bool bfloat16);
     void (*infer)(const Shape &, const Inputs &, const float *panels, float *workspace, const States &, bool bfloat16);
     void (*sweep)(const Shape &, const Sequences &, const float *panels, float *workspace, float *states, bool bfloat16);
+    int64_t (*head_floats)(const Head &, int64_t hidden);
+    void (*move_head)(const Head &, int64_t hidden, float *weights, float *bias, float *packed, bool into);
+    int64_t (*feature_floats)(int64_t features);
     void (*learn)(Member &, const Lesson &, int64_t part);
 };
 
 extern const Engine soilcast_portable, soilcast_avx2, soilcast_avx512;
-
-// Threads that meet: each waits until all `size` have come.
-struct Meeting {
-    int64_t size, come, round;
-};
-void soilcast_meet(Meeting &);
-
-struct Part { // of a member's batch, and the thread that works on it
-    int64_t first, samples;
-    Activations activations;
-    float *gradients; // like `Member::weights`
-    float *grad_outputs, *grad_states; // by the forecasts (sample), and by h of the last day (sample, hidden)
-};
-
-struct Member {
-    Shape shape;
-    bool bfloat16;
-    // Panels, and behind them the head: its weights (hidden), padded to whole vectors, and a vector that begins with its bias.
-    float *weights, *mean, *square;
-    float *rounded, *turned;        // see Engine::prepare; rounded is null for float32
-    float *outputs;                 // (sample)
-    Meeting meeting;
-    int64_t parts;
-    Part *part;
-};

@@ -273,76 +273,68 @@ int64_t soilcast_infer(int64_t engine, int64_t threads, int64_t members, const S
     return DONE;
 }
 
-// Steps of training of members whose head is Eq. 7: see Lesson, whose arrays are those of the first member; its strides from
-// one member to the next are in `apart`. weights, mean and square: (member, ...), the head (hidden weights, bias) apart.
+// weights, mean and square of all members, `stride` floats from one member to the next.
 struct State {
     Parameters trunk;
     float *head, *bias;
 };
-struct Apart {
-    int64_t windows, targets, draws, losses, state;
-};
 
-int64_t soilcast_learn(int64_t engine, int64_t threads, int64_t members, const Shape *shape, int64_t bfloat16,
-                       const Lesson *lesson, const Apart *apart, const State *weights, const State *mean,
-                       const State *square) {
+int64_t soilcast_learn(int64_t engine, int64_t threads, const Shape *shape, int64_t bfloat16, const Lesson *lesson,
+                       const State *weights, const State *mean, const State *square, int64_t stride) {
     const Engine &chosen = *ENGINES[engine];
     const Sizes size = chosen.sizes(*shape);
-    const Division division(threads, members, shape->samples);
-    const int64_t head = size.panels, bias = head + size.tiles * chosen.width, whole = bias + chosen.width;
+    const Head &head = lesson->head;
+    const Division division(threads, lesson->members, shape->samples);
+    const int64_t whole = size.panels + chosen.head_floats(head, shape->hidden);
+    const int64_t feature = chosen.feature_floats(shape->hidden + head.skipped);
     Memory memory;
     Member *every;
-    memory.take(every, members);
-    for (int64_t number = 0; number < members && !memory.lacks; number++) {
+    memory.take(every, lesson->members);
+    for (int64_t number = 0; number < lesson->members && !memory.lacks; number++) {
         Member &member = every[number];
-        member = {*shape, bfloat16 != 0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, {division.parts, 0, 0},
-                  division.parts, nullptr};
+        member.number = number;
+        member.shape = *shape;
         for (float **one : {&member.weights, &member.mean, &member.square}) memory.take(*one, whole);
+        member.rounded = nullptr;
         if (bfloat16) memory.take(member.rounded, size.panels);
         memory.take(member.turned, size.turned);
-        memory.take(member.outputs, shape->samples);
+        member.meeting = {division.parts, 0, 0};
+        member.parts = division.parts;
         memory.take(member.part, division.parts);
         for (int64_t part = 0; part < division.parts && !memory.lacks; part++) {
             Part &own = member.part[part];
             own.first = begin(shape->samples, part, division.parts);
             own.samples = begin(shape->samples, part + 1, division.parts) - own.first;
+            const int64_t forecasts = own.samples * head.leads;
             take_activations(memory, *shape, size, own.samples, own.activations);
             memory.take(own.gradients, whole);
-            memory.take(own.grad_outputs, own.samples);
-            memory.take(own.grad_states, own.samples * shape->hidden);
+            memory.take(own.features, forecasts * feature);
+            memory.take(own.grad_feature, feature);
+            memory.take(own.grad_outputs, forecasts * head.layers * head.numbers);
+            memory.take(own.grad_water, forecasts * head.layers);
+            memory.take(own.grad_states, head.states * own.samples * shape->hidden);
         }
     }
     if (memory.lacks) return NO_MEMORY;
-    const State *const states[] = {weights, mean, square};
-    const auto packed = [](const Member &member, int state) {
-        return state == 0 ? member.weights : state == 1 ? member.mean : member.square;
-    };
     const bool begun = share(division.threads, division.items(), division.parts > 1, [&](int64_t item, int64_t) {
         const int64_t number = item / division.parts, part = item % division.parts;
         Member &member = every[number];
         const int64_t first = begin(size.tiles, part, division.parts), last = begin(size.tiles, part + 1, division.parts);
-        for (int state = 0; state < 3; state++) {
-            chosen.pack(*shape, moved(states[state]->trunk, number * apart->state), packed(member, state), first, last);
-            if (part) continue;
-            float *to = packed(member, state);
-            std::memset(to + head, 0, sizeof(float) * (whole - head));
-            std::memcpy(to + head, states[state]->head + number * apart->state, sizeof(float) * shape->hidden);
-            to[bias] = states[state]->bias[number * apart->state];
-        }
-        Lesson own = *lesson;
-        own.windows += number * apart->windows;
-        for (const float **target : {&own.observed, &own.previous, &own.water_sign, &own.error_scale, &own.depth})
-            if (*target) *target += number * apart->targets;
-        if (own.draws) own.draws += number * apart->draws;
-        own.losses += number * apart->losses;
-        chosen.learn(member, own, part);
-        for (int state = 0; state < 3; state++) {
-            chosen.unpack(*shape, packed(member, state), moved(states[state]->trunk, number * apart->state), first, last);
-            if (part) continue;
-            const float *from = packed(member, state);
-            std::memcpy(states[state]->head + number * apart->state, from + head, sizeof(float) * shape->hidden);
-            states[state]->bias[number * apart->state] = from[bias];
-        }
+        const State *const states[] = {weights, mean, square};
+        float *const packed[] = {member.weights, member.mean, member.square};
+        const auto move = [&](bool into) {
+            for (int one = 0; one < 3; one++) {
+                const Parameters trunk = moved(states[one]->trunk, number * stride);
+                if (into) chosen.pack(*shape, trunk, packed[one], first, last);
+                else chosen.unpack(*shape, packed[one], trunk, first, last);
+                if (part == 0)
+                    chosen.move_head(head, shape->hidden, states[one]->head + number * stride,
+                                     states[one]->bias + number * stride, packed[one] + size.panels, into);
+            }
+        };
+        move(true);
+        chosen.learn(member, *lesson, part);
+        move(false);
     });
     return begun ? DONE : NO_THREADS;
 }

@@ -4,10 +4,12 @@
 #include "products.h"
 #include "trunk.h"
 #include "sweep.h"
+#include "head.h"
 #include "step.h"
 
 namespace {
 bool is_supported() { return IS_SUPPORTED; }
 } // namespace
 
-const Engine TABLE = {NAME, is_supported, WIDTH, sizes, pack, unpack, prepare, forward, backward, infer, sweep, learn};
+const Engine TABLE = {NAME, is_supported, WIDTH, sizes, pack, unpack, prepare, forward, backward, infer, sweep, head_floats, move_head,
+                      whole_vectors, learn};
