@@ -441,7 +441,7 @@ def train(
 ) -> None:
     """Train a model on a cube. Ctrl-C saves the best weights so far; --resume continues, bit for bit."""
     from soilcast.memory import parse_bytes
-    from soilcast.training.train import require_plugins_to_resume, run_summary
+    from soilcast.training.produce import require_plugins_to_resume, run_summary
 
     if resume:
         require_plugins_to_resume(out)

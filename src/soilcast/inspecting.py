@@ -15,8 +15,9 @@ import xarray as xr
 from soilcast.cube import VARIABLES, grid_of, open_artifact, read, usable_target
 from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, content_sha256, refuse_other_cube
 from soilcast.errors import SoilcastError
-from soilcast.training.run import RECORD, open_run
-from soilcast.training.train import run_summary
+from soilcast.training.produce import run_summary
+from soilcast.training.run import open_run
+from soilcast.training.run_folder import RECORD
 from soilcast.verify import metrics_of, summarise
 from soilcast.verify.metrics import BUILT_IN
 from soilcast.weather import ARCHIVE

@@ -7,7 +7,7 @@ import os
 
 _NAMES = (
     "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting", "reporting",
-    "reproducing", "sources", "training", "training.train", "updating", "verify",
+    "reproducing", "sources", "training", "training.produce", "updating", "verify",
 )  # fmt: skip
 _LAZY = (
     "dask.array", "ecmwf.datastores", "h5netcdf", "matplotlib.backends.backend_agg", "pytest", "scipy.stats",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,14 +19,17 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from soilcast.cube import ERA5_LAND_LAYERS, days_of
+from soilcast.cube.calendar import days_of
+from soilcast.cube.contract import ERA5_LAND_LAYERS
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS, ClosingHead, StoreHead
+from soilcast.models.design import HEADS, NETWORKS
 from soilcast.plugins import Registry
 from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
 from soilcast.task import Task
-from soilcast.training.losses import LOSSES, ScoreLoss
 from soilcast.water.config import Form, WaterConfig
+
+if TYPE_CHECKING:
+    from soilcast.training.losses import DataLoss
 
 _FILES = sorted(resources.files("soilcast.training").joinpath("presets").iterdir(), key=lambda one: one.name)
 
@@ -35,6 +38,16 @@ PRESETS: Registry[Mapping[str, Any]] = Registry(
     {file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name) for file in _FILES},
 )
 """Every preset by the name that ``--model`` takes: keys of the config that make a model, as YAML in ``presets/``."""
+
+LOSSES: Registry[Callable[[tuple[float, ...]], DataLoss]] = Registry(
+    "loss",
+    {
+        "rmse": "soilcast.training.losses:build_rmse",
+        "quantiles": "soilcast.training.losses:build_quantiles",
+        "cmal": "soilcast.training.losses:build_cmal",
+    },
+)
+"""Every loss of the data by name: built from the quantiles that forecasts carry."""
 
 FORMER_KEYS: dict[str, str] = {
     "inputs.target": "task.layers",
@@ -359,6 +372,10 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
+        # Torch takes seconds to import; a misspelt key is refused before anything needs it.
+        from soilcast.models.heads import ClosingHead, StoreHead
+        from soilcast.training.losses import ScoreLoss
+
         task, head, loss = self.task, self.head, self.loss
         layers, target = self.water.deep_layers, task.target
         if loss.balance == "multi" and target in layers:

@@ -13,9 +13,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from soilcast.models import HEADS, NETWORKS
-from soilcast.training.config import PRESETS, Config, unset_word
-from soilcast.training.losses import LOSSES
+from soilcast.models.design import HEADS, NETWORKS
+from soilcast.training.config import LOSSES, PRESETS, Config, unset_word
 
 _WIDTH = 100
 
@@ -64,7 +63,7 @@ def describe_keys(config: Config | None = None) -> dict[str, list[ConfigKey]]:
     config
         Whose values stand as defaults; by default those of the preset ``lstm``.
     """
-    config = config or Config()
+    config = config or Config.model_construct()  # its defaults need no check, for which torch would be imported
     groups = {"run: preset and label": _rows(config, "", sections=False)}
     for name in type(config).model_fields:
         section = getattr(config, name)
