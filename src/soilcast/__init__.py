@@ -50,7 +50,7 @@ _HOME = {
     "open_forecast": "cube",
     "open_run": "training.run",
     "open_scores": "reporting.scores",
-    "prepare": "sources",
+    "prepare": "sources.preparing",
     "report": "reporting",
     "reproduce": "reproducing",
     "summarise": "verify",

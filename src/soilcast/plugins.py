@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import metadata
 from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -276,6 +275,8 @@ def _load_file(plugin: Plugin) -> Plugin:
 
 @cache
 def _load_installed() -> None:
+    from importlib import metadata  # brings the parsers of e-mail along, for which --help should not wait
+
     for entry in metadata.entry_points(group=GROUP):
         if entry.module not in _plugins:
             name = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.module

@@ -26,6 +26,12 @@ _ZARR_2 = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _LARGEST_METADATA = 1 << 26
 
 
+def refuse_missing(path: Path, kind: str) -> None:
+    """Raise `SoilcastError` for a path at which nothing stands."""
+    if not path.exists():
+        raise SoilcastError(f"{path}: no such {kind}")
+
+
 def refuse_other_kind(path: Path, kind: str, *others: str) -> None:
     """Raise `SoilcastError` for a path that cannot be an artifact of this ``kind``, or of one of others.
 
@@ -36,8 +42,7 @@ def refuse_other_kind(path: Path, kind: str, *others: str) -> None:
     SoilcastError
         There is nothing, it is no Zarr store and no NetCDF file, it is something else or of another format.
     """
-    if not path.exists():
-        raise SoilcastError(f"{path}: no such {kind}")
+    refuse_missing(path, kind)
     if path.is_dir():
         if not any((path / name).exists() for name in ("zarr.json", *_ZARR_2)):
             raise unreadable(path, kind, "GroupNotFoundError")
@@ -119,9 +124,10 @@ def _attributes_of_file(path: Path, kind: str) -> Mapping[Any, Any] | None:
         return None
     try:
         with h5py.File(path, "r") as opened:
-            return {name: opened.attrs[name] for name in _ATTRIBUTES if name in opened.attrs}
+            found = {name: opened.attrs[name] for name in _ATTRIBUTES if name in opened.attrs}
     except OSError as error:
         raise_system_fault(error)
         raise unreadable(path, kind, type(error).__name__) from error
     except (ValueError, RuntimeError, KeyError, TypeError):
         return None
+    return {name: value[0] if np.shape(value) == (1,) else value for name, value in found.items()}  # NetCDF's numbers

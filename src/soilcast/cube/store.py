@@ -29,7 +29,7 @@ from soilcast.cube.identity import (
     seal_store,
     version_of,
 )
-from soilcast.cube.kinds import refuse_attributes, refuse_other_contract, unreadable
+from soilcast.cube.kinds import refuse_attributes, refuse_missing, refuse_other_contract, unreadable
 from soilcast.errors import SoilcastError, printable, raise_system_fault
 from soilcast.files import atomic_replace, atomic_write
 from soilcast.provenance import history_of
@@ -89,8 +89,7 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
     SoilcastError
         There is nothing, it cannot be read, it is something else or of another format, or chunks of it are missing.
     """
-    if not path.exists():
-        raise SoilcastError(f"{path}: no such {kind}")
+    refuse_missing(path, kind)
     try:
         if path.is_dir():
             check_store(path)
