@@ -82,8 +82,8 @@ def test_what_takes_long_is_not_imported_before_it_is_used(words: list[str], tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", ["train --help", "forecast --help"])
-def test_the_help_of_a_command_waits_for_no_large_library(words: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["train --help", "forecast --help", "config", "config --model phys-lstm"])
+def test_help_and_the_config_wait_for_no_large_library(words: str, tmp_path: Path) -> None:
     imported, _, code = imported_by(["-m", "soilcast", *words.split()], tmp_path)
     assert code == 0
     assert imported.isdisjoint(LARGE)

@@ -63,7 +63,7 @@ def describe_keys(config: Config | None = None) -> dict[str, list[ConfigKey]]:
     config
         Whose values stand as defaults; by default those of the preset ``lstm``.
     """
-    config = config or Config.model_construct()  # its defaults need no check, for which torch would be imported
+    config = config or Config()
     groups = {"run: preset and label": _rows(config, "", sections=False)}
     for name in type(config).model_fields:
         section = getattr(config, name)
