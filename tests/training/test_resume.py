@@ -268,7 +268,7 @@ def test_a_checkpoint_of_another_config_is_refused(cube: Path, out: Path, change
 
 def test_a_checkpoint_of_another_device_is_refused(cube: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A device that torch has everywhere stands in for a GPU.
-    monkeypatch.setattr(sys.modules["soilcast.training.train"], "choose_device", lambda wanted: torch.device("meta"))
+    monkeypatch.setattr(sys.modules["soilcast.training.produce"], "choose_device", lambda wanted: torch.device("meta"))
     with pytest.raises(SoilcastError, match='is of device "cpu", but this training of "meta"'):
         train(cube, out, config(), resume=True)
 
@@ -287,7 +287,7 @@ def test_a_checkpoint_of_another_instruction_set_is_refused(
 def test_a_checkpoint_of_another_version_is_refused(
     cube: Path, out: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["soilcast.training.train"], "versions", lambda: versions() | {package: "99.0"})
+    monkeypatch.setattr(sys.modules["soilcast.training.produce"], "versions", lambda: versions() | {package: "99.0"})
     with pytest.raises(SoilcastError, match=rf'is of version of {package} ".*", but this training of "99\.0"'):
         train(cube, out, config(), resume=True)
 

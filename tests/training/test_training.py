@@ -27,7 +27,7 @@ from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner
 from soilcast.training.loop import _RATES, Training, _plateaus, train_networks
 from soilcast.training.losses import LOSSES, Prediction, Targets
-from soilcast.training.run import RUN_FORMAT
+from soilcast.training.run_folder import RUN_FORMAT
 from soilcast.training.samples import SampleIndex, SampleIndices, Samples
 from soilcast.training.windows import WindowSource
 from tests.helpers.forks import start_command, wait_until

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from soilcast.models.bucket import Bucket
 from soilcast.models.design import NetworkDesign
 from soilcast.models.stores import Fluxes, MassConservingLSTM, Store, WaterBalance, surface_water
-from soilcast.plugins import Registry
 
 CHANGE = 0.3
 """Unit of the changes that a head gives, in normalised soil moisture: about the change over some days."""
@@ -300,17 +299,3 @@ class MassConservingHead(ClosingHead):
     """The MC-LSTM of Hoedt et al. (2021), a cell for each layer: see `soilcast.models.stores.MassConservingLSTM`."""
 
     store = MassConservingLSTM
-
-
-HEADS: Registry[type[Head]] = Registry(
-    "head",
-    {
-        "direct": Head,
-        "rollout": RolloutHead,
-        "bucket": BucketHead,
-        "water_balance": WaterBalanceHead,
-        "mc_lstm": MassConservingHead,
-    },
-)
-"""Every head by name: built from the design of its network. A head of one's own is a
-subclass of `Head`."""

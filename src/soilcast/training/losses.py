@@ -1,8 +1,8 @@
-"""The loss: Eq. 8 over all lead times and layers, and the registry of what may stand for its loss of the data."""
+"""The loss: Eq. 8 over all lead times and layers, and what may stand for its loss of the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles, constant
-from soilcast.plugins import Registry
+from soilcast.training.config import LOSSES as LOSSES
 from soilcast.water.guidance import against_rain, against_water, beyond_bounds
 
 # The root has no gradient at zero; this floor [squared units of the loss] keeps a perfect batch from giving NaN.
@@ -120,15 +120,19 @@ class ScoreLoss:
         return torch.sqrt(torch.clamp_min(mean, _SMALLEST_SQUARE)) if self.root else mean
 
 
-LOSSES: Registry[Callable[[tuple[float, ...]], DataLoss]] = Registry(
-    "loss",
-    {
-        "rmse": lambda quantiles: ScoreLoss(Point(), root=True),
-        "quantiles": lambda quantiles: ScoreLoss(Quantiles(quantiles)),
-        "cmal": lambda quantiles: ScoreLoss(CMAL()),
-    },
-)
-"""Every loss of the data by name: built from the quantiles that forecasts carry."""
+def build_rmse(quantiles: tuple[float, ...]) -> DataLoss:
+    """Build the RMSE (Eq. 9)."""
+    return ScoreLoss(Point(), root=True)
+
+
+def build_quantiles(quantiles: tuple[float, ...]) -> DataLoss:
+    """Build the mean pinball loss of quantiles."""
+    return ScoreLoss(Quantiles(quantiles))
+
+
+def build_cmal(quantiles: tuple[float, ...]) -> DataLoss:
+    """Build the mean negative log-likelihood of a mixture of asymmetric Laplace distributions."""
+    return ScoreLoss(CMAL())
 
 
 @dataclass(frozen=True)

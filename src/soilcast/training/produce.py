@@ -34,7 +34,8 @@ from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
-from soilcast.training.run import RECORD, Run, open_run, read_record, save_run
+from soilcast.training.run import Run, open_run, save_run
+from soilcast.training.run_folder import RECORD, read_record
 from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
 from soilcast.training.split import climate_groups, learning_cells, split_days
 from soilcast.water import missing_terms
