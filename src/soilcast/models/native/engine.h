@@ -119,32 +119,6 @@ struct Member {
     Part *part;
 };
 
-// A part's batch of one step.
-struct Batch {
-    const float *windows;
-    int64_t day_stride, sample_stride;
-    const float *observed, *error_scale, *previous, *depth, *water_sign;
-    const uint16_t *draws;
-
-    const float *window(int64_t sample, int64_t day) const { return windows + day * day_stride + sample * sample_stride; }
-};
-
-inline Batch batch_of(const Member &member, const Lesson &lesson, int64_t step, int64_t first) {
-    const Head &head = lesson.head;
-    const int64_t samples = member.shape.samples, number = step * lesson.members + member.number;
-    const int64_t sample = number * samples + first;
-    const auto at = [&](const float *start, int64_t each) { return start ? start + sample * each : nullptr; };
-    return {lesson.windows + (number * lesson.window_days * samples + first) * lesson.channels,
-            samples * lesson.channels,
-            lesson.channels,
-            at(lesson.observed, head.leads * head.layers),
-            at(lesson.error_scale, head.leads * head.layers),
-            at(lesson.previous, head.layers),
-            at(lesson.depth, head.layers),
-            at(lesson.water_sign, head.leads),
-            lesson.draws ? lesson.draws + sample * head.leads * member.shape.hidden : nullptr};
-}
-
 struct Engine {
     const char *name;
     bool (*is_supported)();

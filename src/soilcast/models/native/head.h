@@ -5,6 +5,34 @@ namespace {
 constexpr double SMALLEST_SQUARE = 1e-16; // the root of a mean square has no gradient at zero
 constexpr float LARGEST_RAW = 1e4f;       // raw numbers of a distribution are held within
 
+// A part's batch of one step.
+struct Batch {
+    const float *windows;
+    int64_t day_stride, sample_stride;
+    const float *observed, *error_scale, *previous, *depth, *water_sign;
+    const uint16_t *draws;
+};
+
+INLINE const float *window_of(const Batch &batch, int64_t sample, int64_t day) {
+    return batch.windows + day * batch.day_stride + sample * batch.sample_stride;
+}
+
+INLINE Batch batch_of(const Member &member, const Lesson &lesson, int64_t step, int64_t first) {
+    const Head &head = lesson.head;
+    const int64_t samples = member.shape.samples, number = step * lesson.members + member.number;
+    const int64_t sample = number * samples + first;
+    const auto at = [&](const float *start, int64_t each) { return start ? start + sample * each : nullptr; };
+    return {lesson.windows + (number * lesson.window_days * samples + first) * lesson.channels,
+            samples * lesson.channels,
+            lesson.channels,
+            at(lesson.observed, head.leads * head.layers),
+            at(lesson.error_scale, head.leads * head.layers),
+            at(lesson.previous, head.layers),
+            at(lesson.depth, head.layers),
+            at(lesson.water_sign, head.leads),
+            lesson.draws ? lesson.draws + sample * head.leads * member.shape.hidden : nullptr};
+}
+
 INLINE int64_t whole_vectors(int64_t count) { return (count + WIDTH - 1) / WIDTH * WIDTH; }
 
 int64_t head_floats(const Head &head, int64_t hidden) {
@@ -90,9 +118,9 @@ void forecast(const Member &member, const Lesson &lesson, int64_t step, Part &pa
             for (int64_t unit = 0; unit < hidden; unit++)
                 feature[unit] = state[unit] * kept(lesson, batch.draws, one * hidden + unit);
             for (int64_t column = 0; column < head.skipped; column++)
-                feature[hidden + column] = batch.window(sample, head.skip_day)[head.skip_columns[column]];
+                feature[hidden + column] = window_of(batch, sample, head.skip_day)[head.skip_columns[column]];
             for (int64_t at = features; at < stride; at++) feature[at] = 0.0f;
-            const float *origin = head.has_origin ? batch.window(sample, head.origin_day + lead * head.origin_moves) : nullptr;
+            const float *origin = head.has_origin ? window_of(batch, sample, head.origin_day + lead * head.origin_moves) : nullptr;
             for (int64_t layer = 0; layer < head.layers; layer++) {
                 float output[1 + MOST_LEVELS], *grad = part.grad_outputs + (one * head.layers + layer) * head.numbers;
                 for (int64_t number = 0; number < head.numbers; number++) {
