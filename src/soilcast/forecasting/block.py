@@ -31,7 +31,7 @@ Indices = npt.NDArray[np.int64]
 At = tuple[slice | Indices, slice | Indices]
 """Cells of a block, and issue days."""
 
-_AT_ONCE = {True: {"cpu": 512, "cuda": 65_536}, False: {"cpu": 1024, "cuda": 16_384}}
+_AT_ONCE = {True: {"cpu": 4096, "cuda": 65_536}, False: {"cpu": 1024, "cuda": 16_384}}
 """Windows that go through a network together, as sequences or one by one: on a CPU more fall out of the cache."""
 
 
