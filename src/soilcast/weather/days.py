@@ -184,9 +184,8 @@ def positions_of_leads(days: Days, issue: np.datetime64, leads: int, where: str)
 
 def _several_a_day(count: int, clock: str, day: str) -> str:
     return (
-        f"{count} steps along {clock} are on {day}, but one value per day is expected: aggregate to daily values "
-        "(xarray: ds.resample(time='1D').mean(), .sum() for precipitation), or prepare a cube from it with soilcast "
-        "prepare"
+        f"{count} steps along {clock} are on {day}, but one value per day is expected: give the forecast as its centre "
+        "writes it (GRIB, or NetCDF with its attributes), of which daily values are made"
     )
 
 

@@ -139,7 +139,7 @@ def daily_forecasts(
         if above is not None and lapse_rate is not None and name == "t2m":
             values[..., feature] -= (lapse_rate * 1e-3 * above)[:, np.newaxis, np.newaxis].astype(np.float32)
         check_bounds(name, values[..., feature], where)
-        cells.refuse_missing(name, values[:, :, covered, :, feature], issues[covered], where)
+        cells.refuse_missing(name, values[..., feature][:, :, covered], issues[covered], where)
     runs = sorted({one.run for one in chosen if one is not None})
     notes += list(dict.fromkeys(note for one in chosen if one is not None for note in one.notes))
     return DailyForecasts(values, covered, _title(fields, runs, len(members)), tuple(notes))
@@ -242,7 +242,7 @@ def _refuse_short(
             "--from"
         )
     raise _ShortError(
-        f"{begin}, so it covers {lead} of {leads} leads: give the missing steps, use --lead {lead}, or a longer forecast"
+        f"{begin}, so it covers {lead} of {leads} leads: add the missing steps, use --lead {lead} or a longer forecast"
     )
 
 
@@ -361,7 +361,7 @@ def _sum(name: str, terms: Terms, reader: _Reader, where: str) -> Floats:
 def _refuse_other_grid(one: StepField, axes: Axes, name: str, where: str) -> None:
     if not one.axes.same_as(axes):
         raise SoilcastError(
-            f"{where}: fields of {name} lie on different grids ({one.axes.extent}; {axes.extent}): give files of one grid"
+            f"{where}: fields of {name} lie on different grids ({one.axes.extent}; {axes.extent}): give files of one"
         )
 
 
