@@ -32,8 +32,6 @@ SHARES = np.array([1, 0, 0, 2, 5, 0, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 4, 4, 1, 0, 0
 POINTS = 4
 """Points of the forecast's grid along each side of a cell of the cube, which is 4 degrees wide."""
 
-Kind = str
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -52,7 +50,7 @@ class Layout:
 
     number: int | tuple[int, int, int]
     scale: float
-    kind: Kind
+    kind: str
 
 
 IFS = {
@@ -262,7 +260,8 @@ def write_steps(
             if step is None:
                 continue
             handle = eccodes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{edition}")
-            keys: dict[str, Any] = {"centre": centre, "dataDate": int(run.strftime("%Y%m%d")), "dataTime": 100 * run.hour}
+            keys: dict[str, Any] = {"centre": centre, "dataDate": int(run.strftime("%Y%m%d"))}
+            keys["dataTime"] = 100 * run.hour
             if edition == 2:
                 keys = {"tablesVersion": 32} | keys
             for key, value in keys.items():
@@ -340,3 +339,59 @@ def write_truth(path: Path, issue: str, names: Sequence[str], *, leads: int = LE
     coordinates = {"time": days, "lat": ("cell", cube["lat"].to_numpy()), "lon": ("cell", cube["lon"].to_numpy())}
     xr.Dataset(found, coordinates).to_netcdf(path, engine="h5netcdf")
     return path
+
+
+def dataset_of(
+    truths: Sequence[Truth],
+    layout: dict[str, Layout],
+    names: Sequence[str],
+    hours: Sequence[int],
+    *,
+    start: int = 2 * DAY,
+    style: str = "store",
+    centre: str = "ecmf",
+) -> xr.Dataset:
+    """A forecast as converters of GRIB write it, or as CF has it.
+
+    Parameters
+    ----------
+    style
+        ``store``: as the Climate Data Store writes it, with dimensions of starts and of steps; ``cfgrib``: one start,
+        and steps; ``bounds``: times with bounds, and no word of GRIB.
+    """
+    fields: dict[str, dict[tuple[int, int], Floats]] = {name: {} for name in names}
+    bounds = {hour: hour for hour in hours}
+    for step in steps_of(truths, layout, names, hours, start):
+        fields[step.name][step.member or 0, step.end] = step.values
+        bounds[step.end] = min(bounds[step.end], step.start)
+    nothing = np.zeros(truths[0].daily[next(iter(truths[0].daily))].shape[1:])
+    members = range(len(truths))
+    data: dict[str, Any] = {}
+    for name, found in fields.items():
+        values = np.stack([[found.get((member, hour), nothing) for hour in hours] for member in members])
+        data[name] = (("number", "step", "latitude", "longitude"), values, _attributes(name, layout[name], style))
+    run = truths[0].first.astype("datetime64[ns]") + np.timedelta64(start, "h")
+    steps = np.asarray(hours) * np.timedelta64(1, "h").astype("timedelta64[ns]")
+    places = {"latitude": truths[0].lat, "longitude": truths[0].lon, "number": list(members)}
+    made = xr.Dataset(data, {**places, "step": steps, "time": run, "valid_time": ("step", run + steps)})
+    if len(members) == 1:
+        made = made.isel(number=0, drop=True)
+    if style == "bounds":
+        begins = np.array([bounds[hour] for hour in hours]) * np.timedelta64(1, "h").astype("timedelta64[ns]")
+        made = made.drop_vars(["step", "time", "valid_time"]).rename(step="time")
+        made = made.assign_coords(time=("time", run + steps, {"bounds": "time_bnds"}))
+        made["time"].encoding["units"] = "hours since 2020-01-01"
+        return made.assign(time_bnds=(("time", "bnds"), np.stack([run + begins, run + steps], axis=1)))
+    made.attrs = {"GRIB_centre": centre}
+    if style == "store":
+        made = made.expand_dims("time").rename(time="forecast_reference_time", step="forecast_period")
+    return made
+
+
+def _attributes(name: str, one: Layout, style: str) -> dict[str, Any]:
+    unit = {"tp": "m" if one.scale == 1.0 else "kg m**-2", "ssrd": "J m**-2", "strd": "J m**-2"}
+    units = {"t2m": "K", "d2m": "K", "sp": "Pa", "u10": "m s**-1", "v10": "m s**-1"} | unit
+    if style == "bounds":
+        return {"units": units[name], "cell_methods": "time: sum" if name in _AMOUNTS else "time: point"}
+    kind = "accum" if name in _AMOUNTS else "instant"
+    return {"units": units[name], "GRIB_paramId": one.number, "GRIB_stepType": kind}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,14 +16,9 @@ from xarray.core import indexing
 from soilcast.errors import SoilcastError
 
 _REGULAR = "regular_ll"
-_KEYS = {
-    "paramId": int,
-    "cfVarName": str,
-    "name": str,
-    "units": str,
+_MARKS = {"paramId": int, "offset": int, "totalLength": int}
+_PLACES = {
     "stepType": str,
-    "typeOfLevel": str,
-    "level": int,
     "number": int,
     "gridType": str,
     "Ni": int,
@@ -40,9 +35,9 @@ _KEYS = {
     "editionNumber": int,
     "centre": str,
     "bitmapPresent": int,
-    "offset": int,
-    "totalLength": int,
 }
+# ecCodes looks these up in tables of thousands of rows, for each message anew.
+_NAMES = {"cfVarName": str, "name": str, "units": str, "typeOfLevel": str, "level": int}
 _GRID_KEYS = (
     "gridType",
     "Ni",
@@ -73,7 +68,7 @@ def open_grib(path: Path) -> list[xr.Dataset]:
         The extra is missing, the file is damaged or truncated, or none of its fields lies on a regular grid.
     """
     groups: dict[tuple[Any, ...], list[Message]] = {}
-    for message in index_messages(path):
+    for message in index_messages(path, _NAMES):
         kind = tuple(message[key] for key in ("paramId", "typeOfLevel", "level", "number", *_GRID_KEYS))
         groups.setdefault(kind, []).append(message)
     members: dict[int, set[int]] = {}
@@ -90,7 +85,9 @@ def open_grib(path: Path) -> list[xr.Dataset]:
     return datasets
 
 
-def index_messages(path: Path, further: Mapping[str, type] = {}) -> list[Message]:
+def index_messages(
+    path: Path, further: Mapping[str, type], wanted: Callable[[int], bool] = lambda number: True
+) -> list[Message]:
     """Read what the headers of all messages of a GRIB file say, without any value.
 
     Parameters
@@ -99,6 +96,8 @@ def index_messages(path: Path, further: Mapping[str, type] = {}) -> list[Message
         The file.
     further
         Further keys of ecCodes and their types; a key that a message lacks is empty or zero.
+    wanted
+        Whether messages of a ``paramId`` are wanted; of the others no more is read.
 
     Raises
     ------
@@ -110,7 +109,7 @@ def index_messages(path: Path, further: Mapping[str, type] = {}) -> list[Message
     except (ImportError, RuntimeError) as error:  # eccodes raises the latter where its library is not found
         raise SoilcastError(f"{path}: GRIB needs an extra: install it with pip install 'soilcast[era5]'") from error
     try:
-        found = list(_messages(path, {**_KEYS, **further}))
+        found = list(_messages(path, {**_PLACES, **further}, wanted))
     except (eccodes.CodesInternalError, OSError, ValueError) as error:
         raise SoilcastError(
             f"{path}: cannot be read as GRIB ({error}): it is damaged or truncated; download or write it again"
@@ -120,18 +119,20 @@ def index_messages(path: Path, further: Mapping[str, type] = {}) -> list[Message
     return found
 
 
-def _messages(path: Path, keys: Mapping[str, type]) -> Iterator[Message]:
+def _messages(path: Path, keys: Mapping[str, type], wanted: Callable[[int], bool]) -> Iterator[Message]:
     import eccodes
 
     size = path.stat().st_size
     with path.open("rb") as stream:
         while (handle := eccodes.codes_grib_new_from_file(stream, headers_only=True)) is not None:
             try:
-                message = {key: _key(handle, key, kind) for key, kind in keys.items()}
+                message = {key: _key(handle, key, kind) for key, kind in _MARKS.items()}
+                if message["offset"] + message["totalLength"] > size:
+                    raise ValueError("its last message is truncated")
+                if wanted(message["paramId"]):
+                    message |= {key: _key(handle, key, kind) for key, kind in keys.items()}
             finally:
                 eccodes.codes_release(handle)
-            if message["offset"] + message["totalLength"] > size:
-                raise ValueError("its last message is truncated")
             yield message
 
 

@@ -75,7 +75,12 @@ def grib_fields(path: Path, parts: Collection[str], units: dict[str, str]) -> tu
     axes: dict[tuple[Any, ...], Axes] = {}
     fields: list[StepField] = []
     skipped: Counter[str] = Counter()
-    for message in index_messages(path, _FURTHER):
+
+    def is_wanted(number: int) -> bool:
+        quantity = quantity_of_number(number)
+        return quantity is not None and quantity.name in parts
+
+    for message in index_messages(path, _FURTHER, is_wanted):
         quantity = quantity_of_number(message["paramId"])
         if quantity is None or quantity.name not in parts:
             continue
