@@ -80,7 +80,7 @@ GFS = {
 }
 GFS_RATES = GFS | {"tp": Layout((0, 1, 7), 1000 / 86400, "mean-bucket")}
 _HEIGHTS = {"t2m": 2, "d2m": 2, "q": 2, "r2": 2, "u10": 10, "v10": 10}
-_AMOUNTS = ("tp", "ssrd", "strd")
+_AMOUNTS = ("tp", "ssrd", "strd", "e")
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,7 @@ def write_truth(path: Path, issue: str, names: Sequence[str], *, leads: int = LE
         if members:
             values = np.stack([values * (1 + 0.001 * member) for member in range(members)])
         dims = ("number", "cell", "time") if members else ("cell", "time")
-        found[name] = (dims, values.astype(np.float32), {"units": cube[name].attrs["units"]})
+        found[name] = (dims, values.astype(np.float32), {"units": cube[name].attrs["units"], "positive": "up"})
     coordinates = {"time": days, "lat": ("cell", cube["lat"].to_numpy()), "lon": ("cell", cube["lon"].to_numpy())}
     xr.Dataset(found, coordinates).to_netcdf(path, engine="h5netcdf")
     return path

@@ -163,6 +163,27 @@ def test_a_rate_at_instants_is_their_mean(tmp_path: Path, cube: xr.Dataset) -> N
     same(opened(path, cube, ("tp",)), write_truth(tmp_path / "truth.nc", ISSUE, ("tp",)), cube, ("tp",))
 
 
+def test_amounts_are_taken_before_mean_rates_and_these_before_instants(tmp_path: Path, cube: xr.Dataset) -> None:
+    truths, other = truth_of(ISSUE, ("tp",), leads=LEADS + 2), truth_of("2020-01-10", ("tp",), leads=LEADS + 2)
+    wrong = [replace(truths[0], daily=other[0].daily)]
+    instants = GFS | {"tp": Layout((0, 1, 7), 1000 / 86400, "rate")}
+    files = [
+        write_steps(tmp_path / "instants.grib", wrong, instants, ("tp",), THREE, centre="kwbc"),
+        write_steps(tmp_path / "rates.grib", truths, GFS_RATES, ("tp",), THREE, centre="kwbc"),
+    ]
+    truth = write_truth(tmp_path / "truth.nc", ISSUE, ("tp",))
+    same(opened(files, cube, ("tp",)), truth, cube, ("tp",))
+    files[1] = write_steps(tmp_path / "other.grib", wrong, GFS_RATES, ("tp",), THREE, centre="kwbc")
+    files.append(write_steps(tmp_path / "amounts.grib", truths, GFS, ("tp",), THREE, centre="kwbc"))
+    same(opened(files, cube, ("tp",)), truth, cube, ("tp",))
+
+
+def test_evaporation_counts_upward(tmp_path: Path, cube: xr.Dataset) -> None:
+    truths = truth_of(ISSUE, ("e",), leads=LEADS + 2)
+    path = write_steps(tmp_path / "forecast.grib", truths, {"e": Layout(182, -1.0, "since-start")}, ("e",), SIX)
+    same(opened(path, cube, ("e",)), write_truth(tmp_path / "truth.nc", ISSUE, ("e",)), cube, ("e",))
+
+
 def test_a_forecast_in_many_files_and_runs_takes_the_newest_complete_run(tmp_path: Path, cube: xr.Dataset) -> None:
     truths = truth_of(ISSUE, FEW, leads=LEADS + 2)
     other = truth_of("2020-01-10", FEW, leads=LEADS + 2)
@@ -377,6 +398,18 @@ def test_accumulated_rain_without_attributes_is_refused_and_never_summed(tmp_pat
         ) as raised:
             opened(path, cube, FEW)
         _has_no_wrong_advice(raised.value)
+
+
+@pytest.mark.parametrize("how", ["sum", "mean"])
+def test_steps_that_were_put_together_and_kept_their_attributes_are_refused(
+    tmp_path: Path, cube: xr.Dataset, how: str
+) -> None:
+    data = dataset_of(truth_of(ISSUE, FEW, leads=LEADS + 2), IFS, ("tp",), SIX, style="cfgrib").drop_vars("valid_time")
+    wrong = getattr(data.resample(step="1D"), how)(keep_attrs=True).assign_attrs(data.attrs)
+    assert wrong["tp"].attrs["GRIB_stepType"] == "accum"
+    wrong.to_netcdf(tmp_path / "forecast.nc", engine="h5netcdf")
+    with pytest.raises(SoilcastError, match=r"tp is not 0 at the start of the forecast, since which .* accumulated"):
+        opened(tmp_path / "forecast.nc", cube, ("tp",))
 
 
 def test_buckets_that_lost_their_bounds_are_refused(tmp_path: Path, cube: xr.Dataset) -> None:

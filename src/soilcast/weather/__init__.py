@@ -16,8 +16,10 @@ import xarray as xr
 from soilcast.cube import check_bounds, open_artifact, open_cube
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
+from soilcast.files import path_list
 from soilcast.schema import nearest
 from soilcast.sources.formats import GRIB, NETCDF, ZARR
+from soilcast.sources.netcdf import is_address
 from soilcast.sources.opening import DataFile, list_files, open_file
 from soilcast.weather.days import archive_axes, days_of_steps, positions_of_leads, slice_of_leads
 from soilcast.weather.fields import Field, Floats, fields_of, gather
@@ -196,8 +198,8 @@ def open_weather(
     cube
         The opened cube whose cells are forecast.
     names
-        The variables of the contract that are wanted; in GRIB found by their numbers, in NetCDF by their numbers, names
-        and CF standard names.
+        The variables of the contract that are wanted: of GRIB found by numbers, of steps in NetCDF by numbers and names,
+        of daily values by names and CF standard names.
     issues
         The issue days ``(issue,)``, or one; the first day wanted is the one after each.
     leads
@@ -227,7 +229,10 @@ def open_weather(
     """
     wanted = np.ones(cube.sizes["cell"], dtype=np.bool_) if needed is None else needed
     days = np.atleast_1d(issues).astype("datetime64[D]")
-    files = list_files([paths] if isinstance(paths, str | Path) else paths, (NETCDF, GRIB, ZARR)).files
+    given = path_list(paths)
+    for path in filter(is_address, given):
+        raise SoilcastError(f"{path}: a weather forecast is read from files on this machine: download it first")
+    files = list_files(given, (NETCDF, GRIB, ZARR)).files
     for name in units:
         if name not in names:
             raise SoilcastError(f"--unit {name}: no such variable is read from {files[0]}: {nearest(name, names)}")

@@ -261,7 +261,7 @@ def _field(
         clock=clock,
         rows=np.zeros(1, dtype=np.int64),
         conversion=conversion(name, written, f"{where}: {variable.name}"),
-        sign=_sign(opened, variable, name, where),
+        sign=direction_of(opened, variable, name, where),
     )
 
 
@@ -292,7 +292,7 @@ def _refuse_aloft(variable: xr.DataArray, name: str, where: str) -> None:
         )
 
 
-def _sign(opened: xr.Dataset, variable: xr.DataArray, name: str, where: str) -> float:
+def direction_of(opened: xr.Dataset, variable: xr.DataArray, name: str, where: str) -> float:
     """Which way a variable counts; the contract has evaporation positive upward, ECMWF's GRIB downward."""
     attributes = variable.attrs
     if name not in ("e", "pev") or "soilcast_kind" in opened.attrs:

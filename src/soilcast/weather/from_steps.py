@@ -30,6 +30,8 @@ _AT_ONCE = 64 << 20
 """Daily fields of one member that are laid onto the cells at once, at most [bytes]; one at least."""
 
 Members = dict[int | None, DayMaker]
+Samples = Mapping[str, Mapping[int, list[Sample]]]
+"""Variable -> run -> what there is of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ def daily_forecasts(
     """
     where = _name(files)
     fields, notes = _read_index(files, names, dict(units), lapse_rate is not None)
-    samples = {name: samples_of(name, fields) for name in names}
+    samples = {name: _by_run(samples_of(name, fields)) for name in names}
     _refuse_absent(samples, fields, where)
     chosen = [_choose(samples, int(day), cells, leads, gaps, where) for day in issues.astype(np.int64)]
     covered = np.array([one is not None for one in chosen])
@@ -139,7 +141,8 @@ def daily_forecasts(
         if above is not None and lapse_rate is not None and name == "t2m":
             values[..., feature] -= (lapse_rate * 1e-3 * above)[:, np.newaxis, np.newaxis].astype(np.float32)
         check_bounds(name, values[..., feature], where)
-        cells.refuse_missing(name, values[..., feature][:, :, covered], issues[covered], where)
+        if not gaps:
+            cells.refuse_missing(name, values[..., feature], issues, where)
     runs = sorted({one.run for one in chosen if one is not None})
     notes += list(dict.fromkeys(note for one in chosen if one is not None for note in one.notes))
     return DailyForecasts(values, covered, _title(fields, runs, len(members)), tuple(notes))
@@ -162,14 +165,23 @@ def _read_index(
     return fields, notes
 
 
-def _choose(
-    samples: Mapping[str, list[Sample]], day: int, cells: Cells, leads: int, gaps: bool, where: str
-) -> _Chosen | None:
+def _by_run(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
+    found: dict[int, list[Sample]] = {}
+    for one in samples:
+        found.setdefault(one.fields[0].run, []).append(one)
+    return found
+
+
+def _runs(samples: Samples) -> list[int]:
+    """Starts of all forecasts, ascending."""
+    return sorted({run for each in samples.values() for run in each})
+
+
+def _choose(samples: Samples, day: int, cells: Cells, leads: int, gaps: bool, where: str) -> _Chosen | None:
     """The newest run that has all days after an issue day, days since 1970-01-01; None where there is none."""
     after = (day + 1) * DAY
     earliest = after - int(cells.offsets.max(initial=0))
-    runs = sorted({one.fields[0].run for each in samples.values() for one in each}, reverse=True)
-    runs = [run for run in runs if run <= earliest and (run > day * DAY or not gaps)]
+    runs = [run for run in reversed(_runs(samples)) if run <= earliest and (run > day * DAY or not gaps)]
     faults: list[tuple[int, SoilcastError]] = []
     for run in runs:
         try:
@@ -189,13 +201,13 @@ class _ShortError(SoilcastError):
 
 
 def _terms_of(
-    samples: Mapping[str, list[Sample]], run: int, after: int, cells: Cells, leads: int, where: str
+    samples: Samples, run: int, after: int, cells: Cells, leads: int, where: str
 ) -> dict[str, dict[int | None, dict[int, list[Terms]]]]:
     """Terms of each lead of a run, by variable, member and offset of the day."""
     found: dict[str, dict[int | None, dict[int, list[Terms]]]] = {}
     short: dict[str, tuple[int, str]] = {}
     for name, each in samples.items():
-        makers = _makers(each, run)
+        makers = _makers(each.get(run, ()))
         if not makers:
             raise _ShortError(
                 f"{where}: the run of {_moment(run)} has no {name}, which other runs have: give files of all variables "
@@ -246,21 +258,20 @@ def _refuse_short(
     )
 
 
-def _makers(samples: Sequence[Sample], run: int) -> Members:
+def _makers(samples: Sequence[Sample]) -> Members:
     """The days of each member of a run."""
     by_member: dict[int | None, list[Sample]] = {}
     for one in samples:
-        if one.fields[0].run == run:
-            by_member.setdefault(one.fields[0].member, []).append(one)
+        by_member.setdefault(one.fields[0].member, []).append(one)
     return {member: DayMaker(by_member[member]) for member in sorted(by_member, key=lambda m: -1 if m is None else m)}
 
 
-def _dropped(samples: Mapping[str, list[Sample]], run: int, after: int, leads: int, where: str) -> list[str]:
+def _dropped(samples: Samples, run: int, after: int, leads: int, where: str) -> list[str]:
     """Say which days of a run are incomplete and not used, before the first lead and after the last."""
     incomplete: dict[int, str] = {}
     end = after + leads * DAY
     for name, each in samples.items():
-        maker = next(iter(_makers(each, run).values()))
+        maker = next(iter(_makers(each[run]).values()))
         for begin in [*range(run // DAY * DAY, after, DAY), *range(end, maker.last + 1, DAY)]:
             terms = maker.terms(begin)
             if isinstance(terms, Lacking) and begin < maker.last:
@@ -376,7 +387,7 @@ def _above(fields: Sequence[StepField], cells: Cells, where: str) -> Doubles:
     return cells.elevation(found.read() * change.scale, found.axes, where)
 
 
-def _refuse_absent(samples: Mapping[str, list[Sample]], fields: Sequence[StepField], where: str) -> None:
+def _refuse_absent(samples: Samples, fields: Sequence[StepField], where: str) -> None:
     missing = [name for name, each in samples.items() if not each]
     if missing:
         there = ", ".join(sorted({one.quantity.name for one in fields})) or "nothing of it"
@@ -388,13 +399,11 @@ def _refuse_absent(samples: Mapping[str, list[Sample]], fields: Sequence[StepFie
         )
 
 
-def _refuse_days(
-    chosen: Sequence[_Chosen | None], issues: Days, samples: Mapping[str, list[Sample]], gaps: bool, where: str
-) -> None:
+def _refuse_days(chosen: Sequence[_Chosen | None], issues: Days, samples: Samples, gaps: bool, where: str) -> None:
     missing = [day for day, one in zip(issues, chosen, strict=True) if one is None]
     if not missing or (gaps and len(missing) < len(issues)):
         return
-    runs = sorted({one.fields[0].run for each in samples.values() for one in each})
+    runs = _runs(samples)
     held = _moment(runs[0]) if len(runs) == 1 else f"{len(runs)} runs, {_moment(runs[0])} .. {_moment(runs[-1])}"
     raise SoilcastError(
         f"{where}: no forecast for the days after {missing[0]} (it holds {held}): give a forecast that starts at the "

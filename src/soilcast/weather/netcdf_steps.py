@@ -22,7 +22,7 @@ from soilcast.sources.opening import DataFile
 from soilcast.sources.stamps import method_of
 from soilcast.sources.zarr_stores import open_zarr
 from soilcast.weather.days import STEPS, TIMES, clock_of, durations, issue_dim_of, reference_times
-from soilcast.weather.fields import MEMBERS
+from soilcast.weather.fields import MEMBERS, direction_of
 from soilcast.weather.places import axes_in
 from soilcast.weather.quantities import OROGRAPHY, Quantity, quantity_of_variable
 from soilcast.weather.step_fields import UNKNOWN, Axes, Doubles, StepField
@@ -86,8 +86,10 @@ def netcdf_fields(file: DataFile, parts: Collection[str], units: dict[str, str])
         quantity = quantity_of_variable(str(name), variable.attrs)
         if quantity is None or quantity.name not in parts or variable.dtype.kind not in "fiu":
             continue
-        unit = units.get(quantity.name, quantity.unit)
-        fields += _fields(opened, variable, Quantity(quantity.name, unit, quantity.sign), str(file))
+        unit, sign = units.get(quantity.name, quantity.unit), quantity.sign
+        if "GRIB_paramId" not in variable.attrs:
+            sign = direction_of(opened, variable, quantity.name, str(file))
+        fields += _fields(opened, variable, Quantity(quantity.name, unit, sign), str(file))
     return fields
 
 
@@ -123,7 +125,8 @@ def _fields(opened: xr.Dataset, variable: xr.DataArray, quantity: Quantity, wher
             series = _Series(variable, at, clock, places, where)
             for step, (start, end) in enumerate(zip(starts, ends, strict=True)):
                 if quantity.is_amount and start == end:
-                    continue  # at the start of the forecast nothing has fallen
+                    _refuse_more_than_nothing(series.read(step), named)
+                    continue
                 yield StepField(
                     quantity=quantity,
                     run=run,
@@ -197,6 +200,15 @@ def _starts(
         f"GRIB_stepType and time bounds): it cannot be told whether it is since the start of the forecast, of each "
         "step, or an instant; give the GRIB file, or add time bounds (CF) that enclose what each value is of"
     )
+
+
+def _refuse_more_than_nothing(values: Doubles, where: str) -> None:
+    """At the start of a forecast nothing has fallen: sums and means of steps that kept their attributes begin so."""
+    if float(np.nanmax(np.abs(values), initial=0.0)) > 0.0:
+        raise SoilcastError(
+            f"{where} is not 0 at the start of the forecast, since which its file says that it is accumulated "
+            "(GRIB_stepType accum): its steps were changed; give the file as its centre writes it"
+        )
 
 
 def _refuse_unit(quantity: Quantity, method: str, where: str) -> None:

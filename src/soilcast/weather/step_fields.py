@@ -171,12 +171,18 @@ def samples_of(name: str, fields: Sequence[StepField]) -> list[Sample]:
 
 
 def _by_key(part: str, fields: Sequence[StepField]) -> dict[tuple[int, int | None, int, int], StepField]:
+    """Fields of a part by run, member and time; of an amount and the mean rate of one time the amount."""
     found: dict[tuple[int, int | None, int, int], StepField] = {}
     for one in fields:
-        if one.quantity.name == part:
-            other = found.setdefault(one.key, one)
-            if other is not one:
-                _refuse_difference(other, one)
+        if one.quantity.name != part:
+            continue
+        other = found.setdefault(one.key, one)
+        if other is one:
+            continue
+        if other.quantity.is_amount == one.quantity.is_amount:
+            _refuse_difference(other, one)
+        elif one.quantity.is_amount:
+            found[one.key] = one
     return found
 
 
