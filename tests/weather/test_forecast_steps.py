@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from tests.helpers.weather_steps import (
     write_steps,
     write_truth,
 )
+from tests.test_commands import refusal, run
 
 ISSUE = "2020-01-20"
 NAMES = ("tp", "t2m", "q", "sp", "u10", "v10", "ssrd", "strd")
@@ -150,10 +152,12 @@ def test_steps_in_netcdf_are_the_daily_truth(
 
 def test_amounts_once_a_day_since_the_start_are_differences(tmp_path: Path, cube: xr.Dataset) -> None:
     truths = truth_of(ISSUE, FEW, leads=LEADS + 2)
-    rain = dataset_of(truths, IFS, ("tp",), range(0, 97, 24), style="store")
-    rain.to_netcdf(tmp_path / "forecast.nc", engine="h5netcdf")
     truth = write_truth(tmp_path / "truth.nc", ISSUE, ("tp",))
-    same(opened(tmp_path / "forecast.nc", cube, ("tp",)), truth, cube, ("tp",))
+    rain = dataset_of(truths, IFS, ("tp",), range(0, 97, 24), style="store")
+    other = dataset_of(truths, IFS, ("tp",), range(0, 97, 24), style="cfgrib").drop_vars("valid_time")
+    for name, data in (("store", rain), ("cfgrib", other), ("start", other.expand_dims("time"))):
+        data.to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
+        same(opened(tmp_path / f"{name}.nc", cube, ("tp",)), truth, cube, ("tp",))
 
 
 def test_a_rate_at_instants_is_their_mean(tmp_path: Path, cube: xr.Dataset) -> None:
@@ -428,6 +432,42 @@ def test_files_of_two_models_are_refused(tmp_path: Path, cube: xr.Dataset) -> No
         opened(files, cube, FEW)
     same_again = [files[0], write_steps(tmp_path / "again.grib", truths, IFS, FEW, SIX)]
     same(opened(same_again, cube, FEW), write_truth(tmp_path / "truth.nc", ISSUE, FEW), cube, FEW)
+
+
+def test_variables_of_different_runs_are_refused(tmp_path: Path, cube: xr.Dataset) -> None:
+    truths = truth_of(ISSUE, FEW, leads=LEADS + 2)
+    files = [
+        write_steps(tmp_path / "t2m.grib", truths, IFS, ("t2m",), SIX),
+        write_steps(tmp_path / "tp.grib", truths, IFS, ("tp",), range(0, 121, 6), start=DAY + 12),
+    ]
+    with pytest.raises(SoilcastError, match=r"2020-01-21T00 UTC has no tp, which other runs have: give files of all"):
+        opened(files, cube, FEW)
+
+
+@pytest.mark.slow
+def test_a_damaged_header_is_told_or_read_and_never_a_traceback(tmp_path: Path, cube: xr.Dataset) -> None:
+    path = write_steps(tmp_path / "f.grib", truth_of(ISSUE, ("t2m",), leads=LEADS + 2), IFS, ("t2m",), SIX)
+    whole = path.read_bytes()
+    for byte in range(16, 200, 3):
+        path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 0x85]) + whole[byte + 1 :])
+        with suppress(SoilcastError):
+            opened(path, cube, ("t2m",))
+
+
+@pytest.mark.slow
+def test_the_command_takes_several_files_and_refuses_in_one_line(folder: Path, tmp_path: Path) -> None:
+    if not (folder / "run").exists():
+        quick(folder / "cube", folder / "run", AHEAD)
+    truths = truth_of(ISSUE, FEW, leads=LEADS + 2)
+    files = [write_steps(tmp_path / f"{name}.grib", truths, IFS, (name,), SIX) for name in FEW]
+    words = ["forecast", folder / "run", "--cube", folder / "cube", "--from", ISSUE, "--out", tmp_path / "out"]
+    said, _ = run(*words, "--weather", files[0], "--weather", files[1])
+    assert "weather of the forecast days: forecast" in said
+    short = [write_steps(tmp_path / f"short-{name}.grib", truths, IFS, (name,), range(0, 43, 6)) for name in FEW]
+    words[-1] = tmp_path / "other"
+    error = refusal(*words, "--weather", short[0], "--weather", short[1])
+    assert "so it covers 1 of 3 leads: add the missing steps, use --lead 1 or a longer forecast" in error
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_single_forecast_beside_members_is_refused(tmp_path: Path, cube: xr.Dataset) -> None:

@@ -198,8 +198,8 @@ def open_weather(
     cube
         The opened cube whose cells are forecast.
     names
-        The variables of the contract that are wanted: of GRIB found by numbers, of steps in NetCDF by numbers and names,
-        of daily values by names and CF standard names.
+        The variables of the contract that are wanted: of GRIB found by numbers, of steps in NetCDF by numbers and
+        names, of daily values by names and CF standard names.
     issues
         The issue days ``(issue,)``, or one; the first day wanted is the one after each.
     leads
@@ -237,7 +237,7 @@ def open_weather(
         if name not in names:
             raise SoilcastError(f"--unit {name}: no such variable is read from {files[0]}: {nearest(name, names)}")
     opened = _open(files[0]) if len(files) == 1 and files[0].format != "grib" else None
-    if opened is None or ("soilcast_kind" not in opened.attrs and holds_steps(opened)):
+    if opened is None or ("soilcast_kind" not in opened.attrs and holds_steps(files[0])):
         made = daily_forecasts(
             files,
             Cells(cube, wanted),

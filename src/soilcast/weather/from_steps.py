@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +18,16 @@ from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.parameters import NEVER_NEGATIVE
 from soilcast.sources.opening import DataFile
-from soilcast.weather.day_terms import DayMaker, Lacking, Terms
+from soilcast.weather.day_terms import Terms
+from soilcast.weather.forecast_runs import ChosenRun, Samples, by_run, choose_run, members_of, moment, refuse_days
 from soilcast.weather.grib_steps import grib_fields
 from soilcast.weather.netcdf_steps import netcdf_fields
 from soilcast.weather.onto_cells import Cells, Floats
 from soilcast.weather.quantities import OROGRAPHY, WEATHER_RECIPES
-from soilcast.weather.step_fields import DAY, Axes, Doubles, Sample, StepField, samples_of
+from soilcast.weather.step_fields import Axes, Doubles, Sample, StepField, samples_of
 
 _AT_ONCE = 64 << 20
 """Daily fields of one member that are laid onto the cells at once, at most [bytes]; one at least."""
-
-Members = dict[int | None, DayMaker]
-Samples = Mapping[str, Mapping[int, list[Sample]]]
-"""Variable -> run -> what there is of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,25 +49,6 @@ class DailyForecasts:
     values: Floats
     covered: npt.NDArray[np.bool_]
     title: str
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Chosen:
-    """The run that stands for an issue day.
-
-    Parameters
-    ----------
-    run
-        Its start, hours since 1970-01-01.
-    days
-        Feature -> member -> offset of the local day -> terms of each lead.
-    notes
-        What is to be said of it.
-    """
-
-    run: int
-    days: Mapping[str, Mapping[int | None, Mapping[int, Sequence[Terms]]]]
     notes: tuple[str, ...]
 
 
@@ -121,12 +98,12 @@ def daily_forecasts(
     """
     where = _name(files)
     fields, notes = _read_index(files, names, dict(units), lapse_rate is not None)
-    samples = {name: _by_run(samples_of(name, fields)) for name in names}
+    samples = {name: by_run(samples_of(name, fields)) for name in names}
     _refuse_absent(samples, fields, where)
-    chosen = [_choose(samples, int(day), cells, leads, gaps, where) for day in issues.astype(np.int64)]
+    chosen = [choose_run(samples, int(day), cells, leads, gaps, where) for day in issues.astype(np.int64)]
     covered = np.array([one is not None for one in chosen])
-    _refuse_days(chosen, issues, samples, gaps, where)
-    members = _members(chosen, where)
+    refuse_days(chosen, issues, samples, gaps, where)
+    members = members_of(chosen, where)
     shape = (len(members), len(cells), len(issues), leads, len(names))
     _refuse_memory(shape, memory, where)
     for axes in {id(one.axes): one.axes for one in fields}.values():
@@ -165,156 +142,7 @@ def _read_index(
     return fields, notes
 
 
-def _by_run(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
-    found: dict[int, list[Sample]] = {}
-    for one in samples:
-        found.setdefault(one.fields[0].run, []).append(one)
-    return found
-
-
-def _runs(samples: Samples) -> list[int]:
-    """Starts of all forecasts, ascending."""
-    return sorted({run for each in samples.values() for run in each})
-
-
-def _choose(samples: Samples, day: int, cells: Cells, leads: int, gaps: bool, where: str) -> _Chosen | None:
-    """The newest run that has all days after an issue day, days since 1970-01-01; None where there is none."""
-    after = (day + 1) * DAY
-    earliest = after - int(cells.offsets.max(initial=0))
-    runs = [run for run in reversed(_runs(samples)) if run <= earliest and (run > day * DAY or not gaps)]
-    faults: list[tuple[int, SoilcastError]] = []
-    for run in runs:
-        try:
-            found = _terms_of(samples, run, after, cells, leads, where)
-        except _ShortError as error:
-            faults.append((run, error))
-            continue
-        notes = [f"the forecast of {_moment(newer)} is not used: {error}" for newer, error in faults]
-        return _Chosen(run, found, (*notes, *_dropped(samples, run, after, leads, where)))
-    if faults and not gaps:
-        raise faults[0][1]
-    return None
-
-
-class _ShortError(SoilcastError):
-    """A run does not have all the days."""
-
-
-def _terms_of(
-    samples: Samples, run: int, after: int, cells: Cells, leads: int, where: str
-) -> dict[str, dict[int | None, dict[int, list[Terms]]]]:
-    """Terms of each lead of a run, by variable, member and offset of the day."""
-    found: dict[str, dict[int | None, dict[int, list[Terms]]]] = {}
-    short: dict[str, tuple[int, str]] = {}
-    for name, each in samples.items():
-        makers = _makers(each.get(run, ()))
-        if not makers:
-            raise _ShortError(
-                f"{where}: the run of {_moment(run)} has no {name}, which other runs have: give files of all variables "
-                "of one run"
-            )
-        found[name] = {}
-        for member, maker in makers.items():
-            found[name][member] = {}
-            for offset in map(int, np.unique(cells.offsets)):
-                days: list[Terms] = []
-                for lead in range(leads):
-                    terms = maker.terms(after + lead * DAY - offset)
-                    if isinstance(terms, Lacking):
-                        short[f"{name}{_of(member)}"] = lead, terms.why
-                        break
-                    days.append(terms)
-                found[name][member][offset] = days
-    if short:
-        _refuse_short(short, found, run, after, leads, where)
-    return found
-
-
-def _refuse_short(
-    short: Mapping[str, tuple[int, str]],
-    found: Mapping[str, Mapping[int | None, Any]],
-    run: int,
-    after: int,
-    leads: int,
-    where: str,
-) -> None:
-    what, (lead, why) = min(short.items(), key=lambda item: item[1][0])
-    name = what.partition(",")[0]
-    day = np.datetime64(after // DAY + lead, "D")
-    begin = f"{where}: the run of {_moment(run)} has no complete {day} of {what} ({why})"
-    others = len(found[name]) - sum(one.partition(",")[0] == name for one in short)
-    if others:
-        raise SoilcastError(
-            f"{begin}, which {others} of {len(found[name])} members have: the members are of different length; give "
-            "all steps of each, or leave this one out"
-        )
-    if lead == 0:
-        raise _ShortError(
-            f"{begin}, the day after the issue day: give all steps of that day, from its begin to its end, or another "
-            "--from"
-        )
-    raise _ShortError(
-        f"{begin}, so it covers {lead} of {leads} leads: add the missing steps, use --lead {lead} or a longer forecast"
-    )
-
-
-def _makers(samples: Sequence[Sample]) -> Members:
-    """The days of each member of a run."""
-    by_member: dict[int | None, list[Sample]] = {}
-    for one in samples:
-        by_member.setdefault(one.fields[0].member, []).append(one)
-    return {member: DayMaker(by_member[member]) for member in sorted(by_member, key=lambda m: -1 if m is None else m)}
-
-
-def _dropped(samples: Samples, run: int, after: int, leads: int, where: str) -> list[str]:
-    """Say which days of a run are incomplete and not used, before the first lead and after the last."""
-    incomplete: dict[int, str] = {}
-    end = after + leads * DAY
-    for name, each in samples.items():
-        maker = next(iter(_makers(each[run]).values()))
-        for begin in [*range(run // DAY * DAY, after, DAY), *range(end, maker.last + 1, DAY)]:
-            terms = maker.terms(begin)
-            if isinstance(terms, Lacking) and begin < maker.last:
-                incomplete.setdefault(begin // DAY, f"{name}: {terms.why}")
-    if not incomplete:
-        return []
-    first, why = min(incomplete.items())
-    return [
-        f"{len(incomplete)} incomplete day(s) at the ends of the weather forecast of {_moment(run)} are not used (such "
-        f"as {np.datetime64(first, 'D')}, {why})"
-    ]
-
-
-def _members(chosen: Sequence[_Chosen | None], where: str) -> tuple[int | None, ...]:
-    """Members of all runs and variables; what has none is the same for all.
-
-    Raises
-    ------
-    SoilcastError
-        Variables or runs have different members.
-    """
-    found: dict[tuple[int | None, ...], str] = {}
-    for one in filter(None, chosen):
-        for name, days in one.days.items():
-            members = tuple(days)
-            if None in members and len(members) > 1:
-                raise SoilcastError(
-                    f"{where}: {name} of the run of {_moment(one.run)} has a forecast without a member beside "
-                    f"{len(members) - 1} members: give the ensemble or the single forecast"
-                )
-            if members != (None,):
-                found.setdefault(members, f"{name} of the run of {_moment(one.run)}")
-    if len(found) > 1:
-        (one_set, first), (other_set, second) = list(found.items())[:2]
-        differing = sorted(set(one_set) ^ set(other_set), key=str)
-        raise SoilcastError(
-            f"{where}: {first} has {len(one_set)} members, but {second} {len(other_set)} (differing in member "
-            f"{differing[0]}): give the same members of all"
-        )
-    return next(iter(found), (None,))
-
-
-def _days(name: str, chosen: _Chosen, member: int | None, cells: Cells, where: str) -> Floats:
+def _days(name: str, chosen: ChosenRun, member: int | None, cells: Cells, where: str) -> Floats:
     """Daily values of a variable of one member, ``(cell, lead)``."""
     by_offset = chosen.days[name].get(member) or chosen.days[name][None]
     leads = len(next(iter(by_offset.values())))
@@ -361,7 +189,7 @@ def _sum(name: str, terms: Terms, reader: _Reader, where: str) -> Floats:
         if lowest < -2 * rounding:
             first, last = terms[0][0], terms[-1][0]
             raise SoilcastError(
-                f"{where}: {name} falls by {-lowest:.3g} between {_moment(first.end)} and {_moment(last.end)}, but its "
+                f"{where}: {name} falls by {-lowest:.3g} between {moment(first.end)} and {moment(last.end)}, but its "
                 "files say that it is accumulated since one time: they are not as their centre writes them; give the "
                 "GRIB files, or amounts with time bounds (CF)"
             )
@@ -399,18 +227,6 @@ def _refuse_absent(samples: Samples, fields: Sequence[StepField], where: str) ->
         )
 
 
-def _refuse_days(chosen: Sequence[_Chosen | None], issues: Days, samples: Samples, gaps: bool, where: str) -> None:
-    missing = [day for day, one in zip(issues, chosen, strict=True) if one is None]
-    if not missing or (gaps and len(missing) < len(issues)):
-        return
-    runs = _runs(samples)
-    held = _moment(runs[0]) if len(runs) == 1 else f"{len(runs)} runs, {_moment(runs[0])} .. {_moment(runs[-1])}"
-    raise SoilcastError(
-        f"{where}: no forecast for the days after {missing[0]} (it holds {held}): give a forecast that starts at the "
-        f"end of that day, 00 UTC of {missing[0] + 1}, or before, or another --from"
-    )
-
-
 def _refuse_memory(shape: tuple[int, ...], memory: int | None, where: str) -> None:
     size = 4 * int(np.prod(shape))
     if memory is not None and size > memory // 2:
@@ -422,17 +238,9 @@ def _refuse_memory(shape: tuple[int, ...], memory: int | None, where: str) -> No
 
 def _title(fields: Sequence[StepField], runs: Sequence[int], members: int) -> str:
     origins = ", ".join(sorted({one.origin for one in fields if one.origin}))
-    started = _moment(runs[0]) if len(runs) == 1 else f"{_moment(runs[0])} .. {_moment(runs[-1])}"
+    started = moment(runs[0]) if len(runs) == 1 else f"{moment(runs[0])} .. {moment(runs[-1])}"
     return f"weather forecast of {started} ({origins}{f', {members} members' if members > 1 else ''})"
 
 
 def _name(files: Sequence[DataFile]) -> str:
     return f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
-
-
-def _moment(hour: int) -> str:
-    return f"{np.datetime64(hour, 'h')} UTC"
-
-
-def _of(member: int | None) -> str:
-    return "" if member is None else f", member {member}"

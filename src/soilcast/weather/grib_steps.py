@@ -34,6 +34,9 @@ _FURTHER = {
 _HOURS = {0: 1 / 60, 1: 1.0, 2: 24.0, 10: 3.0, 11: 6.0, 12: 12.0, 13: 1 / 3600}
 """Code table 4.4: unit of a step -> hours."""
 
+_LONGEST = 100_000
+"""Longest step that is believed: eleven years [h]."""
+
 _TEMPLATES = (0, 1, 8, 11, 60, 61)
 """Code table 4.0: one forecast or one member, at an instant or over a time; the others are probabilities, percentiles,
 means and spreads of ensembles."""
@@ -144,16 +147,19 @@ def _why_skipped(message: Message) -> str:
 
 def _times(message: Message, where: str) -> tuple[int, int, int]:
     """Start of the forecast, and start and end of what the field is of, hours since 1970-01-01."""
-    run, end = (
-        moment_of(message[f"{what}Date"], message[f"{what}Time"]).astype("datetime64[m]").astype(np.int64) / 60
-        for what in ("data", "validity")
-    )
+    try:
+        run, end = (
+            moment_of(message[f"{what}Date"], message[f"{what}Time"]).astype("datetime64[m]").astype(np.int64) / 60
+            for what in ("data", "validity")
+        )
+    except ValueError as error:
+        raise SoilcastError(f"{where}: its dates are none ({error}): it is damaged; download it again") from error
     each = _HOURS.get(message["stepUnits"])
     if each is None:
         raise SoilcastError(f"{where}: steps in an unknown unit of time ({message['stepUnits']}): it is damaged")
     start = end - (message["endStep"] - message["startStep"]) * each
     hours = run, start, end
-    if any(hour != round(hour) for hour in hours) or not run <= start <= end:
+    if any(hour != round(hour) for hour in hours) or not run <= start <= end <= run + _LONGEST:
         raise SoilcastError(
             f"{where}: its step {message['startStep']} .. {message['endStep']} is no time of whole hours after the "
             "start of the forecast: give hourly or longer steps"
@@ -189,7 +195,9 @@ def _rounding(message: Message) -> float:
     """Step in which simple, complex, JPEG 2000, PNG and CCSDS packing round the values; IEEE does not."""
     if "ieee" in message["packingType"] or not message["bitsPerValue"]:
         return 0.0
-    return float(2.0 ** message["binaryScaleFactor"] * 10.0 ** -message["decimalScaleFactor"])
+    with np.errstate(all="ignore"):  # a damaged message may hold any numbers
+        step = np.float64(2.0) ** message["binaryScaleFactor"] * np.float64(10.0) ** -message["decimalScaleFactor"]
+    return float(step) if np.isfinite(step) else 0.0
 
 
 def _origin(message: Message) -> str:

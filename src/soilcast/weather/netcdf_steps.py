@@ -38,9 +38,16 @@ _SHORT = np.timedelta64(18, "h")
 Hours = npt.NDArray[np.int64]
 
 
-def holds_steps(opened: xr.Dataset) -> bool:
+def holds_steps(file: DataFile) -> bool:
     """Whether a file has several values a day, or amounts that are accumulated over the forecast."""
-    return any(_is_stepped(opened, variable) for variable in opened.data_vars.values())
+    with _open(file) as opened:
+        return any(_is_stepped(opened, variable) for variable in opened.data_vars.values())
+
+
+def _open(file: DataFile) -> xr.Dataset:
+    """Open a file as it is, its dimensions of starts and steps too."""
+    path = Path(file.path)
+    return open_zarr(path) if file.format == "zarr" else open_netcdf(path)
 
 
 def _is_stepped(opened: xr.Dataset, variable: xr.DataArray) -> bool:
@@ -79,8 +86,7 @@ def netcdf_fields(file: DataFile, parts: Collection[str], units: dict[str, str])
     SoilcastError
         The file is damaged; it does not say of which time amounts or means are; a unit contradicts what it says.
     """
-    path = Path(file.path)
-    opened = open_zarr(path) if file.format == "zarr" else open_netcdf(path)
+    opened = _open(file)
     fields: list[StepField] = []
     for name, variable in opened.data_vars.items():
         quantity = quantity_of_variable(str(name), variable.attrs)
