@@ -114,6 +114,7 @@ ENSEMBLES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 FEW = ("tp", "t2m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ENSEMBLES)
 def test_an_ensemble_keeps_its_members(tmp_path: Path, cube: xr.Dataset, layout: str) -> None:
     table, hours, options = ENSEMBLES[layout]
@@ -150,6 +151,7 @@ def test_steps_in_netcdf_are_the_daily_truth(
     )
 
 
+@pytest.mark.slow
 def test_amounts_once_a_day_since_the_start_are_differences(tmp_path: Path, cube: xr.Dataset) -> None:
     truths = truth_of(ISSUE, FEW, leads=LEADS + 2)
     truth = write_truth(tmp_path / "truth.nc", ISSUE, ("tp",))
@@ -167,6 +169,7 @@ def test_a_rate_at_instants_is_their_mean(tmp_path: Path, cube: xr.Dataset) -> N
     same(opened(path, cube, ("tp",)), write_truth(tmp_path / "truth.nc", ISSUE, ("tp",)), cube, ("tp",))
 
 
+@pytest.mark.slow
 def test_amounts_are_taken_before_mean_rates_and_these_before_instants(tmp_path: Path, cube: xr.Dataset) -> None:
     truths, other = truth_of(ISSUE, ("tp",), leads=LEADS + 2), truth_of("2020-01-10", ("tp",), leads=LEADS + 2)
     wrong = [replace(truths[0], daily=other[0].daily)]
@@ -188,6 +191,7 @@ def test_evaporation_counts_upward(tmp_path: Path, cube: xr.Dataset) -> None:
     same(opened(path, cube, ("e",)), write_truth(tmp_path / "truth.nc", ISSUE, ("e",)), cube, ("e",))
 
 
+@pytest.mark.slow
 def test_a_forecast_in_many_files_and_runs_takes_the_newest_complete_run(tmp_path: Path, cube: xr.Dataset) -> None:
     truths = truth_of(ISSUE, FEW, leads=LEADS + 2)
     other = truth_of("2020-01-10", FEW, leads=LEADS + 2)
