@@ -262,6 +262,8 @@ def test_temperature_is_corrected_for_elevation_where_that_is_asked_for(tmp_path
     truths = truth_of(ISSUE, FEW, leads=LEADS + 2)
     path = write_steps(tmp_path / "forecast.grib", truths, IFS, FEW, SIX)
     plain = opened(path, cube, FEW).values()
+    with pytest.raises(SoilcastError, match=r"--lapse-rate 6\.5: corrects t2m, which the run does not know"):
+        opened(path, cube, ("tp",), lapse_rate=6.5)
     with pytest.raises(SoilcastError, match=r"--lapse-rate needs the elevation of the forecast model: add the file of"):
         opened(path, cube, FEW, lapse_rate=6.5)
     height = [replace(truths[0], daily={"z": np.full((7, *truths[0].daily["t2m"].shape[1:]), 300.0)})]

@@ -152,7 +152,7 @@ def forecast(
         lapse_rate=lapse_rate,
         memory=memory,
     )
-    opened = request.open()
+    opened = request.open(progress=progress)
     attributes = describe(opened)
     if append and issue is None:
         raise SoilcastError(f"{out}: --append needs an issue day: give it with --from")

@@ -56,8 +56,13 @@ class Request:
         """Whether the weather of the cube itself stands for a forecast."""
         return self.weather == (OBSERVED,)
 
-    def open(self) -> OpenedRequest:
+    def open(self, *, progress: bool = False) -> OpenedRequest:
         """Open the run, the cube and the forecast of the weather, and see that what is asked for can be made.
+
+        Parameters
+        ----------
+        progress
+            Show a progress bar while daily weather is made.
 
         Raises
         ------
@@ -88,7 +93,7 @@ class Request:
         if self.weather and not self.is_observed:
             days, units = cube["time"].to_numpy()[issues[0] : issues[-1] + 1], dict(self.units)
             options: dict[str, Any] = {"units": units, "needed": usable, "gaps": self.issue is None}
-            options |= {"lapse_rate": self.lapse_rate, "memory": self.memory}
+            options |= {"lapse_rate": self.lapse_rate, "memory": self.memory, "progress": progress}
             weather = open_weather(self.weather, cube, ahead, days, leads, **options)
             mark = f"{weather.sha256}{_read_as(units)}{self._corrected}"
         known = "none" if not ahead else OBSERVED if weather is None else weather.kind

@@ -183,6 +183,7 @@ def open_weather(
     gaps: bool = False,
     lapse_rate: float | None = None,
     memory: int | None = None,
+    progress: bool = False,
 ) -> Weather:
     """Open the weather forecasts of some issue days for the cells of a cube.
 
@@ -214,7 +215,9 @@ def open_weather(
         Of forecasts as their centres give them: by how much temperature falls with height [K km-1], to correct it for
         the elevation of each cell; None for no correction.
     memory
-        Memory limit [bytes] of weather that is made of steps.
+        Memory limit [bytes], of which weather that is made of steps may take half.
+    progress
+        Show a progress bar while it is made.
 
     Returns
     -------
@@ -248,6 +251,7 @@ def open_weather(
             gaps=gaps,
             lapse_rate=lapse_rate,
             memory=memory,
+            progress=progress,
         )
         return Weather(
             paths=tuple(str(file.path) for file in files),

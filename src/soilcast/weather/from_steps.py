@@ -16,6 +16,7 @@ import numpy.typing as npt
 from soilcast.cube import check_bounds
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
+from soilcast.progress import progress_bar
 from soilcast.sources.era5land.parameters import NEVER_NEGATIVE
 from soilcast.sources.opening import DataFile
 from soilcast.weather.day_terms import Terms
@@ -63,6 +64,7 @@ def daily_forecasts(
     gaps: bool,
     lapse_rate: float | None = None,
     memory: int | None = None,
+    progress: bool = False,
 ) -> DailyForecasts:
     """Make daily weather of forecasts in GRIB, NetCDF or Zarr.
 
@@ -88,7 +90,9 @@ def daily_forecasts(
         By how much temperature falls with height [K km-1]: it is corrected by the difference of elevation between a
         cell and the forecast model; None leaves it.
     memory
-        The most that the result may take [bytes].
+        Memory limit [bytes], of which the result may take half.
+    progress
+        Show a progress bar.
 
     Raises
     ------
@@ -97,6 +101,10 @@ def daily_forecasts(
         contradict each other; needed cells are not covered; values out of bounds; the result takes too much memory.
     """
     where = _name(files)
+    if lapse_rate is not None and "t2m" not in names:
+        raise SoilcastError(
+            f"--lapse-rate {lapse_rate:g}: corrects t2m, which the run does not know of the forecast days: leave it out"
+        )
     fields, notes = _read_index(files, names, dict(units), lapse_rate is not None)
     samples = {name: by_run(samples_of(name, fields)) for name in names}
     _refuse_absent(samples, fields, where)
@@ -110,16 +118,18 @@ def daily_forecasts(
         cells.refuse_uncovered(axes, where)
     above = _above(fields, cells, where) if lapse_rate is not None else None
     values = np.full(shape, np.nan, dtype=np.float32)
-    for feature, name in enumerate(names):
-        for row, member in enumerate(members):
-            for issue, one in enumerate(chosen):
-                if one is not None:
-                    values[row, :, issue, :, feature] = _days(name, one, member, cells, where)
-        if above is not None and lapse_rate is not None and name == "t2m":
-            values[..., feature] -= (lapse_rate * 1e-3 * above)[:, np.newaxis, np.newaxis].astype(np.float32)
-        check_bounds(name, values[..., feature], where)
-        if not gaps:
-            cells.refuse_missing(name, values[..., feature], issues, where)
+    with progress_bar("weather", len(names) * len(members), shown=progress) as advance:
+        for feature, name in enumerate(names):
+            for row, member in enumerate(members):
+                for issue, one in enumerate(chosen):
+                    if one is not None:
+                        values[row, :, issue, :, feature] = _days(name, one, member, cells, where)
+                advance("")
+            if above is not None and lapse_rate is not None and name == "t2m":
+                values[..., feature] -= (lapse_rate * 1e-3 * above)[:, np.newaxis, np.newaxis].astype(np.float32)
+            check_bounds(name, values[..., feature], where)
+            if not gaps:
+                cells.refuse_missing(name, values[..., feature], issues, where)
     runs = sorted({one.run for one in chosen if one is not None})
     notes += list(dict.fromkeys(note for one in chosen if one is not None for note in one.notes))
     return DailyForecasts(values, covered, _title(fields, runs, len(members)), tuple(notes))
