@@ -16,7 +16,17 @@ from soilcast.provenance import versions
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 BENCHMARKS = (
-    *("training", "design", "forecast", "globe", "issue_day", "weather", "metrics", "preparation", "demo", "gpu"),
+    "training",
+    "design",
+    "forecast",
+    "globe",
+    "issue_day",
+    "weather",
+    "metrics",
+    "preparation",
+    "demo",
+    "startup",
+    "gpu",
 )
 
 _HEAD = """# Performance

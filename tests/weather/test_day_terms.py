@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soilcast.sources.era5land.parameters import Recipe, itself
+from soilcast.sources.parameters import Recipe, itself
 from soilcast.weather.day_terms import DayMaker, Lacking
 from soilcast.weather.quantities import Quantity
 from soilcast.weather.step_fields import DAY, Axes, Sample, StepField

@@ -17,8 +17,8 @@ from soilcast.cube import check_bounds
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.progress import progress_bar
-from soilcast.sources.era5land.parameters import NEVER_NEGATIVE
 from soilcast.sources.opening import DataFile
+from soilcast.sources.parameters import NEVER_NEGATIVE
 from soilcast.weather.day_terms import Terms
 from soilcast.weather.forecast_runs import ChosenRun, Samples, by_run, choose_run, members_of, moment, refuse_days
 from soilcast.weather.grib_steps import grib_fields

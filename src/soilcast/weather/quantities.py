@@ -9,7 +9,7 @@ from typing import Any
 from soilcast.cube import VARIABLES, Conversion, conversion, is_amount
 from soilcast.errors import SoilcastError
 from soilcast.sources.derived import humidity_of_relative
-from soilcast.sources.era5land.parameters import GRAVITY, PARAMETERS, RECIPES, Recipe, parameter_of
+from soilcast.sources.parameters import GRAVITY, PARAMETERS, RECIPES, Recipe, parameter_of
 
 OROGRAPHY = "orography"
 """Part that holds the elevation of the surface of the forecast model [m]."""

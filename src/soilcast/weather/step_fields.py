@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.parameters import Recipe
+from soilcast.sources.parameters import Recipe
 from soilcast.weather.quantities import WEATHER_RECIPES, Quantity
 
 Doubles = npt.NDArray[np.float64]
