@@ -21,6 +21,7 @@ BENCHMARKS = (
     "forecast",
     "globe",
     "issue_day",
+    "weather",
     "metrics",
     "preparation",
     "demo",

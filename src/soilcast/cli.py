@@ -498,14 +498,21 @@ def forecast(
         typer.Option(min=1, metavar="N", help="Longest lead time [d]; default: all that the run was trained for."),
     ] = None,
     weather: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Weather forecast (NetCDF, Zarr or cube), or archive of forecasts; observed: weather of the cube.",
+            help="Weather forecast (GRIB, NetCDF, Zarr or cube), or archive of forecasts (repeatable: all files of "
+            "it); observed: weather of the cube.",
         ),
     ] = None,
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a weather variable; overrides the file's.")
+    ] = None,
+    lapse_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="K/KM", help="Correct forecast temperature for elevation, e.g. 6.5; default: not corrected."
+        ),
     ] = None,
     append: Annotated[bool, typer.Option("--append", help="Append the issue day to an existing forecast.")] = False,
     gaps: Annotated[
@@ -528,6 +535,7 @@ def forecast(
     _refuse_others(cube, "cube")
     chosen: dict[str, Any] = {"period": period, "precision": precision.value, "memory": limit, "dask": dask}
     ahead: dict[str, Any] = {"issue": issue, "leads": lead, "weather": weather, "gaps": gaps.value, "append": append}
+    ahead["lapse_rate"] = lapse_rate
     ahead["units"] = _pairs(unit, "--unit") if unit else None
     soilcast.forecast(run, cube, out, **chosen, **ahead, overwrite=overwrite, resume=resume, progress=True)
     _say(soilcast.inspect(out))

@@ -53,7 +53,7 @@ def forecast_weather(path: Path, issue: str, *, leads: int = LEADS, members: int
     cube = small_cube(CELLS, DAYS)
     days = np.datetime64(issue, "ns") + np.arange(1, leads + 1) * np.timedelta64(1, "D").astype("timedelta64[ns]")
     found = {}
-    for name, unit, add in (("t2m", "K", shift), ("tp", "m", 0.0)):
+    for name, unit, add in (("t2m", "K", shift), ("tp", "m d-1", 0.0)):
         values = cube[name].sel(time=days).to_numpy() + add
         if members:
             values = np.stack([values * (1 + 0.001 * member) for member in range(members)])

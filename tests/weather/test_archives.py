@@ -134,7 +134,7 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "steps of hours": (
         lambda data: data.assign_coords(lead=("lead", np.array([24, 30, 36]), {"units": "hours"})),
-        "3 steps along lead are on one lead, but one value per day is expected",
+        "tp in m d-1 is an amount or mean by time of which the file does not say the time",
     ),
     "an ensemble": (
         lambda data: data.expand_dims(number=2),

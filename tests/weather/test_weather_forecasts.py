@@ -26,7 +26,7 @@ from tests.helpers.small import small_cube
 
 ISSUE = np.datetime64("2020-03-01")
 NAMES = ("t2m", "tp")
-UNITS = {"t2m": "K", "tp": "m"}
+UNITS = {"t2m": "K", "tp": "m d-1"}
 DAY = np.timedelta64(1, "D")
 LAT, LON = np.arange(30.0, 70.0), np.arange(-30.0, 30.0)
 
@@ -331,7 +331,7 @@ def test_a_stated_unit_is_stronger_than_that_of_the_file(tmp_path: Path, cube: x
     data["tp"].attrs["units"] = "m"
     del data["t2m"].attrs["units"]
     path = saved(data, tmp_path / "forecast.nc")
-    found = opened(path, cube, units={"tp": "mm", "t2m": "K"}).values()
+    found = opened(path, cube, units={"tp": "mm d-1", "t2m": "K"}).values()
     np.testing.assert_allclose(found, expected(cube), rtol=1e-6)
 
 
@@ -355,7 +355,7 @@ def test_a_real_file_of_others_is_understood(shared: Path) -> None:
 @pytest.mark.shared
 def test_a_real_hourly_file_is_refused(shared: Path) -> None:
     path = shared / "formats/era5_cds_new_netcdf/ERA5_Senegal_2024_03_01_04.nc"
-    with pytest.raises(SoilcastError, match=r"24 steps along valid_time are on one day, 2024-03-01, .* aggregate"):
+    with pytest.raises(SoilcastError, match=r"no swvl1, which the run needs; of what makes it the files hold nothing"):
         opened(path, small_cube(5, 3, grid=False), names=("swvl1",))
 
 
@@ -372,7 +372,7 @@ def test_evaporation_is_positive_upward(
     tmp_path: Path, cube: xr.Dataset, attributes: dict[str, Any], sign: int
 ) -> None:
     data = gridded()
-    data["e"] = (data["tp"] * sign).assign_attrs(units="m", **attributes)
+    data["e"] = (data["tp"] * sign).assign_attrs(units="m", cell_methods="time: sum", **attributes)
     found = opened(saved(data, tmp_path / "forecast.nc"), cube, names=("tp", "e")).values()
     np.testing.assert_array_equal(found[..., 0], found[..., 1])
 
@@ -449,10 +449,16 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "a gap": (lambda data: data.isel(time=[0, 1, 2, 5, 6, 7, 8, 9, 10]), "2 missing day.*2020-03-04, 2020-03-05"),
     "six-hourly": (
         _hourly,
-        "4 steps along time are on one day, 2020-03-01, but one value per day is expected: aggregate to daily values .*"
-        "resample.* soilcast prepare",
+        "tp in m d-1 is an amount or mean by time of which the file does not say the time .* give the GRIB file",
     ),
-    "six-hourly by its bounds": (_short_bounds, "time_bnds: the interval .* spans 6 hours, but daily values"),
+    "six-hourly by its bounds": (
+        _short_bounds,
+        r"no complete 2020-03-02 of t2m \(instants come every 24 hours, of which no daily mean can be made",
+    ),
+    "amounts of no time": (
+        _attribute("tp", units="m"),
+        r"tp in m is an amount of which the file does not say the time .* only if they are totals of days, .*'m d-1'",
+    ),
     "no time": (lambda data: data.isel(time=0), "t2m has the dimensions .lat, lon., without time: .*valid_time"),
     "no dates": (
         lambda data: data.assign_coords(time=np.arange(11)),
@@ -641,9 +647,9 @@ def test_a_model_calendar_is_refused(tmp_path: Path, cube: xr.Dataset) -> None:
     [
         (None, "no such file"),
         (b"", "the file is empty"),
-        (b"GRIB....", "this is GRIB, but NetCDF or Zarr is read here: .* convert it"),
+        (b"GRIB....", "cannot be read as GRIB .*: it is damaged"),
         (b"PK\x03\x04...", "this is zip, but"),
-        (b"once upon a time", "not a NetCDF or Zarr file"),
+        (b"once upon a time", "not a NetCDF, GRIB or Zarr file"),
         (b"\x89HDF once upon a time", "cannot be read as NetCDF"),
     ],
 )
@@ -675,7 +681,7 @@ def test_a_lost_chunk_of_a_store_is_told(tmp_path: Path, cube: xr.Dataset) -> No
 
 
 def test_a_folder_that_is_no_store_is_told(tmp_path: Path, cube: xr.Dataset) -> None:
-    with pytest.raises(SoilcastError, match="NetCDF or Zarr file is expected, but this is a folder"):
+    with pytest.raises(SoilcastError, match="no NetCDF, GRIB or Zarr in this folder; it is empty: check the path"):
         opened(tmp_path, cube)
 
 

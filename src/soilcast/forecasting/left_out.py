@@ -71,8 +71,9 @@ def notes_of(opened: OpenedRequest, tallies: Mapping[int, Tally]) -> Iterator[st
 
 
 def _without_weather(opened: OpenedRequest) -> Iterator[str]:
-    """Count the issue days that an archive of weather forecasts lacks."""
+    """Say what was left out of the weather forecasts, and count the issue days that an archive lacks."""
     if opened.weather is not None:
+        yield from opened.weather.notes
         covered = opened.weather.covered[opened.issues - opened.issues[0]]
         if not covered.all():
             first = opened.issue_days[~covered][0].astype("datetime64[D]")

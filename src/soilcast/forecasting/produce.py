@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from soilcast.cube import open_artifact
 from soilcast.cube.identity import refuse_changed
 from soilcast.cube.store import put_store_in_place
 from soilcast.errors import SoilcastError
-from soilcast.files import NO_ROOM, refuse_existing
+from soilcast.files import NO_ROOM, path_list, refuse_existing
 from soilcast.forecasting.appending import joined, refuse_append
 from soilcast.forecasting.block import BlockForecast, BlockForecaster
 from soilcast.forecasting.left_out import Tally, notes_of, tally_block
@@ -64,8 +64,9 @@ def forecast(
     period: str | None = None,
     issue: str | None = None,
     leads: int | None = None,
-    weather: str | Path | None = None,
+    weather: str | Path | Sequence[str | Path] | None = None,
     units: Mapping[str, str] | None = None,
+    lapse_rate: float | None = None,
     gaps: Gaps = "refuse",
     append: bool = False,
     precision: str = "float32",
@@ -97,11 +98,14 @@ def forecast(
     leads
         Lead times [d]; by default as many as the run was trained for.
     weather
-        Weather forecast (`soilcast.weather.open_weather`) for a run with ``task.known_future``, with members or
-        without; over a period an archive of forecasts, of which each issue day takes its own; or ``observed``, the
-        weather of the cube.
+        Weather forecast (`soilcast.weather.open_weather`) for a run with ``task.known_future``, in one file or several,
+        with members or without; over a period an archive of forecasts, of which each issue day takes its own; or
+        ``observed``, the weather of the cube.
     units
         Variable -> unit, if the weather forecast gives none or a wrong one.
+    lapse_rate
+        By how much temperature falls with height [K km-1], to correct the forecast temperature for the elevation of
+        each cell; by default it is not corrected.
     gaps
         ``refuse`` the forecast from one issue day if cells lack an input, or write ``missing`` values in them.
     append
@@ -141,12 +145,14 @@ def forecast(
         period=period,
         issue=issue,
         leads=leads,
-        weather=None if weather is None else str(weather),
+        weather=() if weather is None else tuple(map(str, path_list(weather))),
         units=tuple(sorted((units or {}).items())),
         gaps=gaps,
         precision=precision,
+        lapse_rate=lapse_rate,
+        memory=memory,
     )
-    opened = request.open()
+    opened = request.open(progress=progress)
     attributes = describe(opened)
     if append and issue is None:
         raise SoilcastError(f"{out}: --append needs an issue day: give it with --from")
@@ -252,7 +258,7 @@ def _on_worker(request: Request, meant: tuple[str, ...], cells: slice) -> Values
 @functools.lru_cache(maxsize=1)
 def _worker_forecaster(request: Request, meant: tuple[str, ...]) -> tuple[OpenedRequest, BlockForecaster]:
     opened = request.open()
-    paths = request.run, request.cube, request.weather
+    paths = request.run, request.cube, " ".join(request.weather)
     for path, here, there in zip(paths, meant, opened.file_marks(request), strict=True):
         if here != there:
             raise SoilcastError(f"{path}: a worker sees a different file there: give the workers the same files")

@@ -31,8 +31,10 @@ class Request:
 
     Parameters
     ----------
-    run, cube, period, issue, leads, weather, gaps, precision
+    run, cube, period, issue, leads, gaps, precision, lapse_rate, memory
         See `soilcast.forecasting.forecast`.
+    weather
+        Its files, or `OBSERVED` alone; none where nothing is given.
     units
         Its items, in order.
     """
@@ -42,13 +44,25 @@ class Request:
     period: str | None = None
     issue: str | None = None
     leads: int | None = None
-    weather: str | None = None
+    weather: tuple[str, ...] = ()
     units: tuple[tuple[str, str], ...] = ()
     gaps: Gaps = "refuse"
     precision: str = "float32"
+    lapse_rate: float | None = None
+    memory: int | None = None
 
-    def open(self) -> OpenedRequest:
+    @property
+    def is_observed(self) -> bool:
+        """Whether the weather of the cube itself stands for a forecast."""
+        return self.weather == (OBSERVED,)
+
+    def open(self, *, progress: bool = False) -> OpenedRequest:
         """Open the run, the cube and the forecast of the weather, and see that what is asked for can be made.
+
+        Parameters
+        ----------
+        progress
+            Show a progress bar while daily weather is made.
 
         Raises
         ------
@@ -72,33 +86,42 @@ class Request:
         weather, mark = None, "none"
         issues = _issues_of(period, cube, leads) if self.issue is None else np.array([_position(self.issue, cube)])
         self._refuse_weather(ahead, cube, int(issues[-1]), leads)
-        if self.weather is not None and self.weather != OBSERVED:
+        if self.lapse_rate is not None and (self.is_observed or not self.weather):
+            raise SoilcastError(
+                "--lapse-rate: corrects a forecast of the weather: leave it out, or give --weather FILE"
+            )
+        if self.weather and not self.is_observed:
             days, units = cube["time"].to_numpy()[issues[0] : issues[-1] + 1], dict(self.units)
             options: dict[str, Any] = {"units": units, "needed": usable, "gaps": self.issue is None}
+            options |= {"lapse_rate": self.lapse_rate, "memory": self.memory, "progress": progress}
             weather = open_weather(self.weather, cube, ahead, days, leads, **options)
-            mark = f"{weather.sha256}{_read_as(units)}"
+            mark = f"{weather.sha256}{_read_as(units)}{self._corrected}"
         known = "none" if not ahead else OBSERVED if weather is None else weather.kind
         return OpenedRequest(self, run, cube, rows, usable, period, issues, leads, known, weather, mark)
 
+    @property
+    def _corrected(self) -> str:
+        return "" if self.lapse_rate is None else f", temperature corrected by {self.lapse_rate:g} K km-1"
+
     def absolute(self) -> Self:
         """Give the same with absolute paths, for processes with a working folder of their own."""
-        weather = self.weather if self.weather in (None, OBSERVED) else str(Path(str(self.weather)).absolute())
+        weather = self.weather if self.is_observed else tuple(str(Path(one).absolute()) for one in self.weather)
         paths = {"run": str(Path(self.run).absolute()), "cube": str(Path(self.cube).absolute()), "weather": weather}
         return type(self)(**{**vars(self), **paths})
 
     def _refuse_weather(self, ahead: tuple[str, ...], cube: xr.Dataset, position: int, leads: int) -> None:
         """Refuse a forecast of the weather if nothing is known of the days ahead, and none if something is."""
-        if ahead and self.weather is None and self.issue is not None:
+        if ahead and not self.weather and self.issue is not None:
             raise SoilcastError(
                 f"the run needs {', '.join(ahead)} of the forecast days: give --weather FORECAST.nc, or --weather "
                 "observed (weather of the cube, for evaluation only)"
             )
-        if not ahead and self.weather not in (None, OBSERVED if self.issue is None else None):
+        if not ahead and self.weather and not (self.is_observed and self.issue is None):
             raise SoilcastError(
-                f"--weather {self.weather}: the run was trained without future weather: remove it, or train with "
+                f"--weather {self.weather[0]}: the run was trained without future weather: remove it, or train with "
                 "--set task.known_future=[tp,t2m]"
             )
-        if self.weather == OBSERVED and self.issue is not None and position + leads >= cube.sizes["time"]:
+        if self.is_observed and self.issue is not None and position + leads >= cube.sizes["time"]:
             end = np.datetime_as_string(cube["time"].to_numpy()[-1], "D")
             raise SoilcastError(
                 f"{cube.encoding.get('source', 'the cube')}: it ends {end}, before the {leads} days after "
@@ -153,7 +176,8 @@ class OpenedRequest:
 
     def file_marks(self, request: Request) -> tuple[str, str, str]:
         """Tell the run, the cube and the forecast of the weather from others, by the paths of ``request``."""
-        mark = "none" if self.weather is None else mark_of(Path(str(request.weather)), dict(request.units))
+        marks = (mark_of(Path(one), dict(request.units)) for one in request.weather)
+        mark = "none" if self.weather is None else "; ".join(marks)
         return str(self.run.record["weights_sha256"]), str(self.cube.attrs["content_sha256"]), mark
 
 

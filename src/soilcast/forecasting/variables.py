@@ -61,6 +61,7 @@ def describe(opened: OpenedRequest) -> dict[str, Any]:
         "weather": opened.weather_known,
         "weather_forecast": opened.weather_mark,
         **({} if opened.weather is None else {"weather_title": opened.weather.title}),
+        **({} if request.lapse_rate is None else {"weather_lapse_rate": f"{request.lapse_rate:g} K km-1"}),
         "issue_days": f"{issues[0]}:{issues[-1]}",
         "train_period": record["train_period"],
         "validation_period": record["validation_period"],

@@ -41,8 +41,30 @@ def specific_humidity(
     pressure
         Surface pressure, the same shape [Pa].
     """
+    return _humidity_of_vapour(saturation_vapour_pressure(dewpoint), pressure)
+
+
+def humidity_of_relative(
+    relative: npt.NDArray[np.floating], temperature: npt.NDArray[np.floating], pressure: npt.NDArray[np.floating]
+) -> npt.NDArray[np.floating]:
+    """Specific humidity [kg kg-1] of air of a relative humidity over water (IFS documentation, eq. 7.4 and 7.5).
+
+    Parameters
+    ----------
+    relative
+        Relative humidity over water, any shape [1].
+    temperature
+        Of the air, the same shape [K].
+    pressure
+        Surface pressure, the same shape [Pa].
+    """
+    return _humidity_of_vapour(relative * saturation_vapour_pressure(temperature), pressure)
+
+
+def _humidity_of_vapour(
+    vapour: npt.NDArray[np.floating], pressure: npt.NDArray[np.floating]
+) -> npt.NDArray[np.floating]:
     ratio = _DRY_AIR / _WATER_VAPOUR
-    vapour = saturation_vapour_pressure(dewpoint)
     humidity: npt.NDArray[np.floating] = ratio * vapour / (pressure - (1.0 - ratio) * vapour)
     return humidity
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,9 @@ from xarray.core import indexing
 from soilcast.errors import SoilcastError
 
 _REGULAR = "regular_ll"
-_KEYS = {
-    "paramId": int,
-    "cfVarName": str,
-    "name": str,
-    "units": str,
+_MARKS = {"paramId": int, "offset": int, "totalLength": int}
+_PLACES = {
     "stepType": str,
-    "typeOfLevel": str,
-    "level": int,
     "number": int,
     "gridType": str,
     "Ni": int,
@@ -39,9 +34,10 @@ _KEYS = {
     "validityTime": int,
     "editionNumber": int,
     "centre": str,
-    "offset": int,
-    "totalLength": int,
+    "bitmapPresent": int,
 }
+# ecCodes looks these up in tables of thousands of rows, for each message anew.
+_NAMES = {"cfVarName": str, "name": str, "units": str, "typeOfLevel": str, "level": int}
 _GRID_KEYS = (
     "gridType",
     "Ni",
@@ -58,6 +54,7 @@ _LARGEST_GRID = 1 << 30
 _MISSING = -1.0e34
 
 Message = dict[str, Any]
+Axis = npt.NDArray[np.float64]
 
 
 def open_grib(path: Path) -> list[xr.Dataset]:
@@ -70,28 +67,17 @@ def open_grib(path: Path) -> list[xr.Dataset]:
     SoilcastError
         The extra is missing, the file is damaged or truncated, or none of its fields lies on a regular grid.
     """
-    try:
-        import eccodes
-    except (ImportError, RuntimeError) as error:  # eccodes raises the latter where its library is not found
-        raise SoilcastError(f"{path}: GRIB needs an extra: install it with pip install 'soilcast[era5]'") from error
     groups: dict[tuple[Any, ...], list[Message]] = {}
-    try:
-        for message in _messages(path):
-            kind = tuple(message[key] for key in ("paramId", "typeOfLevel", "level", "number", *_GRID_KEYS))
-            groups.setdefault(kind, []).append(message)
-    except (eccodes.CodesInternalError, OSError, ValueError) as error:
-        raise SoilcastError(
-            f"{path}: cannot be read as GRIB ({error}): it is damaged or truncated; download or write it again"
-        ) from error
-    if not groups:
-        raise SoilcastError(f"{path}: no GRIB message in this file: it is damaged; download or write it again")
+    for message in index_messages(path, _NAMES):
+        kind = tuple(message[key] for key in ("paramId", "typeOfLevel", "level", "number", *_GRID_KEYS))
+        groups.setdefault(kind, []).append(message)
     members: dict[int, set[int]] = {}
     for messages in groups.values():
         members.setdefault(messages[0]["paramId"], set()).add(messages[0]["number"])
     datasets = [
         _dataset(path, messages, len(members[messages[0]["paramId"]]))
         for messages in groups.values()
-        if messages[0]["gridType"] == _REGULAR
+        if is_regular(messages[0])
     ]
     if not datasets:
         kinds = ", ".join(sorted({messages[0]["gridType"] for messages in groups.values()}))
@@ -99,18 +85,54 @@ def open_grib(path: Path) -> list[xr.Dataset]:
     return datasets
 
 
-def _messages(path: Path) -> Iterator[Message]:
+def index_messages(
+    path: Path, further: Mapping[str, type], wanted: Callable[[int], bool] = lambda number: True
+) -> list[Message]:
+    """Read what the headers of all messages of a GRIB file say, without any value.
+
+    Parameters
+    ----------
+    path
+        The file.
+    further
+        Further keys of ecCodes and their types; a key that a message lacks is empty or zero.
+    wanted
+        Whether messages of a ``paramId`` are wanted; of the others no more is read.
+
+    Raises
+    ------
+    SoilcastError
+        The extra is missing, or the file is damaged, truncated or without messages.
+    """
+    try:
+        import eccodes
+    except (ImportError, RuntimeError) as error:  # eccodes raises the latter where its library is not found
+        raise SoilcastError(f"{path}: GRIB needs an extra: install it with pip install 'soilcast[era5]'") from error
+    try:
+        found = list(_messages(path, {**_PLACES, **further}, wanted))
+    except (eccodes.CodesInternalError, OSError, ValueError) as error:
+        raise SoilcastError(
+            f"{path}: cannot be read as GRIB ({error}): it is damaged or truncated; download or write it again"
+        ) from error
+    if not found:
+        raise SoilcastError(f"{path}: no GRIB message in this file: it is damaged; download or write it again")
+    return found
+
+
+def _messages(path: Path, keys: Mapping[str, type], wanted: Callable[[int], bool]) -> Iterator[Message]:
     import eccodes
 
     size = path.stat().st_size
     with path.open("rb") as stream:
         while (handle := eccodes.codes_grib_new_from_file(stream, headers_only=True)) is not None:
             try:
-                message = {key: _key(handle, key, kind) for key, kind in _KEYS.items()}
+                message = {key: _key(handle, key, kind) for key, kind in _MARKS.items()}
+                if message["offset"] + message["totalLength"] > size:
+                    raise ValueError("its last message is truncated")
+                if wanted(message["paramId"]):
+                    message |= {key: _key(handle, key, kind) for key, kind in keys.items()}
             finally:
                 eccodes.codes_release(handle)
-            if message["offset"] + message["totalLength"] > size:
-                raise ValueError("its last message is truncated")
             yield message
 
 
@@ -125,25 +147,72 @@ def _key(handle: Any, key: str, kind: type) -> Any:
         return kind()
 
 
-def _dataset(path: Path, messages: list[Message], members: int) -> xr.Dataset:
-    first = messages[0]
-    rows, columns = int(first["Nj"]), int(first["Ni"])
+def grid_key(message: Message) -> tuple[Any, ...]:
+    """What tells the grid of a message from others."""
+    return tuple(message[key] for key in _GRID_KEYS)
+
+
+def is_regular(message: Message) -> bool:
+    """Whether a message lies on a regular latitude-longitude grid."""
+    return bool(message["gridType"] == _REGULAR)
+
+
+def axes_of_message(message: Message, path: Path) -> tuple[Axis, Axis]:
+    """Latitudes ``(lat,)`` and longitudes ``(lon,)`` of a regular grid, in the order of the values [degrees].
+
+    Raises
+    ------
+    SoilcastError
+        The grid is impossible, or its points follow each other in another order.
+    """
+    rows, columns = int(message["Nj"]), int(message["Ni"])
     if not 0 < rows * columns <= _LARGEST_GRID:
         raise SoilcastError(f"{path}: a grid of {rows} x {columns} points is impossible: the file is damaged")
-    if first["jPointsAreConsecutive"] or first["alternativeRowScanning"]:
+    if message["jPointsAreConsecutive"] or message["alternativeRowScanning"]:
         raise SoilcastError(f"{path}: its points are not ordered along parallels: convert it to this order")
-    moments = np.array([_moment(one) for one in messages], dtype="datetime64[ns]")
-    order = np.argsort(moments, kind="stable")
-    lat = np.linspace(first["latitudeOfFirstGridPointInDegrees"], first["latitudeOfLastGridPointInDegrees"], rows)
-    west, east = first["longitudeOfFirstGridPointInDegrees"], first["longitudeOfLastGridPointInDegrees"]
-    if first["iScansNegatively"]:
+    lat = np.linspace(message["latitudeOfFirstGridPointInDegrees"], message["latitudeOfLastGridPointInDegrees"], rows)
+    west, east = message["longitudeOfFirstGridPointInDegrees"], message["longitudeOfLastGridPointInDegrees"]
+    if message["iScansNegatively"]:
         west += 360.0 if west < east else 0.0
     elif east < west:
         east += 360.0
-    lon = np.linspace(west, east, columns)
-    array = _Fields(
-        path, [(messages[number]["offset"], messages[number]["totalLength"]) for number in order], rows, columns
+    return np.round(lat, 6), np.round(np.linspace(west, east, columns), 6)
+
+
+def decode(stream: BinaryIO, message: Message) -> npt.NDArray[np.float64]:
+    """Decode the values of a message of an opened file, ``(lat, lon)``; NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        The message is damaged.
+    """
+    import eccodes
+
+    offset, length, shape = message["offset"], message["totalLength"], (int(message["Nj"]), int(message["Ni"]))
+    stream.seek(offset)
+    handle = eccodes.codes_new_from_message(stream.read(length))
+    try:
+        eccodes.codes_set(handle, "missingValue", _MISSING)
+        values = eccodes.codes_get_values(handle)
+    except eccodes.CodesInternalError as error:
+        raise ValueError(f"message at byte {offset}: {error}") from error
+    finally:
+        eccodes.codes_release(handle)
+    if values.size != shape[0] * shape[1]:
+        raise ValueError(f"message at byte {offset} holds {values.size} values")
+    values = values.reshape(shape)
+    return np.where(values == _MISSING, np.nan, values) if message["bitmapPresent"] else values
+
+
+def _dataset(path: Path, messages: list[Message], members: int) -> xr.Dataset:
+    first = messages[0]
+    lat, lon = axes_of_message(first, path)
+    moments = np.array(
+        [moment_of(one["validityDate"], one["validityTime"]) for one in messages], dtype="datetime64[ns]"
     )
+    order = np.argsort(moments, kind="stable")
+    array = _Fields(path, [messages[number] for number in order])
     name = _name(first)
     attributes = {
         "GRIB_paramId": first["paramId"],
@@ -155,8 +224,8 @@ def _dataset(path: Path, messages: list[Message], members: int) -> xr.Dataset:
     }
     coords: dict[str, Any] = {
         "valid_time": ("valid_time", moments[order]),
-        "latitude": ("latitude", np.round(lat, 6)),
-        "longitude": ("longitude", np.round(lon, 6)),
+        "latitude": ("latitude", lat),
+        "longitude": ("longitude", lon),
     }
     if first["typeOfLevel"] not in ("", "surface", "unknown"):
         coords[first["typeOfLevel"]] = float(first["level"])
@@ -176,8 +245,9 @@ def _name(message: Message) -> str:
     return f"parameter {message['paramId']}"
 
 
-def _moment(message: Message) -> np.datetime64:
-    day, clock = str(message["validityDate"]).zfill(8), str(message["validityTime"]).zfill(4)
+def moment_of(date: int, time: int) -> np.datetime64:
+    """Moment of a date YYYYMMDD and a time HHMM."""
+    day, clock = str(date).zfill(8), str(time).zfill(4)
     return np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:]}", "m")
 
 
@@ -186,40 +256,21 @@ class _Fields(BackendArray):
     """The fields of one parameter ``(time, lat, lon)`` float32, decoded when they are asked for."""
 
     path: Path
-    places: list[tuple[int, int]]
-    rows: int
-    columns: int
+    messages: list[Message]
 
     dtype = np.dtype(np.float32)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return len(self.places), self.rows, self.columns
+        return len(self.messages), int(self.messages[0]["Nj"]), int(self.messages[0]["Ni"])
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> npt.NDArray[np.float32]:
         stamps, rows, columns = key
-        chosen = np.atleast_1d(np.arange(len(self.places))[stamps])
+        chosen = np.atleast_1d(np.arange(len(self.messages))[stamps])
         with self.path.open("rb") as stream:
-            fields = np.stack([self._decode(stream, *self.places[number]) for number in chosen])
+            fields = np.stack([decode(stream, self.messages[number]).astype(np.float32) for number in chosen])
         fields = fields[:, rows][:, :, columns] if not isinstance(rows, int) else fields[:, rows][:, columns]
-        return fields[0] if np.ndim(np.arange(len(self.places))[stamps]) == 0 else fields
-
-    def _decode(self, stream: Any, offset: int, length: int) -> npt.NDArray[np.float32]:
-        import eccodes
-
-        stream.seek(offset)
-        handle = eccodes.codes_new_from_message(stream.read(length))
-        try:
-            eccodes.codes_set(handle, "missingValue", _MISSING)
-            values = eccodes.codes_get_values(handle)
-        except eccodes.CodesInternalError as error:
-            raise ValueError(f"message at byte {offset}: {error}") from error
-        finally:
-            eccodes.codes_release(handle)
-        if values.size != self.rows * self.columns:
-            raise ValueError(f"message at byte {offset} holds {values.size} values")
-        single = np.where(values == _MISSING, np.nan, values).astype(np.float32)
-        return single.reshape(self.rows, self.columns)
+        return fields[0] if np.ndim(np.arange(len(self.messages))[stamps]) == 0 else fields

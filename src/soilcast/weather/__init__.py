@@ -16,11 +16,16 @@ import xarray as xr
 from soilcast.cube import check_bounds, open_artifact, open_cube
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
+from soilcast.files import path_list
 from soilcast.schema import nearest
-from soilcast.sources.formats import NETCDF, ZARR, format_of, refuse_format
-from soilcast.sources.opening import DataFile, open_file
+from soilcast.sources.formats import GRIB, NETCDF, ZARR
+from soilcast.sources.netcdf import is_address
+from soilcast.sources.opening import DataFile, list_files, open_file
 from soilcast.weather.days import archive_axes, days_of_steps, positions_of_leads, slice_of_leads
 from soilcast.weather.fields import Field, Floats, fields_of, gather
+from soilcast.weather.from_steps import daily_forecasts
+from soilcast.weather.netcdf_steps import holds_steps
+from soilcast.weather.onto_cells import Cells
 from soilcast.weather.places import Places, Positions, places_of
 
 __all__ = ["ARCHIVE", "DEGRADED", "Weather", "open_weather"]
@@ -49,10 +54,10 @@ class Weather:
 
     Parameters
     ----------
-    path
-        The file.
+    paths
+        The files.
     title
-        What it says that it is.
+        What they say that they are.
     is_degraded
         Whether it says that it is observed weather with the errors of a model, and no weather forecast.
     names
@@ -66,9 +71,9 @@ class Weather:
     members
         Members of the ensemble; 1 without one.
     fields
-        Where each feature lies in the file, in the order of ``names``.
+        Where each feature lies in a file of daily values, in the order of ``names``; none where all is held.
     places
-        Where each cell of the cube lies in the file.
+        Where each cell of the cube lies in it.
     needed
         Cells that must have weather, ``(cell,)``.
     gaps
@@ -76,10 +81,12 @@ class Weather:
     content
         Hash of the content, where the file says it.
     held
-        All of it, ``(member, cell, issue, lead, feature)``, where it is little.
+        All of it, ``(member, cell, issue, lead, feature)``, where it is little, or was made of steps.
+    notes
+        What was left out, and how the days were made.
     """
 
-    path: str
+    paths: tuple[str, ...]
     title: str
     is_degraded: bool
     names: tuple[str, ...]
@@ -87,12 +94,18 @@ class Weather:
     covered: npt.NDArray[np.bool_] = field(repr=False)
     leads: int
     members: int
-    fields: tuple[Field, ...] = field(repr=False)
-    places: Places = field(repr=False)
     needed: npt.NDArray[np.bool_] = field(repr=False)
+    fields: tuple[Field, ...] = field(default=(), repr=False)
+    places: Places | None = field(default=None, repr=False)
     gaps: bool = False
     content: str = ""
     held: Floats | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The first of the files."""
+        return self.paths[0]
 
     @property
     def kind(self) -> str:
@@ -119,6 +132,7 @@ class Weather:
         """
         if self.held is not None:
             return self.held[:, cells].copy()
+        assert self.places is not None
         first, stop, _ = cells.indices(len(self.needed))
         count = max(stop - first, 0)
         shape = (self.members, count, len(self.issues), self.leads, len(self.names))
@@ -136,13 +150,8 @@ class Weather:
         """Hash of the content, as the file says it, or of its bytes: the same wherever the file lies."""
         if self.content:
             return self.content
-        path, digest = Path(self.path), hashlib.sha256()
-        for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
-            digest.update(file.relative_to(path).as_posix().encode())
-            with file.open("rb") as stream:
-                while part := stream.read(_HASHED_AT_ONCE):
-                    digest.update(part)
-        return digest.hexdigest()
+        digests = sorted(_digest(Path(path)) for path in self.paths)
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def record(self) -> dict[str, str]:
         """What artifacts say of it: nothing that depends on where it lies."""
@@ -152,7 +161,7 @@ class Weather:
         """Raise if a needed cell of ``(member, issue, lead, cell)``, of which the first is ``first``, has no value."""
         needed = self.needed[first : first + block.shape[3]]
         missing = np.isnan(block).any(axis=0) & needed
-        if missing.any():
+        if missing.any() and self.places is not None:
             issue, lead = np.argwhere(missing.any(axis=2))[0]
             cells = missing.any(axis=(0, 1))
             raise SoilcastError(
@@ -163,7 +172,7 @@ class Weather:
 
 
 def open_weather(
-    path: str | Path,
+    paths: str | Path | Sequence[str | Path],
     cube: xr.Dataset,
     names: Sequence[str],
     issues: Days | np.datetime64,
@@ -172,21 +181,26 @@ def open_weather(
     units: Mapping[str, str] = {},
     needed: npt.NDArray[np.bool_] | None = None,
     gaps: bool = False,
+    lapse_rate: float | None = None,
+    memory: int | None = None,
+    progress: bool = False,
 ) -> Weather:
     """Open the weather forecasts of some issue days for the cells of a cube.
 
     Parameters
     ----------
-    path
-        A forecast, or an archive of many. A cube (Zarr or NetCDF) that has the days and the cells; or NetCDF or Zarr on
-        a regular latitude-longitude grid, or with a list of cells and ``lat`` and ``lon`` of each. Values are of days;
-        a dimension ``number``, ``member`` or ``realization`` holds an ensemble; an archive has dimensions of issue days
-        (reference times) and leads. On a grid each cell takes the point nearest to it, in whose grid cell it lies; in a
-        list and a cube, the cell at its place.
+    paths
+        A forecast, or an archive of many: forecasts as their centres give them (`soilcast.weather.from_steps`), in
+        GRIB, NetCDF or Zarr, in as many files as they lie in; or one file of daily values. That is a cube (Zarr or
+        NetCDF) that has the days and the cells; or NetCDF or Zarr on a regular latitude-longitude grid, or with a list
+        of cells and ``lat`` and ``lon`` of each. A dimension ``number``, ``member`` or ``realization`` holds an
+        ensemble; an archive has dimensions of issue days (reference times) and leads. Of daily values on a grid each
+        cell takes the point nearest to it, in whose grid cell it lies; in a list and a cube, the cell at its place.
     cube
         The opened cube whose cells are forecast.
     names
-        The variables of the contract that are wanted, found by their names, else by their CF standard names.
+        The variables of the contract that are wanted: of GRIB found by numbers, of steps in NetCDF by numbers and
+        names, of daily values by names and CF standard names.
     issues
         The issue days ``(issue,)``, or one; the first day wanted is the one after each.
     leads
@@ -197,35 +211,93 @@ def open_weather(
         Cells that must have weather ``(cell,)``; by default all.
     gaps
         Allow an archive to lack issue days, which are then NaN, and values.
+    lapse_rate
+        Of forecasts as their centres give them: by how much temperature falls with height [K km-1], to correct it for
+        the elevation of each cell; None for no correction.
+    memory
+        Memory limit [bytes], of which weather that is made of steps may take half.
+    progress
+        Show a progress bar while it is made.
 
     Returns
     -------
-    The weather; what takes more than 64 MiB is read block by block, and its values are checked then.
+    The weather; daily values that take more than 64 MiB are read block by block, and checked then.
 
     Raises
     ------
     SoilcastError
-        The file is missing or damaged, or it is no weather; a variable is missing, ambiguous, or accumulated over the
-        forecast; a unit is missing or does not convert; values are not daily; days or needed cells are not covered;
-        many issue days of a file that holds one forecast; and what `Weather.values` raises.
+        A file is missing or damaged, or it is no weather; a variable is missing, ambiguous, or does not say of which
+        time it is; a unit is missing or does not convert; days or needed cells are not covered; many issue days of a
+        file that holds one forecast; and what `Weather.values` raises.
     """
-    where = str(path)
+    wanted = np.ones(cube.sizes["cell"], dtype=np.bool_) if needed is None else needed
+    days = np.atleast_1d(issues).astype("datetime64[D]")
+    given = path_list(paths)
+    for path in filter(is_address, given):
+        raise SoilcastError(f"{path}: a weather forecast is read from files on this machine: download it first")
+    files = list_files(given, (NETCDF, GRIB, ZARR)).files
     for name in units:
         if name not in names:
-            raise SoilcastError(f"--unit {name}: no such variable is read from {where}: {nearest(name, names)}")
-    opened = _open(Path(path))
+            raise SoilcastError(f"--unit {name}: no such variable is read from {files[0]}: {nearest(name, names)}")
+    opened = _open(files[0]) if len(files) == 1 and files[0].format != "grib" else None
+    if opened is None or ("soilcast_kind" not in opened.attrs and holds_steps(files[0])):
+        made = daily_forecasts(
+            files,
+            Cells(cube, wanted),
+            names,
+            days,
+            leads,
+            units=units,
+            gaps=gaps,
+            lapse_rate=lapse_rate,
+            memory=memory,
+            progress=progress,
+        )
+        return Weather(
+            paths=tuple(str(file.path) for file in files),
+            title=made.title,
+            is_degraded=False,
+            names=tuple(names),
+            issues=days,
+            covered=made.covered,
+            leads=leads,
+            members=len(made.values),
+            needed=wanted,
+            gaps=gaps,
+            held=made.values,
+            notes=made.notes,
+        )
+    if lapse_rate is not None:
+        raise SoilcastError(
+            f"{files[0]}: holds daily values, of which --lapse-rate corrects none: leave it out, or give the forecast "
+            "as its centre gives it (GRIB, or NetCDF of its steps)"
+        )
+    weather = _daily_values(opened, str(files[0]), cube, names, days, leads, units, wanted, gaps)
+    return replace(weather, held=weather.values()) if 4 * weather.size * len(wanted) <= _HELD else weather
+
+
+def _daily_values(
+    opened: xr.Dataset,
+    where: str,
+    cube: xr.Dataset,
+    names: Sequence[str],
+    days: Days,
+    leads: int,
+    units: Mapping[str, str],
+    needed: npt.NDArray[np.bool_],
+    gaps: bool,
+) -> Weather:
+    """Find the weather in a file of daily values."""
     places = places_of(opened, cube, where)
-    days = np.atleast_1d(issues).astype("datetime64[D]")
     fields = [
         one.at(*_positions(opened, one, days, leads, where)) for one in fields_of(opened, names, places, units, where)
     ]
     covered = np.all([one.rows >= 0 for one in fields], axis=0)
     if not covered.any() or not (gaps or covered.all()):
         _refuse_days(opened, fields[0], days[~covered], where)
-    wanted = np.ones(cube.sizes["cell"], dtype=np.bool_) if needed is None else needed
-    _refuse_uncovered(places, wanted, cube, where)
-    weather = Weather(
-        path=where,
+    _refuse_uncovered(places, needed, cube, where)
+    return Weather(
+        paths=(where,),
         title=str(opened.attrs.get("title", "a file without a title")),
         is_degraded=opened.attrs.get("weather") == DEGRADED,
         names=tuple(names),
@@ -233,13 +305,23 @@ def open_weather(
         covered=covered,
         leads=leads,
         members=max(one.members for one in fields),
+        needed=needed,
         fields=tuple(fields),
         places=places,
-        needed=wanted,
         gaps=gaps,
         content=str(opened.attrs.get("content_sha256", "")) if "soilcast_kind" in opened.attrs else "",
     )
-    return replace(weather, held=weather.values()) if 4 * weather.size * len(wanted) <= _HELD else weather
+
+
+def _digest(path: Path) -> str:
+    """Hash of the bytes of a file, or of all files of a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
+        digest.update(file.relative_to(path).as_posix().encode())
+        with file.open("rb") as stream:
+            while part := stream.read(_HASHED_AT_ONCE):
+                digest.update(part)
+    return digest.hexdigest()
 
 
 def _positions(opened: xr.Dataset, one: Field, issues: Days, leads: int, where: str) -> tuple[Positions, slice]:
@@ -257,19 +339,17 @@ def _positions(opened: xr.Dataset, one: Field, issues: Days, leads: int, where: 
     return one.rows, positions_of_leads(days_of_steps(opened, one.clock, where), issues[0], leads, where)
 
 
-def _open(path: Path) -> xr.Dataset:
-    form = format_of(path)
-    refuse_format(path, form, (NETCDF, ZARR))
-    (opened,) = open_file(DataFile(str(path), form.key))
+def _open(file: DataFile) -> xr.Dataset:
+    (opened,) = open_file(file)
     kind = opened.attrs.get("soilcast_kind")
     if kind is None:
         return opened
     opened.close()
     if str(kind) not in _OPEN:
         raise SoilcastError(
-            f"{path}: a weather forecast is expected, but this is a {kind}: give NetCDF, Zarr or a cube"
+            f"{file}: a weather forecast is expected, but this is a {kind}: give GRIB, NetCDF, Zarr or a cube"
         )
-    return _OPEN[str(kind)](path)
+    return _OPEN[str(kind)](Path(file.path))
 
 
 def _refuse_days(opened: xr.Dataset, one: Field, missing: Days, where: str) -> NoReturn:

@@ -75,9 +75,7 @@ def archive_axes(opened: xr.Dataset, issue: str, clock: str, where: str) -> tupl
     SoilcastError
         There are no dates or durations, two forecasts of a day or of other hours, or several steps a day.
     """
-    references = opened[issue].to_numpy() if issue in opened.variables else np.empty(0)
-    if references.dtype.kind != "M" or np.isnat(references).any():
-        raise SoilcastError(f"{where}: {issue} has no dates: give it the issue days as CF times")
+    references = reference_times(opened, issue, clock, where)
     days = references.astype("datetime64[D]")
     unique, counts = np.unique(days, return_counts=True)
     if (counts > 1).any():
@@ -93,7 +91,7 @@ def archive_axes(opened: xr.Dataset, issue: str, clock: str, where: str) -> tupl
         )
     if clock not in opened.variables:
         raise SoilcastError(f"{where}: {clock} has no coordinate values: add the leads, with the unit days")
-    leads = np.floor((hours[0] + _durations(opened[clock], where)) / np.timedelta64(1, "D")).astype(np.int64)
+    leads = np.floor((hours[0] + durations(opened[clock], where)) / np.timedelta64(1, "D")).astype(np.int64)
     if len(np.unique(leads)) < len(leads):
         raise SoilcastError(f"{where}: {_several_a_day(len(leads) // len(np.unique(leads)), clock, 'one lead')}")
     return days, leads
@@ -186,9 +184,8 @@ def positions_of_leads(days: Days, issue: np.datetime64, leads: int, where: str)
 
 def _several_a_day(count: int, clock: str, day: str) -> str:
     return (
-        f"{count} steps along {clock} are on {day}, but one value per day is expected: aggregate to daily values "
-        "(xarray: ds.resample(time='1D').mean(), .sum() for precipitation), or prepare a cube from it with soilcast "
-        "prepare"
+        f"{count} steps along {clock} are on {day}, but one value per day is expected: give the forecast as its centre "
+        "writes it (GRIB, or NetCDF with its attributes), of which daily values are made"
     )
 
 
@@ -205,7 +202,7 @@ def _stamps(opened: xr.Dataset, clock: str, where: str) -> npt.NDArray[np.generi
         raise SoilcastError(f"{where}: {clock} has no coordinate values: add the dates of its days")
     if clock in TIMES:
         raise SoilcastError(f"{where}: {clock} must have one dimension, but has {opened[clock].dims}")
-    return _reference(opened, clock, where) + _durations(opened[clock], where)
+    return _reference(opened, clock, where) + durations(opened[clock], where)
 
 
 def _reference(opened: xr.Dataset, clock: str, where: str) -> np.datetime64:
@@ -236,7 +233,48 @@ def _marked(opened: xr.Dataset) -> list[str]:
     ]
 
 
-def _durations(steps: xr.DataArray, where: str) -> npt.NDArray[np.timedelta64]:
+def reference_times(
+    opened: xr.Dataset, issue: str, clock: str, where: str, *, needed: bool = True
+) -> npt.NDArray[np.datetime64]:
+    """Starts of the forecasts of a file, ``(issue,)``.
+
+    Parameters
+    ----------
+    opened
+        The file.
+    issue, clock
+        What `issue_dim_of` and `clock_of` give.
+    where
+        File, for the messages.
+    needed
+        Raise if a file that holds one forecast does not say when it starts; else give none.
+
+    Raises
+    ------
+    SoilcastError
+        There are no dates.
+    """
+    if not issue:
+        try:
+            return np.array([_reference(opened, clock, where)])
+        except SoilcastError:
+            if needed:
+                raise
+            return np.empty(0, dtype="datetime64[ns]")
+    references = opened[issue].to_numpy() if issue in opened.variables else np.empty(0)
+    if references.dtype.kind != "M" or np.isnat(references).any():
+        raise SoilcastError(f"{where}: {issue} has no dates: give it the issue days as CF times")
+    return np.asarray(references)
+
+
+def durations(steps: xr.DataArray, where: str) -> npt.NDArray[np.timedelta64]:
+    """Steps as durations, by their unit where they are numbers.
+
+    Raises
+    ------
+    SoilcastError
+        They have no unit of time, or are implausibly long.
+    """
     values = steps.to_numpy()
     if values.dtype.kind == "m":
         return np.asarray(values, dtype="timedelta64[ns]")

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import VARIABLES, Conversion, conversion
+from soilcast.cube import VARIABLES, Conversion, conversion, is_amount
 from soilcast.errors import SoilcastError
 from soilcast.sources.netcdf import naming_damage, unit_of
 from soilcast.sources.parameters import parameter_of
-from soilcast.sources.stamps import refuse_contradictions, sign_of
+from soilcast.sources.stamps import has_long_bounds, method_of, refuse_contradictions, sign_of
 from soilcast.weather.days import STEPS, TIMES, clock_of, issue_dim_of
 from soilcast.weather.places import Places, Positions
 
@@ -233,6 +233,7 @@ def _field(
     if variable.dtype.kind not in "fiu":
         raise SoilcastError(f"{where}: {variable.name} is not numeric ({variable.dtype}): correct the file")
     clock = clock_of(variable, where)
+    _refuse_untold_amount(opened, name, variable, written, clock, where)
     issue = issue_dim_of(opened, variable, clock)
     member = next((dim for dim in MEMBERS if dim in variable.dims), "")
     expected = {*places.dims, clock, *filter(None, (member, issue))}
@@ -260,8 +261,25 @@ def _field(
         clock=clock,
         rows=np.zeros(1, dtype=np.int64),
         conversion=conversion(name, written, f"{where}: {variable.name}"),
-        sign=_sign(opened, variable, name, where),
+        sign=direction_of(opened, variable, name, where),
     )
+
+
+def _refuse_untold_amount(
+    opened: xr.Dataset, name: str, variable: xr.DataArray, unit: str | None, clock: str, where: str
+) -> None:
+    """An amount that does not say that it is a day's total may as well be since the start of the forecast."""
+    is_told = method_of(variable.attrs) == "sum" or (clock in opened.variables and has_long_bounds(opened, clock))
+    is_flux = VARIABLES[name].cell_methods == "time: mean"
+    if is_flux and unit is not None and is_amount(name, unit) and not is_told and "soilcast_kind" not in opened.attrs:
+        conversion(name, unit, f"{where}: {variable.name}")
+        raise SoilcastError(
+            f"{where}: {variable.name} in {unit} is an amount of which the file does not say the time (it lacks "
+            "cell_methods 'time: sum' and bounds of the time axis): it cannot be told whether each value is the total "
+            "of its day or accumulated since the start of the forecast; give the forecast as its centre writes it "
+            "(GRIB, or NetCDF with its attributes); only if they are totals of days, specify so "
+            f"(--unit {name}='{unit} d-1')"
+        )
 
 
 def _refuse_aloft(variable: xr.DataArray, name: str, where: str) -> None:
@@ -274,7 +292,7 @@ def _refuse_aloft(variable: xr.DataArray, name: str, where: str) -> None:
         )
 
 
-def _sign(opened: xr.Dataset, variable: xr.DataArray, name: str, where: str) -> float:
+def direction_of(opened: xr.Dataset, variable: xr.DataArray, name: str, where: str) -> float:
     """Which way a variable counts; the contract has evaporation positive upward, ECMWF's GRIB downward."""
     attributes = variable.attrs
     if name not in ("e", "pev") or "soilcast_kind" in opened.attrs:

@@ -68,14 +68,8 @@ def places_of(opened: xr.Dataset, cube: xr.Dataset, where: str) -> Places:
     SoilcastError
         The forecast has no latitudes and longitudes, or neither a regular grid nor a list of cells.
     """
-    with naming_damage(Path(where)):
-        lat, lon = (_axis(opened, *named, where) for named in ((_LATITUDES, "latitude"), (_LONGITUDES, "longitude")))
+    lat, lon = axes_in(opened, where)
     cell_lat, cell_lon = (np.asarray(cube[name].to_numpy(), dtype=np.float64) for name in ("lat", "lon"))
-    if lat.ndim != 1 or lon.ndim != 1:
-        raise SoilcastError(
-            f"{where}: {lat.name} has the dimensions {lat.dims} and {lon.name} {lon.dims}: a regular "
-            "latitude-longitude grid, or both of each cell, is expected; regrid it"
-        )
     ends = f"lat {_span(lat)}, lon {_span(lon)}"
     south_north, west_east = (np.asarray(axis.to_numpy(), dtype=np.float64) for axis in (lat, lon))
     if lat.dims == lon.dims:
@@ -87,6 +81,24 @@ def places_of(opened: xr.Dataset, cube: xr.Dataset, where: str) -> Places:
     rows, columns = (np.where(outside, -1, positions).astype(np.int64) for positions in (rows, columns))
     extent = f"a grid of {lat.size} x {lon.size} points, {ends}"
     return Places((str(lat.dims[0]), str(lon.dims[0])), rows, columns, extent, cell_lat, cell_lon)
+
+
+def axes_in(opened: xr.Dataset, where: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Latitudes and longitudes of a file, each with one dimension: of a grid, or of a list of cells.
+
+    Raises
+    ------
+    SoilcastError
+        There are none, or neither of a regular grid nor of each cell.
+    """
+    with naming_damage(Path(where)):
+        lat, lon = (_axis(opened, *named, where) for named in ((_LATITUDES, "latitude"), (_LONGITUDES, "longitude")))
+    if lat.ndim != 1 or lon.ndim != 1:
+        raise SoilcastError(
+            f"{where}: {lat.name} has the dimensions {lat.dims} and {lon.name} {lon.dims}: a regular "
+            "latitude-longitude grid, or both of each cell, is expected; regrid it"
+        )
+    return lat, lon
 
 
 def _axis(opened: xr.Dataset, names: Sequence[str], standard: str, where: str) -> xr.DataArray:
