@@ -64,6 +64,11 @@ class Piece:
         return f"{self.dataset}{values}_{days}_{'-'.join(self.variables)}"
 
     @property
+    def origin(self) -> str:
+        """The store's name of what is asked."""
+        return self.collection.name
+
+    @property
     def days(self) -> int:
         """How many days it holds."""
         return (self.last - self.first).days + 1
