@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -39,6 +39,7 @@ _HASHED_AT_ONCE = 1 << 20
 _OPEN: dict[str, Callable[[Path], xr.Dataset]] = {
     "cube": open_cube,
     ARCHIVE: functools.partial(open_artifact, kind=ARCHIVE),
+    "forecast": functools.partial(open_artifact, kind="forecast"),
 }
 """Artifacts of soilcast that weather is read from, and how they are opened."""
 
@@ -172,6 +173,7 @@ def open_weather(
     units: Mapping[str, str] = {},
     needed: npt.NDArray[np.bool_] | None = None,
     gaps: bool = False,
+    kinds: Collection[str] = ("cube", ARCHIVE),
 ) -> Weather:
     """Open the weather forecasts of some issue days for the cells of a cube.
 
@@ -197,6 +199,8 @@ def open_weather(
         Cells that must have weather ``(cell,)``; by default all.
     gaps
         Allow an archive to lack issue days, which are then NaN, and values.
+    kinds
+        Artifacts of soilcast that it may be, keys of `_OPEN`.
 
     Returns
     -------
@@ -213,7 +217,7 @@ def open_weather(
     for name in units:
         if name not in names:
             raise SoilcastError(f"--unit {name}: no such variable is read from {where}: {nearest(name, names)}")
-    opened = _open(Path(path))
+    opened = _open(Path(path), kinds)
     places = places_of(opened, cube, where)
     days = np.atleast_1d(issues).astype("datetime64[D]")
     fields = [
@@ -257,7 +261,7 @@ def _positions(opened: xr.Dataset, one: Field, issues: Days, leads: int, where: 
     return one.rows, positions_of_leads(days_of_steps(opened, one.clock, where), issues[0], leads, where)
 
 
-def _open(path: Path) -> xr.Dataset:
+def _open(path: Path, kinds: Collection[str]) -> xr.Dataset:
     form = format_of(path)
     refuse_format(path, form, (NETCDF, ZARR))
     (opened,) = open_file(DataFile(str(path), form.key))
@@ -265,10 +269,11 @@ def _open(path: Path) -> xr.Dataset:
     if kind is None:
         return opened
     opened.close()
-    if str(kind) not in _OPEN:
-        raise SoilcastError(
-            f"{path}: a weather forecast is expected, but this is a {kind}: give NetCDF, Zarr or a cube"
+    if str(kind) not in kinds:
+        expected = (
+            "a weather forecast is expected" if "cube" in kinds else "forecasts by issue day and lead are expected"
         )
+        raise SoilcastError(f"{path}: {expected}, but this is a {kind}: give NetCDF, Zarr or a {' or '.join(kinds)}")
     return _OPEN[str(kind)](path)
 
 
