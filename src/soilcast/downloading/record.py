@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -68,6 +68,7 @@ class Entry(BaseModel):
     size: int | None = Field(default=None, gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     store_checksum: str | None = Field(default=None, max_length=1000)
+    fetched: str | None = Field(default=None, max_length=100, description="when, UTC")
 
 
 class _Content(BaseModel):
@@ -132,9 +133,19 @@ class Record:
         SoilcastError
             The record cannot be written.
         """
-        self.entries.pop(name, None)
-        if entry is not None:
-            self.entries[name] = entry
+        self.change({name: entry})
+
+    def change(self, entries: Mapping[str, Entry | None]) -> None:
+        """Note how several pieces stand, or drop them.
+
+        Raises
+        ------
+        SoilcastError
+            The record cannot be written.
+        """
+        self.entries |= {name: entry for name, entry in entries.items() if entry is not None}
+        for name in (name for name, entry in entries.items() if entry is None):
+            self.entries.pop(name, None)
         lines = [
             f"{json.dumps(known)}: {json.dumps(entry.model_dump(exclude_none=True))}"
             for known, entry in sorted(self.entries.items())
