@@ -25,11 +25,11 @@ def match_distribution(forecast: Array, observed: Array) -> Mapping:
     forecast, observed
         Pairs of the same days ``(pair,)``, finite, in any order [m3 m-3, or the forecast in any unit].
     """
-    values, ranks = np.unique(forecast, return_inverse=True)
-    ordered = np.empty(len(forecast))
-    ordered[np.argsort(forecast, kind="stable")] = np.sort(observed)
+    ordered = np.sort(forecast)
+    first = np.flatnonzero(np.diff(ordered, prepend=-np.inf) > 0)
+    values = ordered[first]
     # Equal forecasts get the mean of the observations of their ranks.
-    targets = np.bincount(ranks, ordered) / np.bincount(ranks)
+    targets = np.add.reduceat(np.sort(observed), first) / np.diff(first, append=len(ordered))
     slope = _slope(forecast, observed)
 
     def mapped(other: Array) -> Array:
