@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import ERA5_LAND_LAYERS, VARIABLES, Conversion, conversion
+from soilcast.cube import VARIABLES, Conversion, conversion
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.parameters import parameter_of
 from soilcast.sources.netcdf import naming_damage, unit_of
 from soilcast.sources.stamps import refuse_contradictions, sign_of
 from soilcast.weather.days import STEPS, TIMES, clock_of, issue_dim_of
-from soilcast.weather.layers import soil_layer
+from soilcast.weather.layers import LAYERS, soil_layer
 from soilcast.weather.places import Places, Positions
 
 Floats = npt.NDArray[np.float32]
@@ -176,7 +176,7 @@ def gather(one: Field, places: Places, cells: slice, where: str) -> Floats:
 
 def _variable(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None:
     """The variable of the contract's name, else the only one of its standard name; of soil moisture, of its layer."""
-    if name in ERA5_LAND_LAYERS:
+    if name in LAYERS:
         return soil_layer(opened, name, where)
     if name in opened.data_vars:
         return opened[name]

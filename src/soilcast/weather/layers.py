@@ -11,6 +11,9 @@ from soilcast.cube import ERA5_LAND_LAYERS, VARIABLES, conversion_between
 from soilcast.errors import SoilcastError
 from soilcast.sources.netcdf import unit_of
 
+LAYERS = tuple(ERA5_LAND_LAYERS)
+"""Names of ERA5-Land's layers, from the top."""
+
 _LEAST_SHARE = 0.5
 """Of the thickness of a layer that another must hold to stand for it."""
 
@@ -43,8 +46,7 @@ def soil_layer(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None
     """
     if name in opened.data_vars:
         return opened[name]
-    names = list(ERA5_LAND_LAYERS)
-    top = sum(ERA5_LAND_LAYERS[above] for above in names[: names.index(name)])
+    top = sum(ERA5_LAND_LAYERS[above] for above in LAYERS[: LAYERS.index(name)])
     bottom = top + ERA5_LAND_LAYERS[name]
     found: list[tuple[float, xr.DataArray]] = []
     for variable in opened.data_vars.values():
