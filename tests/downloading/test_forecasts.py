@@ -19,6 +19,7 @@ import pytest
 
 import soilcast
 from soilcast.cube import PAPER_DYNAMIC, VARIABLES
+from soilcast.downloading.messages import crop_fields
 from soilcast.downloading.open_data import DEFAULT, MODELS, PARAMETERS, check_forecast, parse_run, pieces_of_run
 from soilcast.errors import SoilcastError
 from tests.downloading.test_downloading import Command, tree
@@ -240,9 +241,46 @@ def test_a_region_is_cropped_to_the_points_that_enclose_it(
             assert (grid["Nj"], grid["Ni"]) == (len(lat), len(lon))
             assert (grid["latitudeOfFirst"], grid["latitudeOfLast"]) == (lat[0], lat[-1])
             assert (grid["longitudeOfFirst"], grid["longitudeOfLast"]) == (lon[0] % 360, lon[-1] % 360)
-            np.testing.assert_array_equal(
-                values.astype(np.float32), expected[key][1][np.ix_(rows, columns)].astype(np.float32)
-            )
+            np.testing.assert_array_equal(values, expected[key][1][np.ix_(rows, columns)])
+
+
+@pytest.mark.parametrize("packing", ["grid_simple", "grid_ccsds", "grid_complex", "grid_complex_spatial_differencing"])
+@pytest.mark.parametrize("scale", [-3, 0, 4])
+@pytest.mark.parametrize("kind", ["varied", "constant here", "constant", "missing"])
+def test_cropping_keeps_every_value_and_the_scales(tmp_path: Path, packing: str, scale: int, kind: str) -> None:
+    values = 1e4 + 1e3 * np.random.default_rng(0).standard_normal((19, 36))
+    if kind == "constant here":
+        values[:9] = values.min()
+    if kind == "constant":
+        values[:] = 0.0
+    handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+    grid = {"Ni": 36, "Nj": 19, "iDirectionIncrementInDegrees": 10, "jDirectionIncrementInDegrees": 10}
+    ends = {"latitudeOfFirst": 90, "latitudeOfLast": -90, "longitudeOfFirst": 0, "longitudeOfLast": 350}
+    for key, value in (grid | {f"{name}GridPointInDegrees": number for name, number in ends.items()}).items():
+        eccodes.codes_set(handle, key, value)
+    eccodes.codes_set(handle, "bitsPerValue", 12)
+    eccodes.codes_set_values(handle, np.random.default_rng(1).standard_normal(values.size))
+    eccodes.codes_set(handle, "packingType", packing)
+    eccodes.codes_set(handle, "decimalScaleFactor", scale)
+    if kind == "missing":
+        values[3:5, 2:4] = 9999.0
+        eccodes.codes_set(handle, "bitmapPresent", 1)
+        eccodes.codes_set(handle, "missingValue", 9999.0)
+    eccodes.codes_set_values(handle, values.ravel())
+    whole, cropped = tmp_path / "whole", tmp_path / "cropped"
+    whole.write_bytes(eccodes.codes_get_message(handle) * 2)
+    crop_fields(whole, cropped, (70, 10, 30, 60))
+    scales = ("referenceValue", "binaryScaleFactor", "decimalScaleFactor")
+    with whole.open("rb") as one, cropped.open("rb") as other:
+        for _ in range(2):
+            before, after = (eccodes.codes_grib_new_from_file(stream) for stream in (one, other))
+            decoded = eccodes.codes_get_values(before).reshape(19, 36)[2:7, 1:7].ravel()
+            np.testing.assert_array_equal(eccodes.codes_get_values(after), decoded)
+            assert [eccodes.codes_get(after, key) for key in scales] == [
+                eccodes.codes_get(before, key) for key in scales
+            ]
+            assert (eccodes.codes_get(after, "bitsPerValue") > 0) == (eccodes.codes_get(before, "bitsPerValue") > 0)
+        assert eccodes.codes_grib_new_from_file(other) is None
 
 
 def test_the_whole_globe_as_an_area_is_not_cropped(command: Forecast, undisturbed: dict[str, str]) -> None:

@@ -58,7 +58,7 @@ def download_forecast(
         The folder, new or of an earlier download; it may hold forecasts of several models and runs.
     area
         North, west, south, east [degrees], or ``"N/W/S/E"``. Servers cannot crop: whole fields are transferred, and of
-        these the grid points that enclose the area are kept, with their values in float32. Default: the globe.
+        these the grid points that enclose the area are kept, with the same values. Default: the globe.
     parameters
         Short names, as in the cube; default: what the default inputs of a run are made of.
     days

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from soilcast.downloading.fetching import WrongContentError
 from soilcast.downloading.open_data import FieldId
@@ -17,6 +18,9 @@ from soilcast.downloading.requests import Area
 from soilcast.errors import SoilcastError
 
 _MISSING = -1.0e34
+_INTEGERS = (0, 2, 3, 40, 41, 42)
+"""Code table 5.0: simple, complex, JPEG 2000, PNG and CCSDS packing, which scale the same integers."""
+
 _EDGE = 1e-6
 """Of a grid spacing: a place so near to a grid point is on it."""
 
@@ -64,7 +68,7 @@ def check_fields(
 
 
 def crop_fields(path: Path, out: Path, area: Area) -> None:
-    """Write the grid points of a region that enclose it: the values of the file, in float32.
+    """Write the grid points of a region that enclose it, with the values that they have in the file.
 
     Parameters
     ----------
@@ -78,7 +82,7 @@ def crop_fields(path: Path, out: Path, area: Area) -> None:
     Raises
     ------
     SoilcastError
-        A grid is another, or does not cover the region.
+        A grid or a packing is another, or the grid does not cover the region.
     WrongContentError
         A message cannot be decoded.
     """
@@ -141,7 +145,6 @@ def _cropped(message: bytes, area: Area, path: Path) -> bytes:
         chosen = np.arange(begin, begin + count) % columns
         eccodes.codes_set(handle, "missingValue", _MISSING)
         values = eccodes.codes_get_values(handle).reshape(rows, columns)[first : last + 1, chosen].ravel()
-        missing = values == _MISSING
         new_left = (left + begin * across) % 360.0
         for key, value in (
             ("Nj", last - first + 1),
@@ -153,12 +156,65 @@ def _cropped(message: bytes, area: Area, path: Path) -> bytes:
             ("bitmapPresent", 0),
         ):
             eccodes.codes_set(handle, key, value)
-        # Packed anew, the old values of another grid, or none at all, would be packed first, which fails.
-        eccodes.codes_set_values(handle, np.arange(values.size, dtype=np.float64))
-        # float32: packed in integers, values would move. Without any value only integers can be packed.
-        eccodes.codes_set(handle, "packingType", "grid_simple" if missing.all() else "grid_ieee")
-        if missing.any():
-            eccodes.codes_set(handle, "bitmapPresent", 1)
-            eccodes.codes_set(handle, "missingValue", _MISSING)
-        eccodes.codes_set_values(handle, values)
-        return bytes(eccodes.codes_get_message(handle))
+        eccodes.codes_set_values(handle, np.zeros(values.size))
+        made = _packed(_sections(message, path), _sections(bytes(eccodes.codes_get_message(handle)), path), values)
+    with _opened(made) as (_, handle):
+        eccodes.codes_set(handle, "missingValue", _MISSING)
+        assert np.array_equal(eccodes.codes_get_values(handle), values), f"{path}: cropping moves values"
+    return made
+
+
+def _sections(message: bytes, path: Path) -> dict[int, bytes]:
+    """Sections of a message of edition 2 by number; the indicator is 0.
+
+    Raises
+    ------
+    SoilcastError
+        It is of edition 1, has several fields, or is packed in another way than by scaled integers.
+    """
+    sections = {0: message[:16]}
+    position = 16
+    while message[7] == 2 and position < len(message) - 4:
+        length, number = int.from_bytes(message[position : position + 4], "big"), message[position + 4]
+        if length < 5 or number in sections:
+            break
+        sections[number] = message[position : position + length]
+        position += length
+    if position != len(message) - 4 or int.from_bytes(sections.get(5, b"")[9:11], "big") not in _INTEGERS:
+        raise SoilcastError(f"{path.name}: a message of its kind cannot be cropped: download without --area")
+    return sections
+
+
+def _packed(original: dict[int, bytes], cropped: dict[int, bytes], values: npt.NDArray[np.float64]) -> bytes:
+    """Pack values with the reference and the scales of the message that they are from, so that they stay what they are.
+
+    A reader sees from the scales by how much values may be rounded, such as amounts that seem to fall with the step.
+    """
+    representation = original[5]
+    reference = float(np.frombuffer(representation[11:15], ">f4")[0])
+    binary, decimal = (_signed(representation[at : at + 2]) for at in (15, 17))
+    there = values != _MISSING
+    integers = np.rint((values[there] * 10.0**decimal - reference) / 2.0**binary).astype(np.int64)
+    bits = max(
+        int(integers.max(initial=0)).bit_length(), min(representation[19], 1)
+    )  # without bits there are no scales
+    digits = (integers[:, np.newaxis] >> np.arange(bits - 1, -1, -1)) & 1
+    content = np.packbits(digits.astype(np.uint8).ravel()).tobytes()
+    count = len(integers).to_bytes(4, "big")
+    sections = cropped | {
+        5: _section(5, count + b"\0\0" + representation[11:19] + bytes([bits]) + representation[20:21]),
+        6: _section(6, b"\xff" if there.all() else b"\0" + np.packbits(there).tobytes()),
+        7: _section(7, content),
+    }
+    body = b"".join(sections[number] for number in sorted(sections) if number)
+    return original[0][:8] + (16 + len(body) + 4).to_bytes(8, "big") + body + b"7777"
+
+
+def _section(number: int, content: bytes) -> bytes:
+    return (len(content) + 5).to_bytes(4, "big") + bytes([number]) + content
+
+
+def _signed(content: bytes) -> int:
+    """A number whose first bit is its sign."""
+    number = int.from_bytes(content, "big")
+    return 0x8000 - number if number & 0x8000 else number
