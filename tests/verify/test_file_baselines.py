@@ -342,9 +342,9 @@ def test_a_file_that_does_not_fit_is_told(tmp_path, cube, forecast, made, words)
 def test_an_option_that_makes_no_sense_is_told(tmp_path, cube, forecast, noisy):
     refused(tmp_path, cube, forecast, "--matching cdff is unknown: did you mean cdf?", baselines=[str(noisy)],
             matching="cdff")  # fmt: skip
-    unknown = "--baseline linear: no such file, and no regression of this name: did you mean linear regression?"
+    unknown = "no baseline linear to ask for: did you mean linear regression?; nor is there a file of this name"
     refused(tmp_path, cube, forecast, unknown, baselines=["linear"])
-    refused(tmp_path, cube, forecast, "no such file", baselines=["IFS=nowhere.nc"])
+    refused(tmp_path, cube, forecast, "nor is there a file of this name", baselines=["IFS=nowhere.nc"])
     refused(tmp_path, cube, forecast, "the label 'persistence' is used already", baselines=[f"persistence={noisy}"])
     refused(tmp_path, cube, forecast, "the label 'ifs' is used already", baselines=[str(noisy), str(noisy)])
     refused(tmp_path, cube, forecast, "but this is a cube", baselines=[str(cube)])

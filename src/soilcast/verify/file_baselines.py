@@ -95,7 +95,7 @@ def split_names(baselines: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Pa
         label = path.stem if path == Path(text) else label.strip()
         if not path.exists():
             raise SoilcastError(
-                f"--baseline {text}: no such file, and no regression of this name: {nearest(text, REGRESSIONS)}"
+                f"no baseline {text} to ask for: {nearest(text, REGRESSIONS)}; nor is there a file of this name"
             )
         if not label or label in files or label in (*BASELINES, *REGRESSIONS):
             raise SoilcastError(f"--baseline {text}: the label {label!r} is used already: write LABEL={path}")
