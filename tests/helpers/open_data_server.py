@@ -71,11 +71,20 @@ class Mirror:
         return sum(one.place == place for one in self.seen)
 
 
+_RANGES = {
+    "2t": (260.0, 300.0), "2d": (250.0, 259.0), "skt": (260.0, 300.0), "msl": (98e3, 103e3), "sp": (70e3, 103e3),
+    "10u": (-15.0, 15.0), "10v": (-15.0, 15.0), "sd": (0.0, 0.2), "vsw": (0.05, 0.5), "sot": (270.0, 300.0),
+    "tp": (0.0, 1e-3), "ro": (0.0, 1e-4), "ssrd": (0.0, 1e6), "strd": (6e5, 1.5e6),
+}  # fmt: skip
+"""Parameter -> least and largest value; of what is accumulated, in an hour."""
+
+
 def field_of(param: str, level: int, step: int, member: int) -> npt.NDArray[np.float64]:
-    """Values of a field ``(lat, lon)``, another for each."""
-    seed = [ord(sign) for sign in param] + [level, step, member]
-    rough = np.random.default_rng(seed).uniform(0.1, 1.0, (ROWS, COLUMNS))
-    values = rough if param in ("vsw", "tp", "ro", "sd") else 280.0 + 20.0 * rough
+    """Values of a field ``(lat, lon)``, another for each; what is accumulated grows with the step."""
+    is_sum = param in ACCUMULATED
+    seed = [ord(sign) for sign in param] + [level, 0 if is_sum else step, member]
+    low, high = _RANGES[param]
+    values = (low + (high - low) * np.random.default_rng(seed).random((ROWS, COLUMNS))) * (step if is_sum else 1.0)
     if param == "vsw":
         values[: ROWS // 3] = np.nan  # as over the sea
     return values
