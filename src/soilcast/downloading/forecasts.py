@@ -141,14 +141,19 @@ def _plan(model: str, run: datetime.datetime, missing: Sequence[StepPiece], reco
     changes: dict[str, Entry | None] = dict.fromkeys(others)
     for piece in missing:
         changes[piece.name] = Entry(collection=piece.origin, request=piece.request, state="accepted")
-    for name in others:
-        record.part_of(name).unlink(missing_ok=True)
+    for part in (part for name in others for part in _parts_of(name, record)):
+        part.unlink(missing_ok=True)
     record.change(changes)
+
+
+def _parts_of(name: str, record: Record) -> tuple[Path, Path]:
+    """Where a file lies while it comes, and where it is cropped to."""
+    return record.part_of(name), record.part_of(f"{name}-cropped")
 
 
 def _fetch(piece: StepPiece, mirror: OpenData, record: Record) -> int:
     """Fetch a step, check it and give it its name; return its size [bytes]."""
-    part, cropped = record.part_of(piece.name), record.part_of(f"{piece.name}-cropped")
+    part, cropped = _parts_of(piece.name, record)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             lengths = mirror.fetch(piece, part)
@@ -157,7 +162,8 @@ def _fetch(piece: StepPiece, mirror: OpenData, record: Record) -> int:
                 crop_fields(part, cropped, piece.area)
             break
         except WrongContentError as error:
-            part.unlink(missing_ok=True)
+            for path in (part, cropped):
+                path.unlink(missing_ok=True)
             if attempt == _ATTEMPTS:
                 raise SoilcastError(
                     f"{piece.name}: {error} ({attempt} times from {mirror.url}): completed files are kept; try again "
@@ -165,9 +171,6 @@ def _fetch(piece: StepPiece, mirror: OpenData, record: Record) -> int:
                 ) from error
         except OSError as error:
             raise disk_fault(error, part) from error
-        finally:
-            if piece.area and not part.exists():
-                cropped.unlink(missing_ok=True)
     try:
         if piece.area:
             flush_to_disk(cropped)
