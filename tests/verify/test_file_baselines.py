@@ -193,6 +193,18 @@ def test_errors_are_of_a_mapping_that_saw_no_validation_day(tmp_path, cube, fore
     np.testing.assert_allclose(errors, 0.1, atol=1e-6)
 
 
+def test_development_days_after_the_test_count_too(tmp_path, cube):
+    """As in a year that is held out of the middle of a record."""
+    periods = {
+        "train_period": "2019-07-01:2020-06-30", "validation_period": "2019-04-01:2019-06-30",
+        "test_period": "2019-01-01:2019-03-31",
+    }  # fmt: skip
+    lstm = made_forecast(tmp_path / "lstm", cube, leads=LEADS, levels=LEVELS, issues=slice(0, 80), **periods)
+    scores = evaluate(lstm, cube, tmp_path / "scores", baselines=[f"copy={archive(tmp_path / 'copy.nc', cube)}"])
+    assert float(scores["rmse"].sel(model="copy").max()) < 1e-6
+    assert np.isfinite(scores["coverage_90"].sel(model="copy")).all()
+
+
 # As other baselines
 
 

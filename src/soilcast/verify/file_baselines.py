@@ -139,8 +139,8 @@ def plan_files(
     evaluated = cube.isel(cell=overlap.cells)
     planned = {}
     for label, path in files.items():
-        first = int(np.flatnonzero(overlap.learn)[0]) if overlap.learn.any() else int(overlap.issued[0])
-        candidates = np.arange(first - overlap.leads, int(overlap.issued[-1]) + 1)
+        looked_at = np.union1d(np.flatnonzero(overlap.learn), overlap.issued)
+        candidates = np.arange(int(looked_at[0]) - overlap.leads, int(looked_at[-1]) + 1)
         weather = _open(path, evaluated, targets, candidates, overlap.leads)
         issued = candidates[weather.covered]
         if not np.isin(overlap.issued, issued).any():
