@@ -186,7 +186,7 @@ def test_arguments_that_make_no_sense_are_told(tmp_path: Path, words: dict[str, 
 def test_the_command_fetches_the_fields_that_were_asked_for_and_none_again(
     command: Forecast, mirror: Mirror, undisturbed: dict[str, str]
 ) -> None:
-    said = command.run()
+    said = command.run("--source", f"{mirror.url}/")
     assert said.startswith(f"IFS of 2026-11-28 00 UTC from {mirror.url} (ECMWF open data, under CC BY 4.0")
     assert said.endswith(f"{command.out}: 5 file(s)\n")
     assert command.grib() == undisturbed

@@ -56,6 +56,7 @@ class OpenData:
     def __init__(self, model: str, source: str, pace: Pace) -> None:
         library = _the_library()
         self._model, self._pace = MODELS[model], pace
+        source = source.rstrip("/")
         self.url = _address_of(source)
         # What it warns of and prints is told here, in words.
         for name in ("ecmwf.opendata", "multiurl"):
