@@ -103,11 +103,13 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 @each(PAGES)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    commands: dict[str, Any] = typer.main.get_group(app).commands
+    commands: dict[str, Any] = dict(DOCUMENT["commands_of"](typer.main.get_group(app)))
     for line in shell_lines(page):
         command, *rest = words_of(line) or ["--help"]
         if command.startswith("-"):
             continue
+        if rest and f"{command} {rest[0]}" in commands:
+            command, *rest = f"{command} {rest[0]}", *rest[1:]
         assert command in commands, f"{page.name}: {line}"
         known = {option for parameter in commands[command].params for option in parameter.opts} | {"--help"}
         for word in rest:

@@ -11,6 +11,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -92,13 +93,22 @@ def weather_score_table() -> str:
 def command_help() -> str:
     """Usage, arguments and options of every command, from `soilcast.cli`."""
     lines = []
-    for name, command in typer.main.get_group(app).commands.items():
+    for name, command in commands_of(typer.main.get_group(app)):
         context = typer.Context(command, info_name=name)
         records = [record for parameter in command.params if (record := parameter.get_help_record(context))]
         usage = " ".join(["soilcast", name, *command.collect_usage_pieces(context)])
         rows = [(f"`{names}`", meaning.replace("  [", " [")) for names, meaning in records]
         lines += [f"## {name}", command.help or "", f"```text\n{usage}\n```", _table(("parameter", "meaning"), rows)]
     return "\n\n".join(lines)
+
+
+def commands_of(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Give each command of a group and of the groups in it, such as ``download era5-land``."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def import_table() -> str:

@@ -21,8 +21,8 @@ TESTS = (
     "tests/cube", "--ignore", "tests/cube/test_cf.py", "tests/water", "tests/products", "tests/sources/test_planet.py",
     "tests/test_commands.py", "tests/training/test_steps.py",
 )  # fmt: skip
-"""Of the rooms that read the package's data, of the commands, and of the native engine with every instruction set of this
-processor; not those that compare it with another package."""
+"""Of the rooms that read the package's data, of the commands, and of the native engine; not those that compare it with
+another package."""
 
 NEEDED = ("hypothesis", "psutil", "pytest", "pytest-xdist", "scores")
 """By these tests: the package itself is to do without its extras."""
@@ -49,7 +49,7 @@ def main(tests: list[str]) -> None:
     run(*pip, ROOT / "constraints.txt", *needed)
     shutil.copytree(ROOT / "tests", BUILD_DIR / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", BUILD_DIR)  # the settings of pytest
-    program = "import soilcast.models.native as native; print(native.__file__); assert native.engines(), 'no engine'"
+    program = "from soilcast.models import native; print(native.__file__); assert native.engines(), 'no engine'"
     installed_path = subprocess.run(
         [python, "-c", program], cwd=BUILD_DIR, capture_output=True, text=True, check=True
     ).stdout

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from soilcast.comparing import compare, demo
     from soilcast.cube import open_cube, open_forecast
     from soilcast.doctoring import doctor
-    from soilcast.downloading import download
+    from soilcast.downloading import download, download_forecast
     from soilcast.errors import SoilcastError
     from soilcast.exporting import export
     from soilcast.forecasting import forecast
@@ -40,6 +40,7 @@ _HOME = {
     "demo": "comparing",
     "doctor": "doctoring",
     "download": "downloading",
+    "download_forecast": "downloading",
     "evaluate": "verify",
     "export": "exporting",
     "forecast": "forecasting",
@@ -67,6 +68,7 @@ __all__ = [
     "demo",
     "doctor",
     "download",
+    "download_forecast",
     "evaluate",
     "export",
     "forecast",

@@ -173,10 +173,21 @@ def compare(
     )
 
 
-@app.command()
-def download(
-    dataset: Annotated[str, typer.Argument(help="Dataset: era5-land.")],
-    out: Annotated[Path, typer.Option("--out", help="Output folder; an interrupted download in it is resumed.")],
+download_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Download reanalysis data or weather forecasts. After Ctrl-C, the same command resumes.",
+)
+app.add_typer(download_app, name="download")
+
+DownloadFolder = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted download in it is resumed.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Verify the checksums of existing files.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Timeout of a response of the server [s].")]
+
+
+@download_app.command("era5-land")
+def download_era5_land(
+    out: DownloadFolder,
     area: Annotated[str, typer.Option(metavar="N/W/S/E", help="Region [degrees], e.g. 52/5/47/12.")],
     years: Annotated[str, typer.Option(help="Period: 2019, 2018:2020 or 2019-06-15:2019-08-31.")],
     variables: Annotated[
@@ -190,25 +201,74 @@ def download(
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", help="Number of requests in the queue of the data store at a time.")
     ] = 2,
-    verify: Annotated[bool, typer.Option("--verify", help="Verify the checksums of existing files.")] = False,
+    verify: Verify = False,
     wait: Annotated[
         float,
         typer.Option(metavar="SECONDS", help="First wait before a retry or status request [s]; doubles up to 120."),
     ] = 1.0,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Timeout of a response of the data store [s].")
-    ] = 60.0,
+    timeout: Timeout = 60.0,
 ) -> None:
-    """Download reanalysis data from the Climate Data Store. After Ctrl-C, the same command resumes."""
+    """Download ERA5-Land from the Climate Data Store. After Ctrl-C, the same command resumes."""
     files = soilcast.download(
-        dataset,
+        "era5-land",
         area=area,
         years=years,
         out=out,
-        variables=[name for text in variables for name in text.replace(",", " ").split()] if variables else None,
+        variables=_names(variables),
         product=product,
         format=format,
         jobs=jobs,
+        verify=verify,
+        wait=wait,
+        timeout=timeout,
+        progress=True,
+        log=_say,
+    )
+    _say(f"{out}: {len(files)} file(s)")
+
+
+@download_app.command("forecast")
+def download_weather_forecast(
+    out: DownloadFolder,
+    model: Annotated[str, typer.Option(help="ifs, ifs-ens, aifs or aifs-ens.")] = "ifs",
+    area: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/W/S/E", help="Region to keep [degrees]; default: the globe, which is transferred anyway."
+        ),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Parameters, e.g. t2m,tp,swvl1; default: those of the paper's inputs."),
+    ] = None,
+    days: Annotated[int, typer.Option(metavar="N", help="Days from the start of the forecast.")] = 10,
+    members: Annotated[
+        int | None, typer.Option(metavar="N", help="Ensembles: the first so many members; default: all 50.")
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="Start of the forecast [UTC]: 2026-11-30T12, or latest; default: an unfinished one, or the latest.",
+        ),
+    ] = None,
+    source: Annotated[str, typer.Option(help="Mirror: ecmwf, aws, azure or google, or an address.")] = "ecmwf",
+    verify: Verify = False,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="First wait before a retry [s]; doubles up to 120.")
+    ] = 1.0,
+    timeout: Timeout = 60.0,
+) -> None:
+    """Download a weather forecast of ECMWF's open data (GRIB). After Ctrl-C, the same command resumes."""
+    files = soilcast.download_forecast(
+        model,
+        out=out,
+        area=area,
+        parameters=_names(parameters),
+        days=days,
+        members=members,
+        date=date,
+        source=source,
         verify=verify,
         wait=wait,
         timeout=timeout,
@@ -589,10 +649,18 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--baseline",
-            metavar="NAME",
-            help="Further baseline on the inputs of the runs (repeatable): linear regression, or boosted trees.",
+            metavar="NAME|FILE",
+            help="Further baseline (repeatable): linear regression or boosted trees on the inputs of the runs, or "
+            "others' forecasts of soil moisture, FILE or LABEL=FILE.",
         ),
     ] = None,
+    matching: Annotated[
+        str,
+        typer.Option(
+            help="How others' forecasts are matched to the climate of the cube, on development days: cdf, "
+            "mean-variance or none."
+        ),
+    ] = "cdf",
     significance: Annotated[
         bool,
         typer.Option("--significance", help="Also test differences at every lead for significance (significance.csv)."),
@@ -606,7 +674,8 @@ def evaluate(
     for path in forecasts:
         _refuse_others(path, "forecast")
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
-    soilcast.evaluate(forecasts, cube, out, baselines=baselines or (), **options, progress=True)
+    chosen: dict[str, Any] = {"baselines": baselines or (), "matching": matching}
+    soilcast.evaluate(forecasts, cube, out, **chosen, **options, progress=True)
     _say(soilcast.inspect(out))
 
 
@@ -742,6 +811,10 @@ def _refuse_no_run(folder: Path) -> None:
 
 def _say(text: object) -> None:
     typer.echo(printable(str(text)))
+
+
+def _names(texts: list[str] | None) -> list[str] | None:
+    return [name for text in texts for name in text.replace(",", " ").split()] if texts else None
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

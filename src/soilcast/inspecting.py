@@ -172,6 +172,7 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
         f"test period: {scores.attrs['test_period']}; {scores.sizes.get('time', 0)} issue days; "
         f"{scores.attrs.get('cells_scored', 0)} of {scores.attrs.get('cells_total', 0)} cells scored"
     )
+    yield from (f"baseline {line}" for line in str(scores.attrs.get("baseline_files", "")).splitlines())
     yield from (f"left out: {line}" for line in str(scores.attrs.get("left_out", "")).splitlines())
     yield _leads_line(scores)
     table = summarise(scores)

@@ -502,7 +502,7 @@ FAULTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     ),
     "a variable is missing": (
         lambda data: data.rename(tp="rain"),
-        r"no tp \(lwe_precipitation_rate\), which the run needs; it has rain, t2m: add it",
+        r"no tp \(lwe_precipitation_rate\), which is needed; it has rain, t2m: add it",
     ),
     "two of a standard name": (
         lambda data: (
@@ -625,7 +625,7 @@ def test_humidity_aloft_is_no_humidity_near_the_ground(
     with pytest.raises(SoilcastError, match="q is at 850 hPa, but q near the surface is needed"):
         opened(path, cube, names=("q",))
     named = saved(aloft(data.rename(q="hus")), tmp_path / "named.nc")
-    with pytest.raises(SoilcastError, match=r"no q \(specific_humidity\), which the run needs; it has hus"):
+    with pytest.raises(SoilcastError, match=r"no q \(specific_humidity\), which is needed; it has hus"):
         opened(named, cube, names=("q",))
 
 

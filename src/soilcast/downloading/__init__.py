@@ -1,5 +1,5 @@
-"""Fetching reanalysis data from the Climate Data Store, a month and a group of variables a file. To add a data set, add
-its line in `DATASETS`.
+"""Fetching reanalysis data from the Climate Data Store, a month and a group of variables a file, and weather forecasts
+of ECMWF's open data, a step a file. To add a data set, add its line in `DATASETS`, and its command.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from soilcast.downloading.access import find_access
 from soilcast.downloading.client import Pace, Store
 from soilcast.downloading.datasets import DATASETS
+from soilcast.downloading.forecasts import download_forecast
 from soilcast.downloading.record import Record, folder_for
 from soilcast.downloading.requests import (
     Area,
@@ -25,7 +26,7 @@ from soilcast.downloading.working import Work, leaves_of, unfinished
 from soilcast.errors import SoilcastError
 from soilcast.progress import Log, progress_bar
 
-__all__ = ["DATASETS", "download"]
+__all__ = ["DATASETS", "download", "download_forecast"]
 
 _MOST_JOBS = 20
 

@@ -51,6 +51,10 @@ class JobGoneError(Exception):
     """The store no longer knows a job, or has thrown its file away."""
 
 
+class NoAnswerError(Exception):
+    """Nobody answers, try after try."""
+
+
 @dataclass(frozen=True)
 class Pace:
     """How long is waited.
@@ -69,6 +73,35 @@ class Pace:
     def longer(self, number: int) -> float:
         """The wait after a number of equal waits [s]."""
         return float(min(self.first * 2.0 ** min(number, 32), _LONGEST_WAIT))
+
+
+def persist(call: Callable[[], Answer], pace: Pace) -> Answer:
+    """Call until it succeeds, with growing waits, or as long as the server asks to wait.
+
+    Raises
+    ------
+    NoAnswerError
+        It failed ten times for reasons that may pass: a broken connection, a server that is busy or down.
+    Exception
+        What it fails with for another reason.
+    """
+    import requests
+
+    said, asked = "", ""
+    for number in range(TRIES):
+        if number:
+            time.sleep(max(pace.longer(number - 1), _seconds(asked)))
+        try:
+            return call()
+        except requests.HTTPError as error:
+            if error.response is None or error.response.status_code not in RETRIED:
+                raise
+            said, asked = f"HTTP {error.response.status_code}", error.response.headers.get("Retry-After", "")
+        except requests.exceptions.SSLError:
+            raise
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            said, asked = type(error).__name__, ""
+    raise NoAnswerError(said)
 
 
 @dataclass(frozen=True)
@@ -196,39 +229,30 @@ class Store:
         import requests
         from ecmwf.datastores.processing import LinkError, ProcessingFailedError
 
-        said, asked = "", ""
-        for number in range(TRIES):
-            if number:
-                time.sleep(max(self._pace.longer(number - 1), _seconds(asked)))
-            try:
-                return call()
-            except requests.HTTPError as error:
-                response = error.response
-                assert response is not None
-                if response.status_code not in RETRIED:
-                    raise self._refusal(response, about, gone=gone, failed=failed) from None
-                said, asked = f"HTTP {response.status_code}", response.headers.get("Retry-After", "")
-            except requests.exceptions.SSLError as error:
-                raise SoilcastError(
-                    f"{self.url} has no valid certificate ({one_line(error)}): check its address"
-                ) from None
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                said, asked = type(error).__name__, ""
-            except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
-                raise SoilcastError(
-                    f"{self._access.where}: {one_line(self.url)!r} is not the address of a data store: correct it"
-                ) from error
-            except ProcessingFailedError as error:
-                raise JobFailedError(self._without_key(one_line(error))) from None
-            except (
-                requests.RequestException, LinkError, KeyError, TypeError, ValueError, AttributeError, AssertionError,
-                IndexError, RecursionError,
-            ) as error:  # fmt: skip
-                raise self._senseless(about, type(error).__name__) from None
-        raise SoilcastError(
-            f"the data store {self.url} does not respond ({TRIES} tries for {about}: {said}): check whether it is "
-            "down, then run the same command again to resume"
-        )
+        try:
+            return persist(call, self._pace)
+        except NoAnswerError as error:
+            raise SoilcastError(
+                f"the data store {self.url} does not respond ({TRIES} tries for {about}: {error}): check whether it "
+                "is down, then run the same command again to resume"
+            ) from None
+        except requests.HTTPError as error:
+            response = error.response
+            assert response is not None
+            raise self._refusal(response, about, gone=gone, failed=failed) from None
+        except requests.exceptions.SSLError as error:
+            raise SoilcastError(f"{self.url} has no valid certificate ({one_line(error)}): check its address") from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
+            raise SoilcastError(
+                f"{self._access.where}: {one_line(self.url)!r} is not the address of a data store: correct it"
+            ) from error
+        except ProcessingFailedError as error:
+            raise JobFailedError(self._without_key(one_line(error))) from None
+        except (
+            requests.RequestException, LinkError, KeyError, TypeError, ValueError, AttributeError, AssertionError,
+            IndexError, RecursionError,
+        ) as error:  # fmt: skip
+            raise self._senseless(about, type(error).__name__) from None
 
     def _refusal(self, response: requests.Response, about: str, *, gone: bool, failed: bool) -> Exception:
         status, text = response.status_code, self._without_key(_words_of(response))

@@ -6,17 +6,17 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from soilcast.downloading.datasets import FORMATS
-from soilcast.downloading.requests import Piece
 from soilcast.errors import SoilcastError
-from soilcast.files import NO_ROOM, locked, refuse_existing, replace_file
+from soilcast.files import NO_ROOM, locked, refuse_existing, replace_file, sha256_of
+from soilcast.progress import Log
 from soilcast.schema import validate
 
 RECORD = "download.json"
@@ -30,6 +30,17 @@ _LARGEST = 1 << 26
 """Of a record [bytes]; seventy years of many pieces take a few MiB."""
 
 _STEM = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,200}", re.ASCII)
+
+
+class Requested(Protocol):
+    """A file that is wanted: its name without ending, where it comes from, and what is asked for."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def origin(self) -> str: ...  # noqa: D102
+    @property
+    def request(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 class Partial(BaseModel):
@@ -57,6 +68,7 @@ class Entry(BaseModel):
     size: int | None = Field(default=None, gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     store_checksum: str | None = Field(default=None, max_length=1000)
+    fetched: str | None = Field(default=None, max_length=100, description="when, UTC")
 
 
 class _Content(BaseModel):
@@ -80,11 +92,38 @@ class Record:
         self.out = out
         self.entries = _read(out / RECORD)
 
-    def of(self, piece: Piece) -> Entry | None:
-        """How a piece stands, if it was asked for in the same words."""
-        entry = self.entries.get(piece.name)
-        alike = entry and (entry.collection, entry.request) == (piece.collection.name, piece.request)
+    def of(self, wanted: Requested) -> Entry | None:
+        """How a file stands, if it was asked for in the same words."""
+        entry = self.entries.get(wanted.name)
+        alike = entry and (entry.collection, entry.request) == (wanted.origin, wanted.request)
         return entry if alike else None
+
+    def lacks(self, wanted: Requested, *, verify: bool, log: Log) -> bool:
+        """Say whether a file is still to be fetched.
+
+        Parameters
+        ----------
+        wanted
+            The file.
+        verify
+            Also compare the checksum of the file that is there.
+        log
+            Called if it is damaged, or was fetched for another request.
+
+        Raises
+        ------
+        SoilcastError
+            What has come whole cannot be given its name.
+        """
+        entry = self.of(wanted)
+        if entry is not None and entry.state == "fetched":
+            fault = self._fault_of(wanted.name, entry, verify=verify)
+        else:
+            other = entry is None and self.file_of(wanted.name) is not None
+            fault = "was downloaded for another request (area, variables or format)" if other else ""
+        if fault:
+            log(f"{wanted.name}: {fault}; downloading it again")
+        return bool(fault) or entry is None or entry.state != "fetched"
 
     def put(self, name: str, entry: Entry | None) -> None:
         """Note how a piece stands, or drop it.
@@ -94,9 +133,19 @@ class Record:
         SoilcastError
             The record cannot be written.
         """
-        self.entries.pop(name, None)
-        if entry is not None:
-            self.entries[name] = entry
+        self.change({name: entry})
+
+    def change(self, entries: Mapping[str, Entry | None]) -> None:
+        """Note how several pieces stand, or drop them.
+
+        Raises
+        ------
+        SoilcastError
+            The record cannot be written.
+        """
+        self.entries |= {name: entry for name, entry in entries.items() if entry is not None}
+        for name in (name for name, entry in entries.items() if entry is None):
+            self.entries.pop(name, None)
         lines = [
             f"{json.dumps(known)}: {json.dumps(entry.model_dump(exclude_none=True))}"
             for known, entry in sorted(self.entries.items())
@@ -116,6 +165,37 @@ class Record:
     def part_of(self, name: str) -> Path:
         """Where a file lies while it comes."""
         return self.out / f".{name}.part"
+
+    def put_in_place(self, name: str) -> None:
+        """Give a file that has come whole its name, and drop one of an earlier request.
+
+        Raises
+        ------
+        SoilcastError
+            The folder cannot be written.
+        """
+        path = self.file_of(name)
+        assert path is not None
+        try:
+            self.part_of(name).replace(path)
+            for ending in ENDINGS:
+                if self.out / f"{name}{ending}" != path:
+                    (self.out / f"{name}{ending}").unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_fault(error, path) from error
+
+    def _fault_of(self, name: str, entry: Entry, *, verify: bool) -> str:
+        path, part = self.file_of(name), self.part_of(name)
+        assert path is not None
+        if not path.is_file():
+            if not (part.is_file() and part.stat().st_size == entry.size and sha256_of(part) == entry.sha256):
+                return "the file is no longer there"
+            self.put_in_place(name)
+        if path.stat().st_size != entry.size:
+            return f"the file is damaged, {path.stat().st_size} bytes long instead of {entry.size}"
+        if verify and sha256_of(path) != entry.sha256:
+            return "the file is damaged, its checksum differs"
+        return ""
 
 
 @contextmanager

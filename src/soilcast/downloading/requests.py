@@ -65,6 +65,11 @@ class Piece:
         return f"{self.dataset}{values}_{days}_{'-'.join(self.variables)}"
 
     @property
+    def origin(self) -> str:
+        """The store's name of what is asked."""
+        return self.collection.name
+
+    @property
     def days(self) -> int:
         """How many days it holds."""
         return (self.last - self.first).days + 1
@@ -173,13 +178,13 @@ def check_choice(dataset: str, variables: Sequence[str] | None, product: str, fo
     return names
 
 
-def parse_area(text: str, dataset: str) -> Area:
+def read_area(text: str) -> Area:
     """Read an area that is written ``N/W/S/E`` [degrees].
 
     Raises
     ------
     SoilcastError
-        Not four numbers, outside the globe, upside down, across the date line, or between the grid points.
+        Not four numbers, outside the globe, upside down, or across the date line.
     """
     try:
         north, west, south, east = (float(part) for part in text.split("/"))
@@ -197,6 +202,18 @@ def parse_area(text: str, dataset: str) -> Area:
             f"--area {text}: it crosses the date line (west {west:g}, east {east:g}): download two areas into two "
             f"folders, {north:g}/{west:g}/{south:g}/180 and {north:g}/-180/{south:g}/{east:g}"
         )
+    return north, west, south, east
+
+
+def parse_area(text: str, dataset: str) -> Area:
+    """Read an area as `read_area`, in which a data set has grid points.
+
+    Raises
+    ------
+    SoilcastError
+        What `read_area` raises; it lies between the grid points.
+    """
+    north, west, south, east = read_area(text)
     spacing = DATASETS[dataset].spacing
     for low, high in ((south, north), (west, east)):
         if math.floor(high / spacing + 1e-6) < math.ceil(low / spacing - 1e-6):

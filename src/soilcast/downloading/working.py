@@ -20,10 +20,9 @@ from soilcast.downloading.client import (
 )
 from soilcast.downloading.datasets import FORMATS
 from soilcast.downloading.fetching import WrongContentError, fetch
-from soilcast.downloading.record import ENDINGS, Entry, Record, disk_fault
+from soilcast.downloading.record import Entry, Record
 from soilcast.downloading.requests import Piece
 from soilcast.errors import SoilcastError
-from soilcast.files import sha256_of
 from soilcast.progress import Advance, Log
 
 if TYPE_CHECKING:
@@ -53,19 +52,7 @@ def unfinished(pieces: Sequence[Piece], record: Record, *, verify: bool, log: Lo
     log
         Called with each file that is damaged, or was fetched for another request.
     """
-    found = []
-    for piece in leaves_of(pieces, record):
-        entry = record.of(piece)
-        if entry is not None and entry.state == "fetched":
-            fault = _fault_of(piece, entry, record, verify=verify)
-        else:
-            other = entry is None and record.file_of(piece.name) is not None
-            fault = "was downloaded for another request (area, variables or format)" if other else ""
-        if fault:
-            log(f"{piece.name}: {fault}; downloading it again")
-        if fault or entry is None or entry.state != "fetched":
-            found.append(piece)
-    return found
+    return [piece for piece in leaves_of(pieces, record) if record.lacks(piece, verify=verify, log=log)]
 
 
 def leaves_of(pieces: Sequence[Piece], record: Record) -> list[Piece]:
@@ -254,7 +241,7 @@ class Work:
             store_checksum=asset.checksum,
         )
         record.put(piece.name, done)
-        _name(piece, done, record)
+        record.put_in_place(piece.name)
         for _ in range(piece.days):
             self._advance(f"{piece.name} ({decimal(asset.size)})")
 
@@ -293,29 +280,3 @@ class Work:
 
     def _fail(self, piece: Piece, why: str) -> None:
         self._failures.append(f"{piece.name}: {why}")
-
-
-def _fault_of(piece: Piece, entry: Entry, record: Record, *, verify: bool) -> str:
-    path, part = record.file_of(piece.name), record.part_of(piece.name)
-    assert path is not None
-    if not path.is_file():
-        if not (part.is_file() and part.stat().st_size == entry.size and sha256_of(part) == entry.sha256):
-            return "the file is no longer there"
-        _name(piece, entry, record)
-    if path.stat().st_size != entry.size:
-        return f"the file is damaged, {path.stat().st_size} bytes long instead of {entry.size}"
-    if verify and sha256_of(path) != entry.sha256:
-        return "the file is damaged, its checksum differs"
-    return ""
-
-
-def _name(piece: Piece, entry: Entry, record: Record) -> None:
-    path = record.file_of(piece.name)
-    assert path is not None
-    try:
-        record.part_of(piece.name).replace(path)
-        for ending in ENDINGS:  # of an earlier request
-            if ending != entry.ending:
-                path.with_name(f"{piece.name}{ending}").unlink(missing_ok=True)
-    except OSError as error:
-        raise disk_fault(error, path) from error

@@ -14,7 +14,9 @@ from soilcast.models.baselines import BASELINES
 from soilcast.training.calibration_groups import season_of
 from soilcast.verify.dressing import dress, error_quantiles
 from soilcast.verify.extremes import Floats
-from soilcast.verify.plan import Plan
+from soilcast.verify.file_baselines import matched_forecasts
+from soilcast.verify.plan import REFERENCE, Plan
+from soilcast.weather import Weather
 
 History = npt.NDArray[np.float32]
 
@@ -51,24 +53,37 @@ def forecast_baselines(
     history
         Observations of these cells of all days of `Plan.time`, ``(cell, time)`` [m3 m-3].
     """
-    levels = plan.levels_of(plan.baselines[0], target)
+    levels = plan.levels_of(REFERENCE, target)
     if levels:
-        period = _validation_period(plan)
+        seasons = _seasons(plan, cube, cells)
         validation = _padded(plan, plan.overlap.validation)
-        verified = np.where(validation, history, np.float32(np.nan))[:, period]
-        lat = cube["lat"].to_numpy()[cells]
-        season = season_of(plan.time[period], lat[:, np.newaxis])
-        valid_days = plan.overlap.issued[:, np.newaxis] + np.arange(1, plan.leads + 1)
-        season_ahead = season_of(plan.time[valid_days], lat[:, np.newaxis, np.newaxis])
+        verified = np.where(validation, history, np.float32(np.nan))[:, _validation_period(plan)]
     forecasts = {}
-    for name in plan.baselines:
+    for name in (name for name in plan.baselines if name not in plan.files):
         forecast = _on_issue_days(plan, name, cube, target, history, cells)
-        median, quantiles = forecast, None
+        forecasts[name] = BaselineForecast(forecast, forecast, None)
         if levels:
             errors = verified - _on_validation_days(plan, name, cube, target, history, cells)
-            dressed = dress(forecast, error_quantiles(errors, season, (*levels, 0.5)), season_ahead)
-            median, quantiles = dressed[..., -1], dressed[..., :-1]
-        forecasts[name] = BaselineForecast(forecast, median, quantiles)
+            forecasts[name] = _dressed(forecast, errors, seasons, levels)
+    return forecasts
+
+
+def forecast_files(
+    plan: Plan, opened: Mapping[str, Weather], cube: xr.Dataset, target: str, history: History, cells: slice
+) -> dict[str, BaselineForecast]:
+    """Forecast a target by each baseline that is a file, as `forecast_baselines`.
+
+    Parameters
+    ----------
+    opened
+        Label -> the opened file of this target.
+    """
+    forecasts = {}
+    for label, weather in opened.items():
+        forecast, errors = matched_forecasts(plan, label, weather, history, cells)
+        forecasts[label] = BaselineForecast(forecast, forecast, None)
+        if errors is not None and (levels := plan.levels_of(label, target)):
+            forecasts[label] = _dressed(forecast, errors, _seasons(plan, cube, cells), levels)
     return forecasts
 
 
@@ -81,6 +96,23 @@ def join_cells(parts: Sequence[Mapping[str, BaselineForecast]]) -> dict[str, Bas
         median = np.concatenate([part[name].median for part in parts])
         joined[name] = BaselineForecast(forecast, median, np.concatenate(quantiles) if quantiles else None)
     return joined
+
+
+Seasons = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
+def _seasons(plan: Plan, cube: xr.Dataset, cells: slice) -> Seasons:
+    """Season of the days of the validation period ``(cell, day)``, and of the forecast days ``(cell, issue, lead)``."""
+    lat = cube["lat"].to_numpy()[cells]
+    valid_days = plan.overlap.issued[:, np.newaxis] + np.arange(1, plan.leads + 1)
+    season = season_of(plan.time[_validation_period(plan)], lat[:, np.newaxis])
+    return season, season_of(plan.time[valid_days], lat[:, np.newaxis, np.newaxis])
+
+
+def _dressed(forecast: Floats, errors: Floats, seasons: Seasons, levels: tuple[float, ...]) -> BaselineForecast:
+    season, season_ahead = seasons
+    dressed = dress(forecast, error_quantiles(errors, season, (*levels, 0.5)), season_ahead)
+    return BaselineForecast(forecast, dressed[..., -1], dressed[..., :-1])
 
 
 def _on_issue_days(plan: Plan, name: str, cube: xr.Dataset, target: str, history: History, cells: slice) -> Floats:

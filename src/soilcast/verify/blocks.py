@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +134,10 @@ def refuse_unscored(plan: Plan, entries: Sequence[Entry], remaining: npt.NDArray
     remaining
         ``(target, lead, 1 + model)``: see `BlockScores`.
     """
-    models = [*((entry.label, entry.path) for entry in entries), *((name, plan.cube) for name in plan.baselines)]
+    models = [
+        *((entry.label, entry.path) for entry in entries),
+        *((name, _path_of(plan, name)) for name in plan.baselines),
+    ]
     for target, over_leads in zip(plan.targets, remaining.sum(axis=1), strict=True):
         if not over_leads[0]:
             raise SoilcastError(
@@ -147,6 +151,10 @@ def refuse_unscored(plan: Plan, entries: Sequence[Entry], remaining: npt.NDArray
                     "other models have one; check that the cube has the inputs and the target of the test period and "
                     "of the day before"
                 )
+
+
+def _path_of(plan: Plan, baseline: str) -> Path:
+    return plan.files[baseline].path if baseline in plan.files else plan.cube
 
 
 def count_left_out(plan: Plan, remaining: npt.NDArray[np.int64], cells: int) -> list[str]:

@@ -23,6 +23,7 @@ from soilcast.verify.comparison import compare_sums
 from soilcast.verify.consistency import choose_balance
 from soilcast.verify.dayblocks import iterate_day_blocks
 from soilcast.verify.entries import open_entries
+from soilcast.verify.file_baselines import split_names
 from soilcast.verify.loading import GROUP
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
@@ -45,6 +46,7 @@ def evaluate(
     out: str | Path,
     *,
     baselines: Sequence[str] = (),
+    matching: str = "cdf",
     significance: bool = False,
     dask: str | None = None,
     overwrite: bool = False,
@@ -73,7 +75,12 @@ def evaluate(
     baselines
         Further baselines beside those that are always there, keys of `soilcast.models.regressions.REGRESSIONS`, such as
         ``linear regression``: fitted to the inputs of the forecasts' runs, see
-        `soilcast.verify.regressions.fit_regressions`.
+        `soilcast.verify.regressions.fit_regressions`. Or files with others' forecasts of soil moisture, such as of IFS
+        or AIFS, as ``"ifs.zarr"`` or ``"IFS=ifs.zarr"``: archives with dimensions of issue days and leads (NetCDF,
+        Zarr, a forecast of soilcast), of whose members the mean counts.
+    matching
+        How these files are brought to the climate of the cube, fitted on the days of training and validation, to each
+        cell, layer and lead: ``"cdf"``, ``"mean-variance"`` or ``"none"``.
     significance
         Test the differences of every forecast from the baselines and from the other forecasts, too, and write them as
         ``significance.csv``.
@@ -106,12 +113,15 @@ def evaluate(
     """
     out, cube_path = Path(out), Path(cube)
     refuse_existing(out, kind="scores", overwrite=overwrite)
+    regressions, files_of_others = split_names(baselines)
     with open_cube(cube_path) as opened:
         entries = open_entries(
-            [Path(path) for path in path_list(forecasts)], opened, reserved=(*BASELINES, *labels_of(baselines))
+            [Path(path) for path in path_list(forecasts)],
+            opened,
+            reserved=(*BASELINES, *labels_of(regressions), *files_of_others),
         )
         balance = choose_balance(entries, opened)
-        plan = make_plan(entries, opened, cube_path, balance.readings, baselines)
+        plan = make_plan(entries, opened, cube_path, balance.readings, regressions, files_of_others, matching)
         sha256 = opened.attrs["content_sha256"]
     with open_files(plan) as files:
         joined = join_blocks(_scored_blocks(plan, files, dask, progress=progress))
@@ -127,7 +137,7 @@ def evaluate(
         [
             *((METRICS, name) for name in plan.measured),
             *((BASELINES, name) for name in plan.baselines if name in BASELINES),
-            *((REGRESSIONS, name) for name in baselines),
+            *((REGRESSIONS, name) for name in regressions),
         ]
     )
     forecast_plugins = {entry.label: entry.plugins for entry in entries if entry.plugins}
@@ -138,6 +148,7 @@ def evaluate(
         cube=str(cube_path),
         cube_sha256=sha256,
         forecasts={entry.label: str(entry.path) for entry in entries},
+        **({"baselines": {label: one.record() for label, one in plan.files.items()}} if plan.files else {}),
         **({"plugins": plugins} if plugins else {}),
         **({"plugins_of_forecasts": forecast_plugins} if forecast_plugins else {}),
     )
@@ -150,7 +161,8 @@ def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool
     levels = [len(plan.levels_of(label, target)) for label in plan.models for target in plan.targets]
     values_per_issue = plan.leads * (models + sum(levels)) + models + _COPIES * max(1, *levels) + _SIGNS
     values_per_issue += 3 * len(plan.events) * models
-    size = max(GROUP, block_size(len(plan.time) + plan.issues * values_per_issue, 1, _BLOCK_BYTES))
+    of_files = sum(len(baseline.issued) for baseline in plan.files.values()) * plan.leads
+    size = max(GROUP, block_size(len(plan.time) + plan.issues * values_per_issue + of_files, 1, _BLOCK_BYTES))
     blocks = {start: slice(start, min(start + size, cells)) for start in range(0, cells, size)}
     scored: dict[int, BlockScores] = {}
     with progress_bar("scores", len(blocks), shown=progress) as advance:

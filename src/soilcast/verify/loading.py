@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from soilcast.cube import read
 from soilcast.verify.aligned import Aligned, Signs
-from soilcast.verify.baselines import forecast_baselines, join_cells
+from soilcast.verify.baselines import forecast_baselines, forecast_files, join_cells
 from soilcast.verify.consistency import balance_signs
 from soilcast.verify.drought import CellClimate, EventForecast, class_events, several_days
 from soilcast.verify.entry import mean_name, quantile_name, template_name
@@ -98,6 +98,7 @@ def load_models(plan: Plan, opened: Files, target: str, cells: slice) -> ModelSe
     groups = [slice(start, min(start + GROUP, cells.start + len(history))) for start in starts]
     own = {group.start: history[group.start - cells.start : group.stop - cells.start] for group in groups}
     baselines = join_cells([forecast_baselines(plan, opened.cube, target, own[group.start], group) for group in groups])
+    baselines |= forecast_files(plan, opened.baselines[target], opened.cube, target, history, cells)
     central = stored | {name: baseline.median for name, baseline in baselines.items()}
     mean |= {name: one.forecast for name, one in baselines.items() if one.quantiles is not None}
     quantiles |= {name: one.quantiles for name, one in baselines.items() if one.quantiles is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,11 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify.consistency import Readings
 from soilcast.verify.drought import EVENTS, WITHIN, ClimateDays, find_climate_days, has_distribution
 from soilcast.verify.entry import Entry, fingerprint_of
+from soilcast.verify.file_baselines import FileBaseline, open_baseline, plan_files
 from soilcast.verify.metrics import METRICS, Metric
 from soilcast.verify.overlap import FEWEST_LEARNT, Overlap, Positions, find_overlap, span
 from soilcast.verify.regressions import RegressionBaseline, fit_regressions
+from soilcast.weather import Weather
 
 REFERENCE = "persistence"
 """The baseline that skill and ratios are against."""
@@ -53,6 +55,8 @@ class Plan:
         All that are registered here, by name: workers may lack user-defined ones.
     regressions
         Fitted regressions that were asked for as baselines, by label.
+    files
+        Archives of forecasts that were asked for as baselines, by label.
     templates
         Label -> targets of which it has rank templates.
     climate
@@ -71,6 +75,7 @@ class Plan:
     readings: Mapping[str, Readings]
     metrics: Mapping[str, Metric]
     regressions: Mapping[str, RegressionBaseline] = field(default_factory=dict)
+    files: Mapping[str, FileBaseline] = field(default_factory=dict)
     templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
     climate: ClimateDays | None = field(default=None, repr=False)
 
@@ -83,7 +88,7 @@ class Plan:
     def baselines(self) -> tuple[str, ...]:
         """Names of the baselines: persistence alone where the cube has too few training days."""
         always = tuple(BASELINES) if self.overlap.learn.sum() >= FEWEST_LEARNT else (REFERENCE,)
-        return (*always, *self.regressions)
+        return (*always, *self.regressions, *self.files)
 
     @property
     def leads(self) -> int:
@@ -130,6 +135,8 @@ class Plan:
         """Levels of a model's quantiles; of a baseline those of all forecasts of the target, or none if not dressed."""
         if label in self.levels:
             return self.levels[label][target]
+        if label in self.files and not self.files[label].has_periods:
+            return ()
         return tuple(sorted({level for of in self.levels.values() for level in of[target]} if self.is_dressed else ()))
 
     @property
@@ -171,10 +178,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Files:
-    """The opened files: the cube, and label -> forecast, of the cells and issue days that they have in common."""
+    """The opened files, of the cells that are evaluated: the cube, the forecasts by label, and by target and label the
+    baselines that are files.
+    """
 
     cube: xr.Dataset
     forecasts: Mapping[str, xr.Dataset]
+    baselines: Mapping[str, Mapping[str, Weather]]
 
 
 def make_plan(
@@ -183,6 +193,8 @@ def make_plan(
     cube_path: Path,
     readings: Mapping[str, Readings],
     regressions: Sequence[str] = (),
+    files: Mapping[str, Path] = {},
+    matching: str = "cdf",
 ) -> Plan:
     """Plan an evaluation of forecasts that `open_entries` gave, on the days and cells that they and the cube share.
 
@@ -196,11 +208,16 @@ def make_plan(
         Target -> readings of the water balance.
     regressions
         Keys of `soilcast.models.regressions.REGRESSIONS` to fit as further baselines.
+    files
+        Label -> archive of forecasts that is a further baseline.
+    matching
+        Key of `soilcast.verify.matching.MATCHINGS`: how these are matched to the climate of the cube.
 
     Raises
     ------
     SoilcastError
-        No cell, issue day or lead in common that may be evaluated; a regression that cannot be fitted.
+        No cell, issue day or lead in common that may be evaluated; a regression that cannot be fitted; a file that
+        cannot be a baseline.
     """
     first = entries[0]
     overlap = find_overlap(entries, cube, cube_path)
@@ -208,7 +225,7 @@ def make_plan(
     unobserved = max(0, int(overlap.issued[-1]) + overlap.leads + 1 - len(time))
     time = np.concatenate([time, time[-1] + np.arange(1, unobserved + 1) * np.timedelta64(1, "D")])
     forecast_days = slice(int(overlap.issued[0]) + 1, int(overlap.issued[-1]) + overlap.leads + 1)
-    return Plan(
+    plan = Plan(
         # Workers have a working folder of their own.
         cube=cube_path.absolute(),
         forecasts={entry.label: entry.path.absolute() for entry in entries},
@@ -226,6 +243,7 @@ def make_plan(
         metrics=dict(METRICS),
         regressions=fit_regressions(regressions, entries, overlap, cube, cube_path),
     )
+    return replace(plan, files=plan_files(files, matching, plan.targets, overlap, cube, plan.is_dressed))
 
 
 @contextmanager
@@ -246,11 +264,19 @@ def open_files(plan: Plan) -> Iterator[Files]:
             if fingerprint_of(opened) != plan.fingerprints[path]:
                 raise SoilcastError(f"{path}: it changed during the evaluation: evaluate again")
         overlap, leads = plan.overlap, slice(0, plan.leads)
+        evaluated = _select(cube, cell=overlap.cells)
         yield Files(
-            _select(cube, cell=overlap.cells),
+            evaluated,
             {
                 label: _select(forecast, cell=overlap.cells_of[label], time=overlap.issues_of[label], lead=leads)
                 for label, forecast in forecasts.items()
+            },
+            {
+                target: {
+                    label: open_baseline(baseline, evaluated, target, plan.leads)
+                    for label, baseline in plan.files.items()
+                }
+                for target in plan.targets
             },
         )
 

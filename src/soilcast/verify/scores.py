@@ -26,6 +26,7 @@ from soilcast.verify.events import (
     relative_operating_characteristic,
     reliability_curve,
 )
+from soilcast.verify.file_baselines import describe_files
 from soilcast.verify.metrics import ROWS, metrics_of
 from soilcast.verify.plan import Plan
 from soilcast.verify.series import pick_cells, series_of
@@ -111,6 +112,7 @@ def lay_out(plan: Plan, entries: Sequence[Entry], cube: xr.Dataset, joined: Bloc
             "weather": _weather(entries),
             "water": water,
             "scored_on": _SCORED_ON,
+            **({"baseline_files": describe_files(plan.files)} if plan.files else {}),
             **({"baselines": _DRESSED if plan.is_dressed else _POINTS} if plan.all_levels else {}),
             "left_out": "\n".join([*plan.overlap.omitted, *count_left_out(plan, joined.remaining, cube.sizes["cell"])]),
             "cells_scored": scored,

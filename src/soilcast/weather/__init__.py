@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -44,6 +44,7 @@ _HASHED_AT_ONCE = 1 << 20
 _OPEN: dict[str, Callable[[Path], xr.Dataset]] = {
     "cube": open_cube,
     ARCHIVE: functools.partial(open_artifact, kind=ARCHIVE),
+    "forecast": functools.partial(open_artifact, kind="forecast"),
 }
 """Artifacts of soilcast that weather is read from, and how they are opened."""
 
@@ -184,6 +185,7 @@ def open_weather(
     lapse_rate: float | None = None,
     memory: int | None = None,
     progress: bool = False,
+    kinds: Collection[str] = ("cube", ARCHIVE),
 ) -> Weather:
     """Open the weather forecasts of some issue days for the cells of a cube.
 
@@ -218,6 +220,8 @@ def open_weather(
         Memory limit [bytes], of which weather that is made of steps may take half.
     progress
         Show a progress bar while it is made.
+    kinds
+        Artifacts of soilcast that it may be, keys of `_OPEN`.
 
     Returns
     -------
@@ -239,7 +243,7 @@ def open_weather(
     for name in units:
         if name not in names:
             raise SoilcastError(f"--unit {name}: no such variable is read from {files[0]}: {nearest(name, names)}")
-    opened = _open(files[0]) if len(files) == 1 and files[0].format != "grib" else None
+    opened = _open(files[0], kinds) if len(files) == 1 and files[0].format != "grib" else None
     if opened is None or ("soilcast_kind" not in opened.attrs and holds_steps(files[0])):
         made = daily_forecasts(
             files,
@@ -339,15 +343,16 @@ def _positions(opened: xr.Dataset, one: Field, issues: Days, leads: int, where: 
     return one.rows, positions_of_leads(days_of_steps(opened, one.clock, where), issues[0], leads, where)
 
 
-def _open(file: DataFile) -> xr.Dataset:
+def _open(file: DataFile, kinds: Collection[str]) -> xr.Dataset:
     (opened,) = open_file(file)
     kind = opened.attrs.get("soilcast_kind")
     if kind is None:
         return opened
     opened.close()
-    if str(kind) not in _OPEN:
+    if str(kind) not in kinds:
+        wanted = "a weather forecast is expected" if "cube" in kinds else "forecasts by issue day and lead are expected"
         raise SoilcastError(
-            f"{file}: a weather forecast is expected, but this is a {kind}: give GRIB, NetCDF, Zarr or a cube"
+            f"{file}: {wanted}, but this is a {kind}: give GRIB, NetCDF, Zarr or a {' or '.join(kinds)}"
         )
     return _OPEN[str(kind)](Path(file.path))
 

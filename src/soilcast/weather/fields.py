@@ -17,6 +17,7 @@ from soilcast.sources.netcdf import naming_damage, unit_of
 from soilcast.sources.parameters import parameter_of
 from soilcast.sources.stamps import has_long_bounds, method_of, refuse_contradictions, sign_of
 from soilcast.weather.days import STEPS, TIMES, clock_of, issue_dim_of
+from soilcast.weather.layers import LAYERS, soil_layer
 from soilcast.weather.places import Places, Positions
 
 Floats = npt.NDArray[np.float32]
@@ -129,7 +130,7 @@ def fields_of(
     if missing:
         sought = ", ".join(f"{name} ({VARIABLES[name].standard_name or 'no standard name'})" for name in missing)
         raise SoilcastError(
-            f"{where}: no {sought}, which the run needs; it has {_there(opened)}: add it, or give it its short name "
+            f"{where}: no {sought}, which is needed; it has {_there(opened)}: add it, or give it its short name "
             "or standard_name"
         )
     return [
@@ -174,7 +175,9 @@ def gather(one: Field, places: Places, cells: slice, where: str) -> Floats:
 
 
 def _variable(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None:
-    """The variable of the contract's name, else the only one of its standard name."""
+    """The variable of the contract's name, else the only one of its standard name; of soil moisture, of its layer."""
+    if name in LAYERS:
+        return soil_layer(opened, name, where)
     if name in opened.data_vars:
         return opened[name]
     for standard in _standard_names(name):

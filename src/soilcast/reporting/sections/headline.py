@@ -24,6 +24,9 @@ def headline(scores: xr.Dataset) -> html.Markup:
         "Leads": span(leads(scores)),
         "Newest observation": newest_observation(attrs.get("latency_days", "")),
         "Weather of the days ahead": weather_words(attrs.get("weather", "")),
+        **(
+            {"Others' forecasts": "; ".join(others)} if (others := attrs.get("baseline_files", "").splitlines()) else {}
+        ),
         "Training": period(attrs.get("train_period", "")),
         "Validation": period(attrs.get("validation_period", "")),
         "Test": period(attrs.get("test_period", "")),
