@@ -221,7 +221,8 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
-            help="planet, delaware, landbench, era5land, caravan or table (NetCDF, Zarr or CSV with --mapping)."
+            help="planet, delaware, landbench, era5land, caravan, stations (ISMN, or CSV with --mapping) or table "
+            "(NetCDF, Zarr or CSV with --mapping)."
         ),
     ],
     out: Out,
@@ -232,7 +233,7 @@ def prepare(
     years: Annotated[str | None, typer.Option(help="planet, landbench, era5land: years, 2019 or 2018:2020.")] = None,
     seed: Annotated[int | None, typer.Option(help="planet: random seed of the synthetic weather.")] = None,
     mapping: Annotated[
-        Path | None, typer.Option(help="table: YAML file that maps your variables to those of the cube.")
+        Path | None, typer.Option(help="table, stations: YAML file that maps your variables to those of the cube.")
     ] = None,
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable; overrides the file's.")
@@ -270,6 +271,19 @@ def prepare(
             "--antarctica/--no-antarctica", help="landbench, era5land, table: keep cells south of 60 S; default: no."
         ),
     ] = None,
+    flags: Annotated[
+        str | None, typer.Option(metavar="FLAG,...", help="stations: ISMN quality flags of values to keep; default: G.")
+    ] = None,
+    least_hours: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="stations: least number of hours with a value for a daily mean; default: 18."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEPTH,...", help="stations: bounds of the soil layers [m]; default: ERA5-Land, 0,0.07,0.28,1,2.89."
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Option of your own source, as YAML (repeatable)."),
@@ -294,7 +308,8 @@ def prepare(
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
     options |= {"flip_sign": flip_sign or None, "nearest": nearest or None, "climate_zone": climate_zone}
-    options["antarctica"] = antarctica
+    options |= {"antarctica": antarctica, "least_hours": least_hours, "layers": layers}
+    options["flags"] = flags.split(",") if flags else None
     options["units"] = _pairs(unit, "--unit") if unit else None
     options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}

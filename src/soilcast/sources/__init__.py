@@ -24,11 +24,14 @@ from soilcast.sources.landbench import landbench
 from soilcast.sources.netcdf import is_address
 from soilcast.sources.opening import close_all
 from soilcast.sources.planet import planet
+from soilcast.sources.stations import stations
+from soilcast.sources.stations.mapping import StationMapping
 from soilcast.sources.table import table
-from soilcast.sources.table.mapping import read_mapping, stored_mapping
+from soilcast.sources.table.mapping import Mapping as TableMapping
+from soilcast.sources.table.mapping import read_as, stored_mapping
 from soilcast.workplace import workplace_of
 
-__all__ = ["SOURCES", "prepare"]
+__all__ = ["MAPPINGS", "SOURCES", "prepare"]
 
 SOURCES: Registry[Callable[..., xr.Dataset]] = Registry(
     "source",
@@ -38,10 +41,14 @@ SOURCES: Registry[Callable[..., xr.Dataset]] = Registry(
         "landbench": landbench,
         "era5land": era5land,
         "caravan": caravan,
+        "stations": stations,
         "table": table,
     },
 )
 """Every source by the name that ``prepare`` takes: called with the paths and the options of its signature."""
+
+MAPPINGS: dict[str, type[TableMapping] | type[StationMapping]] = {"stations": StationMapping, "table": TableMapping}
+"""What the option ``mapping`` of a source is a file of."""
 
 
 def prepare(
@@ -113,8 +120,8 @@ def prepare(
         refuse_existing(out, kind="cube", overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
     recipe: dict[str, Any] = {}
-    if SOURCES[source] is table:
-        recipe["mapping"] = read_mapping(Path(options["mapping"]))
+    if source in MAPPINGS and "mapping" in options:
+        recipe["mapping"] = read_as(MAPPINGS[source], Path(options["mapping"]))
     try:
         cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
         if unknown := [name for name in genuine if name not in cube]:
