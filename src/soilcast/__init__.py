@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from soilcast.reporting.scores import open_scores
     from soilcast.reproducing import reproduce
     from soilcast.sources import prepare
+    from soilcast.stations import verdict
     from soilcast.training import Config, commented_yaml, load_config, open_run, train
     from soilcast.updating import update
     from soilcast.verify import evaluate, summarise
@@ -56,6 +57,7 @@ _HOME = {
     "summarise": "verify",
     "train": "training",
     "update": "updating",
+    "verdict": "stations",
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "summarise",
     "train",
     "update",
+    "verdict",
 ]
 
 

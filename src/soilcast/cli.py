@@ -594,6 +594,46 @@ def evaluate(
 
 
 @app.command()
+def verdict(
+    forecasts: Annotated[
+        list[Path], typer.Argument(metavar="FORECAST", help="Forecasts on a grid or of basins; scored on common days.")
+    ],
+    stations: Annotated[Path, typer.Option("--stations", help="Cube of stations, as prepare stations writes it.")],
+    out: Out,
+    matching: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="How the climate of a cell becomes the station's: none, mean-variance, cdf or anomalies; fitted on "
+            "days before the test.",
+        ),
+    ] = "none",
+    climate: Annotated[
+        Path | None,
+        typer.Option(metavar="CUBE", help="Climate of the forecast's cells before the test; default: the forecast."),
+    ] = None,
+    third: Annotated[
+        Path | None, typer.Option(metavar="CUBE", help="Third product for triple collocation: a cube or a forecast.")
+    ] = None,
+    distance: Annotated[
+        float | None,
+        typer.Option(metavar="KM", help="Largest distance of a station from its cell; default: it lies in the cell."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="DEPTH,...", help="Bounds of the forecast's soil layers [m]; default: ERA5-Land."),
+    ] = None,
+    overwrite: Overwrite = False,
+    plugins: Plugins = None,
+) -> None:
+    """Score forecasts at stations. Say whether they are better than the stations' own persistence."""
+    options: dict[str, Any] = {"matching": matching, "climate": climate, "third": third, "distance": distance}
+    options |= {"layers": layers} if layers else {}
+    soilcast.verdict(forecasts, stations, out, **options, overwrite=overwrite, progress=True)
+    _say(soilcast.inspect(out))
+
+
+@app.command()
 def report(
     scores: Annotated[
         list[Path], typer.Argument(metavar="SCORES", help="Scores, as evaluate writes them, or forecasts.")

@@ -36,7 +36,7 @@ from soilcast.provenance import history_of, written_by
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
 
-FORMATS: dict[str, int] = {"forecast": 4, "scores": 4}
+FORMATS: dict[str, int] = {"forecast": 4, "scores": 4, "verdict": 1}
 """Kinds of artifacts that carry the number of their format as ``soilcast_format`` -> the one of this soilcast."""
 
 _FORMER_KINDS = {"outlook": "forecast", "outlook_scores": "scores"}

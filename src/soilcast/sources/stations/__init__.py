@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import xarray as xr
 
 from soilcast.cube import ERA5_LAND_LAYERS, assemble, cells_of_places, check_bounds, conversion, thickness_name
 from soilcast.cube.contract import sensor_depth_name
+from soilcast.cube.layers import ERA5_LAND_BOUNDS, layer_bounds
 from soilcast.errors import SoilcastError
 from soilcast.sources.netcdf import unread_notes
 from soilcast.sources.stations.archive import UNIT, check_flags, list_archive, read_archive
@@ -25,7 +25,6 @@ from soilcast.sources.table.mapping import read_as
 LEAST_HOURS = 18
 """Hours with a value that a day needs: three quarters of it."""
 
-_BOUNDS = tuple(round(float(bound), 4) for bound in np.cumsum([0.0, *ERA5_LAND_LAYERS.values()]))
 _LAYERS = tuple(ERA5_LAND_LAYERS)
 _NAMED = 5
 
@@ -36,7 +35,7 @@ def stations(
     mapping: Path | StationMapping | None = None,
     flags: Sequence[str] = ("G",),
     least_hours: int = LEAST_HOURS,
-    layers: Sequence[float] = _BOUNDS,
+    layers: Sequence[float] | str = ERA5_LAND_BOUNDS,
     units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Read soil moisture of stations: an unpacked archive of the ISMN, or tables of text with a mapping file.
@@ -74,7 +73,7 @@ def stations(
         Nothing to read, a damaged file, an unknown flag or zone, values above 1 without a unit, no day that is left, no
         sensor in any layer, a station at several places.
     """
-    bounds = _checked_layers(layers)
+    bounds = layer_bounds(layers)
     if isinstance(least_hours, bool) or not isinstance(least_hours, int) or not 1 <= least_hours <= 24:
         raise SoilcastError(f"--least-hours {least_hours}: write a number of hours from 1 to 24")
     stated = dict(units or {})
@@ -101,20 +100,6 @@ def stations(
     if notes:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
-
-
-def _checked_layers(layers: Sequence[float]) -> tuple[float, ...]:
-    """Bounds of the layers as numbers; of a text such as ``0,0.05,0.2`` its parts."""
-    try:
-        bounds = tuple(float(bound) for bound in (layers.split(",") if isinstance(layers, str) else layers))
-    except (TypeError, ValueError):
-        bounds = ()
-    rising = len(bounds) > 1 and bounds[0] >= 0 and all(upper < lower for upper, lower in pairwise(bounds))
-    if not rising or not np.isfinite(bounds).all():
-        raise SoilcastError(f"--layers {layers}: write the depths that bound the layers in metres, such as 0,0.07,0.28")
-    if len(bounds) - 1 > len(_LAYERS):
-        raise SoilcastError(f"--layers: {len(bounds) - 1} layers, but a cube has {len(_LAYERS)} at most: give fewer")
-    return bounds
 
 
 def _cube(choice: Choice, bounds: Sequence[float], stated: Mapping[str, str], title: str, content: str) -> xr.Dataset:

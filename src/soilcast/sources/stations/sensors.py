@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from soilcast.cube.layers import layer_at
+
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
-
-_HOUR = np.timedelta64(1, "h")
 
 
 @dataclass(frozen=True)
@@ -103,26 +103,6 @@ def daily_means(times: npt.NDArray[np.datetime64], values: Floats, least_hours: 
     means = np.bincount(of_day, weights=hourly, minlength=len(days)) / np.maximum(hours_of, 1)
     enough = hours_of >= least_hours
     return days[enough], means[enough], int((~enough).sum()), int(hours_of.max(initial=0))
-
-
-def layer_at(depth: float, bounds: Sequence[float]) -> int | None:
-    """Which layer holds a depth: the one whose upper bound is at or above it and whose lower bound is beneath it.
-
-    Parameters
-    ----------
-    depth
-        [m].
-    bounds
-        From the surface down: upper bound of the first layer, then the lower bound of each [m].
-
-    Returns
-    -------
-    Its number from 0 on; None above or beneath all layers. The lowest bound of all belongs to the last layer.
-    """
-    found = int(np.searchsorted(np.asarray(bounds), depth + 1e-9, side="right")) - 1
-    if found == len(bounds) - 1 and depth <= bounds[-1] + 1e-9:
-        found -= 1
-    return found if 0 <= found < len(bounds) - 1 else None
 
 
 @dataclass(frozen=True)
