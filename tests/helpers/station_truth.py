@@ -54,7 +54,9 @@ class Distortion:
         return np.asarray(0.25 + self.gain * (moved - 0.25) + self.offset + noise)
 
 
-def station_cube(path: Path, values: Array, depth: float = 0.05, places: dict[str, tuple[float, float]] = PLACES) -> Path:
+def station_cube(
+    path: Path, values: Array, depth: float = 0.05, places: dict[str, tuple[float, float]] = PLACES
+) -> Path:
     """Write the cube of stations with some values ``(station, time)`` of layer 1."""
     lat, lon = np.array(list(places.values())).T
     names = list(places)

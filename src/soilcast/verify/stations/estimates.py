@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import reduce
 
@@ -19,6 +19,10 @@ from soilcast.verify.significance import draw_blocks
 
 METRICS = ("r", "anomaly_r", "rmse", "ubrmse", "bias")
 """Scores that stand with an interval, of every model."""
+
+_NONE = (-np.inf, np.inf)
+_LIMITS = {"r": (-1, 1), "anomaly_r": (-1, 1), "rmse": (0, np.inf), "ubrmse": (0, np.inf), "bias": _NONE}
+"""Between which a score can be, and so its interval."""
 
 CLIMATOLOGY = "climatology"
 REFERENCES = ("persistence", "damped anomaly")
@@ -173,6 +177,10 @@ def _combined(values: Array, own: npt.NDArray[np.int64]) -> Estimate:
         for whole, part in zip(parts, (one.value, one.low, one.high, one.p, one.detectable), strict=True):
             whole[where] = part
     return Estimate(*parts)
+
+
+def _within(one: Estimate, lowest: float, highest: float) -> Estimate:
+    return replace(one, low=np.clip(one.low, lowest, highest), high=np.clip(one.high, lowest, highest))
 
 
 def _by_count(own: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:

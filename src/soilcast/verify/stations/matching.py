@@ -81,8 +81,8 @@ def match_cdf(pairs: Pairs) -> Apply:
     Reichle and Koster (2004), doi:10.1029/2004GL020938; of pytesmo ``CDFMatching`` at these percentiles.
     """
     product, station = pairs.both
-    known, levels = np.unique(np.percentile(product, PERCENTILES), return_index=True)
-    reached = np.percentile(station, PERCENTILES)[levels]
+    known, levels = np.unique(np.percentile(product, PERCENTILES, method="hazen"), return_index=True)
+    reached = np.percentile(station, PERCENTILES, method="hazen")[levels]
     if len(known) < 2:
         return match_mean_variance(pairs)
     slopes = np.diff(reached) / np.diff(known)
