@@ -194,7 +194,7 @@ def test_one_observation_is_not_enough_data(made: Path, tmp_path: Path) -> None:
     stations = station_cube(tmp_path / "s.zarr", series)
     message = refusal(made / "good.zarr", stations, tmp_path / "out")
     assert "good.zarr" in message
-    assert "brought" not in message
+    assert "1 observation on the days of the forecast" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -212,6 +212,9 @@ def test_what_cannot_be_compared_is_refused_in_one_line(made: Path, tmp_path: Pa
     early = TRUTH[list(CELLS)].copy()
     early[:, TEST_DAYS] = np.nan
     assert "no observation on the days" in refusal(good, station_cube(tmp_path / "early.zarr", early), out)
+    late = TRUTH[list(CELLS)].copy()
+    late[:, : TEST_DAYS.start] = np.nan
+    assert "go back into these periods" in refusal(good, station_cube(tmp_path / "late.zarr", late), out)
     layer2 = grid_forecast(tmp_path / "l2.zarr", TRUTH, change=lambda f: f.rename(swvl1="swvl2"), targets="swvl2")
     assert "has none" in refusal(layer2, stations, out)
     assert not out.exists()

@@ -15,7 +15,8 @@ from soilcast.cube import open_artifact, thickness_name, write_dataset
 from soilcast.cube.calendar import Days, period_of
 from soilcast.errors import SoilcastError
 from soilcast.verify.entry import DEVELOPMENT_PERIODS, attributes_of, mean_name, quantile_name, template_name
-from soilcast.verify.overlap import is_learnt
+from soilcast.verify.kernels import FEWEST_DAYS
+from soilcast.verify.overlap import FEWEST_LEARNT, is_learnt
 from soilcast.verify.stations.matching import FEWEST_MATCHED, MATCHINGS, Apply, Pairs
 from soilcast.verify.stations.observed import Stations
 from soilcast.verify.stations.places import Floats, Nearest, nearest_cells
@@ -112,7 +113,7 @@ def bring(
         variables: dict[str, xr.Variable] = {}
         raw, reasons, fitted_on = {}, {}, {}
         for target in common:
-            why = _reasons(target, near, stations, bounds, valid[:, 0])
+            why = _reasons(target, near, stations, bounds, valid[:, 0], is_learnt(attributes, stations.days))
             fits, counts = _fits(target, product, stations, matching, first_test_day, why)
             reasons[target], fitted_on[target] = tuple(why), counts
             has = np.array([not one for one in why])
@@ -183,11 +184,13 @@ def _reasons(
     stations: Stations,
     bounds: Mapping[str, tuple[Floats, Floats]],
     valid: Days,
+    learn: npt.NDArray[np.bool_],
 ) -> list[str]:
     """Why stations cannot be compared with a forecast, empty where they can."""
     depth, observed = stations.depth[target], stations.observed[target]
     upper, lower = bounds.get(target, (np.full(len(depth), np.nan),) * 2)
-    on_test = np.asarray(np.isfinite(stations.on(target, valid)).any(axis=1))
+    on_test = np.isfinite(stations.on(target, valid)).sum(axis=1)
+    learnt = np.isfinite(observed[:, learn]).sum(axis=1)
     found = []
     for station in range(len(depth)):
         why = ""
@@ -200,8 +203,10 @@ def _reasons(
                 f"its sensor at {depth[station]:.2f} m is outside the layer from {upper[station]:.2f} to "
                 f"{lower[station]:.2f} m"
             )
-        elif not on_test[station]:
-            why = "no observation on the days of the forecast"
+        elif on_test[station] < FEWEST_DAYS:
+            why = f"{on_test[station] or 'no'} observation on the days of the forecast"
+        elif learn.sum() >= FEWEST_LEARNT and not learnt[station]:
+            why = "no observation in training or validation of the run, of which its damped anomaly is learnt"
         found.append(why)
     return found
 
@@ -265,7 +270,7 @@ def _refuse_no_station(
     inside = [why for why in every if "km away" not in why]
     which = max(dict.fromkeys(inside), key=inside.count)
     remedy = "give other stations or another forecast"
-    if "no observation on" in which:
+    if "observation on" in which:
         issued = period_of(stations.days)
         remedy = f"the stations cover {issued}; forecast days that they observe"
     elif "matching takes" in which or "to match" in which:
@@ -273,6 +278,8 @@ def _refuse_no_station(
             "forecast days before the test too (forecast --period), give the cube of the forecast (--climate CUBE), or "
             "take --matching none"
         )
+    elif "damped anomaly" in which:
+        remedy = f"the stations cover {period_of(stations.days)}; give stations that go back into these periods"
     elif "outside the layer" in which:
         remedy = "state the bounds of the forecast's layers (--layers), or its cube (--climate)"
     raise SoilcastError(f"{forecast}: no station of {stations.path} can be compared: {which}: {remedy}")
