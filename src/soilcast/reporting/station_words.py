@@ -69,6 +69,7 @@ def _reason(chosen: xr.Dataset, prefix: str, lead: int, kind: Answer) -> str:
     known = [name for name in REFERENCES if name in chosen["reference"].to_numpy()]
     numbers = [_difference(at.sel(reference=name), prefix, name) for name in known]
     told = " and ".join(one for one in numbers if one)
+    rmse = f"its {'median ' if prefix else ''}RMSE is"
     if kind is Answer.NOT_ENOUGH:
         if not prefix and int(np.nan_to_num(at["blocks"].item())) < FEWEST_BLOCKS:
             return (
@@ -76,9 +77,11 @@ def _reason(chosen: xr.Dataset, prefix: str, lead: int, kind: Answer) -> str:
                 f"compared, and an interval takes {FEWEST_BLOCKS} blocks"
             )
         if len(known) < len(REFERENCES):
-            return f"there are too few observations before the test to learn the damped anomaly{_led('; ', told)}"
-        return f"{told}, which these days cannot tell from no difference" if told else "no day can be compared"
-    return f"its {'median ' if prefix else ''}RMSE is {told}"
+            return (
+                f"there are too few observations before the test to learn the damped anomaly{_led(f'; {rmse} ', told)}"
+            )
+        return f"{rmse} {told}, which these days cannot tell from no difference" if told else "no day can be compared"
+    return f"{rmse} {told}"
 
 
 def _led(between: str, text: str) -> str:
