@@ -284,6 +284,17 @@ def prepare(
             metavar="DEPTH,...", help="stations: bounds of the soil layers [m]; default: ERA5-Land, 0,0.07,0.28,1,2.89."
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NETWORK/STATION", help="stations: keep this station alone (repeatable)."),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="NETWORK/STATION", help="stations: leave this one out (repeatable).")
+    ] = None,
+    weather: Annotated[
+        Path | None,
+        typer.Option(metavar="CUBE", help="stations: take weather and static variables from this cube on a grid."),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Option of your own source, as YAML (repeatable)."),
@@ -309,7 +320,8 @@ def prepare(
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
     options |= {"flip_sign": flip_sign or None, "nearest": nearest or None, "climate_zone": climate_zone}
     options |= {"antarctica": antarctica, "least_hours": least_hours, "layers": layers}
-    options["flags"] = flags.split(",") if flags else None
+    options |= {"flags": flags.split(",") if flags else None, "only": only or None, "without": without or None}
+    options["weather"] = weather
     options["units"] = _pairs(unit, "--unit") if unit else None
     options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}

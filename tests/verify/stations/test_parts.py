@@ -16,6 +16,7 @@ from pytesmo.scaling import mean_std
 from pytesmo.time_series.anomaly import calc_anomaly, calc_climatology
 
 from soilcast.cube import assemble, cells_of_grid, cells_of_places, era5_land_thickness
+from soilcast.cube.nearest import REACH, nearest_cells
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import climatology
 from soilcast.reporting.station_words import distortion_sentence
@@ -25,7 +26,6 @@ from soilcast.verify.stations.collocation import collocate
 from soilcast.verify.stations.distortion import QUANTITIES, SHIFTS, measure_distortion
 from soilcast.verify.stations.estimates import Answer, answer, answer_over, estimate
 from soilcast.verify.stations.matching import MATCHINGS, PERCENTILES, Pairs
-from soilcast.verify.stations.places import REACH, nearest_cells
 from tests.helpers.station_truth import DAYS, GRID, Distortion, truth
 
 DAY = np.timedelta64(1, "D")

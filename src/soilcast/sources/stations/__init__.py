@@ -15,11 +15,13 @@ from soilcast.cube import ERA5_LAND_LAYERS, assemble, cells_of_places, check_bou
 from soilcast.cube.contract import sensor_depth_name
 from soilcast.cube.layers import ERA5_LAND_BOUNDS, layer_bounds
 from soilcast.errors import SoilcastError
+from soilcast.schema import nearest
 from soilcast.sources.netcdf import unread_notes
 from soilcast.sources.stations.archive import UNIT, check_flags, list_archive, read_archive
 from soilcast.sources.stations.mapping import StationMapping
 from soilcast.sources.stations.sensors import Choice, Sensor, choose
 from soilcast.sources.stations.tables import read_tables
+from soilcast.sources.stations.weather import weather_at
 from soilcast.sources.table.mapping import read_as
 
 LEAST_HOURS = 18
@@ -37,6 +39,9 @@ def stations(
     least_hours: int = LEAST_HOURS,
     layers: Sequence[float] | str = ERA5_LAND_BOUNDS,
     units: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
+    weather: Path | None = None,
 ) -> xr.Dataset:
     """Read soil moisture of stations: an unpacked archive of the ISMN, or tables of text with a mapping file.
 
@@ -61,6 +66,11 @@ def stations(
         forecasts that the stations are for.
     units
         Layer -> unit of all its sensors, stronger than the mapping and the files.
+    only, without
+        Stations to keep, by default all, and stations to leave out, by their names ``NETWORK/STATION``.
+    weather
+        Cube on a grid whose weather and static variables each station takes from its cell, so that a run can be trained
+        at the stations.
 
     Returns
     -------
@@ -93,16 +103,26 @@ def stations(
         title, content = recipe.title, recipe.content
         notes += unread_notes(unread)
         where = sensors[0].where
+    sensors = _selected(sensors, only, without, where)
     choice = choose(sensors, bounds)
     _refuse_empty(sensors, choice, bounds, allowed, least_hours, where)
-    cube = _cube(choice, bounds, stated, title, content)
+    cube, of_weather = _cube(choice, bounds, stated, title, content, weather)
+    notes += of_weather
     notes += [*_of_days(sensors, least_hours), *_of_choice(sensors, choice, bounds)]
     if notes:
         cube.attrs["notes"] = "\n".join(notes)
     return cube
 
 
-def _cube(choice: Choice, bounds: Sequence[float], stated: Mapping[str, str], title: str, content: str) -> xr.Dataset:
+def _cube(
+    choice: Choice,
+    bounds: Sequence[float],
+    stated: Mapping[str, str],
+    title: str,
+    content: str,
+    weather: Path | None,
+) -> tuple[xr.Dataset, list[str]]:
+    """Give the cube, and notes on its weather."""
     found = {sensor.station.label: sensor.station for sensor in choice.chosen.values()}
     labels = sorted(found)
     _refuse_two_places(choice)
@@ -130,15 +150,35 @@ def _cube(choice: Choice, bounds: Sequence[float], stated: Mapping[str, str], ti
     if np.isfinite(elevation).all():
         variables["elevation"] = elevation
     lat, lon = (np.array([getattr(found[label], name) for label in labels]) for name in ("lat", "lon"))
-    return assemble(
+    lon = np.where(lon > 180.0, lon - 360.0, lon)
+    notes: list[str] = []
+    if weather is not None:
+        there, notes = weather_at(Path(weather), lat, lon, labels, time, variables)
+        variables |= there
+        origins |= dict.fromkeys(there, f"nearest cell of {weather}")
+    cube = assemble(
         variables,
-        cells=cells_of_places(lat, np.where(lon > 180.0, lon - 360.0, lon), np.ones(len(labels)), labels),
+        cells=cells_of_places(lat, lon, np.ones(len(labels)), labels),
         time=time,
         title=title,
         source="stations",
         content=content,
         origins=origins,
     )
+    return cube, notes
+
+
+def _selected(sensors: list[Sensor], only: Sequence[str], without: Sequence[str], where: str) -> list[Sensor]:
+    """Keep the sensors of the stations that are asked for."""
+    known = sorted({sensor.station.label for sensor in sensors})
+    for option, names in (("--only", only), ("--without", without)):
+        for name in names:
+            if name not in known:
+                raise SoilcastError(f"{option} {name}: no such station in {where}: {nearest(name, known)}")
+    kept = (set(only) or set(known)) - set(without)
+    if not kept:
+        raise SoilcastError(f"{where}: --only and --without leave no station: name fewer in --without")
+    return [sensor for sensor in sensors if sensor.station.label in kept]
 
 
 def _converted(layer: str, sensor: Sensor, stated: str | None) -> npt.NDArray[np.float64]:

@@ -13,14 +13,14 @@ import xarray as xr
 
 from soilcast.cube import open_artifact, thickness_name, write_dataset
 from soilcast.cube.calendar import Days, period_of
+from soilcast.cube.nearest import Floats, Nearest, at_cells, nearest_cells
 from soilcast.errors import SoilcastError
 from soilcast.verify.entry import DEVELOPMENT_PERIODS, attributes_of, mean_name, quantile_name, template_name
 from soilcast.verify.kernels import FEWEST_DAYS
 from soilcast.verify.overlap import FEWEST_LEARNT, is_learnt
 from soilcast.verify.stations.matching import FEWEST_MATCHED, MATCHINGS, Apply, Pairs
 from soilcast.verify.stations.observed import Stations
-from soilcast.verify.stations.places import Floats, Nearest, nearest_cells
-from soilcast.verify.stations.products import Product, at_cells, open_product
+from soilcast.verify.stations.products import Product, open_product
 
 _DAY = np.timedelta64(1, "D")
 _SLACK = 1e-6  # of depths that are stored as float32 [m]
@@ -84,7 +84,7 @@ def bring(
         Product whose development days tell the climate of the forecast's cells; by default lead 1 of the forecast. The
         map from one climate to the other is one of places, and so the same for all leads.
     distance
-        See `soilcast.verify.stations.places.nearest_cells`.
+        See `soilcast.cube.nearest.nearest_cells`.
     layers
         Bounds of the forecast's layers [m]; a ``climate`` that says the thickness of its layers is stronger.
 

@@ -13,8 +13,8 @@ import xarray as xr
 from soilcast.cube import VARIABLES, read
 from soilcast.cube.calendar import Days
 from soilcast.cube.contract import sensor_depth_name
+from soilcast.cube.nearest import Floats
 from soilcast.errors import SoilcastError
-from soilcast.verify.stations.places import Floats
 
 _DAY = np.timedelta64(1, "D")
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
-from soilcast.cube import open_artifact, open_cube, read
+from soilcast.cube import open_artifact, open_cube
 from soilcast.cube.calendar import Days
+from soilcast.cube.nearest import Floats, Nearest, at_cells, nearest_cells
 from soilcast.errors import SoilcastError
-from soilcast.verify.stations.places import Floats, Nearest, nearest_cells
 
 _DAY = np.timedelta64(1, "D")
 
@@ -57,7 +56,7 @@ def open_product(path: Path, layers: tuple[str, ...], lat: Floats, lon: Floats, 
     layers
         Names of layers.
     lat, lon, distance
-        See `soilcast.verify.stations.places.nearest_cells`.
+        See `soilcast.cube.nearest.nearest_cells`.
 
     Raises
     ------
@@ -81,16 +80,6 @@ def open_product(path: Path, layers: tuple[str, ...], lat: Floats, lon: Floats, 
             values[layer] = np.full((len(lat), len(days)), np.nan, dtype=np.float32)
             values[layer][:, at] = series
     return Product(path, days, near, values)
-
-
-def at_cells(opened: xr.Dataset, name: str, near: Nearest) -> npt.NDArray[np.float32]:
-    """One variable at the cells of stations, ``(station, ...)``; NaN where a station has none."""
-    cells, back = np.unique(near.cell[near.cell >= 0], return_inverse=True)
-    shape = tuple(size for dim, size in opened[name].sizes.items() if dim != "cell")
-    values = np.full((len(near.cell), *shape), np.nan, dtype=np.float32)
-    if len(cells):
-        values[near.cell >= 0] = read(opened, name, cells)[back]
-    return values
 
 
 def _is_cube(path: Path) -> bool:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import KDTree
 
-from soilcast.cube import grid_of, spacing
-from soilcast.cube.grid import EARTH_RADIUS
+from soilcast.cube.grid import EARTH_RADIUS, grid_of, spacing
+from soilcast.cube.store import read
 from soilcast.errors import SoilcastError
 
 Floats = npt.NDArray[np.float64]
@@ -68,6 +68,16 @@ def nearest_cells(lat: Floats, lon: Floats, product: xr.Dataset, distance: float
     # Half a diagonal is reached at the corners, where rounding may tell either way.
     inside = found <= reach * (1 + 1e-3)
     return Nearest(np.where(inside, cell, -1).astype(np.int64), np.asarray(found), reach)
+
+
+def at_cells(opened: xr.Dataset, name: str, near: Nearest) -> npt.NDArray[np.float32]:
+    """One variable at the cells of stations, ``(station, ...)``; NaN where a station has none."""
+    cells, back = np.unique(near.cell[near.cell >= 0], return_inverse=True)
+    shape = tuple(size for dim, size in opened[name].sizes.items() if dim != "cell")
+    values = np.full((len(near.cell), *shape), np.nan, dtype=np.float32)
+    if len(cells):
+        values[near.cell >= 0] = read(opened, name, cells)[back]
+    return values
 
 
 def _half_diagonal(product: xr.Dataset, lat: Floats) -> Floats:
