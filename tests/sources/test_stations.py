@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -246,7 +248,30 @@ def test_the_command_writes_a_cube_that_an_update_extends(tmp_path: Path) -> Non
     np.testing.assert_allclose(open_cube(tmp_path / "cube.zarr")["swvl1"][0], values, atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.shared
+def test_a_genuine_table_is_read_as_that_of_a_station(shared: Path, tmp_path: Path) -> None:
+    """Of ERA5-Land over a basin, not of a station: the layout alone is that of one."""
+    column = "volumetric_soil_water_layer_1_mean"
+    text = (
+        f"time: date\nplaces: {{camelslx_054: {{lat: 49.6, lon: 6.4}}}}\nsensors: [{{column: {column}, depth: 0.05}}]\n"
+    )
+    table = shared / "caravan" / "camelslx_054.csv"
+    cube = stations([table], mapping=write_mapping(tmp_path, text))
+    raw = pd.read_csv(table, parse_dates=["date"]).set_index("date")[column]
+    np.testing.assert_allclose(cube["swvl1"][0], raw, atol=1e-7)
+    np.testing.assert_array_equal(cube["time"], raw.index)
+
+
 # Refusals
+
+
+def test_without_the_library_of_the_ismn_one_line_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sensor(tmp_path, made())
+    monkeypatch.setitem(sys.modules, "ismn.filehandlers", None)
+    assert "pip install soilcast[stations]" in refusal(tmp_path)
 
 
 def test_faults_of_archives_are_one_line(tmp_path: Path) -> None:
@@ -325,8 +350,6 @@ def test_percent_without_a_unit_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=20)
 @given(st.binary(max_size=200))
 def test_no_file_makes_the_reader_fail_otherwise(content: bytes) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "NET_NET_Oak_sm_0.050000_0.050000_Probe_20190301_20190304.stm"
         file.write_bytes(content)

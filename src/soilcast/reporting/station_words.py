@@ -31,11 +31,11 @@ def summary(verdict: xr.Dataset) -> list[str]:
     for forecast in verdict["forecast"].to_numpy():
         for target in verdict["target"].to_numpy():
             chosen = verdict.sel(forecast=forecast, target=target)
-            parts = [f"{_counts(chosen['answer'].sel(lead=lead))} at lead {lead}" for lead in _ends(verdict)]
+            parts = [f"at lead {lead} {_counts(chosen['answer'].sel(lead=lead))}" for lead in _ends(verdict)]
             total = verdict.sizes["cell"]
             sentences.append(
-                f"{forecast}, {target}: better than a station's own persistence and damped anomaly, of "
-                f"{total} station{'s' if total > 1 else ''}: {'; '.join(parts)}."
+                f"{forecast}, {target}: is it better than a station's own persistence and damped anomaly? Of {total} "
+                f"station{'s' if total > 1 else ''}, {'; '.join(parts)}."
             )
     return sentences
 
@@ -152,7 +152,8 @@ def collocation_sentence(chosen: xr.Dataset, third: str) -> str:
 
 def _counts(answers: xr.DataArray) -> str:
     values = answers.to_numpy()
-    return ", ".join(f"{WORDS[kind]} {int((values == kind).sum())}" for kind in WORDS)
+    counts = {word: int((values == kind).sum()) for kind, word in WORDS.items()}
+    return ", ".join(f"{word} at {count}" for word, count in counts.items() if count)
 
 
 def _ends(verdict: xr.Dataset) -> Sequence[int]:

@@ -177,6 +177,19 @@ def test_distortions_are_named_in_words(distortion: Distortion, words: list[str]
         assert word not in sentence, sentence
 
 
+@settings(max_examples=15)
+@given(st.floats(-0.05, 0.05), st.floats(0.5, 2.0), st.integers(-3, 3))
+def test_a_distorted_station_is_the_reference_all_the_same(offset: float, gain: float, shift: int) -> None:
+    """A station that is wetter, varies more and lags behind makes the forecast drier, flatter and early."""
+    station = Distortion(offset, gain, shift)(TRUTH[0])
+    at = np.arange(400, 1300)
+    found = measure_distortion(TRUTH[0][at], {lag: station[at - lag] for lag in SHIFTS})
+    assert found.shift == -shift
+    assert float(found.gain.value) == pytest.approx(1 / gain, rel=1e-3)
+    assert float(found.noise.value) < 1e-3
+    assert float(found.offset.value) == pytest.approx(float((TRUTH[0] - station)[at].mean()), abs=1e-6)
+
+
 def test_few_days_name_nothing() -> None:
     found = measured(Distortion(0.05, 1.5, 2), slice(400, 430))
     assert np.isnan(found.shift)

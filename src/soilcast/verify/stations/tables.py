@@ -280,7 +280,8 @@ def _answers(verdict: xr.Dataset) -> Iterator[dict[str, Any]]:
                 "better": words[int(answers[f, t, k, n])],
             }
             for r, reference in enumerate(verdict["reference"].to_numpy()):
-                row |= {f"rmse_less_{reference}{end}": values[f, r, t, k, n] for end, values in apart.items()}
+                name = str(reference).replace(" ", "_")
+                row |= {f"rmse_less_{name}{end}": values[f, r, t, k, n] for end, values in apart.items()}
             yield row | ({"reason": verdict["reason"].to_numpy()[f, t, n]} if dim == "cell" else {})
 
 
