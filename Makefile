@@ -37,7 +37,7 @@ docs: $(READY)
 	$(BIN)/python -m sphinx --builder html --jobs auto --fail-on-warning --keep-going --fresh-env --quiet \
 		--doctree-dir build/doctrees docs build/docs
 
-$(READY): pyproject.toml constraints.txt src/soilcast/models/lstm_kernel.c
+$(READY): pyproject.toml constraints.txt $(wildcard src/soilcast/models/native/*.cpp src/soilcast/models/native/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,lint]"
 	touch $(READY)

@@ -15,7 +15,18 @@ import torch
 from soilcast.provenance import versions
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-BENCHMARKS = ("training", "design", "forecast", "globe", "issue_day", "metrics", "preparation", "demo", "gpu")
+BENCHMARKS = (
+    "training",
+    "design",
+    "forecast",
+    "globe",
+    "issue_day",
+    "metrics",
+    "preparation",
+    "demo",
+    "startup",
+    "gpu",
+)
 
 _HEAD = """# Performance
 

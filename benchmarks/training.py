@@ -44,7 +44,7 @@ def soilcast_epoch(
     """An epoch of soilcast's own loop where the samples are, draws, dropout and log included."""
     train = {"epochs": 1, "batch_size": SIZE, "batches_per_epoch": BATCHES, **options}
     config = Config.model_validate({"model": model, "train": train})
-    networks = [network.to(samples.device) for network in build_networks(config)]
+    networks = [network.to(samples.observed.device) for network in build_networks(config)]
     learner = Learner(networks, build_loss(config), config.train, Ranks(), threads)
 
     def on_epoch_end(training: Training, point: Checkpoint) -> None:

@@ -343,7 +343,7 @@ def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
         raise MemoryError("Unable to allocate 1.46 TiB")
 
     monkeypatch.setattr(soilcast, "inspect", too_large, raising=False)
-    monkeypatch.setattr(sys, "argv", ["soilcast", "inspect", "cube"])
+    monkeypatch.setattr(sys, "argv", ["soilcast", "inspect", "."])
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.raises(SystemExit) as left:

@@ -95,7 +95,7 @@ def inspect(path, **options):
     return "finished"
 
 soilcast.inspect = inspect
-sys.argv = ["soilcast", "inspect", "x"]
+sys.argv = ["soilcast", "inspect", "."]
 cli.main()
 """
 

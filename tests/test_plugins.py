@@ -24,7 +24,7 @@ from soilcast.models.baselines import BASELINES
 from soilcast.plugins import Plugin, load_plugin, loaded_plugins, require_plugins, use_plugins
 from soilcast.training import open_run, train
 from soilcast.training.losses import LOSSES
-from soilcast.training.train import require_plugins_to_resume
+from soilcast.training.produce import require_plugins_to_resume
 from tests.helpers.small import small_cube
 from tests.test_commands import refusal, run
 
@@ -37,7 +37,7 @@ from soilcast.models import NETWORKS
 from soilcast.models.distributions import Point
 from soilcast.training.config import PRESETS
 from soilcast.training.losses import LOSSES
-from soilcast.training.train import require_plugins_to_resume
+from soilcast.training.produce import require_plugins_to_resume
 
 
 def build_gru(features, hidden_size):
@@ -373,7 +373,7 @@ def test_an_unfinished_training_asks_for_its_plugin(
 
     made = load_plugin(folder / "gru.py")
     # By its name, since the package shows the function.
-    monkeypatch.setattr(importlib.import_module("soilcast.training.train"), "save_run", fail)
+    monkeypatch.setattr(importlib.import_module("soilcast.training.produce"), "save_run", fail)
     monkeypatch.setattr("soilcast.training.checkpoint.Checkpoints.is_due", lambda self: True)
     config = soilcast.load_config(settings=SETTINGS, model="phy-gru")
     with pytest.raises(OSError, match="the power is out"):

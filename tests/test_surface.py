@@ -57,13 +57,108 @@ def test_the_version_and_completion_are_asked_of_no_command() -> None:
     assert "--no-such" in refusal("--no-such")
 
 
-@pytest.mark.parametrize("words", [["-c", "import soilcast"], ["-m", "soilcast", "--help"]])
-def test_what_takes_long_is_not_imported_before_it_is_used(words: list[str]) -> None:
+LARGE = {"torch", "xarray", "pandas", "zarr", "dask", "scipy", "matplotlib", "pint", "cf_xarray"}
+"""Libraries of which each takes long to import."""
+
+
+def imported_by(words: list[str], where: Path) -> tuple[set[str], str, int]:
+    """Modules that a process of its own imports, what else it writes to standard error, and its exit code."""
     command = [sys.executable, "-X", "importtime", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    told = "\n".join(line for line in lines if not line.startswith("import time:"))
+    return imported, told, done.returncode
+
+
+@pytest.mark.parametrize("words", [["-c", "import soilcast"], ["-m", "soilcast", "--help"]])
+def test_what_takes_long_is_not_imported_before_it_is_used(words: list[str], tmp_path: Path) -> None:
+    imported, _, code = imported_by(words, tmp_path)
+    assert code == 0
     assert "soilcast" in imported or "soilcast.cli" in imported
-    assert imported.isdisjoint({"torch", "xarray", "pandas", "numpy", "matplotlib", "pydantic", "rich"})
+    assert imported.isdisjoint(
+        {*LARGE, "numpy", "pydantic", "rich", "multiprocessing.connection", "importlib.metadata"}
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["train --help", "forecast --help", "config", "config --model phys-lstm"])
+def test_help_and_the_config_wait_for_no_large_library(words: str, tmp_path: Path) -> None:
+    imported, _, code = imported_by(["-m", "soilcast", *words.split()], tmp_path)
+    assert code == 0
+    assert imported.isdisjoint(LARGE)
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("faults")
+    cube = small_cube(cells=6, days=800)
+    save_cube(cube, path / "cube")
+    save_cube(cube, path / "cube.nc")
+    (path / "notes.txt").write_text("no cube\n")
+    (path / "empty").mkdir()
+    (path / "own.yaml").write_text("train: {epoch: 3}\n")
+    return path
+
+
+REFUSALS = {
+    "trian": "No such command 'trian'",
+    "train --cub cube": "No such option: --cub",
+    "train --cube cube --out new --set train.epoch=3": "unknown key train.epoch: did you mean train.epochs?",
+    "train --cube cube --out new --config own.yaml": "unknown key train.epoch: did you mean train.epochs?",
+    "train --cube cube --out new --set train.epochs=0": "train.epochs: Input should be greater than or equal to 1",
+    "train --cube cube --out new --set network.name=lstmm": "no such network: did you mean lstm?",
+    "train --cube cube --out new --model lsmt": "no such model: did you mean lstm?",
+    "train --cube nowhere --out new": "nowhere: no such cube",
+    "train --cube notes.txt --out new": "notes.txt: cannot be read as a cube (OSError): damaged",
+    "train --cube empty --out new": "empty: cannot be read as a cube (GroupNotFoundError): damaged",
+    "train --cube cube --out new --init nowhere": "nowhere: not a run",
+    "forecast nowhere --cube cube --out new": "nowhere: not a run",
+    "forecast cube --cube cube --out new": "cube: not a run",
+    "evaluate nowhere --cube cube --out new": "nowhere: no such forecast",
+    "evaluate cube --cube cube --out new": "cube: a forecast is expected, but this is a cube",
+    "evaluate cube.nc --cube cube --out new": "cube.nc: a forecast is expected, but this is a cube",
+    "report cube --out new.html": "cube: a scores or a forecast is expected, but this is a cube",
+    "inspect nowhere": "nowhere: no such file or folder",
+    "export nowhere --variable swvl1 --out new.tif": "nowhere: no such forecast",
+    "compare nowhere --out new": "nowhere: neither a built-in experiment nor a file",
+    "reproduce table9 --cube cube --out new": "table9: neither a part of the paper nor a file",
+    "prepare planett --out new": "no such source planett: did you mean planet?",
+    "update nowhere new.nc": "nowhere: no such cube",
+    "degrade nowhere --variables tp --out new": "nowhere: no such cube",
+}
+"""A command whose fault can be told from words and files alone -> what it says."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", REFUSALS)
+def test_a_refusal_waits_for_no_large_library(words: str, faults: Path) -> None:
+    imported, told, code = imported_by(["-m", "soilcast", *words.split()], faults)
+    assert code == 2, told
+    assert REFUSALS[words] in told
+    assert imported.isdisjoint(LARGE)
+    assert not (faults / "new").exists()
+
+
+@pytest.mark.slow
+def test_what_is_refused_early_is_refused_in_python_too(faults: Path) -> None:
+    for name, told in {
+        "nowhere": "no such cube",
+        "notes.txt": r"cannot be read as a cube \(OSError\)",
+        "empty": r"cannot be read as a cube \(GroupNotFoundError\)",
+    }.items():
+        with pytest.raises(SoilcastError, match=rf"{name}: {told}"):
+            soilcast.open_cube(faults / name)
+    with pytest.raises(SoilcastError, match="nowhere: not a run"):
+        soilcast.open_run(faults / "nowhere")
+
+
+@pytest.mark.slow
+def test_a_training_imports_no_library_that_it_does_not_use(faults: Path, tmp_path: Path) -> None:
+    words = ["train", "--cube", str(faults / "cube"), "--out", "run", *(w for one in QUICK for w in ("--set", one))]
+    imported, told, code = imported_by(["-m", "soilcast", *words], tmp_path)
+    assert code == 0, told
+    assert imported.isdisjoint({"dask.array", "pint", "cf_xarray", "matplotlib", "scipy.spatial"})
 
 
 @pytest.mark.slow

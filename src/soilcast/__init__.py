@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from soilcast.weather.degrade import degrade_weather
 
 _HOME = {
-    "Config": "training",
+    "Config": "training.config",
     "SoilcastError": "errors",
-    "commented_yaml": "training",
+    "commented_yaml": "training.keys",
     "compare": "comparing",
     "degrade_weather": "weather.degrade",
     "demo": "comparing",
@@ -45,17 +45,17 @@ _HOME = {
     "export": "exporting",
     "forecast": "forecasting",
     "inspect": "inspecting",
-    "load_config": "training",
+    "load_config": "training.config",
     "load_plugin": "plugins",
     "open_cube": "cube",
     "open_forecast": "cube",
-    "open_run": "training",
+    "open_run": "training.run",
     "open_scores": "reporting.scores",
-    "prepare": "sources",
+    "prepare": "sources.preparing",
     "report": "reporting",
     "reproduce": "reproducing",
     "summarise": "verify",
-    "train": "training",
+    "train": "training.produce",
     "update": "updating",
     "verdict": "stations",
 }

@@ -1,7 +1,5 @@
 """The command line: every command is one call of a public function."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -24,7 +22,8 @@ from typer.exceptions import TyperException
 import soilcast
 from soilcast.errors import NO_THREADS, SoilcastError, printable, system_fault
 from soilcast.files import NO_ROOM
-from soilcast.workers import STOPPED, heed_stops, leave
+from soilcast.plugins import load_installed
+from soilcast.stops import STOPPED, heed_stops, leave
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -154,10 +153,13 @@ def compare(
     plugins: Plugins = None,
 ) -> None:
     """Train, forecast and evaluate all runs of an experiment. After Ctrl-C, --resume continues."""
+    from soilcast.experiments import load_experiment
     from soilcast.memory import parse_bytes
 
+    load_installed()
+    loaded = load_experiment(experiment)
     soilcast.compare(
-        experiment,
+        loaded,
         out,
         data=data,
         settings=settings or (),
@@ -315,7 +317,10 @@ def prepare(
     """Convert source files to a data cube. It has one format, SI units and checked bounds."""
     from soilcast.memory import parse_bytes
     from soilcast.schema import parse_yaml
+    from soilcast.sources import refuse_unknown
 
+    load_installed()
+    refuse_unknown(source)
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
     options |= {"flip_sign": flip_sign or None, "nearest": nearest or None, "climate_zone": climate_zone}
@@ -364,6 +369,7 @@ def update(
     """Append new days to a cube. They are read with its source and options; the update is atomic."""
     from soilcast.memory import parse_bytes
 
+    _refuse_others(cube, "cube")
     soilcast.update(
         cube,
         files,
@@ -407,6 +413,9 @@ def inspect(
     plugins: Plugins = None,
 ) -> None:
     """Describe a cube, run, forecast or scores."""
+    from soilcast.cube.kinds import refuse_missing
+
+    refuse_missing(path, "file or folder")
     _say(soilcast.inspect(path, verify=verify))
 
 
@@ -435,6 +444,7 @@ def degrade(
     overwrite: Overwrite = False,
 ) -> None:
     """Make an archive of imperfect weather forecasts from observed weather. Their errors grow with lead."""
+    _refuse_others(cube, "cube")
     names = variables.replace(",", " ").split()
     options: dict[str, Any] = {"leads": leads, "seed": seed, "scores": scores, "overwrite": overwrite}
     soilcast.degrade_weather(cube, out, variables=names, **options, progress=True)
@@ -468,14 +478,18 @@ def train(
 ) -> None:
     """Train a model on a cube. Ctrl-C saves the best weights so far; --resume continues, bit for bit."""
     from soilcast.memory import parse_bytes
-    from soilcast.training.train import require_plugins_to_resume, run_summary
 
     if resume:
+        from soilcast.training.produce import require_plugins_to_resume
+
         require_plugins_to_resume(out)
+    if init is not None:
+        _refuse_no_run(init)
     base = soilcast.open_run(init).config.model_dump(mode="json", exclude={"split"}) if init else None
     named = [f"label={json.dumps(label)}"] if label is not None else []
     chosen = soilcast.load_config(config, [*(settings or ()), *named], model=model, base=base)
     limit = parse_bytes(memory) if memory else None
+    _refuse_others(cube, "cube")
     run = soilcast.train(
         cube,
         out,
@@ -490,6 +504,8 @@ def train(
         log=_say,
     )
     if os.environ.get("RANK", "0") == "0":
+        from soilcast.training.produce import run_summary
+
         _say(run_summary(run.record))
     if run.record["status"] == "interrupted":
         raise typer.Exit(STOPPED)
@@ -535,6 +551,8 @@ def forecast(
     from soilcast.memory import parse_bytes
 
     limit = parse_bytes(memory) if memory else None
+    _refuse_no_run(run)
+    _refuse_others(cube, "cube")
     chosen: dict[str, Any] = {"period": period, "precision": precision.value, "memory": limit, "dask": dask}
     ahead: dict[str, Any] = {"issue": issue, "leads": lead, "weather": weather, "gaps": gaps.value, "append": append}
     ahead["units"] = _pairs(unit, "--unit") if unit else None
@@ -565,6 +583,9 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Export a variable as a map or table. Maps are GeoTIFF or PNG; tables are CSV or Parquet, of one day or all."""
+    from soilcast.cube.kinds import refuse_missing
+
+    refuse_missing(source, "forecast")
     chosen: dict[str, Any] = {
         "variable": variable,
         "lead": lead or None,
@@ -600,6 +621,9 @@ def evaluate(
     plugins: Plugins = None,
 ) -> None:
     """Score forecasts against observations (a cube). Baselines: persistence, damped anomaly, climatology."""
+    _refuse_others(cube, "cube")
+    for path in forecasts:
+        _refuse_others(path, "forecast")
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
     soilcast.evaluate(forecasts, cube, out, baselines=baselines or (), **options, progress=True)
     _say(soilcast.inspect(out))
@@ -656,6 +680,9 @@ def report(
     plugins: Plugins = None,
 ) -> None:
     """Write an HTML report of scores or forecasts. It has tables, maps and time series."""
+    for path in scores:
+        if not path.is_dir() or (path / "zarr.json").is_file():  # else a folder of scores
+            _refuse_others(path, "scores", "forecast")
     soilcast.report(scores, out, title=title, overwrite=overwrite)
     _say(out)
 
@@ -681,8 +708,12 @@ def reproduce(
     plugins: Plugins = None,
 ) -> None:
     """Reproduce the paper's tables and figures on a cube. After Ctrl-C, the same command resumes."""
+    from soilcast.experiments import load_study
     from soilcast.memory import parse_bytes
 
+    if part != "all":
+        load_study(part)
+    _refuse_others(cube, "cube")
     soilcast.reproduce(
         part,
         cube,
@@ -749,6 +780,23 @@ def _refuse(line: str) -> NoReturn:
     if line.startswith(NO_THREADS):
         leave(2)  # libraries would join threads that they could not start, and say so, at the end of Python
     sys.exit(2)
+
+
+# A fault of words and paths is told before the libraries that do the work are imported, which takes seconds.
+def _refuse_others(path: Path, *kinds: str) -> None:
+    """Refuse a path that cannot be an artifact of these kinds."""
+    from soilcast.cube.kinds import refuse_other_kind
+    from soilcast.workplace import workplace_of
+
+    if path.exists() or not workplace_of(path).exists():  # else an update that was killed, which may restore it
+        refuse_other_kind(path, *kinds)
+
+
+def _refuse_no_run(folder: Path) -> None:
+    """Refuse a folder that is no run."""
+    from soilcast.training.run_folder import read_record
+
+    read_record(folder)
 
 
 def _say(text: object) -> None:

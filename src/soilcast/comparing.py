@@ -32,9 +32,9 @@ from soilcast.sources import prepare
 from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config, SplitConfig
 from soilcast.training.jobs import train_runs
+from soilcast.training.produce import run_summary
 from soilcast.training.run import Run, open_run
 from soilcast.training.split import Periods, period_slices, write_periods
-from soilcast.training.train import run_summary
 from soilcast.verify import evaluate, summarise
 from soilcast.weather import ARCHIVE, DEGRADED
 from soilcast.weather.degrade import degrade_weather

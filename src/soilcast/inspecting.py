@@ -14,12 +14,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import VARIABLES, grid_of, open_artifact, read, usable_target
+from soilcast.cube.kinds import refuse_missing
 from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK, content_sha256, refuse_other_cube
 from soilcast.errors import SoilcastError
-from soilcast.training.run import RECORD, open_run
-from soilcast.training.train import run_summary
-from soilcast.verify import metrics_of, summarise
-from soilcast.verify.metrics import BUILT_IN
+from soilcast.training.run_folder import RECORD
 from soilcast.weather import ARCHIVE
 
 SCORES_FILE, VERDICT_FILE = "scores.nc", "verdict.nc"
@@ -61,8 +59,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> Description:
         Nothing exists there, it was not written by soilcast, or it is not what was written.
     """
     path = Path(path)
-    if not path.exists():
-        raise SoilcastError(f"{path}: no such file or folder")
+    refuse_missing(path, "file or folder")
     if (path / RECORD).is_file():
         return Description("\n".join(_run_lines(path)))
     if (path / VERDICT_FILE).is_file():
@@ -165,6 +162,10 @@ def _archive_lines(archive: xr.Dataset, path: Path) -> Iterator[str]:
 
 
 def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
+    # Imported here, for the same reason as in `_run_lines`.
+    from soilcast.verify import metrics_of, summarise
+    from soilcast.verify.metrics import BUILT_IN
+
     _refuse_missing(
         scores, path, ("title", "content", "test_period"), ("is_baseline", "area", "target", "lead", "rmse")
     )
@@ -228,6 +229,10 @@ def _leads_line(opened: xr.Dataset) -> str:
 
 
 def _run_lines(path: Path) -> Iterator[str]:
+    # Imported here, since it brings torch along, for which the description of a cube should not wait.
+    from soilcast.training.produce import run_summary
+    from soilcast.training.run import open_run
+
     run = open_run(path)
     yield f"run: {run_summary(run.record)}"
     for name in ("cube_title", "content", "train_period", "validation_period", "test_period"):

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import metadata
 from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Any, TypeVar
+from pkgutil import resolve_name
+from typing import Any, TypeVar, cast
 
 from soilcast.errors import SoilcastError
 
@@ -63,15 +63,21 @@ class Registry(UserDict[str, Part]):
     kind
         Name of its parts, such as ``network``.
     parts
-        Those of soilcast, by name.
+        Those of soilcast, by name; or where each is, ``module:name``, so that it is imported when it is first taken.
     """
 
-    def __init__(self, kind: str, parts: Mapping[str, Part]) -> None:
+    def __init__(self, kind: str, parts: Mapping[str, Part | str]) -> None:
         super().__init__()
         self.kind = kind
         self.origins: dict[str, str] = {}
         # Past `__setitem__`: the import of a plugin may be what imports soilcast's own parts.
-        self.data.update(parts)
+        self.data.update(cast(Mapping[str, Part], parts))
+
+    def __getitem__(self, name: str) -> Part:
+        part: Any = super().__getitem__(name)
+        if isinstance(part, str):
+            part = self.data[name] = resolve_name(part)
+        return cast(Part, part)
 
     def __setitem__(self, name: str, part: Part) -> None:
         if _loading:
@@ -269,6 +275,8 @@ def _load_file(plugin: Plugin) -> Plugin:
 
 @cache
 def _load_installed() -> None:
+    from importlib import metadata  # brings the parsers of e-mail along, for which --help should not wait
+
     for entry in metadata.entry_points(group=GROUP):
         if entry.module not in _plugins:
             name = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.module

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from soilcast.cube import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
+from soilcast.cube.contract import PAPER_DYNAMIC, PAPER_STATIC, VARIABLES
 from soilcast.schema import nearest
 
 Layer = Literal["swvl1", "swvl2", "swvl3", "swvl4"]

@@ -21,9 +21,10 @@ from soilcast.plugins import require_plugins
 from soilcast.progress import Log
 from soilcast.provenance import stamp
 from soilcast.schema import nearest
-from soilcast.sources import MAPPINGS, SOURCES
+from soilcast.sources import SOURCES
 from soilcast.sources.climate import add_climate_zone
 from soilcast.sources.netcdf import is_address
+from soilcast.sources.preparing import MAPPINGS
 from soilcast.sources.table.mapping import restored_mapping
 
 __all__ = ["update"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,22 +12,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
-from typing import NoReturn
 
 from soilcast.errors import SoilcastError, system_fault
 from soilcast.plugins import Plugin, loaded_plugins, use_plugins
+from soilcast.stops import POLL_SECONDS, STOPPED, STOPS, leave
 
 Task = Callable[[], object]
 OnEnd = Callable[[Path, SoilcastError | None], None]
 """Called with the output of a task that has ended, and its fault if it failed."""
 
-STOPPED = 130
-"""Exit code of a process that Ctrl-C or SIGTERM ended, as shells have it."""
-
 _NAME = "soilcast worker"
-_STOPS = (signal.SIGINT, signal.SIGTERM)
-_POLL_SECONDS = 0.2
-"""Time after which a stop is noticed at the latest [s]."""
 
 
 def run_tasks(tasks: Mapping[Path, Task], jobs: int, on_end: OnEnd) -> None:
@@ -68,53 +61,6 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def heed_stops() -> Callable[[], bool]:
-    """Have Ctrl-C and SIGTERM raise KeyboardInterrupt, wherever they come.
-
-    Inside a finalizer or a callback of the garbage collection Python drops what is raised; it is raised once more then.
-
-    Returns
-    -------
-    Tells whether a stop has come.
-    """
-    came: list[int] = []
-    before = sys.unraisablehook
-
-    def stop(number: int, frame: object) -> NoReturn:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    def raise_again(dropped: sys.UnraisableHookArgs) -> None:
-        if not issubclass(dropped.exc_type, KeyboardInterrupt):
-            before(dropped)
-            return
-        again = threading.Timer(_POLL_SECONDS, signal.raise_signal if os.name != "posix" else _send_stop, (came[-1],))
-        again.daemon = True
-        again.start()
-
-    for number in _STOPS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as in a program that is started in the background
-            signal.signal(number, stop)
-    sys.unraisablehook = raise_again
-    return lambda: bool(came)
-
-
-def _send_stop(number: int) -> None:
-    os.kill(os.getpid(), number)
-
-
-def leave(code: int) -> NoReturn:
-    """End this process at once, after a stop or a fault.
-
-    Soilcast has cleaned up by then. What threads of libraries were doing when the stop came (zarr reads in one of its
-    own) is dropped silently; at the ordinary end of Python they would print a traceback each.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # one that was closed is None
-            stream.flush()
-    os._exit(code)
-
-
 def refuse_unguarded() -> None:
     """Raise an error in a worker process that runs the unguarded script of the user once more."""
     if multiprocessing.current_process().name == _NAME:
@@ -129,7 +75,7 @@ def _run_in_processes(tasks: dict[Path, Task], jobs: int, on_end: OnEnd, stops: 
         while workers or (tasks and not stops):
             while tasks and len(workers) < jobs and not stops:
                 workers.append(_Worker(context, *_pop_task(tasks)))
-            ready = wait([worker.connection for worker in workers], timeout=_POLL_SECONDS)
+            ready = wait([worker.connection for worker in workers], timeout=POLL_SECONDS)
             for worker in [candidate for candidate in workers if candidate.connection in ready]:
                 name, failure = worker.name, worker.receive()
                 if worker.is_alive and tasks and not stops:
@@ -213,7 +159,7 @@ def _serve(connection: Connection, plugins: Sequence[Plugin]) -> None:
         # itself is not to be interrupted by another.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _stop_once)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         use_plugins(plugins)
         while (task := connection.recv()) is not None:
@@ -254,7 +200,7 @@ def _caught_stops() -> Iterator[Sequence[int]]:
         yield caught
         return
     # What is ignored stays so: as in a program that is started in the background, or by a scheduler.
-    before = {number: signal.getsignal(number) for number in _STOPS}
+    before = {number: signal.getsignal(number) for number in STOPS}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     for number in before:
         signal.signal(number, lambda number, frame: caught.append(number))
@@ -268,7 +214,7 @@ def _caught_stops() -> Iterator[Sequence[int]]:
 @contextmanager
 def _blocked_signals() -> Iterator[None]:
     """Block stops until a process that is started here has its handlers."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:

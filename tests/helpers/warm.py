@@ -7,11 +7,12 @@ import os
 
 _NAMES = (
     "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting", "reporting",
-    "reproducing", "sources", "training", "training.train", "updating", "verify",
+    "reproducing", "sources.preparing", "sources.era5land", "sources.planet", "sources.table", "training.public",
+    "updating", "verify",
 )  # fmt: skip
 _LAZY = (
-    "dask.array", "ecmwf.datastores", "h5netcdf", "matplotlib.backends.backend_agg", "pytest", "scipy.stats",
-    "torch._dynamo", "zarr",
+    "cf_xarray.units", "dask.array", "ecmwf.datastores", "h5netcdf", "matplotlib.backends.backend_agg", "pytest",
+    "scipy.spatial", "scipy.stats", "torch._dynamo", "zarr",
 )  # fmt: skip
 
 for _name in (*_LAZY, *(f"soilcast.{name}" for name in _NAMES)):

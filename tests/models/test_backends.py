@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from soilcast.models import Network, NetworkDesign, backends, lstm_kernel, recurrence
+from soilcast.models import Network, NetworkDesign, backends, recurrence
 from soilcast.models.backends import AutogradBackend, LSTMBackend, make_backend, takes_sequences
 from soilcast.models.members import Members
+from soilcast.models.native import VARIABLE, engines
 from soilcast.task import Layout, Task
 from tests.helpers.designs import CASES, PAPER, QUANTILES, SEVERAL, Case
 from tests.helpers.networks import register_gru
@@ -40,18 +42,20 @@ def cell_backward(
     return torch.cat((*of_gates, grad_output * cell.tanh() * o * (1 - o)), dim=-1), of_cell * f
 
 
-@pytest.fixture(params=["compiled", "torch", "as on a GPU"], autouse=True)
+GPU = "as on a GPU"
+
+
+@pytest.fixture(params=[*engines(), GPU], autouse=True)
 def _way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test here runs with the compiled step, without, and as a GPU goes through the days."""
-    if request.param == "compiled" and lstm_kernel.library() is None:
-        pytest.skip("soilcast was installed without a compiler")
+    """Every test here runs with each instruction set that the processor has, and as a GPU goes through the days."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "torch":
-            patch.setattr(lstm_kernel, "library", lambda: None)
-        if request.param == "as on a GPU":
+        if request.param == GPU:
             patch.setattr(recurrence, "fused_forward", cell_forward)
             patch.setattr(recurrence, "fused_backward", cell_backward)
-            patch.setattr(backends, "Recurrence", recurrence.FusedRecurrence)
+            patch.setattr(backends, "NativeRecurrence", lambda *parts: recurrence.FusedRecurrence(*parts[:3]))
+            patch.setattr(backends, "engine_name", lambda: "none of a processor")
+        else:
+            patch.setenv(VARIABLE, request.param)
         yield
 
 
@@ -223,19 +227,20 @@ def test_bfloat16_products_stay_near() -> None:
     assert (stacked.gradients - gradients).norm() < 0.02 * gradients.norm()
 
 
-def test_extreme_and_missing_sums_do_what_sigmoid_and_tanh_do() -> None:
-    sums = torch.tensor([-1e30, -100.0, -40.0, -1.0, 0.0, 1.0, 40.0, 100.0, 1e30, float("nan")])
-    gates = sums.repeat(4).unsqueeze(0)
-    before, made = torch.full((1, 10), 0.5), [torch.empty(1, 10) for _ in range(3)]
-    lstm_kernel.bind_forward(gates, before, *made)()
-    i, f, g, o = gates[0].split(10)
-    torch.testing.assert_close(torch.stack((i, f, o)), torch.sigmoid(sums).expand(3, -1), equal_nan=True)
-    torch.testing.assert_close(g, torch.tanh(sums), equal_nan=True, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(made[0][0], f * 0.5 + i * g, equal_nan=True)
-    torch.testing.assert_close(made[2][0], o * torch.tanh(made[0][0]), equal_nan=True, atol=1e-6, rtol=1e-6)
-    output, state = torch.empty(1, 10), before.clone()
-    lstm_kernel.infer(sums.repeat(4).unsqueeze(0), torch.zeros(1, 40), state, output)
-    torch.testing.assert_close(output, made[2], equal_nan=True, atol=1e-6, rtol=1e-5)
+@pytest.mark.parametrize(
+    "value", [-1e30, -100.0, -40.0, -1.0, 0.0, 1.0, 40.0, 100.0, 1e30, math.inf, -math.inf, math.nan]
+)
+def test_extreme_and_missing_inputs_do_what_they_do_in_torch(value: float) -> None:
+    stacked = Members(networks(1, 3, 5))
+    windows = torch.rand(1, 7, 2, 3)
+    windows[:, 3, 0, 1] = value
+    with torch.no_grad():
+        exact = stacked.networks[0](windows[0].transpose(0, 1))
+    backend = make_backend(stacked)
+    for found in (backend.forward(windows, None)[0], backend.infer(windows)[0]):
+        torch.testing.assert_close(found, exact, atol=1e-6, rtol=1e-5, equal_nan=True)
+    assert torch.isnan(found[0]).all() == math.isnan(value)
+    assert torch.isfinite(found[1]).all()
 
 
 def test_parameters_are_views_of_one_tensor() -> None:

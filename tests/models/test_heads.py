@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from soilcast.models import Head, Network, NetworkDesign
-from soilcast.models.heads import HEADS
+from soilcast.models.design import HEADS
 from soilcast.task import Layout, Task
 
 TASK = Task(

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import norm, percentileofscore, rankdata
 
 from soilcast.cube import FORMATS, assemble, cells_of_grid, open_artifact, open_cube, save_cube, write_dataset
-from soilcast.cube.assemble import era5_land_thickness
+from soilcast.cube.assembling import era5_land_thickness
 from soilcast.cube.grid import Grid
 from soilcast.errors import SoilcastError
 from soilcast.products import add_products

@@ -13,8 +13,8 @@ import xarray as xr
 
 from soilcast.errors import SoilcastError
 from soilcast.sources.era5land import era5land
-from soilcast.sources.era5land.parameters import parameter_of
 from soilcast.sources.opening import DataFile, close_all, open_file
+from soilcast.sources.parameters import parameter_of
 from soilcast.sources.steps import join_steps
 from soilcast.sources.table import table
 from tests.helpers import ROOT

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS
+from soilcast.models import HEADS, NETWORKS, StoreHead
 from soilcast.schema import dotted_keys
 from soilcast.task import Task
 from soilcast.training.build import build_loss, build_networks
@@ -21,6 +21,12 @@ from soilcast.training.losses import LOSSES
 
 LAG = "task.lags=[swvl1]"
 TWO = ("task.lead_days=2", LAG)
+
+
+@pytest.mark.parametrize("name", ["direct", "rollout"])
+def test_what_is_assumed_of_heads_without_their_classes_is_so(name: str) -> None:
+    assert not HEADS[name].needs_water
+    assert not issubclass(HEADS[name], StoreHead)
 
 
 def test_defaults_are_the_papers() -> None:

@@ -97,7 +97,7 @@ def test_every_sample_is_one_process_s_share(size: int, count: int) -> None:
         ("phy-lstm", ("train.batch_size=1", "train.sampling=shared_day"), {}),
         ("phys-lstm", ("train.ensemble=3", "train.validation_samples=700"), {}),
         ("multi-day", (*SEVERAL_DAYS, "loss.name=quantiles", "network.masked_lags=0.2"), {}),
-        ("phys-lstm", (), {"soilcast.training.train.choose_folder": map_samples}),
+        ("phys-lstm", (), {"soilcast.training.produce.choose_folder": map_samples}),
     ],
 )
 def test_two_processes_agree_with_one(

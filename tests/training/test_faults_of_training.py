@@ -213,7 +213,7 @@ def test_a_disk_that_is_full_when_the_run_is_written_loses_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["soilcast.training.train"], "save_run", save_run)
+        patch.setattr(sys.modules["soilcast.training.produce"], "save_run", save_run)
         with pytest.raises(SoilcastError, match=r"checkpoint is kept; .* with --resume"):
             train(cube, tmp_path / "run", config())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "run.unfinished"]

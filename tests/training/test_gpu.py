@@ -192,7 +192,7 @@ def test_a_resumed_training_ends_with_the_same_bits(
         patch.setattr(loop, "_run_epoch", stopped)
         assert train(cube, tmp_path / "run", chosen).record["status"] == "interrupted"
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["soilcast.training.train"], "choose_device", lambda wanted: torch.device("cpu"))
+        patch.setattr(sys.modules["soilcast.training.produce"], "choose_device", lambda wanted: torch.device("cpu"))
         with pytest.raises(SoilcastError, match='is of device "cuda", but this training of "cpu"'):
             train(cube, tmp_path / "run", chosen, resume=True)
     train(cube, tmp_path / "run", chosen, resume=True)

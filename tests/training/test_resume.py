@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.models import NETWORKS
+from soilcast.models.native import VARIABLE, engine_name
 from soilcast.provenance import versions
 from soilcast.training import load_config, open_run, train
 from soilcast.training.build import build_loss, build_networks
@@ -267,8 +268,18 @@ def test_a_checkpoint_of_another_config_is_refused(cube: Path, out: Path, change
 
 def test_a_checkpoint_of_another_device_is_refused(cube: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A device that torch has everywhere stands in for a GPU.
-    monkeypatch.setattr(sys.modules["soilcast.training.train"], "choose_device", lambda wanted: torch.device("meta"))
+    monkeypatch.setattr(sys.modules["soilcast.training.produce"], "choose_device", lambda wanted: torch.device("meta"))
     with pytest.raises(SoilcastError, match='is of device "cpu", but this training of "meta"'):
+        train(cube, out, config(), resume=True)
+
+
+def test_a_checkpoint_of_another_instruction_set_is_refused(
+    cube: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = engine_name()
+    other = "torch" if there == "portable" else "portable"
+    monkeypatch.setenv(VARIABLE, other)
+    with pytest.raises(SoilcastError, match=f'is of engine "{there}", but this training of "{other}"'):
         train(cube, out, config(), resume=True)
 
 
@@ -276,7 +287,7 @@ def test_a_checkpoint_of_another_device_is_refused(cube: Path, out: Path, monkey
 def test_a_checkpoint_of_another_version_is_refused(
     cube: Path, out: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["soilcast.training.train"], "versions", lambda: versions() | {package: "99.0"})
+    monkeypatch.setattr(sys.modules["soilcast.training.produce"], "versions", lambda: versions() | {package: "99.0"})
     with pytest.raises(SoilcastError, match=rf'is of version of {package} ".*", but this training of "99\.0"'):
         train(cube, out, config(), resume=True)
 

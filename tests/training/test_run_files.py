@@ -19,8 +19,8 @@ from soilcast.errors import SoilcastError
 from soilcast.files import sha256_of
 from soilcast.inspecting import inspect
 from soilcast.training import load_config, open_run, train
+from soilcast.training.produce import run_summary
 from soilcast.training.run_record import best_is_last
-from soilcast.training.train import run_summary
 from tests.helpers.small import small_cube
 
 QUICK = ("train.epochs=1", "train.batches_per_epoch=2", "train.batch_size=16", "network.hidden_size=4")

@@ -16,6 +16,7 @@ from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.models import NETWORKS, Network
 from soilcast.models.distributions import Distribution, Point
+from soilcast.models.native import VARIABLE
 from soilcast.task import Task
 from soilcast.training import load_config, open_run, train
 from soilcast.training.build import build_loss, build_networks, layout_of
@@ -26,7 +27,7 @@ from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner
 from soilcast.training.loop import _RATES, Training, _plateaus, train_networks
 from soilcast.training.losses import LOSSES, Prediction, Targets
-from soilcast.training.run import RUN_FORMAT
+from soilcast.training.run_folder import RUN_FORMAT
 from soilcast.training.samples import SampleIndex, SampleIndices, Samples
 from soilcast.training.windows import WindowSource
 from tests.helpers.forks import start_command, wait_until
@@ -457,6 +458,7 @@ def test_a_gpu_without_memory_is_told_in_one_line_and_other_faults_stay_loud(
     def fail(self: Learner, *given: object) -> None:
         raise fault
 
+    monkeypatch.setenv(VARIABLE, "torch")
     monkeypatch.setattr(Learner, "learn", fail)
     fault: RuntimeError = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the docs")
     with pytest.raises(SoilcastError, match=r"^too little memory on the GPU: take a smaller .*train\.device=cpu$"):

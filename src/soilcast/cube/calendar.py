@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from soilcast.errors import SoilcastError
 
@@ -162,6 +161,8 @@ def periods_of(periods: str) -> list[tuple[Days, Days]]:
 
 def last_year(days: Days) -> slice:
     """Positions of the last year of days ``(time,)``, which a run by default is tested on."""
+    import pandas as pd  # takes a second to import, for which a refusal should not wait
+
     after = pd.Timestamp(days[-1]) + pd.Timedelta(days=1)
     first = after - pd.DateOffset(years=1)
     return slice(int(np.searchsorted(days, np.datetime64(first))), len(days))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
@@ -27,6 +26,8 @@ def find_places(lat: Floats, lon: Floats, cell_lat: Floats, cell_lon: Floats) ->
     -------
     ``(cell,)``.
     """
+    from scipy.spatial import KDTree  # half a second to import, for which a training should not wait
+
     # What is in the same order is taken as it is: two places may be the same.
     if len(lat) == len(cell_lat) and (_apart(lat, cell_lat) & _apart(lon, cell_lon)).all():
         return np.arange(len(lat), dtype=np.int64)

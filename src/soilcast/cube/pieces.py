@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask
-import dask.array
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube.store import DAY_CHUNK
+
+if TYPE_CHECKING:
+    import dask.array
 
 PACKING = "packing"
 """Key of a variable's encoding: the step in which its file has rounded it, in the contract's unit."""
@@ -52,6 +53,8 @@ class Piece:
         """The same, with no more than it needs of what dask would compute it from."""
         if not isinstance(self.array, xr.Variable):
             return self
+        import dask
+
         (needed,) = dask.optimize(self.array.data[:, self.within])  # type: ignore[no-untyped-call,attr-defined]
         return replace(self, array=needed, within=slice(None))
 
@@ -103,6 +106,8 @@ def lazily(read: Any, *, fancy: bool) -> dask.array.Array:
     fancy
         Whether it can be asked for more than slices.
     """
+    import dask.array
+
     cells, total = read.shape
     most = int(np.clip(_LARGEST_CHUNK // (4 * cells), 1, DAY_CHUNK))
     blocks = [min(DAY_CHUNK, total - first) for first in range(0, total, DAY_CHUNK)]

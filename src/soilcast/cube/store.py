@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from soilcast.cube.cf import keep_to_cf, write_netcdf
-from soilcast.cube.contract import CONTRACT_VERSION, VARIABLES
+from soilcast.cube.contract import VARIABLES
 from soilcast.cube.identity import (
     MANIFEST,
     VERSION,
@@ -29,18 +29,13 @@ from soilcast.cube.identity import (
     seal_store,
     version_of,
 )
+from soilcast.cube.kinds import refuse_attributes, refuse_missing, refuse_other_contract, unreadable
 from soilcast.errors import SoilcastError, printable, raise_system_fault
 from soilcast.files import atomic_replace, atomic_write
-from soilcast.provenance import history_of, written_by
+from soilcast.provenance import history_of
 
 CELL_CHUNK = 4096
 DAY_CHUNK = 366
-
-FORMATS: dict[str, int] = {"forecast": 4, "scores": 4, "verdict": 1}
-"""Kinds of artifacts that carry the number of their format as ``soilcast_format`` -> the one of this soilcast."""
-
-_FORMER_KINDS = {"outlook": "forecast", "outlook_scores": "scores"}
-_AGAIN = {"forecast": "forecast again", "scores": "evaluate again"}
 
 _TEXTS = ("title", "content", "source", "content_sha256", "provenance", "history", "notes", "absent")
 """Attributes that are texts where they are there."""
@@ -94,8 +89,7 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
     SoilcastError
         There is nothing, it cannot be read, it is something else or of another format, or chunks of it are missing.
     """
-    if not path.exists():
-        raise SoilcastError(f"{path}: no such {kind}")
+    refuse_missing(path, kind)
     try:
         if path.is_dir():
             check_store(path)
@@ -107,31 +101,26 @@ def open_artifact(path: Path, kind: str, *others: str) -> xr.Dataset:
             refuse_special(path)
             version = version_of(path)
             opened = xr.open_dataset(path, engine="h5netcdf")
-        found = opened.attrs.get("soilcast_kind")
-        _refuse_other_format(opened, path, (kind, *others))
-        if found in (kind, *others):
-            manifest = opened.attrs.pop(MANIFEST, None)
-            _refuse_unlike(path, manifest)
-            for name in opened.coords:
-                opened.variables[name].load()
-            _refuse_other_types(opened, path)
-            opened = with_printable_texts(opened)
-            keep_to_cf(opened)
-            opened.encoding |= {VERSION: (path.absolute(), version), MANIFEST: manifest}
-            refuse_replaced(opened)
-            return opened
-        opened.close()
+        try:
+            refuse_attributes(opened.attrs, path, kind, *others)
+        except SoilcastError:
+            opened.close()
+            raise
+        manifest = opened.attrs.pop(MANIFEST, None)
+        _refuse_unlike(path, manifest)
+        for name in opened.coords:
+            opened.variables[name].load()
+        _refuse_other_types(opened, path)
+        opened = with_printable_texts(opened)
+        keep_to_cf(opened)
+        opened.encoding |= {VERSION: (path.absolute(), version), MANIFEST: manifest}
+        refuse_replaced(opened)
+        return opened
     except SoilcastError:
         raise
     except Exception as error:
         raise_system_fault(error)
-        raise SoilcastError(
-            f"{path}: cannot be read as a {kind} ({type(error).__name__}): damaged or of another format; create it "
-            "again"
-        ) from error
-    wanted = " or ".join(_with_article(one) for one in (kind, *others))
-    this = _with_article(str(found)) if found else "not of soilcast"
-    raise SoilcastError(f"{path}: {wanted} is expected, but this is {this}")
+        raise unreadable(path, kind, type(error).__name__) from error
 
 
 def _refuse_unlike(path: Path, manifest: object) -> None:
@@ -173,45 +162,12 @@ def _printable(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
     return {name: printable(text) if isinstance(text, str) else text for name, text in attributes.items()}
 
 
-def _refuse_other_format(opened: xr.Dataset, path: Path, kinds: Sequence[str]) -> None:
-    """Raise `SoilcastError` for what is of one of these kinds, but of the format of another soilcast."""
-    found = str(opened.attrs.get("soilcast_kind"))
-    if found == "cube" and "cube" in kinds:
-        refuse_other_contract(opened, path)
-    kind = found if found in kinds else _FORMER_KINDS.get(found, found)
-    if kind not in kinds or kind not in FORMATS:
-        return
-    written = opened.attrs.get("soilcast_format", 1) if kind == found else 1
-    if isinstance(written, int | np.integer) and written == FORMATS[kind]:
-        return
-    opened.close()
-    writer = written_by(str(opened.attrs.get("provenance", "")))
-    what = kind if kind.endswith("s") else _with_article(kind)
-    raise SoilcastError(
-        f"{path}: {what} of {writer} (format {written}), but this version of soilcast reads format {FORMATS[kind]}: "
-        f"{_AGAIN[kind]}"
-    )
-
-
-def _with_article(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind.replace('_', ' ')}"
-
-
-def refuse_other_contract(cube: xr.Dataset, path: str | Path) -> None:
-    """Raise `SoilcastError` for a cube of another contract."""
-    version = cube.attrs.get("soilcast_contract")
-    if version != CONTRACT_VERSION:
-        raise SoilcastError(
-            f"{path}: cube contract {version}, but this soilcast reads {CONTRACT_VERSION}: prepare the cube again"
-        )
-
-
 def refuse_other_cube(cube: xr.Dataset, path: str | Path) -> None:
     """Raise `SoilcastError` for a cube of another contract, or without what every step relies on.
 
     That is the attributes that artifacts carry on, cells with a place, days, the dimensions.
     """
-    refuse_other_contract(cube, path)
+    refuse_other_contract(cube.attrs, path)
     lacking = [name for name in _PROMISED if not isinstance(cube.attrs.get(name), str)]
     dims: dict[str, tuple[str, ...]] = {"lat": ("cell",), "lon": ("cell",), "area": ("cell",), "time": ("time",)}
     dims |= {name: row.dims for name, row in VARIABLES.items() if name in cube}

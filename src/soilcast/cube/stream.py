@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import dask.array
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -259,6 +258,8 @@ class CubeStream(UnfinishedStore):
             flush_to_disk(folder, inside=False)
 
     def _create(self, skeleton: xr.Dataset, dynamic: Mapping[str, Mapping[str, Any]]) -> None:
+        import dask.array  # a second to import, for which who opens a cube should not wait
+
         for left in (self.store, self._progress):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         whole = skeleton.copy()

@@ -6,13 +6,13 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-import pint
-from cf_xarray.units import units as registry
+from typing import TYPE_CHECKING, Any
 
 from soilcast.cube.contract import SECONDS_PER_DAY, VARIABLES, WATER_DENSITY
 from soilcast.errors import SoilcastError
+
+if TYPE_CHECKING:
+    import pint
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,11 @@ def is_amount(variable: str, unit: str | None) -> bool:
     if unit is None:
         return True
     source = _parsed(unit.strip(), VARIABLES[variable].units)
-    goal = registry.Quantity(1.0, VARIABLES[variable].units)
-    return source is not None and any(
-        goal.is_compatible_with(source * one) for one in (1.0 / _DAY, 1.0 / (_DENSITY * _DAY))
-    )
+    if source is None:
+        return False
+    goal = _registry().Quantity(1.0, VARIABLES[variable].units)
+    per_day, _, depth_per_day = _usages()["m d-1"]
+    return any(goal.is_compatible_with(source * one) for one in (per_day, depth_per_day))
 
 
 _SPELLINGS = {
@@ -142,15 +143,26 @@ _BRACKETS = re.compile(r"\[([^][]*)\]|\(([A-Za-z][^()]*)\)")
 # UDUNITS multiplies by a full stop: kg.m-2.s-1
 _STOP = re.compile(r"(?<=[A-Za-z0-9])\.(?=[A-Za-z])")
 
-_DAY = registry.Quantity(SECONDS_PER_DAY, "s")
-_DENSITY = registry.Quantity(WATER_DENSITY, "kg m-3")
-_USAGES: dict[str, tuple[Any, ...]] = {
-    "m d-1": (1.0 / _DAY, 1.0 / _DENSITY, 1.0 / (_DENSITY * _DAY)),
-    "m": (1.0 / _DENSITY,),
-    "m3 m-3": (1.0 / _DENSITY,),
-    "W m-2": (1.0 / _DAY,),
-}
-"""The contract's unit -> what a file's unit may be multiplied with to reach it, beside plain arithmetic."""
+
+@cache
+def _registry() -> pint.UnitRegistry[float]:
+    """Units as pint and UDUNITS know them; with what pint brings along it takes a second to import."""
+    from cf_xarray.units import units
+
+    return units
+
+
+@cache
+def _usages() -> dict[str, tuple[Any, ...]]:
+    """The contract's unit -> what a file's unit may be multiplied with to reach it, beside plain arithmetic."""
+    day, density = _registry().Quantity(SECONDS_PER_DAY, "s"), _registry().Quantity(WATER_DENSITY, "kg m-3")
+    return {
+        "m d-1": (1.0 / day, 1.0 / density, 1.0 / (density * day)),
+        "m": (1.0 / density,),
+        "m3 m-3": (1.0 / density,),
+        "W m-2": (1.0 / day,),
+    }
+
 
 # A unit comes from a stranger's file, and pint computes with it: 9**9**9**9 would never end. Powers of anything
 # but a name are refused, and so is what no unit is as long as.
@@ -177,7 +189,7 @@ def _parsed(unit: str, target: str) -> pint.Unit | None:
     if _HOSTILE.search(unit):
         return None
     try:
-        return registry.Unit(unit)
+        return _registry().Unit(unit)
     except Exception:  # pint parses with Python's own tokenizer: a hostile text may raise nearly anything
         return None
 
@@ -195,6 +207,9 @@ def _plain(unit: str) -> str:
 
 
 def _between(source: pint.Unit, target: str) -> Conversion | None:
+    import pint
+
+    registry = _registry()
     goal = registry.Unit(target)
     # Pint counts angles as plain numbers; degrees are no slope, and "degrees X" is no temperature.
     if "radian" in str(registry.get_base_units(source)[1]):
@@ -203,7 +218,7 @@ def _between(source: pint.Unit, target: str) -> Conversion | None:
         offset = registry.Quantity(0.0, source).to(goal).magnitude
         one = registry.Quantity(1.0, source).to(goal).magnitude
         return Conversion(float(one - offset), float(offset))
-    for factor in _USAGES.get(target, ()):
+    for factor in _usages().get(target, ()):
         with suppress(pint.errors.PintError):
             return Conversion(float((registry.Quantity(1.0, source) * factor).to(goal).magnitude), 0.0)
     return None

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from typing import Any
 
-import dask as dask_package
 import numpy as np
 import xarray as xr
 
@@ -298,13 +297,17 @@ class _Pieces(Mapping[int, Piece]):
 
 
 def _read_on_worker(piece: Piece) -> Floats:
-    with dask_package.config.set(scheduler="synchronous"):
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
         return piece.read()
 
 
 def scheduler_of(memory: int | None) -> AbstractContextManager[Any]:
     """With a budget, what dask computes is computed a chunk at a time."""
-    return dask_package.config.set(scheduler="synchronous") if memory is not None else nullcontext()
+    import dask
+
+    return dask.config.set(scheduler="synchronous") if memory is not None else nullcontext()
 
 
 def _identity(

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from soilcast.cube import VARIABLES, days_of
+from soilcast.cube.calendar import days_of
+from soilcast.cube.contract import VARIABLES
 from soilcast.downloading.datasets import DATASETS, FORMATS, MIDNIGHT, Collection, Day
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest

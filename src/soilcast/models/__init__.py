@@ -1,7 +1,14 @@
 """Networks: a trunk and a head each, the predictive distributions, and the baselines that any of them must beat."""
 
-from soilcast.models.design import NetworkDesign
-from soilcast.models.heads import HEADS, ClosingHead, Head, StoreHead
-from soilcast.models.network import NETWORKS, Network
+from __future__ import annotations
 
-__all__ = ["HEADS", "NETWORKS", "ClosingHead", "Head", "Network", "NetworkDesign", "StoreHead"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soilcast.models.public import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Looked up when it is used: modules of this room that need no large library stay quick to import.
+        return getattr(importlib.import_module("soilcast.models.public"), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,14 +11,9 @@ from torch import Tensor, nn
 
 from soilcast.models.heads import Head, RolloutHead
 from soilcast.models.members import Members
+from soilcast.models.native import NativeRecurrence, engine_name
 from soilcast.models.network import Network
-from soilcast.models.recurrence import (
-    FusedRecurrence,
-    Recurrence,
-    RecurrentWeights,
-    last_states,
-    last_states_of_sequences,
-)
+from soilcast.models.recurrence import FusedRecurrence, Recurrence, recurrent_weights
 
 
 class Backend(Protocol):
@@ -27,14 +21,7 @@ class Backend(Protocol):
 
     Windows are ``(member, step, sample, feature)``, forecasts ``(member, sample, lead, layer, number)``, dropout masks
     ``(member, sample, row, hidden)``: see `soilcast.models.network.Network.forward`.
-
-    Attributes
-    ----------
-    is_splittable
-        Whether parts of a batch may be worked on in threads, each by a backend of its own.
     """
-
-    is_splittable: bool
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Forecast, and keep what `backward` needs."""
@@ -60,8 +47,6 @@ class Backend(Protocol):
 
 class AutogradBackend:
     """Any network, by automatic differentiation, one member after the other."""
-
-    is_splittable = False
 
     def __init__(self, members: Members, product: torch.dtype) -> None:
         self._members, self._product = members, product
@@ -101,15 +86,27 @@ class AutogradBackend:
 
 
 class LSTMBackend:
-    """A trunk of one ``nn.LSTM`` layer, written out, and the paper's head; other heads by automatic differentiation."""
+    """A trunk of one ``nn.LSTM`` layer, written out, and the paper's head; other heads by automatic differentiation.
 
-    is_splittable = True
+    Parameters
+    ----------
+    members
+        The networks.
+    product
+        Type of the matrix products.
+    threads
+        Of the native engine; 0 for as many as torch uses.
+    """
 
-    def __init__(self, members: Members, product: torch.dtype) -> None:
+    def __init__(self, members: Members, product: torch.dtype, threads: int = 0) -> None:
         network = members.networks[0]
-        self._members, self._product = members, product
-        written_out = FusedRecurrence if members.weights.is_cuda else Recurrence
-        self._recurrence = written_out(self._recurrent(members.weights), self._recurrent(members.gradients), product)
+        self._members = members
+        weights, gradients = (recurrent_weights(members, one) for one in (members.weights, members.gradients))
+        self._recurrence: Recurrence
+        if members.weights.is_cuda:
+            self._recurrence = FusedRecurrence(weights, gradients, product)
+        else:
+            self._recurrence = NativeRecurrence(weights, gradients, product, threads)
         self._used = network.head.used_steps
         self._count = len(range(network.design.layout.steps)[self._used])
         self._features = network.design.layout.features
@@ -151,29 +148,25 @@ class LSTMBackend:
     def infer(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `Backend`."""
         with torch.inference_mode():
-            inputs = self._trunk_inputs(windows)
-            states = last_states(inputs, self._recurrence.weights, self._product, self._count).float()
+            states = self._recurrence.infer(self._trunk_inputs(windows), self._count)
             if self._is_eq7:
                 return self._linear(states[:, 0] if mask is None else states[:, 0] * mask[:, :, 0])
             return self._heads([state.transpose(0, 1) for state in states], windows, mask)
 
     def predict_windows(self, sequences: Tensor, length: int) -> Tensor:
         """See `Backend`."""
-        forecasts = []
-        for member, network in enumerate(self._members.networks):
-            selection = slice(member, member + 1)
-            weights = self._recurrent(self._members.weights[selection])
-            states = last_states_of_sequences(sequences, length, weights, self._product).float()
-            if self._is_eq7:
-                forecast = self._linear(states.flatten(0, 1).unsqueeze(0), selection)[0]
-            else:
-                # Of such a head nothing in the windows matters but their states.
-                forecast = network.head(states.flatten(0, 1).unsqueeze(1), sequences, None)
-            forecasts.append(forecast.view(*states.shape[:2], *forecast.shape[1:]))
-        return torch.stack(forecasts)
+        states = self._recurrence.infer_sequences(sequences, length)
+        by_window = states.flatten(1, 2)
+        if self._is_eq7:
+            forecasts = self._linear(by_window)
+        else:
+            # Of such a head nothing in the windows matters but their states.
+            parts = zip(self._members.networks, by_window.unsqueeze(2), strict=True)
+            forecasts = torch.stack([network.head(state, sequences, None) for network, state in parts])
+        return forecasts.view(*states.shape[:3], *forecasts.shape[2:])
 
     def _trunk_inputs(self, windows: Tensor) -> Tensor:
-        return windows[:, : self._used.stop, :, : self._features].contiguous()
+        return windows[:, : self._used.stop, :, : self._features]
 
     def _heads(self, states: list[Tensor], windows: Tensor, mask: Tensor | None) -> Tensor:
         networks = self._members.networks
@@ -188,42 +181,38 @@ class LSTMBackend:
         )
         return torch.baddbmm(bias.unsqueeze(1), output, weight.transpose(1, 2)).view(*output.shape[:2], 1, 1, 1)
 
-    def _recurrent(self, stacked: Tensor) -> RecurrentWeights:
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        return RecurrentWeights(*(self._members.of(stacked, f"trunk.{name}") for name in names))
-
-
-BACKENDS: dict[type[nn.Module], Callable[[Members, torch.dtype], Backend]] = {nn.LSTM: LSTMBackend}
-"""Trunks whose backend is written out; automatic differentiation serves all others."""
 
 PRODUCTS: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Types of matrix products by the name that a config or an option gives."""
 
 
-def make_backend(members: Members, product: torch.dtype = torch.float32) -> Backend:
+def make_backend(members: Members, product: torch.dtype = torch.float32, threads: int = 0) -> Backend:
     """Choose the backend of some networks.
 
     Parameters
     ----------
     product
         Type of the matrix products: float32, or bfloat16 for mixed precision.
+    threads
+        Of the native engine; 0 for as many as torch uses.
     """
     network = members.networks[0]
-    written_out = BACKENDS.get(type(network.trunk), AutogradBackend)
+    is_compiled = members.weights.is_cuda or engine_name() != "torch"
     # A head that feeds its forecasts back, and a second forecast with more rain, go through the trunk by themselves.
-    if isinstance(network.head, RolloutHead) or network.design.rain_response is not None:
-        return AutogradBackend(members, product)
-    return written_out(members, product)
+    is_alone = isinstance(network.head, RolloutHead) or network.design.rain_response is not None
+    if is_compiled and _is_one_layer(network.trunk) and not is_alone:
+        return LSTMBackend(members, product, threads)
+    return AutogradBackend(members, product)
 
 
-def make_training_backend(members: Members, product: torch.dtype) -> Backend:
+def make_training_backend(members: Members, product: torch.dtype, threads: int) -> Backend:
     """Choose the backend that some networks are trained by.
 
     On a GPU cuDNN, which automatic differentiation goes through, trains one network faster than what is written out,
     and several slower (benchmarks/gpu.py).
     """
     is_alone = members.weights.is_cuda and len(members.networks) == 1 and product == torch.float32
-    return AutogradBackend(members, product) if is_alone else make_backend(members, product)
+    return AutogradBackend(members, product) if is_alone else make_backend(members, product, threads)
 
 
 def takes_sequences(network: Network) -> bool:
@@ -235,6 +224,13 @@ def takes_sequences(network: Network) -> bool:
 def _full_precision() -> AbstractContextManager[None]:
     """Keep cuDNN from rounding float32 to 10 bits in recurrent layers, as torch lets it do by default."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+def _is_one_layer(trunk: nn.Module) -> bool:
+    """Whether a trunk is the LSTM of Eq. 1-6, and nothing more."""
+    if type(trunk) is not nn.LSTM:
+        return False
+    return trunk.num_layers == 1 and trunk.bias and not trunk.bidirectional and not trunk.proj_size
 
 
 def _is_eq7(head: Head) -> bool:

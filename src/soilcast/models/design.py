@@ -1,10 +1,41 @@
-"""What a network is built to."""
+"""What a network is built to, and the parts that it can have."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from soilcast.plugins import Registry
 from soilcast.task import Layout
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from soilcast.models.heads import Head
+
+NETWORKS: Registry[Callable[[int, int], nn.Module]] = Registry(
+    "network", {"lstm": "soilcast.models.network:build_lstm"}
+)
+"""Every trunk by name: built from the number of features and the hidden size.
+
+A trunk takes ``(sample, step, feature)`` float32 and gives ``(states, memory)``, its states ``(sample, step, hidden)``
+and whatever it needs, given as a second argument, to go on with the next step: what ``nn.LSTM(batch_first=True)`` and
+``nn.GRU(batch_first=True)`` do.
+"""
+
+HEADS: Registry[type[Head]] = Registry(
+    "head",
+    {
+        "direct": "soilcast.models.heads:Head",
+        "rollout": "soilcast.models.heads:RolloutHead",
+        "bucket": "soilcast.models.heads:BucketHead",
+        "water_balance": "soilcast.models.heads:WaterBalanceHead",
+        "mc_lstm": "soilcast.models.heads:MassConservingHead",
+    },
+)
+"""Every head by name: built from the design of its network. A head of one's own is a
+subclass of `soilcast.models.heads.Head`."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +47,7 @@ class NetworkDesign:
     layout
         Its windows.
     network, head
-        Names in `soilcast.models.network.NETWORKS` and `soilcast.models.heads.HEADS`.
+        Names in `NETWORKS` and `HEADS`.
     hidden_size, dropout
         Hidden units, and the share of them that is dropped in training before the head.
     origin

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from soilcast.models.bucket import Bucket
 from soilcast.models.design import NetworkDesign
 from soilcast.models.stores import Fluxes, MassConservingLSTM, Store, WaterBalance, surface_water
-from soilcast.plugins import Registry
 
-_CHANGE = 0.3
+CHANGE = 0.3
 """Unit of the changes that a head gives, in normalised soil moisture: about the change over some days."""
 
 _SKIP_CHANNELS = ("newest", "calendar")
@@ -85,7 +84,7 @@ class Head(nn.Module):
         if origin is None:
             return output
         steps = slice(layout.task.window - 1, None) if origin == "damped" else slice(1)
-        level = windows[:, steps, layout.channels[origin]] + _CHANGE * output[..., 0]
+        level = windows[:, steps, layout.channels[origin]] + CHANGE * output[..., 0]
         return torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1)
 
     @torch.no_grad()
@@ -108,11 +107,26 @@ class Head(nn.Module):
     def _with_skip(self, states: Tensor, windows: Tensor) -> Tensor:
         """Concatenate the newest soil moisture and the season to the states."""
         layout = self.design.layout
-        channels = [layout.channels[name] for name in _SKIP_CHANNELS if layout.count(name)]
-        if not channels:
+        if not self.skip_columns:
             return states
-        parts = [windows[:, layout.task.window - 1, channel] for channel in channels]
-        return torch.cat((states, *(part.unsqueeze(1).expand(-1, states.shape[1], -1) for part in parts)), dim=-1)
+        skipped = windows[:, layout.task.window - 1 : layout.task.window, self.skip_columns]
+        return torch.cat((states, skipped.expand(-1, states.shape[1], -1)), dim=-1)
+
+    @property
+    def skip_columns(self) -> list[int]:
+        """Positions of the newest soil moisture and the season in a step of the window."""
+        layout = self.design.layout
+        channels = [layout.channels[name] for name in _SKIP_CHANNELS if layout.count(name)]
+        return [column for channel in channels for column in range(channel.start, channel.stop)]
+
+    @property
+    def origin_of_window(self) -> tuple[int, int, int] | None:
+        """Where that lies which forecasts depart from: its first column, the step of lead 1, and steps a lead."""
+        origin, layout = self.design.origin, self.design.layout
+        if origin is None:
+            return None
+        first, moves = (layout.task.window - 1, 1) if origin == "damped" else (0, 0)
+        return layout.channels[origin].start, first, moves
 
 
 class RolloutHead(Head):
@@ -140,7 +154,7 @@ class RolloutHead(Head):
                 states, memory = trunk(self._fed_back(windows[:, step : step + 1], level), memory)
             state = states[:, -1:] if mask is None else states[:, -1:] * mask[:, step - start, None]
             output = self.linear(self._with_skip(state, windows)).view(len(windows), *self.numbers)
-            level = output[..., 0] if origin is None else level + _CHANGE * output[..., 0]
+            level = output[..., 0] if origin is None else level + CHANGE * output[..., 0]
             days.append(torch.cat((level.unsqueeze(-1), output[..., 1:]), dim=-1))
         return torch.stack(days[self._latency :], dim=1)
 
@@ -285,17 +299,3 @@ class MassConservingHead(ClosingHead):
     """The MC-LSTM of Hoedt et al. (2021), a cell for each layer: see `soilcast.models.stores.MassConservingLSTM`."""
 
     store = MassConservingLSTM
-
-
-HEADS: Registry[type[Head]] = Registry(
-    "head",
-    {
-        "direct": Head,
-        "rollout": RolloutHead,
-        "bucket": BucketHead,
-        "water_balance": WaterBalanceHead,
-        "mc_lstm": MassConservingHead,
-    },
-)
-"""Every head by name: built from the design of its network. A head of one's own is a
-subclass of `Head`."""

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from soilcast.models.design import NetworkDesign
-from soilcast.models.heads import HEADS, ClosingHead, RolloutHead
-from soilcast.plugins import Registry
+from soilcast.models.design import HEADS, NETWORKS, NetworkDesign
+from soilcast.models.heads import ClosingHead, RolloutHead
 
 
 def build_lstm(features: int, hidden_size: int) -> nn.Module:
     """Build the LSTM of Eq. 1-6 of Geng et al. (2024): one layer, c_0 = h_0 = 0."""
     return nn.LSTM(features, hidden_size, batch_first=True)
-
-
-NETWORKS: Registry[Callable[[int, int], nn.Module]] = Registry("network", {"lstm": build_lstm})
-"""Every trunk by name: built from the number of features and the hidden size.
-
-A trunk takes ``(sample, step, feature)`` float32 and gives ``(states, memory)``, its states ``(sample, step, hidden)``
-and whatever it needs, given as a second argument, to go on with the next step: what ``nn.LSTM(batch_first=True)`` and
-``nn.GRU(batch_first=True)`` do.
-"""
 
 
 _MORE_RAIN = 0.5

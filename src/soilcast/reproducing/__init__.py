@@ -18,7 +18,8 @@ from soilcast.reproducing.scorer import StudyScorer
 from soilcast.schema import nearest
 from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config
-from soilcast.training.run import RECORD, open_run
+from soilcast.training.run import open_run
+from soilcast.training.run_folder import RECORD
 from soilcast.verify.climate import CLIMATE_SETS
 from soilcast.workers import refuse_unguarded, usable_cores
 from soilcast.workplace import workplace_of

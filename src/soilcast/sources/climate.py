@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.spatial import KDTree
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 from soilcast.cube import VARIABLES
 from soilcast.cube.calendar import last_year
@@ -131,6 +134,8 @@ def agreement(
 
 @cache
 def _map() -> tuple[KDTree, npt.NDArray[np.int64]]:
+    from scipy.spatial import KDTree  # half a second to import, for which a training should not wait
+
     land = geography(FINEST)
     return KDTree(_on_the_sphere(land.grid.cell_lat, land.grid.cell_lon)), land.climate_zone
 

@@ -1,8 +1,14 @@
 """Training: configuration, split, normalisation, sampling, the loop and the run on disk."""
 
-from soilcast.training.config import Config, load_config
-from soilcast.training.keys import commented_yaml
-from soilcast.training.run import Run, open_run
-from soilcast.training.train import train
+from __future__ import annotations
 
-__all__ = ["Config", "Run", "commented_yaml", "load_config", "open_run", "train"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soilcast.training.public import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Looked up when it is used: modules of this room that need no large library stay quick to import.
+        return getattr(importlib.import_module("soilcast.training.public"), name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,14 +19,17 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from soilcast.cube import ERA5_LAND_LAYERS, days_of
+from soilcast.cube.calendar import days_of
+from soilcast.cube.contract import ERA5_LAND_LAYERS
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS, ClosingHead, StoreHead
+from soilcast.models.design import HEADS, NETWORKS
 from soilcast.plugins import Registry
 from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
 from soilcast.task import Task
-from soilcast.training.losses import LOSSES, ScoreLoss
 from soilcast.water.config import Form, WaterConfig
+
+if TYPE_CHECKING:
+    from soilcast.training.losses import DataLoss
 
 _FILES = sorted(resources.files("soilcast.training").joinpath("presets").iterdir(), key=lambda one: one.name)
 
@@ -35,6 +38,16 @@ PRESETS: Registry[Mapping[str, Any]] = Registry(
     {file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name) for file in _FILES},
 )
 """Every preset by the name that ``--model`` takes: keys of the config that make a model, as YAML in ``presets/``."""
+
+LOSSES: Registry[Callable[[tuple[float, ...]], DataLoss]] = Registry(
+    "loss",
+    {
+        "rmse": "soilcast.training.losses:build_rmse",
+        "quantiles": "soilcast.training.losses:build_quantiles",
+        "cmal": "soilcast.training.losses:build_cmal",
+    },
+)
+"""Every loss of the data by name: built from the quantiles that forecasts carry."""
 
 FORMER_KEYS: dict[str, str] = {
     "inputs.target": "task.layers",
@@ -68,6 +81,9 @@ def unset_word(field: FieldInfo) -> str | None:
     extra = field.json_schema_extra
     return str(extra["unset"]) if isinstance(extra, dict) and "unset" in extra else None
 
+
+_PLAIN_HEADS = ("direct", "rollout")
+"""Heads without any store: what they are is known without their classes, for which torch would be imported."""
 
 _OR_PLUGIN = " (your own: --plugin FILE.py)"
 
@@ -376,7 +392,7 @@ class Config(_Section):
             )
         if self.water.placebo != "none" and loss.balance == "none":
             raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
-        is_store, needs_water = issubclass(HEADS[head.name], StoreHead), HEADS[head.name].needs_water
+        is_store, needs_water, closes = _traits_of(head.name)
         begins = head.predict != "level" or head.name == "rollout" or is_store
         if begins and not task.sees_own_layers:
             unknown = ", ".join(layer for layer in task.layers if layer not in task.lags)
@@ -403,7 +419,7 @@ class Config(_Section):
             raise ValueError(f"head.name={head.name} forecasts changes of storage: set head.predict=change")
         if is_store and self.network.mc_dropout:
             raise ValueError(f"head.name={head.name} has no dropout to sample from: remove network.mc_dropout")
-        if issubclass(HEADS[head.name], ClosingHead) and task.layers != tuple(ERA5_LAND_LAYERS)[: len(task.layers)]:
+        if closes and task.layers != tuple(ERA5_LAND_LAYERS)[: len(task.layers)]:
             raise ValueError(
                 f"head.name={head.name} lets each layer drain into the next: name task.layers from the surface down "
                 "without a gap, such as [swvl1,swvl2]"
@@ -417,7 +433,7 @@ class Config(_Section):
             )
         if loss.name == "quantiles" and not task.quantiles:
             raise ValueError("loss.name=quantiles needs task.quantiles, such as [0.05,0.25,0.5,0.75,0.95]")
-        if loss.lead_decay and not isinstance(LOSSES[loss.name](task.quantiles), ScoreLoss):
+        if loss.lead_decay and not _is_score(LOSSES[loss.name](task.quantiles)):
             raise ValueError(
                 f"loss.lead_decay does not apply to loss.name={loss.name}, which is not a mean score by lead: remove "
                 "it, and weight the leads in the loss itself"
@@ -434,6 +450,21 @@ class Config(_Section):
     def balance(self) -> Form | None:
         """Which W guides, if any."""
         return None if self.loss.balance == "none" else self.loss.balance
+
+
+def _traits_of(head: str) -> tuple[bool, bool, bool]:
+    """Whether a head has stores of water, needs water in physical units, and closes its balance."""
+    if head in _PLAIN_HEADS:
+        return False, False, False
+    from soilcast.models.heads import ClosingHead, StoreHead
+
+    return issubclass(HEADS[head], StoreHead), HEADS[head].needs_water, issubclass(HEADS[head], ClosingHead)
+
+
+def _is_score(loss: DataLoss) -> bool:
+    from soilcast.training.losses import ScoreLoss
+
+    return isinstance(loss, ScoreLoss)
 
 
 def load_config(

@@ -14,6 +14,7 @@ import torch.distributed
 from torch import Tensor
 
 from soilcast.errors import SoilcastError
+from soilcast.models.native import engine_name
 from soilcast.workers import usable_cores
 
 _PATIENCE = timedelta(minutes=10)
@@ -32,6 +33,11 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "cuda":
         print("soilcast: no GPU found (train.device=cuda): using the CPU", file=sys.stderr)
     return torch.device("cpu")
+
+
+def engine_of(device: torch.device) -> str:
+    """Name what networks go through on a device: ``torch``, or an instruction set of the native engine."""
+    return engine_name() if device.type == "cpu" else "torch"
 
 
 @contextmanager

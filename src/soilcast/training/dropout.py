@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,14 +28,20 @@ class DropoutMask:
     """
 
     def __init__(self, rate: float, shape: tuple[int, int], seeds: Sequence[int], *numbers: int) -> None:
-        self._below = round(rate * _BITS)
+        self.below = round(rate * _BITS)
         self._shape = shape
         self._random = [np.random.default_rng([seed, *numbers]) for seed in seeds]
 
     def draw(self, samples: int) -> Tensor | None:
         """Draw for the next batch: ``(member, sample, row, hidden)``, 0 or what makes up for those; None for all."""
-        if not self._below:
+        drawn = self.drawn(samples)
+        if drawn is None:
+            return None
+        return torch.from_numpy(drawn >= self.below).to(torch.float32).mul_(_BITS / (_BITS - self.below))
+
+    def drawn(self, samples: int) -> npt.NDArray[np.uint16] | None:
+        """Draw numbers instead: units below `below` are dropped."""
+        if not self.below:
             return None
         size = (samples, *self._shape)
-        kept = [random.integers(0, _BITS, size, dtype=np.uint16) >= self._below for random in self._random]
-        return torch.from_numpy(np.stack(kept)).to(torch.float32).mul_(_BITS / (_BITS - self._below))
+        return np.stack([random.integers(0, _BITS, size, dtype=np.uint16) for random in self._random])

@@ -14,7 +14,7 @@ from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training, train_networks
-from soilcast.training.run import LOG
+from soilcast.training.run_folder import LOG
 from soilcast.training.samples import fixed_sample
 
 

@@ -21,9 +21,10 @@ from soilcast.progress import Advance, progress_bar
 from soilcast.training.build import registered_parts
 from soilcast.training.config import Config
 from soilcast.training.dataset import choose_folder
-from soilcast.training.run import LOG, RECORD, Run, open_run
+from soilcast.training.produce import train
+from soilcast.training.run import Run, open_run
+from soilcast.training.run_folder import LOG, RECORD
 from soilcast.training.split import split_days
-from soilcast.training.train import train
 from soilcast.workers import run_tasks
 from soilcast.workplace import workplace_of
 

@@ -13,9 +13,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from soilcast.models import HEADS, NETWORKS
-from soilcast.training.config import PRESETS, Config, unset_word
-from soilcast.training.losses import LOSSES
+from soilcast.models.design import HEADS, NETWORKS
+from soilcast.training.config import LOSSES, PRESETS, Config, unset_word
 
 _WIDTH = 100
 

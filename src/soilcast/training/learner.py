@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from soilcast.models import Network
-from soilcast.models.backends import PRODUCTS, Backend, make_backend, make_training_backend
-from soilcast.models.lstm_kernel import library
+from soilcast.models.backends import PRODUCTS, Backend, LSTMBackend, make_training_backend
 from soilcast.models.members import Members
-from soilcast.models.thread_pool import SplitBackend, ThreadPool
 from soilcast.training.config import TrainConfig
 from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
@@ -27,8 +24,8 @@ State = dict[str, Tensor]
 
 Losses = dict[str, Tensor]
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-_BITS = 2**16
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+"""Of Adam (Kingma & Ba, 2015)."""
 
 
 class Learner:
@@ -45,44 +42,36 @@ class Learner:
     ranks
         The processes that train together.
     threads
-        Threads to split a batch over, on a CPU.
+        Threads that members and parts of a batch are shared among, on a CPU.
+
+    Attributes
+    ----------
+    moments
+        State of Adam: ``exp_avg`` and ``exp_avg_sq (member, parameter)``, and ``step``, how many were taken.
     """
 
     def __init__(
         self, networks: Sequence[Network], loss: Loss, config: TrainConfig, ranks: Ranks, threads: int = 1
     ) -> None:
         self.members = Members(networks)
-        product = PRODUCTS[config.precision]
-        self.backend: Backend = make_training_backend(self.members, product)
-        self._pool: ThreadPool | None = None
-        on_cpu = self.members.weights.device.type == "cpu"
-        if threads > 1 and on_cpu and self.backend.is_splittable and library() is not None:
-            torch.set_num_threads(1)  # for the products; the pool has the others
-            self._pool = ThreadPool(threads)
-            make = functools.partial(make_backend, product=product)
-            self.backend = SplitBackend(self.members, make, self._pool, threads)
-        self._loss, self._monitor, self.ranks = loss, config.monitor, ranks
+        weights = self.members.weights
+        self.product, self.threads = PRODUCTS[config.precision], threads
+        self.backend: Backend = make_training_backend(self.members, self.product, threads)
+        if isinstance(self.backend, LSTMBackend) and not weights.is_cuda:
+            torch.set_num_threads(1)  # the native engine has the others, which torch's would spin beside
+        self.loss, self._monitor, self.ranks = loss, config.monitor, ranks
         self.mask_shape, self._output_shape = networks[0].mask_shape, networks[0].output_shape
+        self.frozen = config.freeze
         self._learns = self.members.marked(config.freeze) if config.freeze else None
-        self._parameter = nn.Parameter(self.members.weights)
-        self._parameter.grad = self.members.gradients
-        on_gpu = self.members.weights.device.type == "cuda"
-        # As a tensor a captured step sees it change.
-        rate = self.members.weights.new_tensor(config.learning_rate) if on_gpu else config.learning_rate
-        self._optimizer = torch.optim.Adam([self._parameter], lr=rate, fused=True, capturable=on_gpu)
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.close()
+        self.moments = {"exp_avg": torch.zeros_like(weights), "exp_avg_sq": torch.zeros_like(weights)}
+        self.moments["step"] = weights.new_zeros(())
+        self.rate = config.learning_rate
+        self._rate_on_gpu = weights.new_tensor(self.rate)  # where a captured step sees it change
 
     def set_rate(self, rate: float) -> None:
         """Take steps of this learning rate from now on."""
-        for group in self._optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+        self.rate = rate
+        self._rate_on_gpu.fill_(rate)
 
     def learn(self, batch: Batch, mask: Tensor | None) -> Losses:
         """Take one step.
@@ -107,7 +96,7 @@ class Learner:
         self.ranks.add(self.members.gradients)
         if self._learns is not None:
             self.members.gradients.mul_(self._learns)
-        self._optimizer.step()
+        self._take_step()
         return losses
 
     def evaluate(self, samples: Samples, indices: SampleIndices, dropout: DropoutMask | None = None) -> Tensor:
@@ -131,37 +120,49 @@ class Learner:
         together = self.ranks.add(torch.cat(outputs, dim=1))
         with torch.no_grad():
             every = map_tensors(join_targets(targets), lambda one: one.expand(members, *one.shape[1:]))
-            total, parts = self._loss(together, every)
-        return total if self._monitor == "loss" else parts[self._loss.name]
+            total, parts = self.loss(together, every)
+        return total if self._monitor == "loss" else parts[self.loss.name]
 
     def state(self) -> State:
         """Copy all that the next step depends on."""
-        found = {"weights": self.members.weights}
-        found |= {name: self._optimizer.state[self._parameter].get(name, torch.zeros(())) for name in _MOMENTS}
+        found = {"weights": self.members.weights, **self.moments}
         for member, network in enumerate(self.members.networks):
             found |= {f"buffer.{member}.{name}": value for name, value in network.named_buffers()}
         return {name: value.detach().clone() for name, value in found.items()}
 
     def restore(self, state: State) -> None:
-        """Go back to what `state` gave."""
+        """Go back to what `state` gave; in place, as a captured step knows only where things lie."""
         self.members.weights.copy_(state["weights"])
-        memory = self._optimizer.state[self._parameter]
-        for name in _MOMENTS:
-            # In place where it can be: a captured step knows only where they lie.
-            if name in memory:
-                memory[name].copy_(state[name])
-            elif state["step"] > 0:
-                memory[name] = state[name].clone().to(self.members.weights.device)
+        for name, moment in self.moments.items():
+            moment.copy_(state[name])
         for member, network in enumerate(self.members.networks):
             for name, value in network.named_buffers():
                 value.copy_(state[f"buffer.{member}.{name}"])
 
+    def _take_step(self) -> None:
+        # What torch.optim.Adam(fused=True) does, whose import takes seconds.
+        mean, square, step = self.moments.values()
+        step.add_(1)
+        changed: tuple[list[Tensor], ...] = (
+            [self.members.weights],
+            [self.members.gradients],
+            [mean],
+            [square],
+            [],
+            [step],
+        )
+        beta1, beta2 = BETAS
+        rate = self._rate_on_gpu if self._rate_on_gpu.is_cuda else self.rate
+        torch._fused_adam_(
+            *changed, lr=rate, beta1=beta1, beta2=beta2, weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False
+        )
+
     def _gradient(self, output: Tensor, targets: Targets) -> tuple[Tensor, Losses]:
-        known = self._loss.with_gradient(output, targets)
+        known = self.loss.with_gradient(output, targets)
         if known is not None:
             total, parts, grad = known
         else:
             leaf = output.detach().requires_grad_(True)
-            total, parts = self._loss(leaf, targets)
+            total, parts = self.loss(leaf, targets)
             (grad,) = torch.autograd.grad(total.sum(), leaf)
         return grad, {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +16,10 @@ from torch import Tensor
 from soilcast.training.build import seed_of
 from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.config import NetworkConfig, TrainConfig
-from soilcast.training.cuda_graph import Step, make_step
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner, Losses
-from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples, map_tensors
+from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples
+from soilcast.training.steps import Steps, make_steps
 from soilcast.training.windows import mask_lags
 
 _GATHERED_SAMPLES = 32_768
@@ -173,11 +172,11 @@ def train_networks(
         learner.restore(_part(start.tensors, "learner."))
     # All of an epoch's end is one object, so that an interruption finds either this epoch's or the one's before.
     point = _checkpoint(training, learner)
-    step = make_step(learner)
+    steps = make_steps(learner)
     try:
         last = config.epochs if epochs is None else max(epochs)
         while len(training.log) < last and not _all_stopped(training, config):
-            _run_epoch(learner, step, samples, usable, validation, config, network, training, epochs)
+            _run_epoch(learner, steps, samples, usable, validation, config, network, training, epochs)
             point = _checkpoint(training, learner)
             on_epoch_end(training, point)
         training.status = "stopped early" if _all_stopped(training, config) else "finished"
@@ -207,7 +206,7 @@ def _evaluate_once(
 
 def _run_epoch(
     learner: Learner,
-    step: Step,
+    steps: Steps,
     samples: Samples,
     usable: SampleIndex,
     validation: SampleIndices,
@@ -221,7 +220,7 @@ def _run_epoch(
     learner.set_rate(_RATES[config.schedule](config.learning_rate, passed, plateaus))
     began = time.perf_counter()
     draws = _draws(usable, config, epoch)
-    losses = _take_steps(learner, step, samples, draws, config, epoch, network)
+    losses = _take_steps(learner, steps, samples, draws, config, epoch, network)
     seconds = time.perf_counter() - began
     record: Record = {"epoch": epoch, **losses, "validation_loss": None}
     training.log.append(record)
@@ -251,7 +250,7 @@ def _draws(usable: SampleIndex, config: TrainConfig, epoch: int) -> SampleIndice
 
 def _take_steps(
     learner: Learner,
-    step: Step,
+    steps: Steps,
     samples: Samples,
     draws: SampleIndices,
     config: TrainConfig,
@@ -264,33 +263,30 @@ def _take_steps(
     torch.manual_seed(seed_of(config.seed, epoch))  # for networks that drop by themselves
     learner.members.train(True)
     device = learner.members.weights.device
-    every: list[Losses] = []
-    for batch in _batches(samples, draws, device):
+    parts: list[Losses] = []
+    for batches in _gathered(samples, draws, device):
         if network.masked_lags:
-            windows = mask_lags(batch.windows, samples.layout, network.masked_lags, random)
-            batch = replace(batch, windows=windows)
-        mask = dropout.draw(config.batch_size)
-        every.append(step(batch, None if mask is None else mask.to(device)))
-    totals = torch.stack([losses["loss"] for losses in every])
+            masked = [mask_lags(windows, samples.layout, network.masked_lags, random) for windows in batches.windows]
+            batches = replace(batches, windows=torch.stack(masked))
+        parts.append(steps(batches, dropout))
+    losses = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    totals = losses.pop("loss")
     finite = torch.isfinite(totals).all(dim=1)
     finite[-1] &= torch.isfinite(learner.members.weights).all()
     if not bool(finite.all()):
         number = int((~finite).nonzero()[0])
         raise DivergedError(epoch, number + 1, draws[number])
-    means = {
-        name: float(torch.stack([losses[name] for losses in every]).mean(dtype=torch.float64)) for name in every[0]
-    }
-    return {"train_loss": means.pop("loss"), **{f"train_{name}": value for name, value in means.items()}}
+    means = {f"train_{name}": float(values.mean(dtype=torch.float64)) for name, values in losses.items()}
+    return {"train_loss": float(totals.mean(dtype=torch.float64)), **means}
 
 
-def _batches(samples: Samples, draws: SampleIndices, device: torch.device) -> Iterator[Batch]:
+def _gathered(samples: Samples, draws: SampleIndices, device: torch.device) -> Iterator[Batch]:
+    """Gather some batches together, ``(batch, member, ...)``, and then the next ones."""
     most = _GATHERED_MAPPED if samples.mapped else _GATHERED_SAMPLES
     together = max(1, most // draws.cells[0].size)
     groups = [draws[start : start + together] for start in range(0, len(draws.cells), together)]
     is_there = samples.observed.device == device
-    for gathered in map(samples.gather, groups) if is_there else _gathered_ahead(samples, groups, device):
-        for position in range(len(gathered.windows)):
-            yield map_tensors(gathered, operator.itemgetter(position))
+    return map(samples.gather, groups) if is_there else _gathered_ahead(samples, groups, device)
 
 
 def _gathered_ahead(samples: Samples, groups: Sequence[SampleIndices], device: torch.device) -> Iterator[Batch]:

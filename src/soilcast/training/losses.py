@@ -1,8 +1,8 @@
-"""The loss: Eq. 8 over all lead times and layers, and the registry of what may stand for its loss of the data."""
+"""The loss: Eq. 8 over all lead times and layers, and what may stand for its loss of the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles, constant
-from soilcast.plugins import Registry
+from soilcast.training.config import LOSSES as LOSSES
 from soilcast.water.guidance import against_rain, against_water, beyond_bounds
 
 # The root has no gradient at zero; this floor [squared units of the loss] keeps a perfect batch from giving NaN.
@@ -120,15 +120,19 @@ class ScoreLoss:
         return torch.sqrt(torch.clamp_min(mean, _SMALLEST_SQUARE)) if self.root else mean
 
 
-LOSSES: Registry[Callable[[tuple[float, ...]], DataLoss]] = Registry(
-    "loss",
-    {
-        "rmse": lambda quantiles: ScoreLoss(Point(), root=True),
-        "quantiles": lambda quantiles: ScoreLoss(Quantiles(quantiles)),
-        "cmal": lambda quantiles: ScoreLoss(CMAL()),
-    },
-)
-"""Every loss of the data by name: built from the quantiles that forecasts carry."""
+def build_rmse(quantiles: tuple[float, ...]) -> DataLoss:
+    """Build the RMSE (Eq. 9)."""
+    return ScoreLoss(Point(), root=True)
+
+
+def build_quantiles(quantiles: tuple[float, ...]) -> DataLoss:
+    """Build the mean pinball loss of quantiles."""
+    return ScoreLoss(Quantiles(quantiles))
+
+
+def build_cmal(quantiles: tuple[float, ...]) -> DataLoss:
+    """Build the mean negative log-likelihood of a mixture of asymmetric Laplace distributions."""
+    return ScoreLoss(CMAL())
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,11 @@ class Loss:
         Lead times.
     lead_decay
         Lead k counts as k to the power of minus this.
+
+    Attributes
+    ----------
+    lead_weights
+        How much each lead time counts, 1 on average; none where all count alike.
     """
 
     def __init__(
@@ -170,7 +179,7 @@ class Loss:
     ) -> None:
         self.name, self.data, self.guidance = name, data, guidance
         leads = torch.arange(1, lead_days + 1, dtype=torch.float32) ** -lead_decay
-        self._lead_weights = tuple((leads / leads.mean()).tolist()) if lead_decay else ()
+        self.lead_weights = tuple((leads / leads.mean()).tolist()) if lead_decay else ()
 
     def __call__(self, output: Tensor, targets: Targets) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Give the loss and its parts, each ``(member,)``.
@@ -188,8 +197,8 @@ class Loss:
         end = 1 + self.data.distribution.parameters
         response = output[..., end] if output.shape[-1] > end else None
         prediction = Prediction(output[..., 0], output[..., 1:end], response)
-        if self._lead_weights and isinstance(self.data, ScoreLoss):
-            weights = constant(self._lead_weights, output.dtype, output.device)
+        if self.lead_weights and isinstance(self.data, ScoreLoss):
+            weights = constant(self.lead_weights, output.dtype, output.device)
             of_data = self.data(prediction, targets, weights.unsqueeze(-1))
         else:
             of_data = self.data(prediction, targets)
@@ -213,6 +222,10 @@ class Loss:
             total = total + self.guidance.rain * parts["rain"]
         return total, parts
 
+    def is_guided_by_water(self, targets: Targets) -> bool:
+        """Whether Eq. 14 is part of the loss."""
+        return bool(self.guidance.weights[1]) and targets.depth is not None
+
     def with_gradient(self, output: Tensor, targets: Targets) -> tuple[Tensor, Mapping[str, Tensor], Tensor] | None:
         """Give the loss, its parts, and its analytic gradient with respect to ``output``.
 
@@ -233,7 +246,8 @@ class Loss:
         # Of Eq. 9: (SM^_t - SM_t) / (N RMSE).
         grad = error / (-count * rmse.unsqueeze(-1))
         grad = grad.mul_(l1) if scale is None else grad.mul_(scale).mul_(l1)
-        if l2 and targets.depth is not None:
+        if self.is_guided_by_water(targets):
+            assert targets.depth is not None
             sign, depth = targets.water_sign.flatten(1), targets.depth.flatten(1)
             against = against_water((level - targets.previous.flatten(1)) * depth, sign)
             parts["physical"] = (against**2).mean(dim=-1)

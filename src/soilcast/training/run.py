@@ -7,72 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from soilcast.errors import SoilcastError, printable, raise_system_fault
+from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.files import sha256_of
 from soilcast.models import Network
 from soilcast.plugins import require_plugins
-from soilcast.provenance import written_by
 from soilcast.schema import read_yaml, validate
-from soilcast.training import conformal
 from soilcast.training.build import build_networks
 from soilcast.training.config import Config
-from soilcast.training.conformal import Calibration
+from soilcast.training.conformal import Calibration, from_arrays, to_arrays
+from soilcast.training.run_folder import CONFIG, LOG, RECORD, RUN_FORMAT, WEIGHTS, parsed, read_record
 from soilcast.training.statistics import Statistics
-
-RUN_FORMAT = 5
-CONFIG, WEIGHTS, LOG, RECORD = "config.yaml", "weights.safetensors", "log.jsonl", "run.json"
 
 _HASHED = {CONFIG: "config_sha256", LOG: "log_sha256", WEIGHTS: "weights_sha256"}
 """File of a run -> key of run.json with its SHA-256."""
-
-
-_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class RunRecord(BaseModel):
-    """Keys of run.json that are relied on."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    soilcast_kind: Literal["run"]
-    format: int
-    label: str
-    model: str
-    plugins: list[Any] = []
-    members: int = Field(ge=1)
-    status: str
-    best_epoch: int
-    best_validation_loss: float
-    best_is_last: bool
-    epochs: int
-    cells_total: int
-    cells_trained: int
-    training_samples: int
-    validation_samples: int
-    water_sign_share: float | None
-    cube_sha256: _Hash
-    cube_title: str
-    content: str
-    train_period: str
-    validation_period: str
-    test_period: str | None
-    notes: list[str] = []
-    peak_memory_bytes: int
-    provenance: str
-    config_sha256: _Hash
-    log_sha256: _Hash
-    weights_sha256: _Hash
 
 
 class LogLine(BaseModel):
@@ -152,7 +110,7 @@ def save_run(folder: Path, run: Run) -> None:
     }
     places = {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
     arrays = run.statistics.to_arrays() | places
-    arrays |= conformal.to_arrays(run.calibration) if run.calibration else {}
+    arrays |= to_arrays(run.calibration) if run.calibration else {}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
     # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
     # As bytes, since a full disk is a fault of its own in save_file, not the system's.
@@ -191,7 +149,7 @@ def open_run(path: str | Path) -> Run:
             network.load_state_dict(own)
         lat, lon, usable = (others[f"cells.{part}"] for part in ("lat", "lon", "usable"))
         statistics = Statistics.from_arrays(others, names)
-        learnt = conformal.from_arrays(others) if config.task.quantiles else None
+        learnt = from_arrays(others) if config.task.quantiles else None
     except (KeyError, RuntimeError, ValueError) as error:
         raise SoilcastError(
             f"{path / WEIGHTS}: the weights do not fit the network of {CONFIG}: train the run again"
@@ -199,37 +157,6 @@ def open_run(path: str | Path) -> Run:
     cells = usable.astype(bool)
     _refuse_senseless(path / WEIGHTS, tensors, statistics, cells)
     return Run(config, networks, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read run.json.
-
-    Raises
-    ------
-    SoilcastError
-        The folder is not a run, or of another format.
-    """
-    if not path.is_dir() or not (path / RECORD).is_file():
-        raise SoilcastError(
-            f"{path}: not a run (a folder with {RECORD}, {CONFIG} and {WEIGHTS}): give the output of soilcast train"
-        )
-    record = _parsed(path / RECORD, (path / RECORD).read_bytes())
-    if not isinstance(record, dict) or record.get("soilcast_kind") != "run":
-        raise SoilcastError(f"{path / RECORD}: not the record of a run: give the output of soilcast train")
-    if record.get("format") != RUN_FORMAT:
-        raise SoilcastError(
-            f"{path}: a run of {written_by(str(record.get('provenance')))} (format {record.get('format')}), but this "
-            f"version of soilcast reads format {RUN_FORMAT}: train it again"
-        )
-    checked = validate(RunRecord, record, str(path / RECORD)).model_dump()
-    return {name: printable(value) if isinstance(value, str) else value for name, value in checked.items()}
-
-
-def _parsed(file: Path, content: bytes | str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise SoilcastError(f"{file}: damaged: train the run again") from error
 
 
 def _refuse_other_file(file: Path, expected: str) -> None:
@@ -262,7 +189,7 @@ def _load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
-    lines = [_parsed(path, line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [parsed(path, line) for line in path.read_text(encoding="utf-8").splitlines()]
     for number, line in enumerate(lines, start=1):
         validate(LogLine, line if isinstance(line, dict) else {}, f"{path}, line {number}")
     return lines

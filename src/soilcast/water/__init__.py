@@ -1,36 +1,14 @@
 """The paper's physics: the water balance (Eq. 10-13), the losses (Eq. 8, 9, 14) and the consistency (Eq. 19)."""
 
-from soilcast.water.balance import (
-    mask_observed,
-    missing_terms,
-    missing_variables,
-    physical_consistency,
-    refuse_missing,
-    required_variables,
-    sign_of_change,
-    sign_of_inflow,
-    water_inflow,
-    water_sign,
-    water_signs,
-)
-from soilcast.water.config import TERM_SETS, Form, WaterConfig
-from soilcast.water.placebo import PLACEBOS, draw_uniform
+from __future__ import annotations
 
-__all__ = [
-    "PLACEBOS",
-    "TERM_SETS",
-    "Form",
-    "WaterConfig",
-    "draw_uniform",
-    "mask_observed",
-    "missing_terms",
-    "missing_variables",
-    "physical_consistency",
-    "refuse_missing",
-    "required_variables",
-    "sign_of_change",
-    "sign_of_inflow",
-    "water_inflow",
-    "water_sign",
-    "water_signs",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soilcast.water.public import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Looked up when it is used: modules of this room that need no large library stay quick to import.
+        return getattr(importlib.import_module("soilcast.water.public"), name)

@@ -13,8 +13,8 @@ import xarray as xr
 
 from soilcast.cube import VARIABLES, Conversion, conversion
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.parameters import parameter_of
 from soilcast.sources.netcdf import naming_damage, unit_of
+from soilcast.sources.parameters import parameter_of
 from soilcast.sources.stamps import refuse_contradictions, sign_of
 from soilcast.weather.days import STEPS, TIMES, clock_of, issue_dim_of
 from soilcast.weather.places import Places, Positions

@@ -22,8 +22,8 @@ from soilcast.sources.era5land.assembling import (
 )
 from soilcast.sources.era5land.counting import Accumulation, Stamp, States, count_days
 from soilcast.sources.era5land.laying import lay_out
-from soilcast.sources.era5land.parameters import PARAMETERS, RECIPES
 from soilcast.sources.era5land.saying import count, notes_on, origin_of, product_of, title_of
+from soilcast.sources.parameters import PARAMETERS, RECIPES
 from soilcast.sources.statics import STATICS, read_statics
 
 __all__ = ["era5land"]

@@ -25,10 +25,10 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.era5land.counting import Counting
 from soilcast.sources.era5land.daily import DailyValues, complete_days
 from soilcast.sources.era5land.laying import Layout
-from soilcast.sources.era5land.parameters import GRAVITY, RECIPES, Recipe, product_of_names
 from soilcast.sources.era5land.recognising import FORMATS, Field, Unread, read_stamps, scan_all
 from soilcast.sources.era5land.record import Record, columns_on, make_record, whole_grid
 from soilcast.sources.opening import list_files, open_datasets
+from soilcast.sources.parameters import GRAVITY, RECIPES, Recipe, product_of_names
 from soilcast.sources.regridding import majority
 
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from soilcast.cube import ERA5_LAND_LAYERS, is_amount
 from soilcast.cube.calendar import refuse_other_steps
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.parameters import NEVER_NEGATIVE
 from soilcast.sources.era5land.recognising import Field
 from soilcast.sources.era5land.record import DAY, Record
+from soilcast.sources.parameters import NEVER_NEGATIVE
 from soilcast.sources.stamps import ONE_A_DAY, method_of
 
 Accumulation = Literal["since-midnight", "hourly"]

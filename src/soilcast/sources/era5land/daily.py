@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from soilcast.cube import Conversion, check_bounds
 from soilcast.sources.era5land.counting import Counting
-from soilcast.sources.era5land.parameters import Recipe
 from soilcast.sources.era5land.recognising import Hours
 from soilcast.sources.era5land.record import DAY, Record
+from soilcast.sources.parameters import Recipe
 
 Floats = npt.NDArray[np.float32]
 

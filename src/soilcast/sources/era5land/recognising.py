@@ -11,11 +11,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.parameters import Parameter, is_layered, parameter_of, why_not
 from soilcast.sources.formats import GRIB, NETCDF, ZARR, ZIP
 from soilcast.sources.gridded import axes_of
 from soilcast.sources.netcdf import data_variables, unit_of
 from soilcast.sources.opening import DataFile, open_datasets
+from soilcast.sources.parameters import Parameter, is_layered, parameter_of, why_not
 from soilcast.sources.stamps import covered_days, has_long_bounds
 
 Hours = npt.NDArray[np.int64]

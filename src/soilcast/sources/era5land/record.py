@@ -12,10 +12,10 @@ import xarray as xr
 
 from soilcast.cube import Conversion, Grid, conversion_between, is_amount
 from soilcast.errors import SoilcastError
-from soilcast.sources.era5land.parameters import Parameter
 from soilcast.sources.era5land.recognising import Field, Hours, read_stamps
 from soilcast.sources.gridded import is_monotonic, order_on
 from soilcast.sources.opening import DataFile, open_datasets
+from soilcast.sources.parameters import Parameter
 
 DAY = 24
 """Hours of a day."""

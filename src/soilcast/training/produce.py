@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,15 @@ from soilcast.training.checkpoint import CHECKPOINT, Checkpoints, identity_of
 from soilcast.training.config import Config
 from soilcast.training.coverage import archive_notes, auto_note, training_notes
 from soilcast.training.dataset import choose_folder, days_seen, make_dataset
-from soilcast.training.devices import Ranks, choose_device, full_gpu_told, joined_ranks, torch_threads
+from soilcast.training.devices import Ranks, choose_device, engine_of, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.fitting import fit_networks, refit_networks
 from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
-from soilcast.training.run import RECORD, Run, open_run, read_record, save_run
+from soilcast.training.run import Run, open_run, save_run
+from soilcast.training.run_folder import RECORD, read_record
 from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
 from soilcast.training.split import climate_groups, learning_cells, split_days
 from soilcast.water import missing_terms
@@ -176,7 +177,9 @@ def train(
                     run = refitted(run, anew, dataset.development.statistics)
                     run = run if share is None else shrunk(run, share)
                 memory_held = {"memory_bytes": memory, "peak_memory_bytes": peak_memory()}
-                provenance = stamp("soilcast train", **stamped, processes=ranks.size, device=str(device))
+                provenance = stamp(
+                    "soilcast train", **stamped, engine=engine_of(device), processes=ranks.size, device=str(device)
+                )
                 run = replace(run, record={**run.record, **memory_held, **others, "provenance": provenance})
                 if ranks.is_main:
                     with atomic_write(out, kind="run", overwrite=overwrite or resume) as partial, _full_disk_told(out):
@@ -186,20 +189,18 @@ def train(
 
             try:
 
-                def learner() -> closing[Learner]:
+                def learner() -> Learner:
                     networks = [network.to(device) for network in build_networks(config)]
                     if init_run is not None:
                         take_weights(networks, init_run)
-                    return closing(Learner(networks, build_loss(config), config.train, ranks, threads))
+                    return Learner(networks, build_loss(config), config.train, ranks, threads)
 
-                with learner() as first:
-                    training = fit_networks(first, dataset, config, checkpoints, resume=resume, shown=progress)
+                training = fit_networks(learner(), dataset, config, checkpoints, resume=resume, shown=progress)
                 anew = None
                 if config.train.refit and training.status != "interrupted":
-                    with learner() as second:
-                        anew = refit_networks(
-                            second, dataset, config, checkpoints, training, resume=resume, shown=progress
-                        )
+                    anew = refit_networks(
+                        learner(), dataset, config, checkpoints, training, resume=resume, shown=progress
+                    )
             except DivergedError as error:
                 if error.training.weights:
                     write(error.training)
@@ -284,6 +285,7 @@ def _identity(
         "cube": cube.attrs["content_sha256"],
         **{f"version of {package}": found.get(package) for package in ("soilcast", "torch", "numpy")},
         "device": device.type,
+        "engine": engine_of(device),
         "threads": threads,
         "processes": ranks.size,
         **{f"input of {option}": json.dumps(others[name]) for name, option in _INPUTS.items() if name in others},
