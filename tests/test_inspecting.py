@@ -119,6 +119,7 @@ def test_a_target_that_is_not_there_is_named(cube: Path, tmp_path: Path) -> None
 def test_something_else_is_refused(tmp_path: Path) -> None:
     xr.Dataset().to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
     with pytest.raises(
-        SoilcastError, match=r"a cube or a forecast or a scores or a weather archive is expected, but this is n"
+        SoilcastError,
+        match=r"a cube or a forecast or a scores or a verdict or a weather archive is expected, but this is n",
     ):
         inspect(tmp_path / "other.nc")

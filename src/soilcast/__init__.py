@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from soilcast.reporting.scores import open_scores
     from soilcast.reproducing import reproduce
     from soilcast.sources import prepare
+    from soilcast.stations import verdict
     from soilcast.training import Config, commented_yaml, load_config, open_run, train
     from soilcast.updating import update
     from soilcast.verify import evaluate, summarise
@@ -57,6 +58,7 @@ _HOME = {
     "summarise": "verify",
     "train": "training.produce",
     "update": "updating",
+    "verdict": "stations",
 }
 
 __all__ = [
@@ -85,6 +87,7 @@ __all__ = [
     "summarise",
     "train",
     "update",
+    "verdict",
 ]
 
 

@@ -283,7 +283,8 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
-            help="planet, delaware, landbench, era5land, caravan or table (NetCDF, Zarr or CSV with --mapping)."
+            help="planet, delaware, landbench, era5land, caravan, stations (ISMN, or CSV with --mapping) or table "
+            "(NetCDF, Zarr or CSV with --mapping)."
         ),
     ],
     out: Out,
@@ -294,7 +295,7 @@ def prepare(
     years: Annotated[str | None, typer.Option(help="planet, landbench, era5land: years, 2019 or 2018:2020.")] = None,
     seed: Annotated[int | None, typer.Option(help="planet: random seed of the synthetic weather.")] = None,
     mapping: Annotated[
-        Path | None, typer.Option(help="table: YAML file that maps your variables to those of the cube.")
+        Path | None, typer.Option(help="table, stations: YAML file that maps your variables to those of the cube.")
     ] = None,
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a variable; overrides the file's.")
@@ -332,6 +333,30 @@ def prepare(
             "--antarctica/--no-antarctica", help="landbench, era5land, table: keep cells south of 60 S; default: no."
         ),
     ] = None,
+    flags: Annotated[
+        str | None, typer.Option(metavar="FLAG,...", help="stations: ISMN quality flags of values to keep; default: G.")
+    ] = None,
+    least_hours: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="stations: least number of hours with a value for a daily mean; default: 18."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEPTH,...", help="stations: bounds of the soil layers [m]; default: ERA5-Land, 0,0.07,0.28,1,2.89."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NETWORK/STATION", help="stations: keep this station alone (repeatable)."),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="NETWORK/STATION", help="stations: leave this one out (repeatable).")
+    ] = None,
+    weather: Annotated[
+        Path | None,
+        typer.Option(metavar="CUBE", help="stations: take weather and static variables from this cube on a grid."),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Option of your own source, as YAML (repeatable)."),
@@ -359,7 +384,9 @@ def prepare(
     options: dict[str, Any] = {"resolution": resolution, "years": years, "seed": seed, "mapping": mapping}
     options |= {"day": day, "states": states, "accumulation": accumulation, "stamp": stamp, "content": content}
     options |= {"flip_sign": flip_sign or None, "nearest": nearest or None, "climate_zone": climate_zone}
-    options["antarctica"] = antarctica
+    options |= {"antarctica": antarctica, "least_hours": least_hours, "layers": layers}
+    options |= {"flags": flags.split(",") if flags else None, "only": only or None, "without": without or None}
+    options["weather"] = weather
     options["units"] = _pairs(unit, "--unit") if unit else None
     options["static"] = _pairs(static, "--static") if static else None
     given = {name: value for name, value in options.items() if value is not None}
@@ -676,6 +703,46 @@ def evaluate(
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
     chosen: dict[str, Any] = {"baselines": baselines or (), "matching": matching}
     soilcast.evaluate(forecasts, cube, out, **chosen, **options, progress=True)
+    _say(soilcast.inspect(out))
+
+
+@app.command()
+def verdict(
+    forecasts: Annotated[
+        list[Path], typer.Argument(metavar="FORECAST", help="Forecasts on a grid or of basins; scored on common days.")
+    ],
+    stations: Annotated[Path, typer.Option("--stations", help="Cube of stations, as prepare stations writes it.")],
+    out: Out,
+    matching: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="How the climate of a cell becomes the station's: none, mean-variance, cdf or anomalies; fitted on "
+            "days before the test.",
+        ),
+    ] = "none",
+    climate: Annotated[
+        Path | None,
+        typer.Option(metavar="CUBE", help="Climate of the forecast's cells before the test; default: the forecast."),
+    ] = None,
+    third: Annotated[
+        Path | None, typer.Option(metavar="CUBE", help="Third product for triple collocation: a cube or a forecast.")
+    ] = None,
+    distance: Annotated[
+        float | None,
+        typer.Option(metavar="KM", help="Largest distance of a station from its cell; default: it lies in the cell."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="DEPTH,...", help="Bounds of the forecast's soil layers [m]; default: ERA5-Land."),
+    ] = None,
+    overwrite: Overwrite = False,
+    plugins: Plugins = None,
+) -> None:
+    """Score forecasts at stations. Say whether they are better than the stations' own persistence."""
+    options: dict[str, Any] = {"matching": matching, "climate": climate, "third": third, "distance": distance}
+    options |= {"layers": layers} if layers else {}
+    soilcast.verdict(forecasts, stations, out, **options, overwrite=overwrite, progress=True)
     _say(soilcast.inspect(out))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from soilcast.errors import SoilcastError
 from soilcast.training.run_folder import RECORD
 from soilcast.weather import ARCHIVE
 
-SCORES_FILE = "scores.nc"
+SCORES_FILE, VERDICT_FILE = "scores.nc", "verdict.nc"
 
 _METRICS = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
 _METRICS_BY_LEAD = {
@@ -61,6 +62,8 @@ def inspect(path: str | Path, *, verify: bool = False) -> Description:
     refuse_missing(path, "file or folder")
     if (path / RECORD).is_file():
         return Description("\n".join(_run_lines(path)))
+    if (path / VERDICT_FILE).is_file():
+        path = path / VERDICT_FILE
     if (path / SCORES_FILE).is_file():
         path = path / SCORES_FILE
     with open_artifact(path, *_DESCRIBE) as opened:
@@ -201,6 +204,20 @@ def _scores_lines(scores: xr.Dataset, path: Path) -> Iterator[str]:
         yield f"differences tested: {tested} of {rows} against {references}: see significance.csv and the report"
 
 
+def _verdict_lines(verdict: xr.Dataset, path: Path) -> Iterator[str]:
+    _refuse_missing(verdict, path, ("title", "test_period", "matching"), ("answer", "network_answer"))
+    yield f"verdict at stations: {verdict.attrs['title']}"
+    yield f"test period: {verdict.attrs['test_period']}; forecasts {verdict.attrs['matching']}"
+    answers = verdict["answer"]
+    for forecast, target, lead in itertools.product(*(answers[dim].to_numpy() for dim in answers.dims[:3])):
+        values = answers.sel(forecast=forecast, target=target, lead=lead).to_numpy()
+        yes, no, unknown = (int((values == value).sum()) for value in (1, 0, -1))
+        yield (
+            f"{forecast}, {target}, lead {lead}: better than the station's persistence and damped anomaly at {yes} "
+            f"station(s), not better at {no}, not enough data at {unknown}"
+        )
+
+
 def _leads_line(opened: xr.Dataset) -> str:
     """Leads, observation latency, and the weather of the forecast days."""
     leads = opened["lead"].to_numpy()
@@ -247,5 +264,6 @@ _DESCRIBE: dict[str, Callable[[xr.Dataset, Path], Iterator[str]]] = {
     "cube": _cube_lines,
     "forecast": _forecast_lines,
     "scores": _scores_lines,
+    "verdict": _verdict_lines,
     ARCHIVE: _archive_lines,
 }

@@ -19,6 +19,9 @@ _FOLDERS: dict[str, tuple[str, frozenset[str]]] = {
 }
 """Kind of a folder -> the file that says so, and all files that it may hold."""
 
+_VERDICT = frozenset({"verdict.nc", "verdict.html", "stations.csv", "answers.csv", "scores"})
+"""All that a folder of a verdict may hold; ``scores`` is a folder of its own kind."""
+
 _LARGEST = 1 << 26
 _START = 1 << 12
 _HDF5, _PNG, _PDF, _PARQUET, _TIFF = b"\x89HDF", b"\x89PNG", b"%PDF", b"PAR1", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -29,9 +32,9 @@ def kind_of(path: Path) -> str | None:
 
     Returns
     -------
-    ``cube``, ``forecast``, ``scores``, ``run``, ``dossier``, ``page``, ``picture``, ``GeoTIFF`` or ``table``; None for
-    anything else, which is a folder of ours that holds more than we wrote, too. Whether it is damaged or of an earlier
-    format does not count.
+    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``dossier``, ``page``, ``picture``, ``GeoTIFF`` or
+    ``table``; None for anything else, which is a folder of ours that holds more than we wrote, too. Whether it is
+    damaged or of an earlier format does not count.
     """
     try:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
@@ -73,6 +76,9 @@ def _kind_of_folder(folder: Path) -> str | None:
         about = _parsed(folder / "dossier.json")
         known = {"dossier.json", *about["files"]}
         return "dossier" if about["soilcast_kind"] == "dossier" and _names(folder) <= known else None
+    if (folder / "verdict.nc").is_file() and _names(folder) <= _VERDICT:
+        is_ours = not (folder / "scores").exists() or _kind_of_folder(folder / "scores") == "scores"
+        return "verdict" if is_ours and _kind_of_file(folder / "verdict.nc") == "verdict" else None
     for kind, (mark, all_of_it) in _FOLDERS.items():
         if (folder / mark).is_file() and _names(folder) <= all_of_it:
             own = _parsed(folder / mark)["soilcast_kind"] if mark.endswith(".json") else _kind_of_file(folder / mark)

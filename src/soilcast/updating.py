@@ -24,6 +24,7 @@ from soilcast.schema import nearest
 from soilcast.sources import SOURCES
 from soilcast.sources.climate import add_climate_zone
 from soilcast.sources.netcdf import is_address
+from soilcast.sources.preparing import MAPPINGS
 from soilcast.sources.table.mapping import restored_mapping
 
 __all__ = ["update"]
@@ -169,7 +170,7 @@ def _read(made: Mapping[str, Any], paths: Sequence[str | Path], out: Path) -> xr
     needed = [f"{name}={file}" for name, file in static.items()] if isinstance(static, dict) else []
     files = [("--static", one, one.partition("=")[2].partition("::")[0]) for one in needed]
     if "mapping" in made:
-        options["mapping"] = restored_mapping(made["mapping"], out)
+        options["mapping"] = restored_mapping(MAPPINGS[made["source"]], made["mapping"], out)
     elif "mapping" in options:
         files.append(("--mapping", str(options["mapping"]), str(options["mapping"])))
     for option, given, file in files:

@@ -33,7 +33,7 @@ def test_folder_without_scores(tmp_path: Path) -> None:
 
 def test_something_else_than_scores(tmp_path: Path) -> None:
     xr.Dataset(attrs={"soilcast_kind": "cube"}).to_netcdf(tmp_path / "cube.nc", engine="h5netcdf")
-    fails(tmp_path, tmp_path / "cube.nc", "a scores or a forecast is expected, but this is a cube")
+    fails(tmp_path, tmp_path / "cube.nc", "a scores or a forecast or a verdict is expected, but this is a cube")
     (tmp_path / "text.nc").write_text("no NetCDF")
     fails(tmp_path, tmp_path / "text.nc", "cannot be read")
 

@@ -148,6 +148,8 @@ VARIABLES: dict[str, Variable] = _table(
     Variable("slthick2", "thickness of soil layer 2", "cell_thickness", "m", 1e-4, 100.0, "static"),
     Variable("slthick3", "thickness of soil layer 3", "cell_thickness", "m", 1e-4, 100.0, "static"),
     Variable("slthick4", "thickness of soil layer 4", "cell_thickness", "m", 1e-4, 100.0, "static"),
+    *(Variable(f"sensor_depth{n}", f"depth of the sensor of layer {n} below the surface", "depth", "m", 0.0, 100.0,
+               "static") for n in (1, 2, 3, 4)),
     Variable("area", "area of the cell", "cell_area", "m2", 1.0, 1e13, "static"),
     Variable("elevation", "elevation of the surface", "surface_altitude", "m", -500.0, 9000.0, "static"),
     Variable("slope", "slope of the surface, rise over run", None, "1", 0.0, 20.0, "static"),
@@ -175,3 +177,8 @@ PAPER_STATIC: tuple[str, ...] = ("landcover", "soil_water_capacity", "elevation"
 def thickness_name(layer: str) -> str:
     """Name of the thickness [m] of the soil layer that ``layer`` (``swvl1`` .. ``swvl4``) stands for."""
     return f"slthick{layer.removeprefix('swvl')}"
+
+
+def sensor_depth_name(layer: str) -> str:
+    """Name of the depth [m] of the sensor at a station that measures the soil layer ``layer``."""
+    return f"sensor_depth{layer.removeprefix('swvl')}"

@@ -13,7 +13,7 @@ from soilcast.cube.contract import CONTRACT_VERSION
 from soilcast.errors import SoilcastError, raise_system_fault
 from soilcast.provenance import written_by
 
-FORMATS: dict[str, int] = {"forecast": 4, "scores": 4}
+FORMATS: dict[str, int] = {"forecast": 4, "scores": 4, "verdict": 1}
 """Kinds of artifacts that carry the number of their format as ``soilcast_format`` -> the one of this soilcast."""
 
 _FORMER_KINDS = {"outlook": "forecast", "outlook_scores": "scores"}

@@ -13,11 +13,12 @@ import xarray as xr
 from soilcast.errors import SoilcastError
 
 SCORES_FILE = "scores.nc"
+VERDICT_FILE = "verdict.nc"
 _STORE = "zarr.json"
 
 
 def artifact_file(path: Path) -> Path:
-    """File to open at a path: the ``scores.nc`` in a folder of scores, else the path itself.
+    """File to open at a path: the ``scores.nc`` or ``verdict.nc`` in a folder that has one, else the path itself.
 
     Raises
     ------
@@ -26,6 +27,8 @@ def artifact_file(path: Path) -> Path:
     """
     if not path.is_dir() or (path / _STORE).is_file():
         return path
+    if (path / VERDICT_FILE).exists():
+        return path / VERDICT_FILE
     if not (path / SCORES_FILE).exists():
         raise SoilcastError(f"{path}: no {SCORES_FILE} in this folder: give the output of soilcast evaluate")
     return path / SCORES_FILE

@@ -1,4 +1,4 @@
-"""The two chapters of a page, one on scores and one on the forecast of an issue day, and what their sections need."""
+"""The chapters of a page, on scores, on the forecast of an issue day and on stations, and what their sections need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from soilcast.reporting import html
+from soilcast.reporting import html, station_words
 from soilcast.reporting.forecasts import has_product, layers, load_forecast
 from soilcast.reporting.over_cells import with_intervals
 from soilcast.reporting.scores import load_scores, targets
@@ -23,6 +23,7 @@ from soilcast.reporting.sections import (
     scoreboard,
     series,
     significance,
+    stations,
     training,
     uncertainty,
     zones,
@@ -145,6 +146,13 @@ FORECAST = (
     Section("provenance", "Provenance", provenance.of_forecast),
 )
 
+VERDICT = (
+    Section("headline", "", stations.headline),
+    Section("scores", "Scores at the stations", stations.scores),
+    Section("provenance", "Provenance", provenance.of_verdict),
+    Section("answers", "Is the forecast better than the station's own persistence?", stations.answers),
+)
+
 CHAPTERS: dict[str, Chapter] = {
     "scores": Chapter(
         load_scores,
@@ -159,6 +167,13 @@ CHAPTERS: dict[str, Chapter] = {
         "Soil moisture of the coming days",
         "A forecast of soil moisture by a neural network",
         FORECAST,
+    ),
+    "verdict": Chapter(
+        stations.load_verdict,
+        station_words.summary,
+        "Soil moisture forecasts at stations",
+        "Soil moisture forecasts, compared with what stations measured",
+        VERDICT,
     ),
 }
 """Every kind of artifact that a page can be made of, by its `soilcast_kind`."""

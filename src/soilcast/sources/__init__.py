@@ -31,6 +31,7 @@ SOURCES: Registry[Callable[..., xr.Dataset]] = Registry(
         "landbench": "soilcast.sources.landbench:landbench",
         "era5land": "soilcast.sources.era5land:era5land",
         "caravan": "soilcast.sources.caravan:caravan",
+        "stations": "soilcast.sources.stations:stations",
         "table": "soilcast.sources.table:table",
     },
 )

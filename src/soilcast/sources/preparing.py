@@ -20,9 +20,13 @@ from soilcast.schema import nearest
 from soilcast.sources import SOURCES, refuse_unknown
 from soilcast.sources.netcdf import is_address
 from soilcast.sources.opening import close_all
-from soilcast.sources.table import table
-from soilcast.sources.table.mapping import read_mapping, stored_mapping
+from soilcast.sources.stations.mapping import StationMapping
+from soilcast.sources.table.mapping import Mapping as TableMapping
+from soilcast.sources.table.mapping import read_as, stored_mapping
 from soilcast.workplace import workplace_of
+
+MAPPINGS: dict[str, type[TableMapping] | type[StationMapping]] = {"stations": StationMapping, "table": TableMapping}
+"""What the option ``mapping`` of a source is a file of."""
 
 
 def prepare(
@@ -93,8 +97,8 @@ def prepare(
         refuse_existing(out, kind="cube", overwrite=overwrite)
     refuse_unfinished(out, overwrite=overwrite, resume=resume)
     recipe: dict[str, Any] = {}
-    if SOURCES[source] is table:
-        recipe["mapping"] = read_mapping(Path(options["mapping"]))
+    if source in MAPPINGS and "mapping" in options:
+        recipe["mapping"] = read_as(MAPPINGS[source], Path(options["mapping"]))
     try:
         cube = SOURCES[source]([_as_path(path, absolute=dask is not None) for path in paths], **(options | recipe))
         if unknown := [name for name in genuine if name not in cube]:

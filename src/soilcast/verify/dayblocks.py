@@ -88,6 +88,12 @@ class DayBlocks:
         moments = self.moments[:, :, inside]
         return DayBlocks(self.models, self.offset[inside], self.moves[inside], moments, daily, custom)
 
+    def centred(self, model: str, weights: Array | None = None) -> Moments:
+        """Moments of a model about its means, ``(resample, cell)`` each; see `scores`."""
+        block_weights = np.ones((1, self.count)) if weights is None else weights
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _centred([block_weights @ sums.T for sums in self.moments[:, self.models.index(model)]], self.offset)
+
     def scores(self, model: str, weights: Array | None = None) -> dict[str, Array]:
         """Score a model on the test days, or on resamples of their blocks.
 
@@ -106,8 +112,7 @@ class DayBlocks:
         position = self.models.index(model)
         block_weights = np.ones((1, self.count)) if weights is None else weights
         with np.errstate(divide="ignore", invalid="ignore"):
-            sums = [block_weights @ sums.T for sums in self.moments[:, position]]
-            measured = scores_of(_centred(sums, self.offset), self.moves)
+            measured = scores_of(self.centred(model, weights), self.moves)
             measured = {name: measured[name] for name in _FROM_MOMENTS}
             for name, days in self.daily.items():
                 total, counted = (block_weights @ sums.T for sums in days[:, position])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -111,12 +112,46 @@ def evaluate(
         training and validation days; no cell-day to score, damaged files, an ``out`` that exists, a cluster that does
         not answer.
     """
-    out, cube_path = Path(out), Path(cube)
+    out = Path(out)
     refuse_existing(out, kind="scores", overwrite=overwrite)
+    evaluated = score_forecasts(
+        path_list(forecasts),
+        cube,
+        baselines=baselines,
+        matching=matching,
+        significance=significance,
+        dask=dask,
+        progress=progress,
+    )
+    write_scores(evaluated.scores, out, overwrite=overwrite, **evaluated.inputs)
+    return evaluated.scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores, the plan that they were computed by, and what they were made from."""
+
+    scores: xr.Dataset
+    plan: Plan
+    inputs: dict[str, Any]
+
+
+def score_forecasts(
+    forecasts: Sequence[str | Path],
+    cube: str | Path,
+    *,
+    baselines: Sequence[str] = (),
+    matching: str = "cdf",
+    significance: bool = False,
+    dask: str | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Score as `evaluate` does, without writing anything; parameters and faults are the same."""
+    cube_path = Path(cube)
     regressions, files_of_others = split_names(baselines)
     with open_cube(cube_path) as opened:
         entries = open_entries(
-            [Path(path) for path in path_list(forecasts)],
+            [Path(path) for path in forecasts],
             opened,
             reserved=(*BASELINES, *labels_of(regressions), *files_of_others),
         )
@@ -141,18 +176,15 @@ def evaluate(
         ]
     )
     forecast_plugins = {entry.label: entry.plugins for entry in entries if entry.plugins}
-    write_scores(
-        scores,
-        out,
-        overwrite=overwrite,
-        cube=str(cube_path),
-        cube_sha256=sha256,
-        forecasts={entry.label: str(entry.path) for entry in entries},
+    inputs = {
+        "cube": str(cube_path),
+        "cube_sha256": sha256,
+        "forecasts": {entry.label: str(entry.path) for entry in entries},
         **({"baselines": {label: one.record() for label, one in plan.files.items()}} if plan.files else {}),
         **({"plugins": plugins} if plugins else {}),
         **({"plugins_of_forecasts": forecast_plugins} if forecast_plugins else {}),
-    )
-    return scores
+    }
+    return Evaluation(scores, plan, inputs)
 
 
 def _scored_blocks(plan: Plan, files: Files, dask: str | None, *, progress: bool) -> list[BlockScores]:

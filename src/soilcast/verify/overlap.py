@@ -94,7 +94,7 @@ def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) ->
     hashes = {entry.attributes["cube_sha256"] for entry in entries}
     if hashes != {cube.attrs["content_sha256"]}:
         omitted.append("the forecasts were made for another cube than the observations; matched by location and day")
-    learn = reduce(np.logical_or, (_is_learnt(entry, days) for entry in entries))
+    learn = reduce(np.logical_or, (is_learnt(entry.attributes, days) for entry in entries))
     if learn.sum() < FEWEST_LEARNT:
         omitted.append(
             f"all baselines but persistence, which need the training period: the cube has {int(learn.sum())} "
@@ -107,7 +107,9 @@ def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) ->
         cells=span(cells),
         cells_of={entry.label: span(entry.cells[cells]) for entry in entries},
         learn=learn,
-        validation=reduce(np.logical_or, (_is_learnt(entry, days, DEVELOPMENT_PERIODS[1:]) for entry in entries)),
+        validation=reduce(
+            np.logical_or, (is_learnt(entry.attributes, days, DEVELOPMENT_PERIODS[1:]) for entry in entries)
+        ),
         test_period=_test_period(entries, issued[0] + _DAY, issued[-1] + leads * _DAY),
         omitted=tuple(omitted),
     )
@@ -142,9 +144,9 @@ def _issue_days(entries: Sequence[Entry], days: Days, leads: int, cube_path: Pat
     forecast_days = common[:, np.newaxis] + np.arange(1, leads + 1) * _DAY
     learnt = np.zeros(len(common), dtype=np.bool_)
     for entry in entries:
-        learnt |= _is_learnt(entry, forecast_days).any(axis=1)
+        learnt |= is_learnt(entry.attributes, forecast_days).any(axis=1)
         if learnt.all():
-            first_day = forecast_days[_is_learnt(entry, forecast_days)].min().astype("datetime64[D]")
+            first_day = forecast_days[is_learnt(entry.attributes, forecast_days)].min().astype("datetime64[D]")
             raise SoilcastError(
                 f"{entry.path}: its forecast days overlap training or validation (first day {first_day}): forecast a "
                 "separate period"
@@ -165,11 +167,13 @@ def _cells(entries: Sequence[Entry], cube_path: Path) -> tuple[npt.NDArray[np.in
     return np.flatnonzero(shared), omitted
 
 
-def _is_learnt(entry: Entry, days: Days, names: Sequence[str] = DEVELOPMENT_PERIODS) -> npt.NDArray[np.bool_]:
-    """Whether days are in training or validation of a forecast's run."""
+def is_learnt(
+    attributes: Mapping[str, str], days: Days, names: Sequence[str] = DEVELOPMENT_PERIODS
+) -> npt.NDArray[np.bool_]:
+    """Whether days are in training or validation of the run of a forecast with some attributes."""
     learnt = np.zeros(days.shape, dtype=np.bool_)
     for name in names:
-        for first, last in periods_of(entry.attributes[name]):
+        for first, last in periods_of(attributes[name]):
             learnt |= (days >= first) & (days <= last)
     return learnt
 

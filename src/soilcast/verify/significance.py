@@ -120,7 +120,7 @@ def take_sample(
         Show a bar.
     """
     count = blocks.count
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+    drawn = draw_blocks(count, resamples, seed)
     names = blocks.metrics if metrics is None else tuple(metrics)
     as_is = {row: _score_seeds(blocks, names, seeds, None) for row, seeds in rows.items()}
     field = {row: _over_area(scored, area) for row, scored in as_is.items()}
@@ -149,6 +149,12 @@ def take_sample(
         blocks=count,
         area=area,
     )
+
+
+def draw_blocks(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """How often each of so many blocks of days is in each resample, ``(resample, block)``."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
 
 
 def _score_seeds(blocks: DayBlocks, metrics: Sequence[str], seeds: Seeds, weights: Array | None) -> dict[str, Array]:

@@ -26,6 +26,11 @@ def of_forecast(forecast: xr.Dataset) -> html.Markup:
     return _provenance(forecast, {str(forecast.attrs.get("label", "the run")): json_attribute(forecast, "config")})
 
 
+def of_verdict(verdict: xr.Dataset) -> html.Markup:
+    """What the verdict was made from."""
+    return _provenance(verdict, {})
+
+
 def _provenance(dataset: xr.Dataset, configs: Mapping[str, Any]) -> html.Markup:
     attributes = {key: str(value) for key, value in dataset.attrs.items() if key not in _APART}
     texts = {label: json.dumps(config, indent=2, ensure_ascii=False) for label, config in configs.items()}

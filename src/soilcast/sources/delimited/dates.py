@@ -26,7 +26,7 @@ _MONTHS = (
     "december",
 )  # fmt: skip
 _SINCE = re.compile(r"(days|hours|minutes|seconds|milliseconds) since (\d{4}-\d{2}-\d{2})([T ]00:00(:00)?)?Z?")
-_UTC = ("", "Z", "UTC", "GMT", "+00:00", "+0000", "+00", "-00:00")
+UTC = ("", "Z", "UTC", "GMT", "+00:00", "+0000", "+00", "-00:00")
 _ISO = "%Y-%m-%d"
 _EPOCH = date(1970, 1, 1).toordinal()
 _EXCEL = range(20_000, 80_000)
@@ -59,13 +59,18 @@ class Stamps:
         The calendar day of each, as written, ``(text,)``.
     clock
         The time of that day, ``(text,)``.
-    zones
-        The offsets from UTC that were written, other than none at all.
+    zone
+        The offset from UTC that was written beside each, empty where none was, ``(text,)``.
     """
 
     days: npt.NDArray[np.datetime64]
     clock: npt.NDArray[np.timedelta64]
-    zones: tuple[str, ...]
+    zone: tuple[str, ...]
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The offsets that are not those of UTC."""
+        return tuple(sorted(set(self.zone) - set(UTC)))
 
 
 def check_format(text: str) -> str:
@@ -133,7 +138,7 @@ def read_stamps(texts: Sequence[str], *, columns: int, time_format: str | None, 
         A text is no date, or can be more than one.
     """
     if time_format in (None, _ISO) and (plain := _iso_days(texts)) is not None:
-        return Stamps(plain, np.zeros(len(texts), dtype="timedelta64[s]"), ())
+        return Stamps(plain, np.zeros(len(texts), dtype="timedelta64[s]"), ("",) * len(texts))
     if time_format is None:
         read: Callable[[str], tuple[date, timedelta, str]] = lambda text: _read(text, columns, order)  # noqa: E731
     elif match := _SINCE.fullmatch(time_format):
@@ -142,7 +147,7 @@ def read_stamps(texts: Sequence[str], *, columns: int, time_format: str | None, 
     else:
         written = time_format
         read = lambda text: _formatted(text, written)  # noqa: E731
-    days, clock, zones = [], [], set()
+    days, clock, zones = [], [], []
     for position, text in enumerate(texts):
         try:
             day, time, zone = read(text)
@@ -152,11 +157,11 @@ def read_stamps(texts: Sequence[str], *, columns: int, time_format: str | None, 
             raise NotADateError(position, "is no day of the calendar: correct it") from error
         days.append(day.toordinal() - _EPOCH)
         clock.append(time)
-        zones.add(zone)
+        zones.append(zone)
     return Stamps(
         np.array(days, dtype=np.int64).astype("datetime64[D]"),
         np.array(clock, dtype="timedelta64[s]"),
-        tuple(sorted(zone for zone in zones if zone not in _UTC)),
+        tuple(zones),
     )
 
 

@@ -11,14 +11,12 @@ import numpy.typing as npt
 
 from soilcast.errors import SoilcastError
 from soilcast.sources.delimited import TextTable, table_name
-from soilcast.sources.delimited.dates import NotADateError, Stamps, order_of_days, read_stamps
+from soilcast.sources.delimited.dates import order_of_days
+from soilcast.sources.delimited.times import stamps_of, time_texts
 from soilcast.sources.table.mapping import Mapping
 
 _CLOCKS = np.array([0, 12 * 3600], dtype="timedelta64[s]")
 """What a day may be stamped with: its begin, or its middle."""
-
-_DAYS = np.array(["1678-01-01", "2261-12-31"], dtype="datetime64[D]")
-"""Days outside these overflow datetime64[ns], which wraps around in silence."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def place_rows(tables: Sequence[TextTable], mapping: Mapping) -> tuple[list[str]
     """
     names = sorted({name for table in tables if table.time for name in _names(table)[1]})
     position = {name: number for number, name in enumerate(names)}
-    texts = [_time_texts(table) for table in tables]
+    texts = [time_texts(table) for table in tables]
     orders = {order for _, written in texts if (order := order_of_days(written)) is not None}
     order = orders.pop() if len(orders) == 1 else None
     rows = []
@@ -82,7 +80,7 @@ def place_rows(tables: Sequence[TextTable], mapping: Mapping) -> tuple[list[str]
             _refuse_repeated(Rows(table, cell_codes, None), cell_names)
             rows.append(Rows(table, cells, None))
             continue
-        stamps = _stamps(table, codes, written, mapping, order_of_days(written) or order)
+        stamps = stamps_of(table, codes, written, mapping.time, mapping.time_format, order_of_days(written) or order)
         placed = Rows(table, cells, stamps.days[codes], stamps.zones)
         _refuse_other_clocks(placed, stamps.clock[codes], mapping)
         _refuse_repeated(placed, names)
@@ -149,38 +147,6 @@ def _names(table: TextTable) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     if table.name is None:
         return np.zeros(len(table.lines), dtype=np.int64), (table_name(table.path),)
     return table.name.codes, table.name.values
-
-
-def _time_texts(table: TextTable) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Code of each row ``(row,)``, and the texts of the times; of several columns with a blank between them."""
-    if not table.time:
-        return np.zeros(0, dtype=np.int64), []
-    if len(table.time) == 1:
-        return table.time[0].codes, list(table.time[0].values)
-    stacked, codes = np.unique(np.stack([column.codes for column in table.time]), axis=1, return_inverse=True)
-    written = [[text.removesuffix(".0") for text in column.values] for column in table.time]
-    texts = [" ".join(column[code] for column, code in zip(written, times, strict=True)) for times in stacked.T]
-    return codes.ravel(), texts
-
-
-def _stamps(
-    table: TextTable, codes: npt.NDArray[np.int64], texts: Sequence[str], mapping: Mapping, order: str | None
-) -> Stamps:
-    try:
-        stamps = read_stamps(texts, columns=len(table.time), time_format=mapping.time_format, order=order)
-    except NotADateError as error:
-        line = table.lines[np.argmax(codes == error.position)]
-        raise SoilcastError(
-            f"{table.path}: row {line}, column {mapping.time!r}: {texts[error.position]!r} {error.reason}"
-        ) from error
-    outside = (stamps.days < _DAYS[0]) | (stamps.days > _DAYS[1])
-    if outside.any():
-        line = table.lines[np.argmax(outside[codes])]
-        raise SoilcastError(
-            f"{table.path}: row {line}, column {mapping.time!r}: {texts[int(np.argmax(outside))]!r} is not within "
-            f"{_DAYS[0]} .. {_DAYS[1]}: correct the date"
-        )
-    return stamps
 
 
 def _refuse_other_clocks(rows: Rows, clock: npt.NDArray[np.timedelta64], mapping: Mapping) -> None:

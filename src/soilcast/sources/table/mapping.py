@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,8 @@ from soilcast.sources.delimited.dates import check_format
 # These follow from other keys (cells.area, thickness), so they are no variables of a mapping.
 _DERIVED = {"area", *(name for name in VARIABLES if name.startswith("slthick"))}
 MAPPABLE = tuple(name for name in VARIABLES if name not in _DERIVED)
+
+M = TypeVar("M", bound=BaseModel)
 
 COLUMNS = ", "
 """Between the names of the columns that make up the time of a CSV."""
@@ -51,7 +53,8 @@ def _as_terms(given: Any) -> Any:
     return tuple(_as_term(item) for item in given) if isinstance(given, list) else (_as_term(given),)
 
 
-def _as_format(given: str | None) -> str | None:
+def as_format(given: str | None) -> str | None:
+    """Check a ``time_format``; for pydantic."""
     return None if given is None else check_format(given)
 
 
@@ -77,7 +80,9 @@ Markers = Annotated[tuple[float | str, ...], Field(max_length=100), BeforeValida
 Columns = Annotated[str, BeforeValidator(_as_columns), StringConstraints(min_length=1, strip_whitespace=True)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a mapping file: unknown keys are refused with the nearest valid one."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -91,7 +96,7 @@ class _Section(BaseModel):
         return given
 
 
-class Term(_Section):
+class Term(Section):
     """A variable of the files, or a number, and arithmetic on it.
 
     ``(start + add - subtract) * multiply_by / divide_by``, in this order whatever the order in the file.
@@ -145,7 +150,7 @@ class Mapped(Quantity):
     thickness: Annotated[Quantity | None, BeforeValidator(_as_term)] = None
 
 
-class Rule(_Section):
+class Rule(Section):
     """What a static variable of the files must satisfy for a cell to be kept."""
 
     above: float | None = None
@@ -161,7 +166,7 @@ class Rule(_Section):
         return self
 
 
-class Cells(_Section):
+class Cells(Section):
     """Where the cells are, what they are called, how large they are, and which ones are kept."""
 
     lat: Text = "lat"
@@ -171,13 +176,13 @@ class Cells(_Section):
     select: dict[Text, Rule] = {}
 
 
-class Mapping(_Section):
+class Mapping(Section):
     """The whole mapping file."""
 
     title: Text
     content: Text
     time: Columns = "time"
-    time_format: Annotated[str | None, AfterValidator(_as_format)] = None
+    time_format: Annotated[str | None, AfterValidator(as_format)] = None
     period: Text | None = None
     missing: Markers = ()
     cells: Cells = Cells()
@@ -234,12 +239,19 @@ class Mapping(_Section):
 
 
 def read_mapping(path: Path) -> Mapping:
+    """Read the mapping file of a table; see `read_as`."""
+    return read_as(Mapping, path)
+
+
+def read_as(model: type[M], path: Path) -> M:
     """Read a mapping file.
 
     Parameters
     ----------
+    model
+        What its source takes: `Mapping`, or that of stations.
     path
-        A YAML file; its keys are described in ``docs/own-data.md``.
+        A YAML file; its keys are described in ``docs/own-data.md`` and ``docs/stations.md``.
 
     Raises
     ------
@@ -247,10 +259,10 @@ def read_mapping(path: Path) -> Mapping:
         The file is missing, too large, not YAML or no mapping; a key or a contract name is unknown (the nearest
         valid one is named), missing, or holds something else than it should.
     """
-    return _parsed(read_yaml(Path(path)), str(path))
+    return _parsed(model, read_yaml(Path(path)), str(path))
 
 
-def stored_mapping(mapping: Mapping, file: Path, cube: Path) -> dict[str, Any]:
+def stored_mapping(mapping: BaseModel, file: Path, cube: Path) -> dict[str, Any]:
     """Write a mapping, and where its file lies from the cube, as JSON takes them: `restored_mapping` undoes it."""
     try:
         way = os.path.relpath(file.absolute(), cube.absolute().parent)
@@ -259,11 +271,13 @@ def stored_mapping(mapping: Mapping, file: Path, cube: Path) -> dict[str, Any]:
     return {"file": way, "content": mapping.model_dump(mode="json", exclude_unset=True)}
 
 
-def restored_mapping(stored: Any, cube: Path) -> Mapping:
+def restored_mapping(model: type[M], stored: Any, cube: Path) -> M:
     """Make a mapping of what `stored_mapping` gave.
 
     Parameters
     ----------
+    model
+        What its source takes.
     stored
         As it was read.
     cube
@@ -275,10 +289,10 @@ def restored_mapping(stored: Any, cube: Path) -> Mapping:
         It is damaged, or its file still exists and says something else by now.
     """
     try:
-        mapping, file = _parsed(stored["content"], str(cube)), cube.parent / stored["file"]
+        mapping, file = _parsed(model, stored["content"], str(cube)), cube.parent / stored["file"]
     except (KeyError, TypeError) as error:
         raise SoilcastError(f"{cube}: its mapping is damaged: prepare it again from all files") from error
-    if file.is_file() and read_mapping(file) != mapping:
+    if file.is_file() and read_as(model, file) != mapping:
         raise SoilcastError(
             f"{file} has changed since {cube} was prepared with it: restore it, or prepare the cube again from all "
             "files"
@@ -286,9 +300,9 @@ def restored_mapping(stored: Any, cube: Path) -> Mapping:
     return mapping
 
 
-def _parsed(content: Any, where: str) -> Mapping:
+def _parsed(model: type[M], content: Any, where: str) -> M:
     try:
-        return Mapping.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         raise SoilcastError(f"{where}: {_first_fault(error)}") from error
 
