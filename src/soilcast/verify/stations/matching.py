@@ -11,6 +11,7 @@ import numpy.typing as npt
 from soilcast.cube.calendar import Days
 from soilcast.models.baselines import climatology
 from soilcast.plugins import Registry
+from soilcast.verify.matching import match_moments
 
 Floats = npt.NDArray[np.floating]
 Apply = Callable[[Floats, Days], Floats]
@@ -69,10 +70,8 @@ def match_mean_variance(pairs: Pairs) -> Apply:
 
     Dorigo et al. (2010), doi:10.5194/hess-14-2605-2010, Eq. 8, and pytesmo's ``mean_std``.
     """
-    product, station = pairs.both
-    spread = product.std()
-    ratio = station.std() / spread if spread > 0 else 1.0
-    return lambda values, days: (values - product.mean()) * ratio + station.mean()
+    mapping = match_moments(*pairs.both)
+    return lambda values, days: mapping(values.astype(np.float64))
 
 
 def match_cdf(pairs: Pairs) -> Apply:
