@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soilcast.models.native import VARIABLE, engines
+from soilcast.models.native import VARIABLE, engines, least_operations
 from soilcast.training.build import build_loss, build_networks, layout_of
 from soilcast.training.config import Config, load_config
 from soilcast.training.devices import Ranks
@@ -20,6 +21,18 @@ from soilcast.training.samples import Batch, map_tensors
 from soilcast.training.steps import _NativeSteps, _OneByOne, make_steps
 
 ENGINES = pytest.mark.parametrize("engine", engines())
+
+
+@pytest.fixture(autouse=True)
+def _split() -> Iterator[None]:
+    """Split the smallest batches too."""
+    if not engines():
+        yield
+        return
+    least = least_operations()
+    before, least.value = least.value, 1
+    yield
+    least.value = before
 
 
 SEVERAL_DAYS: dict[str, list[str]] = {

@@ -87,6 +87,13 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
+def least_operations() -> ctypes.c_int64:
+    """Give the least work of a part of a batch that has a thread of its own, to be changed in place (interface.cpp)."""
+    library = _library()
+    assert library is not None, "an engine that was compiled"
+    return ctypes.c_int64.in_dll(library, "soilcast_least_operations")
+
+
 def _call(name: str, *arguments: Any) -> Any:
     """Call a function of interface.cpp: integers are 64 bits wide, tensors and structures go by their address."""
     return getattr(_library(), f"soilcast_{name}")(*map(_argument, arguments))

@@ -27,6 +27,12 @@ void soilcast_meet(Meeting &meeting) {
     }
 }
 
+// A part of a batch has as many operations at least: where other processes want the processors too, threads that meet wait
+// for each other longer than such a part takes.
+extern "C" {
+int64_t soilcast_least_operations = 10000000;
+}
+
 namespace {
 
 const Engine *const ENGINES[] = {
@@ -110,13 +116,21 @@ Parameters moved(const Parameters &from, int64_t by) {
 // How the batches of some members are shared among threads: each member to one, or a part of a member's batch.
 struct Division {
     int64_t threads, members, parts;
-    Division(int64_t threads, int64_t members, int64_t samples) : threads(threads), members(members) {
+    Division(int64_t threads, int64_t members, const Shape &shape) : threads(threads), members(members) {
         if (this->threads > MOST_THREADS) this->threads = MOST_THREADS;
+        const int64_t most = operations(shape) / (soilcast_least_operations > 0 ? soilcast_least_operations : 1);
         parts = this->threads / members;
-        if (parts > samples) parts = samples;
+        if (parts > most) parts = most;
+        if (parts > shape.samples) parts = shape.samples;
         if (parts < 1) parts = 1;
     }
     int64_t items() const { return members * parts; }
+
+  private:
+    // Of a step: each weight takes part in a product forward and in two back.
+    static int64_t operations(const Shape &shape) {
+        return 24 * shape.days * shape.samples * shape.hidden * (shape.features + shape.hidden);
+    }
 };
 
 void take_activations(Memory &memory, const Shape &shape, const Sizes &size, int64_t samples, Activations &where) {
@@ -175,7 +189,7 @@ int64_t soilcast_engine_is_supported(int64_t engine) { return ENGINES[engine]->i
 
 // Null where there is too little memory.
 Trunk *soilcast_trunk_new(int64_t engine, int64_t threads, int64_t members, const Shape *shape, int64_t bfloat16) {
-    Trunk *trunk = new (std::nothrow) Trunk(*ENGINES[engine], *shape, Division(threads, members, shape->samples), bfloat16);
+    Trunk *trunk = new (std::nothrow) Trunk(*ENGINES[engine], *shape, Division(threads, members, *shape), bfloat16);
     if (trunk && !trunk->memory.lacks) return trunk;
     delete trunk;
     return nullptr;
@@ -284,7 +298,7 @@ int64_t soilcast_learn(int64_t engine, int64_t threads, const Shape *shape, int6
     const Engine &chosen = *ENGINES[engine];
     const Sizes size = chosen.sizes(*shape);
     const Head &head = lesson->head;
-    const Division division(threads, lesson->members, shape->samples);
+    const Division division(threads, lesson->members, *shape);
     const int64_t whole = size.panels + chosen.head_floats(head, shape->hidden);
     const int64_t feature = chosen.feature_floats(shape->hidden + head.skipped);
     Memory memory;
