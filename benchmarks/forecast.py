@@ -73,10 +73,10 @@ def _compare(title: str, run: Path, plain: PlainForecast, period: str, threads: 
     cube, out, cells = plain.cube, run.with_name("out"), open_cube(plain.cube).sizes["cell"]
     days = len(Request(str(run), str(cube), period=period).open().issues)
     plain = replace(plain, days=days)
-    best = best_threads(lambda: plain.forecast(*plain.read(slice(64))))
+    best, _ = best_threads(lambda: plain.forecast(*plain.read(slice(64))))
     contenders: dict[str, Callable[[], object]] = {
         f"{PLAIN}, alone": with_threads(best, lambda: plain.forecast(*plain.read(slice(None)))),
-        f"{PLAIN}, files": with_threads(best, lambda: plain.write(out, slice(None))),
+        f"{PLAIN}, files": with_threads(best, lambda: plain.write(run.with_name("plain"), slice(None))),
     }
     for precision in ("float32", "bfloat16"):
         forecaster = block_forecaster(run, cube, period, threads, precision)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks.measuring import machine, parse, prepare_planet, show, timed, train_briefly, verdict
-from benchmarks.plain import PlainForecast, PlainLSTM, at_its_best
+from benchmarks.plain import PlainForecast, PlainLSTM, best_threads
 from soilcast.cube import open_artifact, open_cube
 from soilcast.memory import parse_bytes
 
@@ -42,7 +41,8 @@ def main() -> None:
         forecasts = {precision: open_artifact(folder / precision, "forecast") for precision in found}
         cells, days = (forecasts["float32"].sizes[dim] for dim in ("cell", "time"))
         few = min(options.plain_cells, cells)
-        rate = few * days / _plain_seconds(PlainForecast(PlainLSTM().eval(), cube, days), folder / "plain", few) / 1e6
+        plain = PlainForecast(PlainLSTM().eval(), cube, days)
+        rate = few * days / best_threads(lambda: plain.write(folder / "plain", slice(few)))[1] / 1e6
         rows.append((f"nn.LSTM, cell after cell, {few:,} cells", "", "", f"{rate:.3f}", "1.00"))
         for precision, (seconds, peak) in found.items():
             own = cells * days / seconds / 1e6
@@ -61,13 +61,6 @@ def main() -> None:
 
 def _texts(measured: tuple[float, float]) -> tuple[str, str]:
     return f"{measured[0]:.0f}", f"{measured[1]:,.0f}"
-
-
-def _plain_seconds(plain: PlainForecast, out: Path, cells: int) -> float:
-    write = at_its_best(lambda: plain.write(out, slice(cells)))
-    start = time.perf_counter()
-    write()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

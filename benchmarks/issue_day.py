@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks.measuring import machine, parse, prepare_planet, show, timed, train_briefly, verdict
-from benchmarks.plain import FEATURES, PlainForecast, PlainLSTM, at_its_best
+from benchmarks.plain import FEATURES, PlainForecast, PlainLSTM, best_threads
 from soilcast.cube import PAPER_DYNAMIC, open_cube
 
 LAYERS = ("swvl1", "swvl2", "swvl3")
@@ -39,10 +39,7 @@ def main() -> None:
             size = f"{cells:,} cells ({resolution} deg)"
             network = PlainLSTM(FEATURES + len(LAYERS), len(LAYERS) * 10 * 9, hidden=64).eval()
             plain = PlainForecast(network, cube, 1, 10, (*PAPER_DYNAMIC, *LAYERS))
-            work = at_its_best(lambda plain=plain, folder=folder: plain.write(folder / "plain", slice(None)))
-            start = time.perf_counter()
-            work()
-            reference = time.perf_counter() - start
+            _, reference = best_threads(functools.partial(plain.write, folder / "plain", slice(None)))
             rows.append((f"{size}: nn.LSTM alone, read and written", f"{reference:.1f}", "", "1.00"))
             command = ["forecast", str(run), "--cube", str(cube), "--out", str(out), "--append", "--from"]
             for case, issue in (("first day", "2020-11-01"), ("one day more", "2020-11-02")):
