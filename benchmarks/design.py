@@ -52,7 +52,8 @@ def main() -> None:
     steps = {name: times / (options.runs * options.epochs * options.batches) for name, times in seconds.items()}
     steps[PLAIN] = seconds[PLAIN] / (_PLAIN_EPOCHS * options.batches)
     title = f"A step, ms: {options.runs} runs of {options.epochs} epochs, processes, samples, validation and files too"
-    show_times(title, steps, {"x tuned loop": PLAIN})
+    threads = {PLAIN: str(plain.threads), **{name: name.split()[2].rstrip(",") for name in names}}
+    show_times(title, steps, {"x tuned loop": PLAIN}, more={"threads": threads})
     for name, precision in names.items():
         if target := _TARGETS[precision].get(engine_name()):
             print(verdict(name, median_ratio(steps[PLAIN], steps[name]), target))

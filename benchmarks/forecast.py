@@ -22,7 +22,7 @@ from benchmarks.measuring import (
     train_briefly,
     verdict,
 )
-from benchmarks.plain import FEATURES, HIDDEN, PlainForecast, PlainLSTM, best_threads, with_threads
+from benchmarks.plain import FEATURES, HIDDEN, PlainForecast, PlainLSTM, Threaded, best_threads
 from soilcast import forecast
 from soilcast.cube import PAPER_DYNAMIC, open_cube
 from soilcast.forecasting.block import BlockForecaster
@@ -75,8 +75,8 @@ def _compare(title: str, run: Path, plain: PlainForecast, period: str, threads: 
     plain = replace(plain, days=days)
     best, _ = best_threads(lambda: plain.forecast(*plain.read(slice(64))))
     contenders: dict[str, Callable[[], object]] = {
-        f"{PLAIN}, alone": with_threads(best, lambda: plain.forecast(*plain.read(slice(None)))),
-        f"{PLAIN}, files": with_threads(best, lambda: plain.write(run.with_name("plain"), slice(None))),
+        f"{PLAIN}, alone": Threaded(best, lambda: plain.forecast(*plain.read(slice(None)))),
+        f"{PLAIN}, files": Threaded(best, lambda: plain.write(run.with_name("plain"), slice(None))),
     }
     for precision in ("float32", "bfloat16"):
         forecaster = block_forecaster(run, cube, period, threads, precision)
@@ -85,8 +85,16 @@ def _compare(title: str, run: Path, plain: PlainForecast, period: str, threads: 
         contenders[f"{OURS}, {precision}, files"] = to_files
     seconds = {name: times / (cells * days) for name, times in in_turns(contenders, rounds).items()}
     references = {name: f"{PLAIN}, {name.rsplit(', ', 1)[1]}" for name in seconds}
-    size = f"{cells:,} cells x {days:,} issue days, {HIDDEN} units, {threads} threads, {rounds} rounds"
-    show_times(f"{title}, million cell-days/s: {size}", seconds, {"x the loop": references}, _rate, digits=3)
+    of_each = {name: str(best if name.startswith(PLAIN) else threads) for name in seconds}
+    size = f"{cells:,} cells x {days:,} issue days, {HIDDEN} units, {rounds} rounds"
+    show_times(
+        f"{title}, million cell-days/s: {size}",
+        seconds,
+        {"x the loop": references},
+        _rate,
+        more={"threads": of_each},
+        digits=3,
+    )
     if plain.network.head.out_features == 1:
         for precision, (rate, times) in _TARGETS.get(engine_name(), {}).items():
             own = seconds[f"{OURS}, {precision}, files"]

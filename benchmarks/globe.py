@@ -43,7 +43,7 @@ def main() -> None:
         few = min(options.plain_cells, cells)
         plain = PlainForecast(PlainLSTM().eval(), cube, days)
         rate = few * days / best_threads(lambda: plain.write(folder / "plain", slice(few)))[1] / 1e6
-        rows.append((f"nn.LSTM, cell after cell, {few:,} cells", "", "", f"{rate:.3f}", "1.00"))
+        rows.append((f"nn.LSTM, cell after cell, {few:,}", "", "", f"{rate:.3f}", "1.00"))
         for precision, (seconds, peak) in found.items():
             own = cells * days / seconds / 1e6
             error = forecasts[precision].attrs.get("bfloat16_rmse")

@@ -58,8 +58,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind.out"
-        valgrind = ["valgrind", "--tool=callgrind", "--collect-atstart=no", f"--callgrind-out-file={out}"]
-        command = [*valgrind, sys.executable, "-m", "benchmarks.instructions", "--counted", "--steps"]
+        valgrind = f"valgrind --tool=callgrind --instr-atstart=no --collect-atstart=no --callgrind-out-file={out}"
+        command = [*valgrind.split(), sys.executable, "-m", "benchmarks.instructions", "--counted", "--steps"]
         environment = {**os.environ, VARIABLE: "avx2", **LIMITS["avx2"], "OMP_NUM_THREADS": "1"}
         done = subprocess.run([*command, str(options.steps)], env=environment, capture_output=True, text=True)
         if done.returncode:
@@ -75,10 +75,19 @@ def _run(steps: int) -> None:
     torch.set_num_threads(1)
     for make in CONTENDERS.values():
         work = make(steps)
+        _instrument()
         work()
         torch._C._valgrind_toggle()
         work()
         torch._C._valgrind_toggle_and_dump_stats()
+
+
+def _instrument() -> None:
+    """Have callgrind follow what is executed from here on, which takes ten times as long as what is before."""
+    control = subprocess.Popen(["callgrind_control", "--instr=on", str(os.getpid())], stdout=subprocess.DEVNULL)
+    while control.poll() is None:  # it reaches a program that runs, not one that waits
+        pass
+    assert control.returncode == 0, "callgrind_control comes with valgrind"
 
 
 def _total(dump: str) -> int:

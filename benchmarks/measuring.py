@@ -88,7 +88,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         table.add_column(escape(column), justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
-    console = Console(width=120, highlight=False)
+    console = Console(width=140, highlight=False)
     console.print(escape(title))
     console.print(table)
 

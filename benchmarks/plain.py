@@ -101,25 +101,27 @@ def rmse(output: Tensor, observed: Tensor) -> Tensor:
     return torch.sqrt(torch.mean((observed - output) ** 2))
 
 
-def at_its_best(work: Epoch) -> Epoch:
+@dataclass(frozen=True)
+class Threaded:
+    """Work with so many of torch's threads, whatever others have."""
+
+    threads: int
+    work: Epoch
+
+    def __call__(self) -> None:
+        torch.set_num_threads(self.threads)
+        self.work()
+
+
+def at_its_best(work: Epoch) -> Threaded:
     """Give it as many of torch's threads as suit it best."""
-    return with_threads(best_threads(work)[0], work)
+    return Threaded(best_threads(work)[0], work)
 
 
 def best_threads(work: Epoch) -> tuple[int, float]:
     """How many of torch's threads it is fastest with, and what it takes then [s], once it has run before."""
-    trials = {str(threads): with_threads(threads, work) for threads in range(1, usable_cores() + 1)}
+    trials = {str(threads): Threaded(threads, work) for threads in range(1, usable_cores() + 1)}
     return min(((int(name), float(times[0])) for name, times in in_turns(trials, 1).items()), key=lambda one: one[1])
-
-
-def with_threads(threads: int, work: Epoch) -> Epoch:
-    """Give it so many of torch's threads, whatever others have."""
-
-    def run() -> None:
-        torch.set_num_threads(threads)
-        work()
-
-    return run
 
 
 def _epoch(

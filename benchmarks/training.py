@@ -19,6 +19,7 @@ from benchmarks.plain import (
     LENGTH,
     SIZE,
     Epoch,
+    Threaded,
     at_its_best,
     loader_epoch,
     random_samples,
@@ -128,10 +129,11 @@ def main() -> None:
     steps = {name: times / batches / (4 if "ensemble of 4" in name else 1) for name, times in seconds.items()}
     of_tuned = {name: SEVERAL_TUNED if name in (SEVERAL, SEVERAL_TUNED) else TUNED for name in steps}
     references = {"x tuned loop": of_tuned, "x DataLoader": {name: LOADER for name in steps if of_tuned[name] == TUNED}}
+    of_each = {name: str(one.threads if isinstance(one, Threaded) else threads) for name, one in contenders.items()}
     rates = {name: f"{SIZE / np.median(times) / 1000:,.1f}" for name, times in steps.items()}
     shape = f"{SIZE} windows x {LENGTH} days x {FEATURES} inputs x {HIDDEN} units"
-    title = f"A step of training and a member, ms: {shape}, {threads} threads, {options.rounds} rounds"
-    show_times(title, steps, references, more={"1000 samples/s": rates})
+    title = f"A step of training and a member, ms: {shape}, {options.rounds} rounds"
+    show_times(title, steps, references, more={"1000 samples/s": rates, "threads": of_each})
     for (name, reference), target in TARGETS.get(engine_name(), {}).items():
         if reference in steps:
             print(verdict(f"{name} beside {reference}", median_ratio(steps[reference], steps[name]), target))

@@ -25,7 +25,7 @@ SMALL = {
     "globe": f"--epochs 1 {MONTH} --plain-cells 8",
     "issue_day": "--resolutions 8",
     "metrics": "--rounds 1 --cells 40 --loop-cells 10 --days 30",
-    "preparation": "--resolutions 8 --years 2020",
+    "preparation": "--resolutions 7.5 --years 2020",
     "demo": "--set train.epochs=1 train.batches_per_epoch=2 train.validation_samples=64",
     "gpu": "--rounds 1 --members 1 2 --cells 64 --resolution 8",
 }
