@@ -53,9 +53,8 @@ def main() -> None:
         train_briefly(cube, run, "lstm")
         train_briefly(cube, ahead, "multi-day", ("loss.name=quantiles",))
         several = PlainForecast(PlainLSTM(FEATURES + 1, _OUTPUTS).eval(), cube, 1, 10, (*PAPER_DYNAMIC, "swvl1"))
-        _compare(
-            "The next day", run, PlainForecast(PlainLSTM().eval(), cube, 1), options.period, threads, options.rounds
-        )
+        plain = PlainForecast(PlainLSTM().eval(), cube, 1)
+        _compare("The next day", run, plain, options.period, threads, options.rounds)
         _compare("10 days ahead, 7 quantiles", ahead, several, options.period_ahead, threads, options.rounds)
         _grow(run, cube, options.period, threads, min(3, options.rounds))
     print(machine())
@@ -80,21 +79,14 @@ def _compare(title: str, run: Path, plain: PlainForecast, period: str, threads: 
     }
     for precision in ("float32", "bfloat16"):
         forecaster = block_forecaster(run, cube, period, threads, precision)
-        contenders[f"{OURS}, {precision}, alone"] = functools.partial(forecaster, slice(0, cells))
+        contenders[f"{OURS}, {precision}, alone"] = Threaded(threads, functools.partial(forecaster, slice(0, cells)))
         to_files = functools.partial(forecast, run, cube, out, period=period, precision=precision, overwrite=True)
         contenders[f"{OURS}, {precision}, files"] = to_files
     seconds = {name: times / (cells * days) for name, times in in_turns(contenders, rounds).items()}
     references = {name: f"{PLAIN}, {name.rsplit(', ', 1)[1]}" for name in seconds}
-    of_each = {name: str(best if name.startswith(PLAIN) else threads) for name in seconds}
-    size = f"{cells:,} cells x {days:,} issue days, {HIDDEN} units, {rounds} rounds"
-    show_times(
-        f"{title}, million cell-days/s: {size}",
-        seconds,
-        {"x the loop": references},
-        _rate,
-        more={"threads": of_each},
-        digits=3,
-    )
+    more = {"threads": {name: str(best if name.startswith(PLAIN) else threads) for name in seconds}}
+    title += f", million cell-days/s: {cells:,} cells x {days:,} issue days, {HIDDEN} units, {rounds} rounds"
+    show_times(title, seconds, {"x the loop": references}, _rate, more=more, digits=3)
     if plain.network.head.out_features == 1:
         for precision, (rate, times) in _TARGETS.get(engine_name(), {}).items():
             own = seconds[f"{OURS}, {precision}, files"]

@@ -27,7 +27,7 @@ from soilcast.workers import usable_cores
 FEATURES, LENGTH, HIDDEN, SIZE = len(PAPER_DYNAMIC) + len(PAPER_STATIC), 7, 128, 64
 """Of the paper's network and batches."""
 
-Epoch = Callable[[], None]
+Epoch = Callable[[], object]
 LossOf = Callable[[Tensor, Targets], Tensor]
 
 
