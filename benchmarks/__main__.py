@@ -1,4 +1,4 @@
-"""Run the benchmarks and write what they print to docs/performance.md: all of them in about half an hour."""
+"""Run the benchmarks, all or some, and write what they print to docs/performance.md."""
 
 from __future__ import annotations
 
