@@ -1,4 +1,4 @@
-"""Run every benchmark and write what they print to docs/performance.md."""
+"""Run the benchmarks, all or some, and write what they print to docs/performance.md."""
 
 from __future__ import annotations
 
@@ -8,31 +8,38 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
 
+from soilcast.models.native import engines
 from soilcast.provenance import versions
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-BENCHMARKS = (
-    "training",
-    "design",
-    "forecast",
-    "globe",
-    "issue_day",
-    "weather",
-    "metrics",
-    "preparation",
-    "demo",
-    "startup",
-    "gpu",
-)
+PARTS = {
+    "training": ("training",),
+    "training-avx2": ("training", "--engine", "avx2"),
+    "instructions": ("instructions",),
+    "design": ("design",),
+    "forecast": ("forecast",),
+    "globe": ("globe",),
+    "weather": ("weather",),
+    "startup": ("startup",),
+    "issue_day": ("issue_day",),
+    "metrics": ("metrics",),
+    "preparation": ("preparation",),
+    "demo": ("demo",),
+    "gpu": ("gpu",),
+}
+"""Sections of the page -> module and its options."""
 
 _HEAD = """# Performance
 
 Written by `make bench` (`python -m benchmarks`); every figure below is what a benchmark printed. Each stands beside
-a reference of the same run, since seconds alone say little about another machine.
+a reference of the same run, since seconds alone say little about another machine. Both sides run in turns; `min`,
+`median` and `max` are over the rounds, and a ratio is the median of those of each round: above 1 soilcast is faster.
+`training-avx2` limits both sides to AVX2 (`--engine avx2`, which other benchmarks take too).
 """
 
 
@@ -42,30 +49,38 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="other frameworks beside, where they are installed")
     parser.add_argument(
         "--only",
-        choices=BENCHMARKS,
+        choices=PARTS,
         nargs="+",
-        default=[name for name in BENCHMARKS if name != "gpu" or torch.cuda.is_available()],
+        default=[name for name in PARTS if _is_of_use(name)],
         help="the page keeps the others, and what a GPU gave where there is none",
     )
+    parser.add_argument("--page", type=Path, default=PAGE, help="what to write (docs/performance.md)")
     options = parser.parse_args()
-    sections = _sections(PAGE.read_text(encoding="utf-8"))
+    sections = _sections(options.page.read_text(encoding="utf-8")) if options.page.exists() else {}
     for name in options.only:
-        module = f"benchmarks.{name}"
-        command = [sys.executable, "-m", module, *(["--peers"] if options.peers and name == "training" else [])]
-        # As the command line sets it before torch is there (soilcast/cli.py).
-        environment = {"GOMP_SPINCOUNT": "1000", **os.environ}
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+        module, *words = PARTS[name]
+        words += ["--peers"] if options.peers and module == "training" else []
+        command, start = ["-m", f"benchmarks.{module}", *words], time.perf_counter()
+        done = subprocess.run([sys.executable, *command], check=True, stdout=subprocess.PIPE, text=True)
         print(done.stdout, flush=True)
-        sections[name] = f"`python -m {module}`\n\n```text\n{done.stdout.strip()}\n```\n"
+        text, minutes = " ".join(("python", *command)), (time.perf_counter() - start) / 60
+        sections[name] = f"`{text}`, {minutes:.1f} minutes\n\n```text\n{done.stdout.strip()}\n```\n"
         of_gpu = "(the GPU's is named with its figures)"
         machine = f"Machine: {_processor()}, {os.cpu_count()} processors {of_gpu}. {_versions_line()}\n"
-        parts = [f"## {one}\n\n{sections[one]}" for one in BENCHMARKS if one in sections]
-        PAGE.write_text("\n".join([_HEAD, machine, *parts]), encoding="utf-8")
+        parts = [f"## {one}\n\n{sections[one]}" for one in PARTS if one in sections]
+        options.page.write_text("\n".join([_HEAD, machine, *parts]), encoding="utf-8")
+
+
+def _is_of_use(name: str) -> bool:
+    """Whether a part has something to measure here that no other measures."""
+    there = engines()
+    unasked = {"gpu": not torch.cuda.is_available(), "training-avx2": there[-1:] == ["avx2"] or "avx2" not in there}
+    return not unasked.get(name, False)
 
 
 def _sections(page: str) -> dict[str, str]:
-    """Sections of the page, by the name of the benchmark."""
-    parts = re.split(r"^## (\w+)\n\n", page, flags=re.MULTILINE)[1:]
+    """Sections of the page, by the name of the part."""
+    parts = re.split(r"^## ([\w-]+)\n\n", page, flags=re.MULTILINE)[1:]
     return {name: f"{body.strip()}\n" for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 

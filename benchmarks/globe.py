@@ -1,60 +1,66 @@
-"""Training and forecasting on a global planet at half a degree within a memory budget."""
+"""Training and forecasting on a global planet at half a degree within a memory budget, beside nn.LSTM cell by cell."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.measuring import show, timed, verdict
+from benchmarks.measuring import machine, parse, prepare_planet, show, timed, train_briefly, verdict
+from benchmarks.plain import PlainForecast, PlainLSTM, best_threads
 from soilcast.cube import open_artifact, open_cube
+from soilcast.memory import parse_bytes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--resolution", default="0.5")
     parser.add_argument("--memory", default="1GiB")
-    parser.add_argument("--epochs", default="20")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--period", default="2020")
+    parser.add_argument("--plain-cells", type=int, default=2048, help="of the plain loop, the first of the cube")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder otherwise")
-    options = parser.parse_args()
+    options = parse(parser)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         cube, run = folder / "cube", folder / "run"
-        prepared = timed(["prepare", "planet", "--resolution", options.resolution, "--out", str(cube)])
-        settings = [f"train.epochs={options.epochs}", "train.validate_every=10"]
-        chosen = [word for setting in settings for word in ("--set", setting)]
-        limit = ["--memory", options.memory]
-        trained = timed(["train", "--model", "phys-lstm", "--cube", str(cube), "--out", str(run), *limit, *chosen])
+        rows = [("prepare (no budget)", *_texts(prepare_planet(cube, options.resolution)))]
+        settings = [f"train.epochs={options.epochs}", "train.validate_every=10", "train.batches_per_epoch=300"]
+        settings.append("train.validation_samples=100000")
+        trained = train_briefly(cube, run, "phys-lstm", settings, "--memory", options.memory)
         log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
         epochs = sum(record["seconds"] for record in log)
-        rows = [
-            ("prepare (no budget)", f"{prepared[0]:.0f}", f"{prepared[1]:,.0f}", ""),
-            (
-                "train PHYs-LSTM",
-                f"{trained[0]:.0f}",
-                f"{trained[1]:,.0f}",
-                f"{options.epochs} epochs in {epochs:.0f} s",
-            ),
-        ]
-        worst = trained[1]
+        rows.append(("train PHYs-LSTM", *_texts(trained), "", "", f"{options.epochs} epochs in {epochs:.0f} s"))
+        found, worst = {}, trained[1]
         for precision in ("float32", "bfloat16"):
             out = folder / precision
-            command = ["forecast", str(run), "--cube", str(cube), "--out", str(out), "--precision", precision]
-            seconds, peak = timed([*command, *limit])
-            worst = max(worst, peak)
-            forecast = open_artifact(out, "forecast")
-            remark = f"{forecast['swvl1'].size / seconds / 1e6:.3f} million cell-days/s"
-            if "bfloat16_rmse" in forecast.attrs:
-                remark += f", RMSE to float32 {forecast.attrs['bfloat16_rmse']:.2g} m3 m-3"
-            rows.append((f"forecast a year, {precision}", f"{seconds:.0f}", f"{peak:,.0f}", remark))
+            words = ["forecast", str(run), "--cube", str(cube), "--out", str(out), "--period", options.period]
+            found[precision] = timed([*words, "--precision", precision, "--memory", options.memory])
+            worst = max(worst, found[precision][1])
+        forecasts = {precision: open_artifact(folder / precision, "forecast") for precision in found}
+        cells, days = (forecasts["float32"].sizes[dim] for dim in ("cell", "time"))
+        few = min(options.plain_cells, cells)
+        plain = PlainForecast(PlainLSTM().eval(), cube, days)
+        rate = few * days / best_threads(lambda: plain.write(folder / "plain", slice(few)))[1] / 1e6
+        rows.append((f"nn.LSTM, cell after cell, {few:,}", "", "", f"{rate:.3f}", "1.00"))
+        for precision, (seconds, peak) in found.items():
+            own = cells * days / seconds / 1e6
+            error = forecasts[precision].attrs.get("bfloat16_rmse")
+            remark = "" if error is None else f"RMSE to float32 {error:.2g} m3 m-3"
+            texts = *_texts((seconds, peak)), f"{own:.3f}", f"{own / rate:.2f}", remark
+            rows.append((f"forecast {days:,} days, {precision}", *texts))
         sizes = open_cube(cube).sizes
     title = f"{sizes['cell']:,} cells, {sizes['time']:,} days, synthetic weather; --memory {options.memory}"
-    show(title, ("command", "time [s]", "peak memory [MiB]", "of which"), rows)
-    budget = {"GiB": 1024, "MiB": 1}[options.memory[-3:]] * float(options.memory[:-3])
+    columns = ("command", "time [s]", "peak [MiB]", "million cell-days/s", "x the loop", "of which")
+    show(title, columns, rows)
+    budget = parse_bytes(options.memory) / 2**20
     print(verdict("most memory of training and forecasting", worst, budget, " MiB", below=True))
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+    print(machine())
+
+
+def _texts(measured: tuple[float, float]) -> tuple[str, str]:
+    return f"{measured[0]:.0f}", f"{measured[1]:,.0f}"
 
 
 if __name__ == "__main__":

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
-import time
 import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 import scores.continuous
 import xarray as xr
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.measuring import in_turns, machine, parse, show_times, verdict
 from soilcast.verify import score_cells
+from soilcast.workers import usable_cores
 
-REPEATS = 5
-LOOP_CELLS = 2000
 TARGET_SECONDS = 0.2
 
 
@@ -49,17 +45,6 @@ def library(observed: np.ndarray, predicted: np.ndarray) -> None:
     scores.continuous.correlation.pearsonr(f, y, preserve_dims="cell")
 
 
-def timed(function: Callable[[], object], repeats: int = REPEATS) -> np.ndarray:
-    """Median and best wall time, and the least processor time of all threads [s]."""
-    wall, processor = [], []
-    for _ in range(repeats):
-        start = time.perf_counter(), time.process_time()
-        function()
-        wall.append(time.perf_counter() - start[0])
-        processor.append(time.process_time() - start[1])
-    return np.array([np.median(wall), min(wall), min(processor)])
-
-
 def peak_memory(function: Callable[[], object]) -> float:
     """Largest memory that the work holds at a time, beyond what was there before [MiB]."""
     tracemalloc.start()
@@ -71,39 +56,36 @@ def peak_memory(function: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cells", type=int, default=60_000)
+    parser.add_argument("--loop-cells", type=int, default=2000, help="of the references, whose times are scaled")
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    table = Table(title=f"All 7 metrics of {options.cells} cells x {options.days} days, float32, {REPEATS} runs")
-    table.add_column("what")
-    for column in ("threads", "median [s]", "best [s]", "processor [s]", "times ours", "memory [MiB]"):
-        table.add_column(column, justify="right")
-    few = slice(0, min(LOOP_CELLS, options.cells))
-    scale = options.cells / few.stop
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    options = parse(parser)
+    few = slice(0, min(options.loop_cells, options.cells))
+    ours = f"soilcast, {options.threads} thread(s)"
     for gaps in (0.0, 0.05):
-        observed, predicted = random_series(options.cells, options.days, gaps)
-        run = functools.partial(score_cells, observed, predicted, threads=options.threads)
-        soilcast_times = timed(run)
-        rows = [
-            ("soilcast", options.threads, soilcast_times, f"{peak_memory(run):.0f}"),
-            ("soilcast", 1, timed(functools.partial(score_cells, observed, predicted, threads=1)), ""),
-        ]
-        for name, function in (("plain float64 loop", plain_loop), ("scores library, 5 of the 7", library)):
-            measured = scale * timed(functools.partial(function, observed[few], predicted[few]), 3)
-            rows.append((f"{name}, from {few.stop} cells", 1, measured, ""))
-        for name, threads, measured, memory in rows:
-            texts = [f"{seconds:.3f}" for seconds in measured]
-            table.add_row(
-                f"{100 * gaps:g} % gaps: {name}", str(threads), *texts, f"{measured[0] / soilcast_times[0]:.1f}", memory
-            )
-        verdict = "met" if soilcast_times[0] <= TARGET_SECONDS else "missed"
-        print(
-            f"{100 * gaps:g} % gaps: target of {TARGET_SECONDS} s {verdict} with a median of {soilcast_times[0]:.3f} s"
-        )
-    print(f"load of the machine meanwhile: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-    Console(width=120).print(table)
+        series = random_series(options.cells, options.days, gaps)
+        contenders = {
+            name: functools.partial(function, *(one[few] for one in series)) for name, function in REFERENCES.items()
+        }
+        contenders |= {
+            f"soilcast, {threads} thread(s)": functools.partial(score_cells, *series, threads=threads)
+            for threads in (options.threads, 1)
+        }
+        scale = {name: options.cells / few.stop for name in REFERENCES}
+        seconds = {name: times * scale.get(name, 1.0) for name, times in in_turns(contenders, options.rounds).items()}
+        title = f"7 metrics of {options.cells:,} cells x {options.days} days, {100 * gaps:g} % gaps, s; "
+        peaks = {ours: f"{peak_memory(contenders[ours]):.0f}"}
+        references = {f"x {name}": name for name in REFERENCES}
+        title += f"references from {few.stop:,} cells, {options.rounds} rounds"
+        show_times(title, seconds, references, lambda times: times, more={"memory [MiB]": peaks}, digits=3)
+        median = float(np.median(seconds[ours]))
+        print(verdict(f"7 metrics, {100 * gaps:g} % gaps", median, TARGET_SECONDS, " s", below=True))
+    print(machine())
 
+
+REFERENCES = {"float64 loop": plain_loop, "scores, 5 of the 7": library}
 
 if __name__ == "__main__":
     main()

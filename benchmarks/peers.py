@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.plain import BATCHES, DYNAMIC, HIDDEN, LENGTH, SIZE, STATIC, Epoch
+from benchmarks.plain import HIDDEN, LENGTH, SIZE, Epoch
 from soilcast.training.samples import Samples
 
 
-def neuralhydrology_epoch(samples: Samples) -> Epoch:
+def neuralhydrology_epoch(samples: Samples, batches: int) -> Epoch:
     """NeuralHydrology's model, loss and batches (samples as its data sets give them) in the loop of its trainer."""
     try:
         from neuralhydrology.datasetzoo.basedataset import BaseDataset
@@ -25,7 +25,7 @@ def neuralhydrology_epoch(samples: Samples) -> Epoch:
         from neuralhydrology.utils.config import Config
     except ImportError as error:
         sys.exit(f"--peers: NeuralHydrology is not installed ({error})")
-    names = [f"input{number}" for number in range(DYNAMIC)]
+    task = samples.layout.task
     config = Config(
         {
             "model": "cudalstm",
@@ -34,8 +34,8 @@ def neuralhydrology_epoch(samples: Samples) -> Epoch:
             "hidden_size": HIDDEN,
             "output_dropout": 0.15,
             "initial_forget_bias": None,
-            "dynamic_inputs": names,
-            "static_attributes": [f"attribute{number}" for number in range(STATIC)],
+            "dynamic_inputs": list(task.dynamic),
+            "static_attributes": list(task.static),
             "target_variables": ["swvl1"],
             "seq_length": LENGTH,
             "predict_last_n": 1,
@@ -44,18 +44,18 @@ def neuralhydrology_epoch(samples: Samples) -> Epoch:
         }
     )
     network, loss_of = CudaLSTM(cfg=config), get_loss_obj(config)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.001)
-    loader = DataLoader(_Basins(samples, names), batch_size=SIZE, shuffle=True, collate_fn=BaseDataset.collate_fn)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
+    loader = DataLoader(_Basins(samples), batch_size=SIZE, shuffle=True, collate_fn=BaseDataset.collate_fn)
 
     def epoch() -> None:
         network.train()
-        for batch in islice(loader, BATCHES):
+        for batch in islice(loader, batches):
             data = network.pre_model_hook(batch, is_train=True)
             loss, _ = loss_of(network(data), data)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
+            optimizer.step()
 
     return epoch
 
@@ -63,11 +63,12 @@ def neuralhydrology_epoch(samples: Samples) -> Epoch:
 class _Basins(Dataset[dict[str, Any]]):
     """The samples as NeuralHydrology's own data sets give them: a cell is a basin, a feature a tensor."""
 
-    def __init__(self, samples: Samples, names: list[str]) -> None:
-        self._inputs = [{name: series[:, [index]] for index, name in enumerate(names)} for series in samples.dynamic]
-        self._static, self._target = samples.static, samples.target.unsqueeze(-1)
-        self._days = samples.target.shape[1] - LENGTH
-        self._dates = np.datetime64("2018-01-01") + np.arange(samples.target.shape[1])
+    def __init__(self, samples: Samples) -> None:
+        source, names = samples.source, samples.layout.task.dynamic
+        self._inputs = [{name: series[:, [index]] for index, name in enumerate(names)} for series in source.dynamic]
+        self._static, self._target = source.static, samples.observed
+        self._days = samples.observed.shape[1] - LENGTH
+        self._dates = np.datetime64("2018-01-01") + np.arange(samples.observed.shape[1])
 
     def __len__(self) -> int:
         return len(self._inputs) * self._days

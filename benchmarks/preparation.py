@@ -15,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import show, timed, verdict
+from benchmarks.measuring import machine, parse, show, timed, verdict
 from soilcast.cube import open_cube
 from soilcast.sources.planet.geography import geography
 from tests.helpers.era5_files import write_daily_globe
 from tests.helpers.landbench_tree import write_landbench_tree
 
-YEARS = (2018, 2019, 2020)
 TARGETS = {1.0: 40.0, 0.5: 240.0}
 """Resolution [degrees] -> most seconds."""
 
 
-def write_landbench(root: Path, resolution: float) -> list[str]:
+def write_landbench(root: Path, resolution: float, years: list[int]) -> list[str]:
     """A global tree at a resolution, with the planet's land: synthetic values in the distributed layout."""
     lats = np.arange(90 - resolution / 2, -90, -resolution)
     lons = np.arange(resolution / 2, 360, resolution)
@@ -34,17 +33,20 @@ def write_landbench(root: Path, resolution: float) -> list[str]:
     land = np.zeros((len(grid.lat), len(grid.lon)), dtype=bool)
     land.flat[grid.index] = True
     land = np.roll(land[::-1], -(len(grid.lon) // 2), axis=1)
-    write_landbench_tree(root, resolution=f"{resolution:g}", lats=lats, lons=lons, years=YEARS, land=land)
+    write_landbench_tree(root, resolution=f"{resolution:g}", lats=lats, lons=lons, years=years, land=land)
     return ["landbench", str(root), "--resolution", f"{resolution:g}"]
 
 
-def write_era5land(root: Path, resolution: float) -> list[str]:
+def write_era5land(root: Path, resolution: float, years: list[int]) -> list[str]:
     """The planet's days as the daily statistics of ERA5-Land, a file a variable and year."""
-    write_daily_globe(root, resolution, f"{YEARS[0]}:{YEARS[-1]}")
+    write_daily_globe(root, resolution, f"{years[0]}:{years[-1]}")
     return ["era5land", str(root)]
 
 
-LAYOUTS: dict[str, Callable[[Path, float], list[str]]] = {"landbench": write_landbench, "era5land": write_era5land}
+LAYOUTS: dict[str, Callable[[Path, float, list[int]], list[str]]] = {
+    "landbench": write_landbench,
+    "era5land": write_era5land,
+}
 
 
 def forget(root: Path) -> None:
@@ -68,24 +70,25 @@ def read_all(root: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resolutions", type=float, nargs="+", default=[4.0, 2.0, 1.0, 0.5])
+    parser.add_argument("--years", type=int, nargs="+", default=[2018, 2019, 2020])
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
     parser.add_argument("--memory", default="4GiB")
     parser.add_argument("--folder", type=Path, help="where to write the files; a temporary folder otherwise")
-    options = parser.parse_args()
+    options = parse(parser)
     for layout in options.layouts:
         rows, verdicts, highest_peak = [], [], 0.0
         for resolution in options.resolutions:
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 root, out = Path(folder) / "files", Path(folder) / "cube"
                 root.mkdir()
-                source = LAYOUTS[layout](root, resolution)
+                source = LAYOUTS[layout](root, resolution, options.years)
                 forget(root)
                 reading, size = read_all(root)
                 forget(root)
                 seconds, peak = timed(["prepare", *source, "--memory", options.memory, "--out", str(out)])
                 cells = open_cube(out).sizes["cell"]
                 variables = sum("time" in variable.dims for variable in open_cube(out).data_vars.values())
-            each = cells / 1000 * len(YEARS)
+            each = cells / 1000 * len(options.years)
             highest_peak = max(highest_peak, peak)
             row = (
                 f"{resolution:g} deg",
@@ -101,12 +104,14 @@ def main() -> None:
                     verdict(f"{layout}, {resolution:g} degrees", seconds, TARGETS[resolution], " s", below=True)
                 )
         columns = ("resolution", "cells", "variables", "files [MiB]", "time [s]", "peak [MiB]")
-        title = f"soilcast prepare {layout} --memory {options.memory}: 3 years, uncompressed NetCDF, synthetic weather"
+        title = (
+            f"soilcast prepare {layout} --memory {options.memory}: {len(options.years)} years, synthetic, uncompressed"
+        )
         show(title, (*columns, "s / 1000 cells and year", "MiB / same", "of read speed"), rows)
         print("\n".join([*verdicts, verdict(f"{layout}, most memory", highest_peak, 4096, " MiB", below=True)]))
     print("The time is that of the whole command, its start and its summary of the cube included. of read speed: the")
     print("files' bytes a second beside reading them once, both from the disk.")
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+    print(machine())
 
 
 if __name__ == "__main__":

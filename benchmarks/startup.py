@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import show, verdict
+from benchmarks.measuring import machine, show, verdict
 from soilcast import prepare
 
 _ONE_STEP = (
@@ -47,6 +47,7 @@ def main() -> None:
     print(verdict(f"slowest refusal ({slowest})", float(np.median(seconds[slowest])), _REFUSAL, " s", below=True))
     beyond = float(np.median(seconds["train (one step)"] - seconds["import torch"]))
     print(f"train of one step, from start to end, beyond import torch: {beyond:.2f} s")
+    print(machine())
 
 
 _STATISTICS = (np.min, np.median, np.max)

@@ -18,7 +18,7 @@ import eccodes
 import numpy as np
 import xarray as xr
 
-from benchmarks.measuring import show, verdict
+from benchmarks.measuring import machine, show, verdict
 from soilcast.cube import Grid, assemble, cells_of_grid, grid_of, open_cube, save_cube
 from soilcast.memory import held_memory, peak_memory
 from soilcast.weather import open_weather
@@ -140,6 +140,7 @@ def main() -> None:
     (mine, own), (theirs, other) = figures["soilcast"], figures["by hand"]
     print(verdict("CPU time of the other side beside soilcast's", theirs / mine, FASTER))
     print(verdict("memory of the other side beside soilcast's", other / own, SMALLER))
+    print(machine())
 
 
 if __name__ == "__main__":
