@@ -23,12 +23,11 @@ SMALL = {
     "training": "--rounds 1 --batches 2",
     "design": "--rounds 1 --epochs 1 --batches 2 --runs 2 --resolution 8",
     "forecast": f"--rounds 1 {MONTH} --period-ahead 2020-12",
-    "weather": "--resolution 4",
     "metrics": "--rounds 1 --cells 40 --loop-cells 10 --days 30",
     "preparation": "--resolutions 7.5 --years 2020",
     "gpu": "--rounds 1 --members 1 2 --cells 64 --resolution 8",
 }
-LONG = ("instructions", "globe", "issue_day", "demo", "startup")
+LONG = ("instructions", "globe", "issue_day", "weather", "demo", "startup")
 LACKS = {
     "gpu": ("nothing is measured", not torch.cuda.is_available()),
 }
