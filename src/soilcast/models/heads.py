@@ -106,18 +106,21 @@ class Head(nn.Module):
 
     def _with_skip(self, states: Tensor, windows: Tensor) -> Tensor:
         """Concatenate the newest soil moisture and the season to the states."""
-        layout = self.design.layout
-        if not self.skip_columns:
+        channels = self._skip_channels()
+        if not channels:
             return states
-        skipped = windows[:, layout.task.window - 1 : layout.task.window, self.skip_columns]
-        return torch.cat((states, skipped.expand(-1, states.shape[1], -1)), dim=-1)
+        # By slices: positions in a list would be copied to a GPU, which a captured step may not do.
+        parts = [windows[:, self.design.layout.task.window - 1, channel] for channel in channels]
+        return torch.cat((states, *(part.unsqueeze(1).expand(-1, states.shape[1], -1) for part in parts)), dim=-1)
 
     @property
     def skip_columns(self) -> list[int]:
         """Positions of the newest soil moisture and the season in a step of the window."""
+        return [column for channel in self._skip_channels() for column in range(channel.start, channel.stop)]
+
+    def _skip_channels(self) -> list[slice]:
         layout = self.design.layout
-        channels = [layout.channels[name] for name in _SKIP_CHANNELS if layout.count(name)]
-        return [column for channel in channels for column in range(channel.start, channel.stop)]
+        return [layout.channels[name] for name in _SKIP_CHANNELS if layout.count(name)]
 
     @property
     def origin_of_window(self) -> tuple[int, int, int] | None:
