@@ -174,11 +174,9 @@ class LSTMBackend:
         parts = zip(networks, states, windows.transpose(1, 2), masks, strict=True)
         return torch.stack([network.head(state, window, member_mask) for network, state, window, member_mask in parts])
 
-    def _linear(self, output: Tensor, members: slice = slice(None)) -> Tensor:
+    def _linear(self, output: Tensor) -> Tensor:
         """Eq. 7: from ``(member, sample, hidden)`` to forecasts."""
-        weight, bias = (
-            self._members.of(self._members.weights, f"head.linear.{part}")[members] for part in ("weight", "bias")
-        )
+        weight, bias = (self._members.of(self._members.weights, f"head.linear.{part}") for part in ("weight", "bias"))
         return torch.baddbmm(bias.unsqueeze(1), output, weight.transpose(1, 2)).view(*output.shape[:2], 1, 1, 1)
 
 

@@ -222,6 +222,12 @@ class Loss:
             total = total + self.guidance.rain * parts["rain"]
         return total, parts
 
+    @property
+    def known_score(self) -> ScoreLoss | None:
+        """The loss of the data where gradients of it are known: without penalties, and no other that begins from it."""
+        is_known = type(self.data) is ScoreLoss and not self.guidance.bounds and not self.guidance.rain
+        return self.data if is_known and isinstance(self.data, ScoreLoss) else None
+
     def is_guided_by_water(self, targets: Targets) -> bool:
         """Whether Eq. 14 is part of the loss."""
         return bool(self.guidance.weights[1]) and targets.depth is not None
@@ -233,9 +239,8 @@ class Loss:
         None for others.
         """
         l1, l2 = self.guidance.weights
-        # Of exactly this loss: of one that is registered, or begins from it, the gradient is another.
-        is_rmse = type(self.data) is ScoreLoss and type(self.data.distribution) is Point and self.data.root
-        if not is_rmse or output.shape[2:] != (1, 1, 1) or self.guidance.bounds or self.guidance.rain:
+        score = self.known_score
+        if score is None or type(score.distribution) is not Point or not score.root or output.shape[2:] != (1, 1, 1):
             return None
         level, count = output.flatten(1), output.shape[1]
         scale = None if targets.error_scale is None else targets.error_scale.flatten(1)

@@ -16,7 +16,6 @@ from soilcast.models.native import MOST_LEVELS, Adam, LinearLoss, learn
 from soilcast.training.cuda_graph import make_step
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import BETAS, EPSILON, Learner, Losses
-from soilcast.training.losses import Loss, ScoreLoss
 from soilcast.training.samples import Batch, map_tensors
 
 Steps = Callable[[Batch, DropoutMask], Losses]
@@ -92,18 +91,13 @@ def _loss_of_engine(learner: Learner) -> LinearLoss | None:
     head = learner.members.networks[0].head
     if not is_native or type(head) is not Head or learner.ranks.size > 1:
         return None
-    loss, data = learner.loss, learner.loss.data
+    loss, score = learner.loss, learner.loss.known_score
     is_next_day_alone = head.linear.out_features == 1
-    if not _is_of_data_and_water(loss) or (loss.guidance.weights[1] and not is_next_day_alone):
+    if score is None or (loss.guidance.weights[1] and not is_next_day_alone):
         return None
-    assert isinstance(data, ScoreLoss)
-    levels = data.distribution.levels if isinstance(data.distribution, Quantiles) else ()
+    if type(score.distribution) not in (Point, Quantiles):
+        return None
+    levels = score.distribution.levels if isinstance(score.distribution, Quantiles) else ()
     if len(levels) > MOST_LEVELS:
         return None
-    return LinearLoss(loss.guidance.weights, data.root, levels, loss.lead_weights)
-
-
-def _is_of_data_and_water(loss: Loss) -> bool:
-    """Whether a loss is Eq. 8 of a score that is known, and no other: registered, or beginning from it."""
-    is_known = type(loss.data) is ScoreLoss and type(loss.data.distribution) in (Point, Quantiles)
-    return is_known and not loss.guidance.bounds and not loss.guidance.rain
+    return LinearLoss(loss.guidance.weights, score.root, levels, loss.lead_weights)
