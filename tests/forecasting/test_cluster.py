@@ -202,10 +202,8 @@ def weather_of_cells(path: Path, shift: float) -> None:
     cube = small_cube(cells=150, days=800)
     days = np.arange("2020-01-21", "2020-01-24", dtype="datetime64[D]").astype("datetime64[ns]")
     values = {"t2m": cube["t2m"].sel(time=days).to_numpy() + shift, "tp": cube["tp"].sel(time=days).to_numpy()}
-    found = {
-        name: (("cell", "time"), one.astype(np.float32), {"units": {"t2m": "K", "tp": "m"}[name]})
-        for name, one in values.items()
-    }
+    written = {"t2m": {"units": "K"}, "tp": {"units": "m", "cell_methods": "time: sum"}}
+    found = {name: (("cell", "time"), one.astype(np.float32), written[name]) for name, one in values.items()}
     places = {name: ("cell", cube[name].to_numpy()) for name in ("lat", "lon")}
     # Beside, since the former one may be open.
     xr.Dataset(found, {"time": days, **places}).to_netcdf(path.with_name("new.nc"), engine="h5netcdf")
@@ -215,9 +213,9 @@ def weather_of_cells(path: Path, shift: float) -> None:
 @pytest.mark.parametrize("other", ["run", "cube", "weather"])
 def test_a_worker_that_finds_other_files_says_so(folder: Path, tmp_path: Path, other: str) -> None:
     weather_of_cells(tmp_path / "weather.nc", 0.0)
-    paths = {"run": folder / "run-ahead", "cube": folder / "cube", "weather": tmp_path / "weather.nc"}
-    request = Request(**{name: str(path) for name, path in paths.items()}, issue="2020-01-20")
-    meant = dict(zip(paths, request.open().file_marks(request), strict=True))
+    weather = (str(tmp_path / "weather.nc"),)
+    request = Request(str(folder / "run-ahead"), str(folder / "cube"), issue="2020-01-20", weather=weather)
+    meant = dict(zip(("run", "cube", "weather"), request.open().file_marks(request), strict=True))
     assert np.isfinite(_on_worker(request, tuple(meant.values()), slice(0, 64))[0]["swvl1"]).all()
     meant |= {other: "of another"}
     with pytest.raises(

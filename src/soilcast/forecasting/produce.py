@@ -312,13 +312,15 @@ def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) 
     """Say what bfloat16 cost: the differences from float32 [m3 m-3], on some groups of cells."""
     request = replace(opened.request, precision="float32")
     exact = BlockForecaster(replace(opened, request=request), threads, choose_device("auto"))
-    squares, largest = [], 0.0
-    for block in _some_groups(opened, forecaster):
-        away = forecaster(block).central.astype(np.float64) - exact(block).central
-        away = away[np.isfinite(away)]
-        squares.append(float(np.mean(away**2)) if away.size else 0.0)
-        largest = max(largest, float(np.max(np.abs(away), initial=0.0)))
-    return {"bfloat16_rmse": float(np.sqrt(np.mean(squares))), "bfloat16_largest_error": largest}
+    groups = [
+        forecaster(block).central.astype(np.float64) - exact(block).central
+        for block in _some_groups(opened, forecaster)
+    ]
+    away = np.concatenate([group[np.isfinite(group)] for group in groups])
+    return {
+        "bfloat16_rmse": float(np.sqrt(np.mean(away**2))) if away.size else 0.0,
+        "bfloat16_largest_error": float(np.max(np.abs(away), initial=0.0)),
+    }
 
 
 def _closure(opened: OpenedRequest, forecaster: BlockForecaster) -> dict[str, float]:
