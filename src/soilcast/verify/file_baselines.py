@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from soilcast.climate_matching import FEWEST_PAIRS, MATCHINGS
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
 from soilcast.models.regressions import REGRESSIONS
 from soilcast.schema import nearest
 from soilcast.verify.extremes import Floats
-from soilcast.verify.matching import FEWEST_PAIRS, MATCHINGS
 from soilcast.verify.overlap import Overlap
 from soilcast.weather import ARCHIVE, Weather, open_weather
 
@@ -41,7 +41,7 @@ class FileBaseline:
     path
         The file.
     matching
-        Key of `soilcast.verify.matching.MATCHINGS`.
+        Key of `soilcast.climate_matching.MATCHINGS`.
     issued
         Issue days that it has, as positions along the cube's time, ascending ``(issue,)``.
     has_periods
@@ -118,7 +118,7 @@ def plan_files(
     files
         Label -> path.
     matching
-        Key of `soilcast.verify.matching.MATCHINGS`.
+        Key of `soilcast.climate_matching.MATCHINGS`.
     targets
         Soil layers that are evaluated.
     overlap

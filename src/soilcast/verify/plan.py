@@ -211,7 +211,7 @@ def make_plan(
     files
         Label -> archive of forecasts that is a further baseline.
     matching
-        Key of `soilcast.verify.matching.MATCHINGS`: how these are matched to the climate of the cube.
+        Key of `soilcast.climate_matching.MATCHINGS`: how these are matched to the climate of the cube.
 
     Raises
     ------

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from soilcast.climate_matching import match_moments
 from soilcast.cube.calendar import Days
 from soilcast.models.baselines import climatology
 from soilcast.plugins import Registry
-from soilcast.verify.matching import match_moments
 
 Floats = npt.NDArray[np.floating]
 Apply = Callable[[Floats, Days], Floats]

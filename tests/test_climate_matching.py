@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from soilcast.verify.matching import MATCHINGS, match_distribution, match_moments
+from soilcast.climate_matching import MATCHINGS, match_distribution, match_moments
 
 moisture = arrays(np.float64, st.integers(2, 60), elements=st.integers(0, 400).map(lambda number: number / 1000))
 
