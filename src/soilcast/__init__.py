@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from soilcast.training import Config, commented_yaml, load_config, open_run, train
     from soilcast.updating import update
     from soilcast.verify import evaluate, summarise
+    from soilcast.weather.bridging import bridge
     from soilcast.weather.degrade import degrade_weather
 
 _HOME = {
     "Config": "training.config",
     "SoilcastError": "errors",
+    "bridge": "weather.bridging",
     "commented_yaml": "training.keys",
     "compare": "comparing",
     "degrade_weather": "weather.degrade",
@@ -64,6 +66,7 @@ _HOME = {
 __all__ = [
     "Config",
     "SoilcastError",
+    "bridge",
     "commented_yaml",
     "compare",
     "degrade_weather",

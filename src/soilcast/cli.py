@@ -511,6 +511,62 @@ def degrade(
     _say(soilcast.inspect(out))
 
 
+@app.command()
+def bridge(
+    cube: Annotated[Path, typer.Argument(help="Cube of a reanalysis, which ends some days ago.")],
+    out: Out,
+    until: Annotated[str, typer.Option(metavar="DATE", help="Last day of the new cube: the issue day.")],
+    weather: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Archive of weather forecasts: GRIB, NetCDF or Zarr (repeatable)."),
+    ] = None,
+    variables: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Variables to take from it, e.g. tp,t2m.")
+    ] = None,
+    known_until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Last day of the cube that is used; default: its last.")
+    ] = None,
+    correction: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What is corrected by days that the cube has too, by cell, variable and month: mean, quantile "
+            "(distribution) or none.",
+        ),
+    ] = "mean",
+    learn_days: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Days of the cube that forecasts are compared with.")
+    ] = 366,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a weather variable; overrides the file's.")
+    ] = None,
+    lapse_rate: Annotated[
+        float | None,
+        typer.Option(metavar="K/KM", help="Correct temperature for elevation, e.g. 6.5; default: not corrected."),
+    ] = None,
+    memory: Memory = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Extend a late cube to the issue day. The first day of each weather forecast stands for a day that it lacks."""
+    from soilcast.memory import parse_bytes
+
+    _refuse_others(cube, "cube")
+    options: dict[str, Any] = {"known_until": known_until, "correction": correction, "learn_days": learn_days}
+    options |= {"lapse_rate": lapse_rate, "overwrite": overwrite, "memory": parse_bytes(memory) if memory else None}
+    soilcast.bridge(
+        cube,
+        out,
+        until=until,
+        weather=weather,
+        variables=(variables or "").replace(",", " ").split(),
+        units=_pairs(unit or [], "--unit"),
+        **options,
+        progress=True,
+        log=_say,
+    )
+    _say(soilcast.inspect(out))
+
+
 @app.command(cls=_CommandWithKeys)
 def train(
     cube: Cube,

@@ -57,8 +57,10 @@ def append(
     memory: int | None,
     progress: bool,
     log: Log,
+    stored: Path | None = None,
+    doing: str = "update",
 ) -> int:
-    """Write a cube with the days that were joined to it, and put it in the place of the old one.
+    """Write a cube with the days that were joined to it, and put it in the place of the old one, or beside that.
 
     Of a Zarr cube the blocks that do not change become files of the new store too, by a second name; none of them is
     ever opened for writing. Who has the old cube open goes on reading it, if it had a whole block of days.
@@ -68,13 +70,17 @@ def append(
     joined
         The whole, and which days of it are not on the disk.
     out
-        The cube.
+        Where it is put, in the place of what stands there.
     place
-        What `locked_cube` gave.
+        What `locked_cube` gave, or another folder to work in beside ``out``.
     provenance
         The new text of that attribute.
     memory, progress, log
         As `save_cube`.
+    stored
+        The old cube, where that is not ``out``.
+    doing
+        What the progress bar says.
 
     Returns
     -------
@@ -90,19 +96,19 @@ def append(
     check_constants(skeleton)
     with zarr_settings(), disk_faults_told(out), scheduler_of(memory):
         stream = CubeStream(place, skeleton, {name: cube[name].attrs for name in joined.changed}, {})
-        stream.take(_unchanged(joined, stream, out), out)
+        stream.take(_unchanged(joined, stream, stored or out), stored or out)
         written = len(stream.missing)
-        write_missing(cube, stream, memory=memory, progress=progress, log=log, doing="update")
+        write_missing(cube, stream, memory=memory, progress=progress, log=log, doing=doing)
         stream.finish(provenance)
         put_store_in_place(stream.store, out, kind="cube", overwrite=True)
     return written
 
 
-def _unchanged(joined: Joined, stream: CubeStream, out: Path) -> list[int]:
+def _unchanged(joined: Joined, stream: CubeStream, stored: Path) -> list[int]:
     """Numbers of the units that lie on the disk as they are to be."""
-    if not out.is_dir():
+    if not stored.is_dir():
         return []
-    alike = {name for name in joined.changed if same_layout(out, stream.store, name)}
+    alike = {name for name in joined.changed if same_layout(stored, stream.store, name)}
     return [
         number
         for number, (name, days) in enumerate(stream.units)

@@ -24,6 +24,9 @@ Scientific Data 5:180214, doi:10.1038/sdata.2018.214, Table 2.
 
 CONTRACT_VERSION = 2
 
+BRIDGED = "bridged"
+"""Attribute of a cube, and of forecasts from it, that says which of its days are of weather forecasts."""
+
 GENUINE = "genuine"
 """Attribute of a cube: variables whose values that repeat and stand apart the user has called genuine."""
 

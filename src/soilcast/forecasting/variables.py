@@ -11,7 +11,7 @@ import xarray as xr
 
 from soilcast.cube import FORMATS, read, thickness_name
 from soilcast.cube.cf import ISSUE_DAY, LEAD, VALID_DAY
-from soilcast.cube.contract import VARIABLES
+from soilcast.cube.contract import BRIDGED, VARIABLES
 from soilcast.forecasting.block import BlockForecast
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.products import add_products
@@ -62,6 +62,7 @@ def describe(opened: OpenedRequest) -> dict[str, Any]:
         "weather_forecast": opened.weather_mark,
         **({} if opened.weather is None else {"weather_title": opened.weather.title}),
         **({} if request.lapse_rate is None else {"weather_lapse_rate": f"{request.lapse_rate:g} K km-1"}),
+        **({BRIDGED: cube.attrs[BRIDGED]} if BRIDGED in cube.attrs else {}),
         "issue_days": f"{issues[0]}:{issues[-1]}",
         "train_period": record["train_period"],
         "validation_period": record["validation_period"],

@@ -23,6 +23,7 @@ from soilcast.sources.netcdf import is_address
 from soilcast.sources.opening import DataFile, list_files, open_file
 from soilcast.weather.days import archive_axes, days_of_steps, positions_of_leads, slice_of_leads
 from soilcast.weather.fields import Field, Floats, fields_of, gather
+from soilcast.weather.forecast_runs import NoForecastError
 from soilcast.weather.from_steps import daily_forecasts
 from soilcast.weather.netcdf_steps import holds_steps
 from soilcast.weather.onto_cells import Cells
@@ -79,6 +80,8 @@ class Weather:
         Cells that must have weather, ``(cell,)``.
     gaps
         Whether values may be missing in them.
+    starts
+        Start of the run that stands for each issue day ``(issue,)``, datetime64[h], where weather was made of steps.
     content
         Hash of the content, where the file says it.
     held
@@ -99,6 +102,7 @@ class Weather:
     fields: tuple[Field, ...] = field(default=(), repr=False)
     places: Places | None = field(default=None, repr=False)
     gaps: bool = False
+    starts: npt.NDArray[np.datetime64] | None = field(default=None, repr=False)
     content: str = ""
     held: Floats | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
@@ -269,6 +273,7 @@ def open_weather(
             needed=wanted,
             gaps=gaps,
             held=made.values,
+            starts=made.starts,
             notes=made.notes,
         )
     if lapse_rate is not None:
@@ -360,7 +365,7 @@ def _open(file: DataFile, kinds: Collection[str]) -> xr.Dataset:
 def _refuse_days(opened: xr.Dataset, one: Field, missing: Days, where: str) -> NoReturn:
     there, _ = archive_axes(opened, one.issue, one.clock, where)
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    raise SoilcastError(
+    raise NoForecastError(
         f"{where}: has no forecast issued on {missing[0]}{more} (it has {len(there)} issue days, {there.min()} .. "
         f"{there.max()}): give an archive of these days, or other days"
     )

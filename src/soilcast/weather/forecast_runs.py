@@ -19,6 +19,10 @@ Samples = Mapping[str, Mapping[int, list[Sample]]]
 """Variable -> run -> what there is of it."""
 
 
+class NoForecastError(SoilcastError):
+    """There is no forecast of any issue day that is asked for."""
+
+
 @dataclass(frozen=True, eq=False)
 class ChosenRun:
     """The run that stands for an issue day.
@@ -210,13 +214,13 @@ def members_of(chosen: Sequence[ChosenRun | None], where: str) -> tuple[int | No
 
 
 def refuse_days(chosen: Sequence[ChosenRun | None], issues: Days, samples: Samples, gaps: bool, where: str) -> None:
-    """Raise `SoilcastError` if no run stands for an issue day; with gaps, for any of them."""
+    """Raise `NoForecastError` if no run stands for an issue day; with gaps, for any of them."""
     missing = [day for day, one in zip(issues, chosen, strict=True) if one is None]
     if not missing or (gaps and len(missing) < len(issues)):
         return
     runs = runs_of(samples)
     held = moment(runs[0]) if len(runs) == 1 else f"{len(runs)} runs, {moment(runs[0])} .. {moment(runs[-1])}"
-    raise SoilcastError(
+    raise NoForecastError(
         f"{where}: no forecast for the days after {missing[0]} (it holds {held}): give a forecast that starts at the "
         f"end of that day, 00 UTC of {missing[0] + 1}, or before, or another --from"
     )

@@ -41,6 +41,8 @@ class DailyForecasts:
         ``(member, cell, issue, lead, feature)`` float32 in the contract's units; NaN on issue days without a forecast.
     covered
         Whether there is a forecast of the issue day ``(issue,)``.
+    starts
+        Start of the run that stands for each issue day ``(issue,)``, datetime64[h]; NaT for none.
     title
         Whose forecasts they are.
     notes
@@ -49,6 +51,7 @@ class DailyForecasts:
 
     values: Floats
     covered: npt.NDArray[np.bool_]
+    starts: npt.NDArray[np.datetime64]
     title: str
     notes: tuple[str, ...]
 
@@ -132,7 +135,10 @@ def daily_forecasts(
                 cells.refuse_missing(name, values[..., feature], issues, where)
     runs = sorted({one.run for one in chosen if one is not None})
     notes += list(dict.fromkeys(note for one in chosen if one is not None for note in one.notes))
-    return DailyForecasts(values, covered, _title(fields, runs, len(members)), tuple(notes))
+    starts = np.array([np.datetime64("NaT") if one is None else np.datetime64(one.run, "h") for one in chosen])
+    return DailyForecasts(
+        values, covered, starts.astype("datetime64[h]"), _title(fields, runs, len(members)), tuple(notes)
+    )
 
 
 def _read_index(
