@@ -369,6 +369,16 @@ def test_missing_days_are_named_and_become_missing_only_if_that_is_said(cube: Pa
     assert soilcast.open_cube(cube)["swvl1"].notnull().all()
 
 
+def test_days_are_taken_up_to_one_that_is_said(cube: Path, tables: Path, masters: Path) -> None:
+    before = open_cube(cube)["time"].to_numpy()[-1].astype("datetime64[D]")
+    soilcast.update(cube, [tables / "385-400"], until=str(before))
+    assert soilcast.open_cube(cube).sizes["time"] == 380
+    assert soilcast.update(cube, [tables / "380-400"], until=str(before + 4)).sizes["time"] == 384
+    assert soilcast.update(cube, [tables / "380-400"], until=str(before + 90)).sizes["time"] == 400
+    assert content_of(cube) == content_of(masters / "0-400")
+    assert "--until never: write a day, such as 2026-11-25" in refusal(cube, [tables / "380-400"], until="never")
+
+
 def test_days_before_the_first_are_refused(tmp_path: Path) -> None:
     whole = few(3, 60)
     out = save_made(whole.isel(time=slice(20, 40)), tmp_path / "cube")

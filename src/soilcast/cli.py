@@ -423,6 +423,9 @@ def update(
     allow_gap: Annotated[
         bool, typer.Option("--allow-gap", help="Fill a gap before the new days with missing values.")
     ] = False,
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Last day to take; default: that of the files.")
+    ] = None,
     memory: Memory = None,
     plugins: Plugins = None,
 ) -> None:
@@ -436,6 +439,7 @@ def update(
         overlap=overlap.value,
         tolerance=tolerance,
         allow_gap=allow_gap,
+        until=until,
         memory=parse_bytes(memory) if memory else None,
         progress=True,
         log=_say,

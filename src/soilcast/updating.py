@@ -12,7 +12,7 @@ import xarray as xr
 
 from soilcast.cube import open_cube
 from soilcast.cube.appending import append, locked_cube, stands
-from soilcast.cube.calendar import period_of
+from soilcast.cube.calendar import day_of, period_of
 from soilcast.cube.joining import OVERLAPS, Joined, join
 from soilcast.errors import SoilcastError
 from soilcast.files import path_list, refuse_existing
@@ -41,6 +41,7 @@ def update(
     overlap: str = "refuse",
     tolerance: float = 1e-6,
     allow_gap: bool = False,
+    until: str | None = None,
     memory: int | None = None,
     progress: bool = False,
     log: Log | None = None,
@@ -63,6 +64,8 @@ def update(
         Tolerance of the comparison, as a fraction of the variable's valid range.
     allow_gap
         Fill a gap between the cube and the files with missing values.
+    until
+        Last day that is taken from the files; by default their last.
     memory
         Memory limit [bytes]; fewer days are read at a time.
     progress
@@ -99,9 +102,15 @@ def update(
         stored = open_cube(out)
         made = _provenance(stored, out)
         what = f"the files given ({paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})"
+        part = _read(made, paths, out)
+        if until is not None:
+            part = part.sel(time=slice(None, day_of(until, "--until")))
+            if not part.sizes["time"]:
+                log(f"nothing new: {what} begin after {until}")
+                return stored
         joined = join(
             stored,
-            _read(made, paths, out),
+            part,
             str(out),
             what,
             overlap=overlap,

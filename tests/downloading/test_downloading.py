@@ -647,6 +647,20 @@ def test_a_licence_is_told_in_the_words_of_the_store_with_the_page(command: Comm
     assert f"accept it on {store.url.removesuffix('/api')}/datasets/reanalysis-era5-land" in command.refusal()
 
 
+def test_a_period_up_to_the_latest_day_ends_where_the_store_does(command: Command, store: Store) -> None:
+    store.end = "2026-11-24T00:00:00Z"
+    command.run("--years", "2026-11-21:latest")
+    found = sorted(file.name for file in command.out.glob("*.nc"))
+    assert found == [
+        "era5-land_2026-11-21-to-23_t2m.nc",
+        "era5-land_2026-11-21-to-23_tp.nc",
+        "era5-land_2026-11-24T00_tp.nc",
+    ]
+    asked = store.count("submit")
+    assert "no complete day from 2026-11-24 on yet" in command.run("--years", "2026-11-24:latest")
+    assert store.count("submit") == asked
+
+
 def test_days_that_are_not_there_yet_are_told(command: Command, store: Store) -> None:
     store.end = "2018-01-20T00:00:00Z"
     told = command.refusal()

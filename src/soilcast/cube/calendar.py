@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,28 @@ def days_of(period: str) -> tuple[Days, Days]:
     if first < _EARLIEST or last > _LATEST:
         raise SoilcastError(f"period {period!r} is outside {_EARLIEST} .. {_LATEST}: correct the years")
     return first.astype("datetime64[ns]"), last.astype("datetime64[ns]")
+
+
+def day_of(text: str, option: str) -> np.datetime64:
+    """Read a day, such as ``2026-11-25``, as datetime64[D].
+
+    Parameters
+    ----------
+    text
+        What was given.
+    option
+        By which option, for the message.
+
+    Raises
+    ------
+    SoilcastError
+        It is no day.
+    """
+    with suppress(ValueError):
+        found = np.datetime64(text, "D")
+        if not np.isnat(found):
+            return found
+    raise SoilcastError(f"{option} {text}: write a day, such as 2026-11-25")
 
 
 def periods_of(periods: str) -> list[tuple[Days, Days]]:

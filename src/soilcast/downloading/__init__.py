@@ -5,6 +5,7 @@ of ECMWF's open data, a step a file. To add a data set, add its line in `DATASET
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from soilcast.progress import Log, progress_bar
 __all__ = ["DATASETS", "download", "download_forecast"]
 
 _MOST_JOBS = 20
+
+_LATEST = ":latest"
+"""End of a period that goes as far as the data store does."""
 
 
 def download(
@@ -60,7 +64,8 @@ def download(
     area
         North, west, south, east [degrees], or ``"N/W/S/E"``.
     years
-        ``"2019"``, ``"2018:2020"``, or days such as ``"2019-06-15:2019-08-31"``.
+        ``"2019"``, ``"2018:2020"``, or days such as ``"2019-06-15:2019-08-31"``; ``"2026-11-25:latest"`` ends with the
+        last complete day that the data store has.
     out
         The folder, new or of an earlier download.
     variables
@@ -85,7 +90,7 @@ def download(
 
     Returns
     -------
-    The files, month by month.
+    The files, month by month; none where a period up to ``latest`` has no complete day yet.
 
     Raises
     ------
@@ -94,13 +99,24 @@ def download(
     """
     names = check_choice(dataset, variables, product, format)
     north_west_south_east = parse_area(area if isinstance(area, str) else "/".join(map(str, area)), dataset)
-    first, last = parse_period(years, dataset, datetime.datetime.now(datetime.UTC).date())
+    today = datetime.datetime.now(datetime.UTC).date()
+    is_open = years.endswith(_LATEST)
+    first, last = parse_period(f"{years.removesuffix(_LATEST)}:{today}" if is_open else years, dataset, today)
     if not 1 <= jobs <= _MOST_JOBS:
         raise SoilcastError(f"--jobs {jobs}: the data store limits parallel requests: give 1 .. {_MOST_JOBS}")
     if not (0 < wait < 1e6 and 0 < timeout < 1e6):
         raise SoilcastError(f"--wait {wait:g}, --timeout {timeout:g}: give seconds above 0")
-    pieces = pieces_of(dataset, north_west_south_east, first, last, names, product, format)
     pace = Pace(wait, timeout)
+    asked = functools.partial(
+        pieces_of, dataset, north_west_south_east, first, variables=names, product=product, format=format
+    )
+    pieces = asked(last)
+    if is_open:
+        last = _last_day(pieces, last, Store(find_access(), pace))
+        if last < first:
+            log(f"nothing to download: the data store has no complete day from {first} on yet")
+            return []
+        pieces = asked(last)
     with folder_for(Path(out)) as record:
         missing = unfinished(pieces, record, verify=verify, log=log)
         if missing:
@@ -112,6 +128,12 @@ def download(
                 Work(missing, store, record, jobs, pace, log, advance).run()
         _drop_superseded(pieces, record, log)
         return [path for piece in leaves_of(pieces, record) if (path := record.file_of(piece.name))]
+
+
+def _last_day(pieces: Sequence[Piece], last: datetime.date, store: Store) -> datetime.date:
+    """The last day of which the store has all: accumulations since 00 UTC end at 00 UTC of the next day."""
+    ends = (store.last_day(name) for name in dict.fromkeys(piece.collection.name for piece in pieces))
+    return min((end - datetime.timedelta(days=1) for end in ends if end is not None), default=last)
 
 
 def _refuse_days_to_come(pieces: Sequence[Piece], store: Store) -> None:

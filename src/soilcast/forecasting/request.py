@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import open_cube
+from soilcast.cube.calendar import day_of
 from soilcast.cube.matching import find_places
 from soilcast.errors import SoilcastError
 from soilcast.training.inputs import missing_inputs, refuse_lacking
@@ -227,12 +228,9 @@ def _issues_of(period: str, cube: xr.Dataset, leads: int) -> npt.NDArray[np.int6
 
 
 def _position(issue: str, cube: xr.Dataset) -> int:
-    try:
-        wanted = np.datetime64(issue, "D")
-    except ValueError as error:
-        raise SoilcastError(f"--from {issue}: write a day, such as 2026-11-25") from error
+    wanted = day_of(issue, "--from")
     held = cube["time"].to_numpy().astype("datetime64[D]")
-    if np.isnat(wanted) or not held[0] <= wanted <= held[-1]:
+    if not held[0] <= wanted <= held[-1]:
         raise SoilcastError(
             f"{cube.encoding.get('source', 'the cube')}: --from {issue} is outside the cube ({held[0]} .. {held[-1]}): "
             "update it with soilcast update, or choose a day within it"

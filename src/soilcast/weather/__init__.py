@@ -24,12 +24,12 @@ from soilcast.sources.opening import DataFile, list_files, open_file
 from soilcast.weather.days import archive_axes, days_of_steps, positions_of_leads, slice_of_leads
 from soilcast.weather.fields import Field, Floats, fields_of, gather
 from soilcast.weather.forecast_runs import NoForecastError
-from soilcast.weather.from_steps import daily_forecasts
+from soilcast.weather.from_steps import daily_forecasts, newest_start
 from soilcast.weather.netcdf_steps import holds_steps
 from soilcast.weather.onto_cells import Cells
 from soilcast.weather.places import Places, Positions, places_of
 
-__all__ = ["ARCHIVE", "DEGRADED", "Weather", "open_weather"]
+__all__ = ["ARCHIVE", "DEGRADED", "Weather", "forecast_start", "open_weather"]
 
 ARCHIVE = "weather_archive"
 """Kind of the artifact that `soilcast.weather.degrade.degrade_weather` writes."""
@@ -283,6 +283,31 @@ def open_weather(
         )
     weather = _daily_values(opened, str(files[0]), cube, names, days, leads, units, wanted, gaps)
     return replace(weather, held=weather.values()) if 4 * weather.size * len(wanted) <= _HELD else weather
+
+
+def forecast_start(
+    paths: str | Path | Sequence[str | Path],
+    cube: xr.Dataset,
+    names: Sequence[str],
+    issue: np.datetime64,
+    leads: int,
+    *,
+    units: Mapping[str, str] = {},
+) -> np.datetime64 | None:
+    """Start of the forecast that `open_weather` takes for an issue day, datetime64[h]; None of daily values.
+
+    Only headers of the files are read.
+
+    Raises
+    ------
+    SoilcastError
+        There is none that has all the days, and what `open_weather` raises of headers.
+    """
+    files = list_files(path_list(paths), (NETCDF, GRIB, ZARR)).files
+    if len(files) == 1 and files[0].format != "grib" and not holds_steps(files[0]):
+        return None
+    cells = Cells(cube, np.ones(cube.sizes["cell"], dtype=np.bool_))
+    return newest_start(files, cells, names, issue.astype("datetime64[D]"), leads, units)
 
 
 def _daily_values(

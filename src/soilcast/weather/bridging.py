@@ -14,7 +14,7 @@ import xarray as xr
 
 from soilcast.cube import VARIABLES, open_cube, read
 from soilcast.cube.appending import append
-from soilcast.cube.calendar import Days
+from soilcast.cube.calendar import Days, day_of
 from soilcast.cube.contract import BRIDGED
 from soilcast.cube.identity import refuse_changed
 from soilcast.cube.joining import join
@@ -229,9 +229,8 @@ def _days_of(cube: xr.Dataset, path: Path, until: str, known_until: str | None) 
     if BRIDGED in cube.attrs:
         raise SoilcastError(f"{path}: is bridged already: give the cube that it was made of")
     held = cube["time"].to_numpy().astype("datetime64[D]")
-    last, end = (
-        _day(text, option) for text, option in ((known_until or str(held[-1]), "known-until"), (until, "until"))
-    )
+    last = day_of(known_until or str(held[-1]), "--known-until")
+    end = day_of(until, "--until")
     if not held[0] <= last <= held[-1]:
         raise SoilcastError(f"--known-until {last} is outside {path} ({held[0]} .. {held[-1]}): choose a day within it")
     count = int((end - last) / _DAY)
@@ -240,16 +239,6 @@ def _days_of(cube: xr.Dataset, path: Path, until: str, known_until: str | None) 
         raise SoilcastError(f"--until {end}: the days of {path} that are used end {last}: {more}")
     days: Days = last + np.arange(1, count + 1) * _DAY
     return int((last - held[0]) / _DAY) + 1, days
-
-
-def _day(text: str, option: str) -> np.datetime64:
-    try:
-        found = np.datetime64(text, "D")
-    except ValueError as error:
-        raise SoilcastError(f"--{option} {text}: write a day, such as 2026-11-25") from error
-    if np.isnat(found):
-        raise SoilcastError(f"--{option} {text}: write a day, such as 2026-11-25")
-    return found
 
 
 def _refuse_variables(cube: xr.Dataset, path: Path, variables: Sequence[str], has_weather: bool) -> None:

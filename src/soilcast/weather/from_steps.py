@@ -141,6 +141,26 @@ def daily_forecasts(
     )
 
 
+def newest_start(
+    files: Sequence[DataFile], cells: Cells, names: Sequence[str], issue: Days, leads: int, units: Mapping[str, str]
+) -> np.datetime64:
+    """Start of the forecast that stands for an issue day [h], as `daily_forecasts` chooses it; values are not read.
+
+    Raises
+    ------
+    SoilcastError
+        No run has all the days, or what `daily_forecasts` raises of headers.
+    """
+    where = _name(files)
+    fields, _ = _read_index(files, names, dict(units), with_orography=False)
+    samples = {name: by_run(samples_of(name, fields)) for name in names}
+    _refuse_absent(samples, fields, where)
+    chosen = choose_run(samples, int(issue.astype(np.int64)), cells, leads, False, where)
+    refuse_days([chosen], np.atleast_1d(issue), samples, False, where)
+    assert chosen is not None
+    return np.datetime64(chosen.run, "h")
+
+
 def _read_index(
     files: Sequence[DataFile], names: Sequence[str], units: dict[str, str], with_orography: bool
 ) -> tuple[list[StepField], list[str]]:
