@@ -19,7 +19,9 @@ from soilcast.cube import grid_of, open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
 from soilcast.sources.regridding import conservative
+from soilcast.verify import evaluate
 from soilcast.weather import Weather, open_weather
+from soilcast.weather.layers import layer_between
 from tests.helpers.multiday import AHEAD, CELLS, DAYS, LEADS, quick
 from tests.helpers.small import small_cube
 from tests.helpers.weather_steps import (
@@ -102,6 +104,62 @@ def test_a_forecast_of_any_layout_is_the_daily_truth(tmp_path: Path, cube: xr.Da
     truths = truth_of(ISSUE, NAMES, leads=LEADS + 2)
     path = write_steps(tmp_path / "forecast.grib", truths, table, (*WRITTEN, *humidity), hours, **options)
     same(opened(path, cube), write_truth(tmp_path / "truth.nc", ISSUE, NAMES), cube)
+
+
+SOIL: dict[str, tuple[int | tuple[int, int, int], dict[str, Any]]] = {
+    "ECMWF, a number for each layer": (40, {}),
+    "ECMWF open data, a level for each layer": (260199, {"typeOfLevel": "soilLayer", "level": 2}),
+    "NCEP, depths": (
+        (2, 0, 192),
+        {
+            "typeOfFirstFixedSurface": 106,
+            "typeOfSecondFixedSurface": 106,
+            "scaleFactorOfFirstFixedSurface": 1,
+            "scaledValueOfFirstFixedSurface": 1,
+            "scaleFactorOfSecondFixedSurface": 1,
+            "scaledValueOfSecondFixedSurface": 4,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("numbers", SOIL)
+def test_soil_moisture_is_of_the_layer_that_its_level_tells(tmp_path: Path, cube: xr.Dataset, numbers: str) -> None:
+    number, level = SOIL[numbers]
+    truths = truth_of(ISSUE, ("swvl2",), leads=LEADS + 2)
+    layout = {"swvl2": Layout(number, 1.0, "instant")}
+    centre = "kwbc" if "NCEP" in numbers else "ecmf"
+    path = write_steps(tmp_path / "all.grib", truths, layout, ("swvl2",), SIX, centre=centre)
+    with path.open("rb") as stream, (tmp_path / "soil.grib").open("wb") as out:
+        while (handle := eccodes.codes_grib_new_from_file(stream)) is not None:
+            for key, value in level.items():
+                eccodes.codes_set(handle, key, value)
+            eccodes.codes_write(handle, out)
+            eccodes.codes_release(handle)
+    truth = write_truth(tmp_path / "truth.nc", ISSUE, ("swvl2",))
+    same(opened(tmp_path / "soil.grib", cube, ("swvl2",)), truth, cube, ("swvl2",))
+    with pytest.raises(SoilcastError, match="no swvl1, which the run needs"):
+        opened(tmp_path / "soil.grib", cube, ("swvl1",))
+
+
+@pytest.mark.slow
+def test_a_folder_of_soil_moisture_in_grib_is_a_baseline(folder: Path, tmp_path: Path) -> None:
+    quick(folder / "cube", tmp_path / "run", "task.layers=[swvl1]")
+    forecast(tmp_path / "run", folder / "cube", tmp_path / "forecast", period="2020-01-16:2020-01-22")
+    (tmp_path / "ifs").mkdir()
+    for issue in np.arange("2020-01-15", "2020-01-20", dtype="datetime64[D]"):
+        truths = truth_of(str(issue), ("swvl1",), leads=LEADS + 2)
+        write_steps(tmp_path / "ifs" / f"{issue}.grib", truths, {"swvl1": Layout(39, 1.0, "instant")}, ("swvl1",), SIX)
+    files = [f"IFS={tmp_path / 'ifs'}"]
+    scores = evaluate([tmp_path / "forecast"], folder / "cube", tmp_path / "scores", baselines=files, matching="none")
+    assert float(np.nanmax(scores["rmse"].sel(model="IFS"))) < 1e-6
+    assert float(np.nanmin(scores["rmse"].sel(model="persistence"))) > 1e-5
+
+
+def test_a_layer_is_that_of_which_another_holds_the_most() -> None:
+    noah = [(0.0, 0.1), (0.1, 0.4), (0.4, 1.0), (1.0, 2.0)]
+    assert [layer_between(*depths) for depths in noah] == ["swvl1", "swvl2", "swvl3", "swvl4"]
+    assert [layer_between(*depths) for depths in ((0.0, 0.01), (2.89, 5.0))] == [None, None]
 
 
 ENSEMBLES: dict[str, tuple[Any, Any, dict[str, Any]]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from soilcast.errors import SoilcastError
 from soilcast.sources.grib import Message, axes_of_message, decode, grid_key, index_messages, is_regular, moment_of
 from soilcast.sources.netcdf import naming_damage
-from soilcast.weather.quantities import Quantity, quantity_of_number, refuse_step_type
+from soilcast.weather.layers import LAYERS, layer_between
+from soilcast.weather.quantities import SOIL_NUMBERS, Quantity, quantity_of_number, refuse_step_type
 from soilcast.weather.step_fields import Axes, Doubles, StepField
 
 _FURTHER = {
@@ -30,6 +31,12 @@ _FURTHER = {
     "bitsPerValue": int,
     "binaryScaleFactor": int,
     "decimalScaleFactor": int,
+    "typeOfLevel": str,
+    "level": int,
+    "scaledValueOfFirstFixedSurface": int,
+    "scaleFactorOfFirstFixedSurface": int,
+    "scaledValueOfSecondFixedSurface": int,
+    "scaleFactorOfSecondFixedSurface": int,
 }
 _HOURS = {0: 1 / 60, 1: 1.0, 2: 24.0, 10: 3.0, 11: 6.0, 12: 12.0, 13: 1 / 3600}
 """Code table 4.4: unit of a step -> hours."""
@@ -53,7 +60,7 @@ _ENSEMBLES = ("enfo", "enfh", "eefo", "eehs", "elda", "mmsf", "mmsa")
 _STEP_TYPES = ("instant", "accum", "avg")
 
 
-def grib_fields(path: Path, parts: Collection[str], units: dict[str, str]) -> tuple[list[StepField], list[str]]:
+def grib_fields(path: Path, parts: Set[str], units: dict[str, str]) -> tuple[list[StepField], list[str]]:
     """Index the fields of a GRIB file of either edition that are of some parts; values are decoded when read.
 
     Parameters
@@ -79,12 +86,16 @@ def grib_fields(path: Path, parts: Collection[str], units: dict[str, str]) -> tu
     fields: list[StepField] = []
     skipped: Counter[str] = Counter()
 
+    has_soil = not parts.isdisjoint(LAYERS)
+
     def is_wanted(number: int) -> bool:
         quantity = quantity_of_number(number)
-        return quantity is not None and quantity.name in parts
+        return (quantity is not None and quantity.name in parts) or (has_soil and number in SOIL_NUMBERS)
 
     for message in index_messages(path, _FURTHER, is_wanted):
-        quantity = quantity_of_number(message["paramId"])
+        quantity = (
+            _soil_moisture(message) if message["paramId"] in SOIL_NUMBERS else quantity_of_number(message["paramId"])
+        )
         if quantity is None or quantity.name not in parts:
             continue
         quantity = Quantity(quantity.name, units.get(quantity.name, quantity.unit), quantity.sign)
@@ -133,6 +144,22 @@ class _Message:
     def __call__(self) -> Doubles:
         with naming_damage(self.path, "GRIB"), self.path.open("rb") as stream:
             return decode(stream, self.message)
+
+
+def _soil_moisture(message: Message) -> Quantity | None:
+    """Soil moisture of the layer that the level of a message tells; None where that is none of the contract."""
+    unit = SOIL_NUMBERS[message["paramId"]]
+    if message.get("typeOfLevel") == "soilLayer":  # of ECMWF: layers are counted from the top
+        name = f"swvl{message['level']}"
+        return Quantity(name, unit) if name in LAYERS else None
+    if message.get("typeOfLevel") != "depthBelowLandLayer":
+        return None
+    upper, lower = (
+        message[f"scaledValueOf{which}FixedSurface"] * 10.0 ** -message[f"scaleFactorOf{which}FixedSurface"]
+        for which in ("First", "Second")
+    )
+    found = layer_between(upper, lower)
+    return None if found is None else Quantity(found, unit)
 
 
 def _why_skipped(message: Message) -> str:

@@ -17,7 +17,20 @@ LAYERS = tuple(ERA5_LAND_LAYERS)
 _LEAST_SHARE = 0.5
 """Of the thickness of a layer that another must hold to stand for it."""
 
+_BOTTOMS = np.cumsum(list(ERA5_LAND_LAYERS.values()))
+_BOUNDS = {
+    name: (float(bottom) - ERA5_LAND_LAYERS[name], float(bottom)) for name, bottom in zip(LAYERS, _BOTTOMS, strict=True)
+}
+"""Top and bottom of each layer [m]."""
+
 _DEPTHS = ("depth", "depthBelowLandLayer", "depthBelowLand")
+
+
+def layer_between(upper: float, lower: float) -> str | None:
+    """Name ERA5-Land's layer of which another, between two depths [m], holds the largest part, and at least half."""
+    share = {name: (min(lower, bottom) - max(upper, top)) / (bottom - top) for name, (top, bottom) in _BOUNDS.items()}
+    best = max(share, key=lambda name: share[name])
+    return best if share[best] >= _LEAST_SHARE else None
 
 
 def soil_layer(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None:
@@ -46,8 +59,7 @@ def soil_layer(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None
     """
     if name in opened.data_vars:
         return opened[name]
-    top = sum(ERA5_LAND_LAYERS[above] for above in LAYERS[: LAYERS.index(name)])
-    bottom = top + ERA5_LAND_LAYERS[name]
+    top, bottom = _BOUNDS[name]
     found: list[tuple[float, xr.DataArray]] = []
     for variable in opened.data_vars.values():
         if str(variable.attrs.get("standard_name")) == VARIABLES[name].standard_name:

@@ -83,8 +83,11 @@ _NUMBERS: dict[int, Quantity] = {
 _NUMBERS |= {
     row.number: Quantity(row.name, row.unit, row.sign)
     for row in PARAMETERS.values()
-    if row.name in VARIABLES and not row.name.startswith("swvl") and row.kind != "static"
+    if row.name in VARIABLES and row.kind != "static"
 }
+
+SOIL_NUMBERS = {260199: "m**3 m**-3", 260185: "m**3 m**-3"}
+"""Soil moisture of a layer that the level tells -> unit: of ECMWF (vsw) and NCEP (soilw, a proportion)."""
 
 WEATHER_RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     **RECIPES,
