@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from soilcast.exporting import export
     from soilcast.forecasting import forecast
     from soilcast.inspecting import inspect
+    from soilcast.operating import daily, daily_status
     from soilcast.plugins import load_plugin
     from soilcast.reporting import report
     from soilcast.reporting.scores import open_scores
@@ -39,6 +40,8 @@ _HOME = {
     "bridge": "weather.bridging",
     "commented_yaml": "training.keys",
     "compare": "comparing",
+    "daily": "operating",
+    "daily_status": "operating",
     "degrade_weather": "weather.degrade",
     "demo": "comparing",
     "doctor": "doctoring",
@@ -69,6 +72,8 @@ __all__ = [
     "bridge",
     "commented_yaml",
     "compare",
+    "daily",
+    "daily_status",
     "degrade_weather",
     "demo",
     "doctor",

@@ -25,6 +25,9 @@ from soilcast.files import NO_ROOM
 from soilcast.plugins import load_installed
 from soilcast.stops import STOPPED, heed_stops, leave
 
+LATE = 75
+"""Exit code of a daily chain whose inputs are late: a temporary failure, as sysexits.h has it."""
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -147,6 +150,7 @@ def compare(
         str | None, typer.Option("--hold-out", metavar="YEARS", help="Test each of these years in turn: 2001:2010.")
     ] = None,
     jobs: Jobs = 1,
+    dask: Dask = None,
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -165,6 +169,7 @@ def compare(
         settings=settings or (),
         hold_out=hold_out,
         jobs=jobs,
+        dask=dask,
         overwrite=overwrite,
         resume=resume,
         memory=parse_bytes(memory) if memory else None,
@@ -864,6 +869,40 @@ def reproduce(
         progress=True,
         log=_say,
     )
+
+
+@app.command()
+def daily(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="YAML file of the chain (docs: daily).")],
+    day: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Issue day; default: yesterday [UTC], so that lead 1 is today.")
+    ] = None,
+    simulate: Annotated[
+        str | None,
+        typer.Option(metavar="FROM:TO", help="Forecast each issue day of a past period with what was known on it."),
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Say how old inputs and forecasts are; do nothing.")] = False,
+) -> None:
+    """Make the forecast of the day: fetch, update, bridge, forecast, publish. Exit code 75 if inputs are late."""
+    if status:
+        _say("\n".join(soilcast.daily_status(config)))
+        return
+    from soilcast.operating import LateError
+
+    try:
+        found = soilcast.daily(config, day=day, simulate=simulate, progress=True, log=_say)
+    except LateError as error:
+        _say_late(str(error))
+    for one in found:
+        if one.forecast is not None:
+            _say(f"{one.issue_day}: {one.forecast}{'' if one.is_new else ' (stands already)'}")
+    if found[-1].late:
+        _say_late(found[-1].late)
+
+
+def _say_late(line: str) -> NoReturn:
+    print(f"soilcast: {printable(line)}", file=sys.stderr)
+    raise typer.Exit(LATE)
 
 
 def main() -> None:
