@@ -25,6 +25,7 @@ PARTS = {
     "forecast": ("forecast",),
     "globe": ("globe",),
     "weather": ("weather",),
+    "daily": ("daily",),
     "startup": ("startup",),
     "issue_day": ("issue_day",),
     "metrics": ("metrics",),

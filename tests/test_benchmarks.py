@@ -27,7 +27,7 @@ SMALL = {
     "preparation": "--resolutions 7.5 --years 2020",
     "gpu": "--rounds 1 --members 1 2 --cells 64 --resolution 8",
 }
-LONG = ("instructions", "globe", "issue_day", "weather", "demo", "startup")
+LONG = ("instructions", "globe", "issue_day", "weather", "daily", "demo", "startup")
 LACKS = {
     "gpu": ("nothing is measured", not torch.cuda.is_available()),
 }
