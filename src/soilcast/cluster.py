@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from soilcast.errors import SoilcastError
 from soilcast.plugins import Plugin, loaded_plugins, use_plugins
+from soilcast.workers import OnEnd, Task, attempt
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -28,6 +32,14 @@ ANSWER_SECONDS = 10.0
 
 RETURN_SECONDS = 60.0
 """Time that a cluster may be without any worker [s]: nannies restart those that died."""
+
+STOP_SECONDS = 0.2
+"""Time after which a worker notices that nobody waits for its task any more [s]."""
+
+_RUNNING = ("executing", "long-running")
+_AT_WORK = ("running", "paused", "closing_gracefully")
+_ONE_TASK = threading.Lock()
+"""Held by the thread of a worker that runs a task: what tasks set, such as the number of threads, is of the process."""
 
 _POLL_SECONDS = 2.0
 _TASKS_PER_THREAD = 2
@@ -91,6 +103,62 @@ def work_on_cluster(
             if piece.fault is not None:
                 _raise_fault(piece.fault, address)
             yield submitted.pop(piece.future), piece.result
+
+
+def run_on_cluster(address: str, tasks: Mapping[Path, Task], on_end: OnEnd) -> None:
+    """Run tasks as `soilcast.workers.run_tasks` does, on the workers of a cluster: one at a time in each process.
+
+    A task whose worker died is run again; it must find out by itself what is done already. One for whose end nobody
+    waits any more, as the command was stopped or the scheduler is lost, gets a KeyboardInterrupt.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler.
+    tasks, on_end
+        As of `run_tasks`; paths in the tasks are absolute.
+
+    Raises
+    ------
+    SoilcastError
+        What `work_on_cluster` raises.
+    """
+    names = list(tasks)
+    for number, failure in work_on_cluster(address, _attempt_alone, dict(enumerate(tasks.values()))):
+        on_end(names[number], SoilcastError(failure) if failure else None)
+
+
+def _attempt_alone(task: Task) -> str | None:
+    with _ONE_TASK, _stopped_with_client():
+        try:
+            return attempt(task)
+        except KeyboardInterrupt:
+            return "stopped: continue with --resume"
+
+
+@contextmanager
+def _stopped_with_client() -> Iterator[None]:
+    """Raise KeyboardInterrupt in this thread, once, if the task that it runs is wanted no more."""
+    from distributed import get_worker
+
+    worker: Any = get_worker()
+    key, thread = worker.get_current_task(), threading.get_ident()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(STOP_SECONDS):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state not in _RUNNING or worker.status.name not in _AT_WORK:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _submit(client: Client, function: Callable[[Piece], Result], piece: Piece) -> Future[Result]:

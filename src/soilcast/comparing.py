@@ -56,6 +56,7 @@ def compare(
     settings: Sequence[str] = (),
     hold_out: str | None = None,
     jobs: int = 1,
+    dask: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     memory: int | None = None,
@@ -81,6 +82,8 @@ def compare(
         model, target and lead, and their means over the years.
     jobs
         Number of runs trained and forecast in parallel: see `soilcast.training.jobs.train_runs`.
+    dask
+        Address of a dask scheduler on whose workers, which see the same paths, runs are trained and forecast.
     overwrite
         Replace existing output in ``out``.
     resume
@@ -104,7 +107,10 @@ def compare(
         Ctrl-C or SIGTERM; ``resume`` continues.
     """
     refuse_unguarded()
-    out = Path(out)
+    if dask is not None and jobs > 1:
+        raise SoilcastError("--jobs and --dask: runs are trained here or on a cluster: give one of the two")
+    # Workers of a cluster have working folders of their own.
+    out, data = Path(out).absolute() if dask else Path(out), Path(data).absolute() if dask else Path(data)
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment)
     refuse_unusable(experiment.baselines)
@@ -113,7 +119,7 @@ def compare(
     named = {_of_year(name, year): config for name, config in plans.items() for year in years} or plans
     weather = weather_of_runs(experiment, named)
     _refuse_existing_outputs(out, named, years, weather, overwrite=overwrite, resume=resume)
-    cube = _prepared(experiment, out / "cube", Path(data), overwrite=overwrite, resume=resume, log=log)
+    cube = _prepared(experiment, out / "cube", data, overwrite=overwrite, resume=resume, log=log)
     if years:
         with open_cube(cube) as opened:
             days = opened["time"].to_numpy()
@@ -124,8 +130,8 @@ def compare(
         }
 
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory, "progress": progress}
-    archives = _archives(cube, plans, weather, out / _WEATHER, Path(data), replace=overwrite or resume, log=log)
-    good, failed = train_and_forecast(cube, plans, out, jobs=jobs, weather=archives, **options, log=log)
+    archives = _archives(cube, plans, weather, out / _WEATHER, data, replace=overwrite or resume, log=log)
+    good, failed = train_and_forecast(cube, plans, out, jobs=jobs, dask=dask, weather=archives, **options, log=log)
     if not good:
         reason = next(iter(failed.values()))
         raise SoilcastError(f"no run was completed ({reason}): correct this and continue with --resume")
@@ -150,6 +156,7 @@ def train_and_forecast(
     out: Path,
     *,
     jobs: int,
+    dask: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     memory: int | None = None,
@@ -170,7 +177,7 @@ def train_and_forecast(
         Folder to write: ``runs/NAME`` and ``forecasts/NAME``.
     weather
         Name of a run -> archive of the weather forecasts that it is trained and forecasts with.
-    jobs, overwrite, resume, memory, progress, log
+    jobs, dask, overwrite, resume, memory, progress, log
         See `compare`.
     ended
         Called in this process with the name of each run as it ends, and its forecast or fault.
@@ -197,7 +204,7 @@ def train_and_forecast(
     configs = {out / "runs" / name: config for name, config in plans.items()}
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory, "progress": progress}
     options["weather"] = {out / "runs" / name: path for name, path in weather.items()}
-    outcomes = train_runs(cube, configs, jobs=jobs, **options, then=then, ended=on_run_end)
+    outcomes = train_runs(cube, configs, jobs=jobs, dask=dask, **options, then=then, ended=on_run_end)
     failed = {run.name: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
     return {run.name: folder / run.name for run in outcomes if run.name not in failed}, failed
 

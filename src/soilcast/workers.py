@@ -44,7 +44,7 @@ def run_tasks(tasks: Mapping[Path, Task], jobs: int, on_end: OnEnd) -> None:
     """
     if min(jobs, len(tasks)) < 2:
         for name, task in tasks.items():
-            failure = _attempt(task)
+            failure = attempt(task)
             on_end(name, SoilcastError(failure) if failure else None)
         return
     if not hasattr(signal, "pthread_sigmask"):
@@ -163,12 +163,19 @@ def _serve(connection: Connection, plugins: Sequence[Plugin]) -> None:
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         use_plugins(plugins)
         while (task := connection.recv()) is not None:
-            connection.send(_attempt(task))
+            connection.send(attempt(task))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         leave(STOPPED)
 
 
-def _attempt(task: Task) -> str | None:
+def attempt(task: Task) -> str | None:
+    """Run a task; give its fault in words, None without one.
+
+    Raises
+    ------
+    Exception
+        A defect of soilcast.
+    """
     try:
         task()
     except SoilcastError as error:

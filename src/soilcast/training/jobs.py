@@ -14,8 +14,10 @@ from typing import Any
 import torch
 import xarray as xr
 
+from soilcast.cluster import run_on_cluster
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
+from soilcast.files import make_folder
 from soilcast.memory import held_memory
 from soilcast.progress import Advance, progress_bar
 from soilcast.training.build import registered_parts
@@ -33,6 +35,7 @@ Ended = Callable[[Path, Outcome], None]
 Then = Callable[[Path, int | None], object]
 
 _SAMPLES = ".soilcast-samples"
+_BEGUN = ".soilcast-begun"
 _GLANCE = 0.5
 """Time between two looks at how far the runs are [s]."""
 
@@ -42,6 +45,7 @@ def train_runs(
     runs: Mapping[Path, Config],
     *,
     jobs: int = 1,
+    dask: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     memory: int | None = None,
@@ -64,10 +68,14 @@ def train_runs(
         Folder of each run to write -> what to train and how.
     jobs
         How many to train at once, each in a process; with 1 all are trained in this process, one after the other.
+    dask
+        Address of a dask scheduler, each worker process of which trains a run at a time; the workers see the same
+        paths. One whose worker dies goes on from its checkpoint on another. Weights are those of ``jobs``, if the
+        workers have the same instruction set.
     overwrite, resume
         See `train`, for each run.
     memory
-        Hold no more than this, all processes together [bytes].
+        Hold no more than this, all processes together; on a cluster each process [bytes].
     samples
         Folder to keep mapped samples in, which all runs share; by default one beside the first run, which is removed
         at the end. Runs on a GPU keep samples of their own there, unless a folder is given.
@@ -95,11 +103,15 @@ def train_runs(
     jobs = max(1, min(jobs, len(runs)))
     _refuse_torchrun()
     each = memory if memory is None or jobs == 1 else max(0, memory - held_memory()) // jobs
-    configs = {out: _with_threads(config, out, jobs, resume) for out, config in runs.items()}
+    single = jobs > 1 or dask is not None
+    configs = {out: _with_threads(config, out, single, resume) for out, config in runs.items()}
     with open_cube(cube) as opened:
         _refuse_little_memory(opened, configs, each, jobs, weather)
     outcomes: dict[Path, Outcome] = {}
-    with _shared_folder(configs, samples) as folder, _overview(configs, resume=resume, shown=progress) as done:
+    with (
+        _shared_folder({} if dask else configs, samples) as folder,
+        _overview(configs, resume=resume, shown=progress) as done,
+    ):
 
         def note(out: Path, failure: SoilcastError | None) -> None:
             outcomes[out] = failure or open_run(out)
@@ -111,7 +123,12 @@ def train_runs(
         for out, config in configs.items():
             own = {"samples": samples or _kept(folder, config), "weather": weather.get(out)}
             work[out] = functools.partial(_train, cube, out, config, then, **options, **own)
-        run_tasks(work, jobs, note)
+        if dask is None:
+            run_tasks(work, jobs, note)
+        else:
+            with _begun_folder(configs) as begun:
+                again = {out: functools.partial(_train_or_go_on, begun / out.name, task) for out, task in work.items()}
+                run_on_cluster(dask, again, note)
     return {out: outcomes[out] for out in runs}
 
 
@@ -123,11 +140,32 @@ def _train(cube: str | Path, out: Path, config: Config, then: Then | None, **opt
         then(out, options["memory"])
 
 
-def _with_threads(config: Config, out: Path, jobs: int, resume: bool) -> Config:
+def _train_or_go_on(begun: Path, task: functools.partial[None]) -> None:
+    """Train a run on a worker; if another worker died of it, go on from what that left."""
+    if begun.exists():
+        task = functools.partial(task, resume=True)
+    begun.touch()
+    task()
+
+
+@contextmanager
+def _begun_folder(configs: Mapping[Path, Config]) -> Iterator[Path]:
+    """Give a folder in which it is noted which runs were begun; it is gone afterwards."""
+    folder = next(iter(configs)).absolute().parent / _BEGUN
+    make_folder(folder, folder)
+    try:
+        for left in folder.iterdir():
+            left.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _with_threads(config: Config, out: Path, single: bool, resume: bool) -> Config:
     """Set the number of threads where it is left open: as the run was begun, or one for each of several jobs."""
     if config.train.threads:
         return config
-    threads = int(jobs > 1)
+    threads = int(single)
     if resume and (out / RECORD).is_file():
         with suppress(SoilcastError):  # of a damaged run; `train` says it of the run
             threads = open_run(out).config.train.threads
