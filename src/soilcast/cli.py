@@ -697,7 +697,7 @@ def forecast(
 def export(
     source: Annotated[Path, typer.Argument(help="Forecast or cube.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Output file: .tif (GeoTIFF) or .png map, .csv or .parquet table.")
+        Path, typer.Option("--out", help="Output file: .tif (GeoTIFF), .geojson or .png map, .csv or .parquet table.")
     ],
     variable: Annotated[str, typer.Option(metavar="NAME", help="Variable, e.g. swvl1_percentile.")],
     lead: Annotated[
@@ -715,7 +715,7 @@ def export(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Export a variable as a map or table. Maps are GeoTIFF or PNG; tables are CSV or Parquet, of one day or all."""
+    """Export a variable as a map (GeoTIFF, GeoJSON, PNG) or a table of one day or all (CSV, Parquet)."""
     from soilcast.cube.kinds import refuse_missing
 
     refuse_missing(source, "forecast")

@@ -32,9 +32,9 @@ def kind_of(path: Path) -> str | None:
 
     Returns
     -------
-    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``dossier``, ``page``, ``picture``, ``GeoTIFF`` or
-    ``table``; None for anything else, which is a folder of ours that holds more than we wrote, too. Whether it is
-    damaged or of an earlier format does not count.
+    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``dossier``, ``page``, ``picture``,
+    ``GeoTIFF``, ``GeoJSON`` or ``table``; None for anything else, which is a folder of ours that holds more than we
+    wrote, too. Whether it is damaged or of an earlier format does not count.
     """
     try:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
@@ -124,6 +124,8 @@ def _kind_of_file(file: Path) -> str | None:
         return "GeoTIFF" if mark in start + end else None
     if start.startswith(_PARQUET) and end.endswith(_PARQUET):
         return "table" if mark in _footer(file) else None
+    if start.startswith(b'{"type": "FeatureCollection"'):
+        return "GeoJSON" if b'"software": "' + mark in start else None
     if start.startswith(b"<!doctype html>"):
         return "page" if b'<meta name="generator" content="' + mark in start else None
     header = start.partition(b"\n")[0].strip().decode("utf-8", "replace").split(",")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,58 @@ def test_a_geotiff_says_what_it_is(forecast: Path, tmp_path: Path) -> None:
         assert raster.tags()["valid_date"] == "2020-02-29"
 
 
+def test_a_geotiff_is_cloud_optimised(forecast: Path, tmp_path: Path) -> None:
+    out = soilcast.export(forecast, tmp_path / "map.tif", variable="swvl1_percentile")
+    with rasterio.open(out) as raster:
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert raster.tags()["title"] == "LSTM: 3 days ahead"
+
+
+def test_geojson_has_each_value_in_its_cell(tmp_path: Path) -> None:
+    made = made_forecast(tmp_path / "forecast.nc")
+    out = soilcast.export(tmp_path / "forecast.nc", tmp_path / "map.geojson", variable="swvl1", lead=[1, 3])
+    found = json.loads(out.read_text())
+    assert (found["type"], found["units"], found["issue_date"]) == ("FeatureCollection", "m3 m-3", "2020-02-27")
+    assert [(one["name"], one["lead_days"], one["valid_date"]) for one in found["properties"]] == [
+        ("lead_1", 1, "2020-02-28"),
+        ("lead_3", 3, "2020-03-01"),
+    ]
+    assert len(found["features"]) == made.sizes["cell"]
+    for cell, feature in enumerate(found["features"]):
+        (ring,) = feature["geometry"]["coordinates"]
+        corners = np.array(ring)
+        assert (corners[0] == corners[-1]).all()
+        x, y = corners[:, 0], corners[:, 1]
+        area = float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
+        assert area > 0, "counterclockwise"
+        centre = corners[:-1].mean(axis=0)
+        np.testing.assert_allclose(centre, [float(made["lon"][cell]), float(made["lat"][cell])], atol=1e-5)
+        for lead in (1, 3):
+            wanted = float(made["swvl1"].isel(cell=cell, time=0).sel(lead=lead))
+            value = feature["properties"][f"lead_{lead}"]
+            assert value is None if np.isnan(wanted) else value == pytest.approx(wanted, rel=1e-6)
+
+
+def test_geojson_cuts_cells_at_the_date_line_and_has_places_as_points(tmp_path: Path) -> None:
+    grid = Grid(np.array([10.0, 8.0]), np.array([-180.0, -178.0, 178.0]), np.arange(6))
+    path = tmp_path / "grid.nc"
+    made_forecast(path, grid)
+    found = json.loads(soilcast.export(path, tmp_path / "g.geojson", variable="swvl1", lead=1).read_text())
+    kinds = [feature["geometry"]["type"] for feature in found["features"]]
+    assert kinds == ["MultiPolygon", "Polygon", "Polygon"] * 2
+    for feature in found["features"]:
+        lon = [x for x, _ in np.reshape(feature["geometry"]["coordinates"], (-1, 2))]
+        assert -180.0 <= min(lon) <= max(lon) <= 180.0
+    made_forecast(tmp_path / "places.nc", None)
+    places = json.loads(soilcast.export(tmp_path / "places.nc", tmp_path / "p.geojson", variable="swvl1").read_text())
+    first = places["features"][0]
+    assert (first["geometry"], first["properties"]["cell_name"]) == (
+        {"type": "Point", "coordinates": [-5.0, 40.0]},
+        "basin 0",
+    )
+    assert places["features"][1]["properties"]["lead_2"] is None
+
+
 def test_leads_come_in_the_order_that_is_given(forecast: Path, tmp_path: Path) -> None:
     out = soilcast.export(forecast, tmp_path / "map.tif", variable="swvl1", lead=[3, 1, 3])
     with rasterio.open(out) as raster:
@@ -321,7 +374,7 @@ def test_a_table_has_all_days(tmp_path: Path, suffix: str, monkeypatch: pytest.M
     assert not index.duplicated().any()
 
 
-@pytest.mark.parametrize("ending", [".csv", ".parquet", ".png", ".tif"])
+@pytest.mark.parametrize("ending", [".csv", ".geojson", ".parquet", ".png", ".tif"])
 def test_what_it_wrote_is_replaced_if_told(forecast: Path, tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"map{ending}"
     for overwrite in (False, True):

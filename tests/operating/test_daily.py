@@ -194,6 +194,10 @@ def test_forecasts_are_fetched_from_a_mirror_with_the_first_days_of_those_before
         fetched = mirror.count("data")
         assert not daily(config)[0].is_new
         assert mirror.count("data") == fetched
+        old = tmp_path / "chain" / "weather" / "ifs_2001-01-01T00_000h.grib"
+        shutil.copy(next(old.parent.glob("*_000h.grib")), old)
+        assert not daily(config)[0].is_new, "what is removed has no part in the forecast"
+        assert not old.exists()
         mirror.files.clear()
         again = daily(config)[0]
         assert again.forecast == found.forecast
@@ -207,6 +211,7 @@ def test_forecasts_are_fetched_from_a_mirror_with_the_first_days_of_those_before
 # ---------------------------------------------------------------- what is late, what is removed, what is said
 
 
+@pytest.mark.slow
 def test_a_late_reanalysis_is_told_with_exit_code_75(folder: Path, tmp_path: Path) -> None:
     config = config_of(folder, tmp_path / "daily.yaml", reanalysis={"oldest": 3})
     (found,) = daily(config, simulate="2020-01-08:2020-01-08")
@@ -242,6 +247,7 @@ def test_no_weather_at_all_is_late(folder: Path, tmp_path: Path) -> None:
     assert "there is no weather forecast, which the run needs for tp, t2m" in found.late
 
 
+@pytest.mark.slow
 def test_a_fetch_that_fails_does_not_stop_what_can_be_made(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +283,7 @@ def test_products_of_an_earlier_day_do_not_become_the_newest(folder: Path, tmp_p
     assert (tmp_path / "public" / "2020-01-07" / "soil.csv").exists()
 
 
+@pytest.mark.slow
 def test_the_status_says_how_old_everything_is(folder: Path, tmp_path: Path) -> None:
     config = config_of(folder, tmp_path / "daily.yaml")
     said, _ = run("daily", config, "--status")
@@ -315,6 +322,7 @@ def test_a_wrong_config_is_refused(folder: Path, tmp_path: Path, what: str) -> N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_day_and_a_period_are_not_asked_for_together(folder: Path, tmp_path: Path) -> None:
     config = config_of(folder, tmp_path / "daily.yaml")
     told = refusal("daily", config, "--day", "2020-01-08", "--simulate", PERIOD)
@@ -334,6 +342,7 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
         Record(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_cube_itself_is_taken_where_it_reaches_the_issue_day(folder: Path, tmp_path: Path) -> None:
     config = config_of(folder, tmp_path / "daily.yaml", reanalysis={"latency": 0})
     (found,) = daily(config, simulate="2020-01-08:2020-01-08")

@@ -78,6 +78,7 @@ def test_forecasts_that_come_true_are_the_days_that_the_cube_lacks(folder: Path,
     assert "2020-01-16 .. 2020-01-20: bridged: tp, t2m from the first day of each forecast" in found.attrs["notes"]
 
 
+@pytest.mark.slow
 def test_a_day_without_a_forecast_of_its_own_takes_the_newest_before(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     for day in ("2020-01-15", "2020-01-16", "2020-01-18", "2020-01-19"):
@@ -103,6 +104,7 @@ def test_a_bias_of_the_month_is_corrected(folder: Path, tmp_path: Path) -> None:
         assert any(line.startswith("t2m by -3 K (32 days of its month)") for line in done), done
 
 
+@pytest.mark.slow
 def test_a_month_that_was_not_seen_is_corrected_by_all_others_and_too_few_days_not_at_all(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_month_that_was_not_seen_is_corrected_by_all_others_and_too_few_days_n
     assert "t2m not corrected (fewer than 30 days" in "".join(json.loads(few.attrs["bridged"])["done"])
 
 
+@pytest.mark.slow
 def test_nothing_after_the_last_known_day_is_looked_at(folder: Path, tmp_path: Path) -> None:
     late = int(
         (np.datetime64(KNOWN) - np.datetime64(str(small_cube(CELLS, DAYS)["time"].to_numpy()[0])[:10])).astype(int)
@@ -143,6 +146,7 @@ def test_a_forecast_from_a_bridged_cube_is_that_from_the_days_themselves(folder:
     assert "bridged" not in whole.attrs
 
 
+@pytest.mark.slow
 def test_without_weather_all_inputs_are_missing_on_the_bridged_days(folder: Path, tmp_path: Path) -> None:
     found = bridge(folder / "cube", tmp_path / "cube", until=UNTIL, known_until=KNOWN)
     assert found.sizes["time"] == open_cube(folder / "cube").sel(time=slice(None, UNTIL)).sizes["time"]
@@ -171,6 +175,7 @@ def test_what_cannot_be_bridged_is_refused(folder: Path, tmp_path: Path, what: s
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_did_and_refuses_a_bridged_cube(folder: Path, tmp_path: Path) -> None:
     words = ("bridge", folder / "cube", "--weather", folder / "archive.nc", "--variables", "tp,t2m", "--out")
     days = ("--until", UNTIL, "--known-until", KNOWN)

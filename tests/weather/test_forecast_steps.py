@@ -123,6 +123,7 @@ SOIL: dict[str, tuple[int | tuple[int, int, int], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", SOIL)
 def test_soil_moisture_is_of_the_layer_that_its_level_tells(tmp_path: Path, cube: xr.Dataset, numbers: str) -> None:
     number, level = SOIL[numbers]

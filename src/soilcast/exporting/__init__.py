@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from soilcast.errors import SoilcastError
+from soilcast.exporting.geojson import write_geojson
 from soilcast.exporting.geotiff import write_geotiff
 from soilcast.exporting.selecting import Field, select
 from soilcast.exporting.table import write_table
@@ -33,8 +34,9 @@ def export(
     source
         A forecast or a cube.
     out
-        File to write, by its name: ``.tif`` is a GeoTIFF of the cells' grid with a band for each lead, ``.png`` a
-        drawn map for each lead, ``.csv`` and ``.parquet`` a row for each cell, day and lead.
+        File to write, by its name: ``.tif`` is a cloud-optimised GeoTIFF of the cells' grid with a band for each lead,
+        ``.geojson`` a feature for each cell with a property for each lead, ``.png`` a drawn map for each lead, ``.csv``
+        and ``.parquet`` a row for each cell, day and lead.
     variable
         Its name, such as ``swvl1_percentile``.
     lead
@@ -96,5 +98,6 @@ _WRITERS: dict[str, tuple[str, Callable[[Field, Path, Path], None]]] = {
     ".png": ("picture", _write_picture),
     ".csv": ("table", write_table),
     ".parquet": ("table", write_table),
+    ".geojson": ("GeoJSON", write_geojson),
 }
 """End of the file's name -> what it is, and how a field is written: ``(field, where to write, file it will be)``."""

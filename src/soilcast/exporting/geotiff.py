@@ -1,4 +1,4 @@
-"""Write a field as a GeoTIFF of its cells' grid, north up."""
+"""Write a field as a cloud-optimised GeoTIFF of its cells' grid, north up."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
     rows, columns = _axes(grid, out)
     west, north = columns.first - columns.step / 2, rows.first - rows.step / 2
     profile = {
-        "driver": "GTiff",
+        "driver": "COG",
         "height": rows.size,
         "width": columns.size,
         "count": len(field.bands),
@@ -84,9 +84,8 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
         "crs": rasterio.CRS.from_epsg(4326),
         "transform": Affine(columns.step, 0.0, west, 0.0, rows.step, north),
         "compress": "deflate",
-        "tiled": True,
-        "blockxsize": _TILE,
-        "blockysize": _TILE,
+        "blocksize": _TILE,
+        "overview_resampling": "nearest",  # a mean of classes is none
     }
     row, column = np.divmod(grid.index, len(grid.lon))
     pixels = rows.pixel[row] * columns.size + columns.pixel[column]
@@ -148,16 +147,7 @@ def _description(field: Field, band: Band) -> str:
 
 def _tags(field: Field) -> dict[str, str]:
     """Tags of the whole file."""
-    tags = {
-        "TIFFTAG_SOFTWARE": GENERATOR,
-        "title": str(field.opened.attrs.get("title", "")),
-        "variable": field.name,
-        "long_name": field.long_name,
-        "units": field.units,
-        "nature": field.nature,
-    }
-    if field.issue is not None:
-        tags["issue_date"] = str(field.issue)
+    tags = {"TIFFTAG_SOFTWARE": GENERATOR, **field.about()}
     if len(field.bands) == 1:
         tags |= _times(field, field.bands[0])
     for name in ("flag_values", "flag_meanings", "reference_period", "dry", "comment"):

@@ -124,6 +124,20 @@ class Field:
             return content
         return f"model forecast, not an observation (trained on {content})"
 
+    def about(self) -> dict[str, str]:
+        """What every export says of the values: title, unit, issue day, what they are and whose."""
+        told = {
+            "title": str(self.opened.attrs.get("title", "")),
+            "variable": self.name,
+            "long_name": self.long_name,
+            "units": self.units,
+            "nature": self.nature,
+            "source": str(self.opened.attrs.get("source", "")),
+            "license": str(self.opened.attrs.get("license", "")),
+            "issue_date": "" if self.issue is None else str(self.issue),
+        }
+        return {name: text for name, text in told.items() if text}
+
 
 def select(
     path: Path,

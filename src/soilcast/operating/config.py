@@ -66,7 +66,7 @@ class WeatherForecast(_Section):
 class Export(_Section):
     """A map or table: the options of `soilcast.export`."""
 
-    file: str = Field(description="name of the file, ending in .tif, .png, .csv or .parquet")
+    file: str = Field(description="name of the file, ending in .tif, .geojson, .png, .csv or .parquet")
     variable: str = Field(description="variable of the forecast")
     lead: tuple[int, ...] | None = Field(None, description="lead times; null: all [d]")
     quantile: float | None = Field(None, description="level of a quantile")

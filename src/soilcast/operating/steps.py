@@ -424,6 +424,7 @@ def remove_old(day: Day) -> str | None:
         for file in day.downloads.glob("*_*T*_*h.grib"):
             if _is_older(file.name.split("_")[-2].partition("T")[0], first):
                 file.unlink()
+        day.look_again()
     day.record.forget([f"{step} {name}" for step in ("forecast", "products") for name in removed])
     return f"{', '.join(sorted(set(removed)))}" if removed else None
 
@@ -439,11 +440,11 @@ STEPS: dict[str, Callable[[Day], str | None]] = {
     "fetch reanalysis": fetch_reanalysis,
     "update": update_cube,
     "fetch weather": fetch_weather,
+    "remove old": remove_old,  # before anything is made of what it removes
     "ages": check_ages,
     "bridge": bridge_cube,
     "forecast": make_forecast,
     "publish": publish,
-    "remove old": remove_old,
 }
 """Name -> what is done, which says in words what came of it; None where nothing was to be done."""
 
