@@ -80,14 +80,14 @@ def compared(name: str, data: Path, out: Path) -> Path:
 
 
 def reproduced(name: str, data: Path, out: Path) -> Path:
-    """Reproduce the paper on the cube of an experiment; what is there already is used again."""
+    """Reproduce the paper on the cube of an experiment, and give its dossier; what is there already is used again."""
     experiment, part, settings = REPRODUCED[name]
     compared(experiment, data, out)
     config = flatten(builtin_experiment(experiment).config)
     beside = {setting.partition("=")[0] for setting in settings} | {"water.terms"}  # which the studies vary
     chosen = [f"{key}={json.dumps(value)}" for key, value in config.items() if key not in beside]
     folder = out / "reproduced" / name
-    return reproduce(part, out / experiment / "cube", folder, seeds=SEEDS, settings=[*chosen, *settings])
+    return reproduce(part, out / experiment / "cube", folder, seeds=SEEDS, settings=[*chosen, *settings]).parent
 
 
 def _rewrite(page: Path, region: str, text: str) -> None:
@@ -96,7 +96,7 @@ def _rewrite(page: Path, region: str, text: str) -> None:
 
 def _dossier(name: str, data: Path, out: Path) -> str:
     """The dossier of a data set, two headings deeper, with its pictures where they are packaged."""
-    folder = reproduced(name, data, out) / "dossier"
+    folder = reproduced(name, data, out)
     text = (folder / "report.md").read_text(encoding="utf-8").replace("# ", f"# {name}: ", 1)
     for part in _PICTURES if name == _PICTURED else ():
         with Image.open(folder / f"{part}.png") as picture:
