@@ -17,6 +17,7 @@ from soilcast.reporting import report
 from soilcast.reporting.drought import CLASSES, class_shares
 from soilcast.reporting.forecasts import load_forecast
 from soilcast.reporting.sections.coming_days import fan_cells
+from soilcast.reporting.wording import bridged_words
 from tests.helpers.html_page import Page, counted_pictures, decoded, loads_and_runs_nothing, report_page, rows_of
 from tests.helpers.scores_factory import make_forecast, save_forecast
 
@@ -53,6 +54,23 @@ def test_coming_days_have_maps_drought_and_fans(coming: Page) -> None:
         "First the share that is expected in the class or a drier one, the mean of its odds",
     ):
         assert text in coming.text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            '{"days": ["2020-04-29", "2020-05-03"], "variables": ["tp", "t2m"]}',
+            "2020-04-29 to 2020-05-03: tp, t2m from weather forecasts",
+        ),
+        ('{"days": ["2020-05-03"], "variables": []}', "2020-05-03 to 2020-05-03: no weather"),
+        ("[" * 9, ""),
+        ('{"days": []}', ""),
+        ("", ""),
+    ],
+)
+def test_days_that_weather_forecasts_bridge_are_named(said: str, words: str) -> None:
+    assert bridged_words(said) == words
 
 
 def test_coming_days_show_the_numbers_of_the_forecast(forecast: xr.Dataset, coming: Page) -> None:

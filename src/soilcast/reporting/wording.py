@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -95,6 +96,17 @@ def newest_observation(latency: str) -> str:
 def weather_ahead(word: str) -> str:
     """Phrase for the weather of the days ahead that a model was given: see `WEATHER`; empty where it is not known."""
     return _WEATHER_AHEAD.get(word, f"with {word} weather of the days ahead")
+
+
+def bridged_words(text: str) -> str:
+    """Say which days before the issue day are of weather forecasts, by the attribute of a forecast; "" without it."""
+    try:
+        said = json.loads(text)
+        days, names = [str(day) for day in said["days"]], ", ".join(map(str, said["variables"]))
+        first, last = days[0], days[-1]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return ""
+    return f"{first} to {last}: {names or 'no weather'}{' from weather forecasts' if names else ''}"
 
 
 def weather_words(weather: str) -> str:

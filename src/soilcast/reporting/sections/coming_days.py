@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from soilcast.cube.contract import BRIDGED
 from soilcast.products.indices import CLASS_NAMES
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
@@ -18,6 +19,7 @@ from soilcast.reporting.tables import number
 from soilcast.reporting.wording import (
     PERCENT,
     ahead,
+    bridged_words,
     content,
     extent,
     location_name,
@@ -43,6 +45,7 @@ def headline(forecast: xr.Dataset) -> html.Markup:
         "Leads": span(leads(forecast)),
         "Newest observation": newest_observation(attrs.get("latency_days", "")),
         "Weather of the days ahead": weather_words(attrs.get("weather", "")),
+        "Days that the reanalysis lacks": bridged_words(attrs.get(BRIDGED, "")),
         "Quantiles": ", ".join(f"{100 * level:g}" for level in levels) + (PERCENT if levels.size else ""),
         "Cells forecast": f"{len(_forecast_cells(forecast))} of {forecast.sizes['cell']}",
         "Training": period(attrs.get("train_period", "")),
