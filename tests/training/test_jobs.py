@@ -156,7 +156,7 @@ def at_work_on(run: Path) -> Iterator[int]:
             continue
 
 
-LONG = ["train.epochs=100", "train.validate_every=50", "train.batches_per_epoch=10", "network.hidden_size=8"]
+LONG = ["train.epochs=100", "train.validate_every=50", "train.batches_per_epoch=200", "network.hidden_size=8"]
 PAIR = MODELS[:2]
 
 

@@ -355,8 +355,8 @@ def test_a_real_file_of_others_is_understood(shared: Path) -> None:
 @pytest.mark.shared
 def test_a_real_hourly_file_is_refused(shared: Path) -> None:
     path = shared / "formats/era5_cds_new_netcdf/ERA5_Senegal_2024_03_01_04.nc"
-    with pytest.raises(SoilcastError, match=r"no swvl1, which the run needs; of what makes it the files hold nothing"):
-        opened(path, small_cube(5, 3, grid=False), names=("swvl1",))
+    with pytest.raises(SoilcastError, match=r"no t2m, which the run needs; of what makes it the files hold nothing"):
+        opened(path, small_cube(5, 3, grid=False), names=("t2m",))
 
 
 @pytest.mark.parametrize(
