@@ -25,9 +25,6 @@ from soilcast.files import NO_ROOM
 from soilcast.plugins import load_installed
 from soilcast.stops import STOPPED, heed_stops, leave
 
-LATE = 75
-"""Exit code of a daily chain whose inputs are late: a temporary failure, as sysexits.h has it."""
-
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -887,22 +884,14 @@ def daily(
     if status:
         _say("\n".join(soilcast.daily_status(config)))
         return
-    from soilcast.operating import LateError
-
-    try:
-        found = soilcast.daily(config, day=day, simulate=simulate, progress=True, log=_say)
-    except LateError as error:
-        _say_late(str(error))
+    found = soilcast.daily(config, day=day, simulate=simulate, progress=True, log=_say)
     for one in found:
         if one.forecast is not None:
             _say(f"{one.issue_day}: {one.forecast}{'' if one.is_new else ' (stands already)'}")
     if found[-1].late:
-        _say_late(found[-1].late)
+        from soilcast.operating import LateError
 
-
-def _say_late(line: str) -> NoReturn:
-    print(f"soilcast: {printable(line)}", file=sys.stderr)
-    raise typer.Exit(LATE)
+        raise LateError(found[-1].late)
 
 
 def main() -> None:
@@ -915,7 +904,7 @@ def main() -> None:
         _refuse_removed_folder()
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except SoilcastError as error:
-        _refuse(str(error))
+        _refuse(str(error), error.exit_code)
     except TyperException as error:
         _refuse(f"{printable(' '.join(error.format_message().split()))} (see soilcast --help)")
     except KeyboardInterrupt:
@@ -950,12 +939,12 @@ def _refuse_removed_folder() -> None:
         raise SoilcastError("the working folder was removed: change to another one and run again") from error
 
 
-def _refuse(line: str) -> NoReturn:
+def _refuse(line: str, code: int = SoilcastError.exit_code) -> NoReturn:
     with suppress(OSError, ValueError):
         print(f"soilcast: {printable(line)}", file=sys.stderr)
     if line.startswith(NO_THREADS):
-        leave(2)  # libraries would join threads that they could not start, and say so, at the end of Python
-    sys.exit(2)
+        leave(code)  # libraries would join threads that they could not start, and say so, at the end of Python
+    sys.exit(code)
 
 
 # A fault of words and paths is told before the libraries that do the work are imported, which takes seconds.

@@ -29,6 +29,8 @@ class SoilcastError(Exception):
     soilcast and stays loud.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(printable(message).split()))
 

@@ -121,6 +121,17 @@ def atomic_replace(made: Path, out: Path, *, kind: str, overwrite: bool) -> None
         As `atomic_write`.
     """
     refuse_existing(out, kind=kind, overwrite=overwrite)
+    put_in_place(made, out)
+
+
+def put_in_place(made: Path, out: Path) -> None:
+    """Do what `atomic_replace` does, whatever stands at ``out``.
+
+    Raises
+    ------
+    SoilcastError
+        A full disk.
+    """
     with disk_faults_told(out):
         flush_to_disk(made)
         # Only a file can be renamed onto another in one step; a folder that cannot be swapped steps aside first.

@@ -15,8 +15,9 @@ from soilcast.cube.calendar import day_of, days_of
 from soilcast.errors import SoilcastError
 from soilcast.files import locked, make_folder
 from soilcast.operating.config import load_daily
+from soilcast.operating.day import Day, LateError
 from soilcast.operating.record import LOG, Record
-from soilcast.operating.steps import MAY_FAIL, STEPS, Day, LateError, freshness
+from soilcast.operating.steps import MAY_FAIL, STEPS, freshness
 from soilcast.progress import Log
 from soilcast.training import open_run
 
@@ -61,8 +62,8 @@ def daily(
 ) -> list[Outcome]:
     """Make the forecast of the day, or those of a past period as they would have been made.
 
-    The steps are fetching (reanalysis, weather forecast), updating the cube, checking how old the inputs are, bridging
-    the days by which the reanalysis is late, forecasting, publishing and removing what is old. A step whose output
+    The steps are fetching (reanalysis, weather forecast), updating the cube, removing what is old, checking how old the
+    inputs are, bridging the days by which the reanalysis is late, forecasting and publishing. A step whose output
     stands, made of the same inputs, is not done again, so that the same call resumes after any end. One process works
     in the folder at a time. What is done stands in ``log.jsonl``, a JSON object a line.
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +16,12 @@ from soilcast.downloading import download, download_forecast
 from soilcast.downloading.record import ENDINGS
 from soilcast.errors import SoilcastError
 from soilcast.exporting import export
-from soilcast.files import atomic_swap, flush_to_disk, replace_file
+from soilcast.files import put_in_place, replace_file
 from soilcast.forecasting import forecast
-from soilcast.operating.config import REPORT, DailyConfig
-from soilcast.operating.record import Record, files_mark
+from soilcast.operating.config import REPORT
+from soilcast.operating.day import Day, LateError
+from soilcast.operating.record import files_mark
 from soilcast.reporting import report
-from soilcast.training import Run
 from soilcast.updating import update
 from soilcast.weather import forecast_start
 from soilcast.weather.bridging import bridge
@@ -35,160 +32,8 @@ LATEST = "latest.json"
 
 _PARTIAL = ".partial"
 
-_NEWEST = 3
-"""Days before the issue day of which fetched forecasts are looked at first [d]."""
-
-_FIRST_DAYS = 48
-"""Steps of an earlier forecast that are looked at: the first day, in whatever run of the day [h]."""
-
 _DAY = np.timedelta64(1, "D")
 _HOUR = np.timedelta64(1, "h")
-
-
-class LateError(SoilcastError):
-    """An input is not there yet, or another process is at work: the same command will do later."""
-
-
-@dataclass(eq=False)
-class Day:
-    """What is forecast from one issue day, and with what.
-
-    Parameters
-    ----------
-    config
-        Of the chain.
-    run
-        Opened.
-    issue
-        The issue day, datetime64[D].
-    folder
-        Of what is made.
-    record
-        Its notes.
-    is_simulated
-        Inputs are taken as they were on the day after: nothing is fetched, the reanalysis ends its latency before.
-    progress
-        Show progress bars.
-    """
-
-    config: DailyConfig
-    run: Run
-    issue: np.datetime64
-    folder: Path
-    record: Record
-    is_simulated: bool = False
-    progress: bool = False
-
-    @property
-    def forecast(self) -> Path:
-        """Where its forecast is put."""
-        return self.folder / "forecasts" / str(self.issue)
-
-    @property
-    def bridged(self) -> Path:
-        """Where the cube is put that goes on to the issue day."""
-        return self.folder / "bridged"
-
-    @property
-    def products(self) -> Path:
-        """Folder of the products of all days."""
-        return self.folder / "products" if self.is_simulated else Path(str(self.config.publish))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Variables of which the run needs a weather forecast."""
-        return self.run.config.task.known_future
-
-    @property
-    def units(self) -> dict[str, str]:
-        """Units of these variables that are stronger than the files'."""
-        return {name: unit for name, unit in self.config.weather.units.items() if name in self.names}
-
-    @property
-    def last_known(self) -> np.datetime64:
-        """Last day of the cube that is used."""
-        return min(self._cube[0], self.known_until)
-
-    @cached_property
-    def _cube(self) -> tuple[np.datetime64, str]:
-        """Last day and content of the cube."""
-        with open_cube(self.config.cube) as cube:
-            return cube["time"].to_numpy()[-1].astype("datetime64[D]"), cube.attrs["content_sha256"]
-
-    @cached_property
-    def _weather(self) -> str:
-        """Tells the weather forecasts that there are from others."""
-        return files_mark(self.weather_files)
-
-    def look_again(self) -> None:
-        """Forget what was seen of the cube and the weather forecasts, as there may be more."""
-        for name in ("_cube", "_weather"):
-            self.__dict__.pop(name, None)
-
-    @property
-    def known_until(self) -> np.datetime64:
-        """Last day of the reanalysis that may be known."""
-        latency = self.config.reanalysis.latency if self.is_simulated else 0
-        return self.issue - latency * _DAY
-
-    @property
-    def is_made(self) -> bool:
-        """Whether the forecast stands, made of the inputs that there are now."""
-        return self.record.is_made(f"forecast {self.issue}", self.made_of, self.forecast)
-
-    @property
-    def made_of(self) -> list[object]:
-        """What the forecast depends on."""
-        # A simulated day knows nothing of days that are appended later.
-        content = "" if self.is_simulated else self._cube[1]
-        weather = [self._weather, self.config.weather] if self.names else []
-        weights = self.run.record["weights_sha256"]
-        return [self.config.cube, content, self.last_known, weights, self.config.gaps, *weather]
-
-    @property
-    def weather_files(self) -> list[str]:
-        """Where weather forecasts lie, of the folders those that are there."""
-        found = [*self.config.weather.files, *([str(self.downloads)] if self.config.weather.download else [])]
-        return [one for one in found if Path(one).exists()]
-
-    def newest_weather(self) -> list[str]:
-        """The forecasts from which the days after the issue day are taken: of those fetched the newest runs."""
-        return self._chosen(self.issue - _NEWEST * _DAY, self.issue) or self._chosen(np.datetime64("1900"), self.issue)
-
-    def earlier_weather(self) -> list[str]:
-        """The forecasts that bridge days, and those from which their correction is learnt: of these the first days."""
-        first = self.last_known - self.config.weather.learn_days * _DAY
-        learnt, bridging = (
-            self._chosen(first, self.last_known, longest=_FIRST_DAYS),
-            self._chosen(self.last_known, self.issue),
-        )
-        return list(dict.fromkeys((*learnt, *bridging)))
-
-    @property
-    def downloads(self) -> Path:
-        """Where fetched weather forecasts lie."""
-        return Path(self.config.folder) / "weather"
-
-    def _chosen(self, after: np.datetime64, until: np.datetime64, longest: int | None = None) -> list[str]:
-        """Fetched forecasts that start after 00 UTC of a day, up to 00 UTC after another; and the files of others."""
-        found = [one for one in self.config.weather.files if Path(one).exists()]
-        if self.config.weather.download is None:
-            return found
-        for file in sorted(self.downloads.glob(f"{self.config.weather.download.model}_*h.grib")):
-            _, run, step = file.stem.rsplit("_", 2)
-            with suppress(ValueError):
-                start, hours = np.datetime64(run, "h"), int(step.removesuffix("h"))
-                if after < start <= until + _DAY and (longest is None or hours <= longest):
-                    found.append(str(file))
-        return found
-
-    @property
-    def reanalysis_files(self) -> list[str]:
-        """Where new days of the reanalysis lie, of the folders those that are there."""
-        found = [*self.config.reanalysis.files]
-        if self.config.reanalysis.download is not None:
-            found.append(str(Path(self.config.folder) / "reanalysis"))
-        return [one for one in found if Path(one).exists()]
 
 
 def fetch_reanalysis(day: Day) -> str | None:
@@ -197,9 +42,10 @@ def fetch_reanalysis(day: Day) -> str | None:
     if wanted is None or day.is_simulated or day.last_known >= day.issue:
         return None
     begin = day.last_known + _DAY
-    out = Path(day.config.folder) / "reanalysis"
     options = wanted.model_dump()
-    found = download(years=f"{begin}:latest", out=out, progress=day.progress, log=lambda line: None, **options)
+    found = download(
+        years=f"{begin}:latest", out=day.reanalysis, progress=day.progress, log=lambda line: None, **options
+    )
     return f"{len(found)} file(s)" if found else None
 
 
@@ -218,7 +64,7 @@ def update_cube(day: Day) -> str | None:
         day.look_again()
     after = day.last_known
     if day.config.reanalysis.download is not None and not day.is_simulated:
-        for file in (Path(day.config.folder) / "reanalysis").glob("[!.]*.*"):
+        for file in day.reanalysis.glob("[!.]*.*"):
             if file.suffix in ENDINGS:
                 file.unlink()  # its days are in the cube
         made_of[0] = files_mark(day.reanalysis_files)
@@ -371,7 +217,7 @@ def publish(day: Day) -> str | None:
         _point_to(day, out)
         return None
     day.products.mkdir(parents=True, exist_ok=True)
-    for left in day.products.glob(f".*{_PARTIAL}"):
+    for left in day.products.glob(f".*{_PARTIAL}*"):
         shutil.rmtree(left)
     beside = day.products / f".{day.issue}{_PARTIAL}"
     beside.mkdir()
@@ -380,12 +226,7 @@ def publish(day: Day) -> str | None:
         export(day.forecast, beside / one.file, **options | {"lead": list(one.lead) if one.lead else None})
     if config.report:
         report(day.forecast, beside / REPORT)
-    flush_to_disk(beside)
-    if out.exists() and not atomic_swap(beside, out):
-        shutil.rmtree(out)
-    if not out.exists():
-        beside.replace(out)
-    shutil.rmtree(beside, ignore_errors=True)
+    put_in_place(beside, out)
     day.record.note(f"products {day.issue}", made_of)
     _point_to(day, out)
     return f"{len(list(out.iterdir()))} file(s) in {out}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,28 +115,39 @@ def bridge(
     refuse_existing(out, kind="cube", overwrite=overwrite)
     base = opened.isel(time=slice(0, known))
     base.encoding |= opened.encoding
-    found = _Forecasts(weather, opened, variables, units or {}, lapse_rate, memory, progress)
-    values, told = found.bridged(days), []
-    if variables:
-        past_days = opened["time"].to_numpy()[max(0, known - learn_days) : known].astype("datetime64[D]")
-        past = found.past(past_days) if correction != "none" and len(past_days) else None
+    paths = path_list(weather) if weather is not None else []
+    # The weather of a day is lead 1 of the issue day before it.
+    forecasts = functools.partial(
+        open_weather, paths, opened, variables, leads=1, units=units or {}, lapse_rate=lapse_rate, memory=memory,
+        progress=progress,
+    )  # fmt: skip
+    found = forecasts(issues=days - 1, gaps=False) if variables else None
+    values = np.empty((base.sizes["cell"], len(days), 0), dtype=np.float32)
+    told: list[str] = []
+    if found is not None:
+        values = _mean_of_members(found)
+        learnt = base.isel(time=slice(max(0, known - learn_days), None))
+        past_days = learnt["time"].to_numpy().astype("datetime64[D]")
+        past = None
+        if correction != "none" and len(past_days):
+            with suppress(NoForecastError):
+                past = _mean_of_members(forecasts(issues=past_days - 1, gaps=True))
         for feature, name in enumerate(variables):
             if past is None:
                 told.append(f"{name} not corrected" + (" (no earlier forecast)" if correction != "none" else ""))
                 continue
-            observed = read(opened, name)[:, known - len(past_days) : known]
             values[..., feature], done = correct(
-                correction, name, values[..., feature], days, past[..., feature], observed, past_days
+                correction, name, values[..., feature], days, past[..., feature], read(learnt, name), past_days
             )
             told += [one.text() for one in done]
-        told[0] = f"{', '.join(variables)} from {found.text}; {told[0]}"
+        told[0] = f"{', '.join(variables)} from the first day of each forecast ({found.title}); {told[0]}"
     for line in told:
         (log or (lambda line: None))(line)
     said = {
         "days": [str(day) for day in days],
         "variables": list(variables),
-        "weather": found.title,
-        "starts": found.starts,
+        "weather": "none" if found is None else found.title,
+        "starts": [] if found is None or found.starts is None else [str(start) for start in found.starts],
         "correction": correction if variables else "none",
         "done": told,
     }
@@ -146,7 +158,7 @@ def bridge(
     )  # fmt: skip
     provenance = stamp(
         "soilcast bridge", cube=str(path), cube_sha256=opened.attrs["content_sha256"],
-        weather=[str(one) for one in found.paths], until=str(days[-1]), known_until=str(days[0] - _DAY),
+        weather=[str(one) for one in paths], until=str(days[-1]), known_until=str(days[0] - _DAY),
         correction=correction,
     )  # fmt: skip
     with locked_workplace(out, overwrite=overwrite, resume=False, keep=PROGRESS) as place:
@@ -160,66 +172,8 @@ def bridge(
     return open_cube(out)
 
 
-@dataclass(eq=False)
-class _Forecasts:
-    """The forecasts that stand for days.
-
-    Parameters
-    ----------
-    paths_given, cube, variables, units, lapse_rate, memory, progress
-        As of `bridge`.
-    title
-        What they say that they are, once they are read.
-    starts
-        Start of the forecast of each bridged day, where files say it.
-    """
-
-    paths_given: str | Path | Sequence[str | Path] | None
-    cube: xr.Dataset
-    variables: Sequence[str]
-    units: Mapping[str, str]
-    lapse_rate: float | None
-    memory: int | None
-    progress: bool
-    title: str = "none"
-    starts: tuple[str, ...] = ()
-
-    @property
-    def paths(self) -> Sequence[str | Path]:
-        return path_list(self.paths_given) if self.paths_given is not None else ()
-
-    @property
-    def text(self) -> str:
-        return f"the first day of each forecast ({self.title})"
-
-    def bridged(self, days: Days) -> Floats:
-        """Values of days, ``(cell, day, feature)``.
-
-        Of a day without a forecast of its own, those of the newest before that has it.
-        """
-        if not self.variables:
-            return np.empty((self.cube.sizes["cell"], len(days), 0), dtype=np.float32)
-        found = self._open(days, gaps=False)
-        self.title = found.title
-        self.starts = tuple(map(str, found.starts)) if found.starts is not None else ()
-        return _mean_of_members(found)
-
-    def past(self, days: Days) -> Floats | None:
-        """As `bridged`, NaN on days without a forecast of their own; None where no day has one."""
-        try:
-            found = self._open(days, gaps=True)
-        except NoForecastError:
-            return None
-        return _mean_of_members(found)
-
-    def _open(self, days: Days, *, gaps: bool) -> Weather:
-        return open_weather(
-            self.paths, self.cube, self.variables, days - 1, 1,
-            units=self.units, gaps=gaps, lapse_rate=self.lapse_rate, memory=self.memory, progress=self.progress,
-        )  # fmt: skip
-
-
 def _mean_of_members(found: Weather) -> Floats:
+    """Values of the first days ``(cell, day, feature)``; NaN where there is no forecast."""
     values: Floats = found.values().mean(axis=0, dtype=np.float64)[:, :, 0].astype(np.float32)
     return values
 

@@ -108,9 +108,7 @@ def daily_forecasts(
         raise SoilcastError(
             f"--lapse-rate {lapse_rate:g}: corrects t2m, which the run does not know of the forecast days: leave it out"
         )
-    fields, notes = _read_index(files, names, dict(units), lapse_rate is not None)
-    samples = {name: by_run(samples_of(name, fields)) for name in names}
-    _refuse_absent(samples, fields, where)
+    fields, samples, notes = _indexed(files, names, units, lapse_rate is not None)
     chosen = [choose_run(samples, int(day), cells, leads, gaps, where) for day in issues.astype(np.int64)]
     covered = np.array([one is not None for one in chosen])
     refuse_days(chosen, issues, samples, gaps, where)
@@ -152,13 +150,21 @@ def newest_start(
         No run has all the days, or what `daily_forecasts` raises of headers.
     """
     where = _name(files)
-    fields, _ = _read_index(files, names, dict(units), with_orography=False)
-    samples = {name: by_run(samples_of(name, fields)) for name in names}
-    _refuse_absent(samples, fields, where)
+    _, samples, _ = _indexed(files, names, units, with_orography=False)
     chosen = choose_run(samples, int(issue.astype(np.int64)), cells, leads, False, where)
     refuse_days([chosen], np.atleast_1d(issue), samples, False, where)
     assert chosen is not None
     return np.datetime64(chosen.run, "h")
+
+
+def _indexed(
+    files: Sequence[DataFile], names: Sequence[str], units: Mapping[str, str], with_orography: bool
+) -> tuple[list[StepField], Samples, list[str]]:
+    """All fields of the files that variables are made of, the variables run by run, and what is left out."""
+    fields, notes = _read_index(files, names, dict(units), with_orography)
+    samples = {name: by_run(samples_of(name, fields)) for name in names}
+    _refuse_absent(samples, fields, _name(files))
+    return fields, samples, notes
 
 
 def _read_index(

@@ -14,7 +14,7 @@ from soilcast.errors import SoilcastError
 from soilcast.sources.grib import Message, axes_of_message, decode, grid_key, index_messages, is_regular, moment_of
 from soilcast.sources.netcdf import naming_damage
 from soilcast.weather.layers import LAYERS, layer_between
-from soilcast.weather.quantities import SOIL_NUMBERS, Quantity, quantity_of_number, refuse_step_type
+from soilcast.weather.quantities import SOIL_NUMBERS, SOIL_UNIT, Quantity, quantity_of_number, refuse_step_type
 from soilcast.weather.step_fields import Axes, Doubles, StepField
 
 _FURTHER = {
@@ -31,6 +31,8 @@ _FURTHER = {
     "bitsPerValue": int,
     "binaryScaleFactor": int,
     "decimalScaleFactor": int,
+}
+_LEVELS = {
     "typeOfLevel": str,
     "level": int,
     "scaledValueOfFirstFixedSurface": int,
@@ -38,6 +40,7 @@ _FURTHER = {
     "scaledValueOfSecondFixedSurface": int,
     "scaleFactorOfSecondFixedSurface": int,
 }
+"""Told of soil moisture alone: ecCodes looks levels up anew for each message."""
 _HOURS = {0: 1 / 60, 1: 1.0, 2: 24.0, 10: 3.0, 11: 6.0, 12: 12.0, 13: 1 / 3600}
 """Code table 4.4: unit of a step -> hours."""
 
@@ -87,12 +90,13 @@ def grib_fields(path: Path, parts: Set[str], units: dict[str, str]) -> tuple[lis
     skipped: Counter[str] = Counter()
 
     has_soil = not parts.isdisjoint(LAYERS)
+    keys = _FURTHER | _LEVELS if has_soil else _FURTHER
 
     def is_wanted(number: int) -> bool:
         quantity = quantity_of_number(number)
         return (quantity is not None and quantity.name in parts) or (has_soil and number in SOIL_NUMBERS)
 
-    for message in index_messages(path, _FURTHER, is_wanted):
+    for message in index_messages(path, keys, is_wanted):
         quantity = (
             _soil_moisture(message) if message["paramId"] in SOIL_NUMBERS else quantity_of_number(message["paramId"])
         )
@@ -148,18 +152,17 @@ class _Message:
 
 def _soil_moisture(message: Message) -> Quantity | None:
     """Soil moisture of the layer that the level of a message tells; None where that is none of the contract."""
-    unit = SOIL_NUMBERS[message["paramId"]]
-    if message.get("typeOfLevel") == "soilLayer":  # of ECMWF: layers are counted from the top
+    if message["typeOfLevel"] == "soilLayer":  # of ECMWF: layers are counted from the top
         name = f"swvl{message['level']}"
-        return Quantity(name, unit) if name in LAYERS else None
-    if message.get("typeOfLevel") != "depthBelowLandLayer":
+        return Quantity(name, SOIL_UNIT) if name in LAYERS else None
+    if message["typeOfLevel"] != "depthBelowLandLayer":
         return None
     upper, lower = (
         message[f"scaledValueOf{which}FixedSurface"] * 10.0 ** -message[f"scaleFactorOf{which}FixedSurface"]
         for which in ("First", "Second")
     )
     found = layer_between(upper, lower)
-    return None if found is None else Quantity(found, unit)
+    return None if found is None else Quantity(found, SOIL_UNIT)
 
 
 def _why_skipped(message: Message) -> str:

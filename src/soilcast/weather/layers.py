@@ -28,9 +28,14 @@ _DEPTHS = ("depth", "depthBelowLandLayer", "depthBelowLand")
 
 def layer_between(upper: float, lower: float) -> str | None:
     """Name ERA5-Land's layer of which another, between two depths [m], holds the largest part, and at least half."""
-    share = {name: (min(lower, bottom) - max(upper, top)) / (bottom - top) for name, (top, bottom) in _BOUNDS.items()}
-    best = max(share, key=lambda name: share[name])
-    return best if share[best] >= _LEAST_SHARE else None
+    best = max(LAYERS, key=lambda name: _share(name, upper, lower))
+    return best if _share(best, upper, lower) >= _LEAST_SHARE else None
+
+
+def _share(name: str, upper: float, lower: float) -> float:
+    """Which share of a layer lies between two depths [m]; below 0 where none does."""
+    top, bottom = _BOUNDS[name]
+    return (min(lower, bottom) - max(upper, top)) / (bottom - top)
 
 
 def soil_layer(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None:
@@ -64,9 +69,8 @@ def soil_layer(opened: xr.Dataset, name: str, where: str) -> xr.DataArray | None
     for variable in opened.data_vars.values():
         if str(variable.attrs.get("standard_name")) == VARIABLES[name].standard_name:
             for layer, upper, lower in _layers(opened, variable, where):
-                inside = min(lower, bottom) - max(upper, top)
                 is_point = upper == lower and top <= upper <= bottom
-                found += [(1.0 if is_point else inside / (bottom - top), layer)]
+                found += [(1.0 if is_point else _share(name, upper, lower), layer)]
     share = max((one for one, _ in found), default=0.0)
     if share < _LEAST_SHARE:
         return None

@@ -86,8 +86,8 @@ _NUMBERS |= {
     if row.name in VARIABLES and row.kind != "static"
 }
 
-SOIL_NUMBERS = {260199: "m**3 m**-3", 260185: "m**3 m**-3"}
-"""Soil moisture of a layer that the level tells -> unit: of ECMWF (vsw) and NCEP (soilw, a proportion)."""
+SOIL_NUMBERS, SOIL_UNIT = (260199, 260185), "m**3 m**-3"
+"""Soil moisture of a layer that the level tells: of ECMWF (vsw) and NCEP (soilw, a proportion)."""
 
 WEATHER_RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     **RECIPES,
