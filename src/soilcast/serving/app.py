@@ -14,30 +14,49 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from soilcast.serving.counts import Counts, health
 from soilcast.serving.describing import describe_catalogue
 from soilcast.serving.faults import NotThereError, ReplacedError, RequestError
-from soilcast.serving.place import describe_place
+from soilcast.serving.guard import Access, Guard
+from soilcast.serving.place import cell_at, describe_place
+from soilcast.serving.points import describe_places
 from soilcast.serving.service import Service, Shown
 from soilcast.serving.tiles import SIDE
+
+GEOJSON = "application/geo+json"
 
 _PAGE = "index.html"
 
 
-def make_app(service: Service) -> FastAPI:
+def make_app(service: Service, access: Access = Access(), *, log: Callable[[str], None] | None = None) -> Guard:
     """Make the application.
 
     Parameters
     ----------
     service
         What it answers from.
+    access
+        Who may ask.
+    log
+        Called with a line for each request; None for none.
     """
+    counts = Counts()
     app = FastAPI(title="soilcast", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestError, _told)
     app.add_exception_handler(HTTPException, _told_by_http)
     app.add_exception_handler(RequestValidationError, _told_by_validation)
     _add_page(app)
     _add_maps(app, service)
-    return app
+
+    @app.get("/health")
+    def tell_health() -> Response:
+        return as_json(health(service))
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(counts.text(service), media_type="text/plain; version=0.0.4")
+
+    return Guard(app, access, counts, log)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -66,6 +85,36 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         station: str | None = None,
     ) -> Response:
         return again(service, lambda: as_json(describe_place(service, collection, issue, lat, lon, station)))
+
+    @app.get("/map/places")
+    def places(
+        collection: str,
+        issue: str | None = None,
+        variable: str | None = None,
+        lead: int | None = None,
+        quantile: float | None = None,
+        drought_class: str | None = None,
+        change: Annotated[int | None, Query(ge=1, le=365)] = None,
+    ) -> Response:
+        shown = None if variable is None else Shown(variable, lead, quantile, drought_class, change)
+        return again(service, lambda: as_json(describe_places(service, collection, issue, shown), GEOJSON))
+
+    @app.get("/map/what-if")
+    def what_if(
+        collection: str,
+        lat: Annotated[float, Query(ge=-90, le=90)],
+        lon: Annotated[float, Query(ge=-360, le=360)],
+        issue: str | None = None,
+        rain: str = "",
+        heat: str = "",
+    ) -> Response:
+        def evaluate() -> Response:
+            found = service.catalogue.now().collection(collection)
+            cell, _ = cell_at(found, lat, lon)
+            altered = numbers(rain, "rain"), numbers(heat, "heat")
+            return as_json(service.what_if.evaluate(found, found.instance(issue), cell, *altered))
+
+        return again(service, evaluate)
 
     @app.get("/tiles/{collection}/{issue}/{variable}/{z}/{x}/{y}.png")
     def tile(
@@ -106,6 +155,20 @@ def _add_maps(app: FastAPI, service: Service) -> None:
             return as_json(service.legend(found, Shown(variable, change=change)))
 
         return again(service, tell)
+
+
+def numbers(text: str, name: str) -> list[float]:
+    """Read numbers that stand between commas.
+
+    Raises
+    ------
+    RequestError
+        One of them is none.
+    """
+    try:
+        return [float(one) for one in text.split(",") if one.strip()]
+    except ValueError as error:
+        raise RequestError(f"{name}: write numbers with commas between them, such as 5,0,2.5") from error
 
 
 def again(service: Service, answer: Callable[[], Response]) -> Response:
