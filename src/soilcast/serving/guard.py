@@ -5,15 +5,16 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import orjson
 
 from soilcast.errors import SoilcastError
+from soilcast.progress import Log
 from soilcast.serving.counts import Counts
 
 Scope = MutableMapping[str, Any]
@@ -52,11 +53,14 @@ class Access:
         machine could else read it.
     origins
         Origins whose pages may read the answers, ``*`` for all.
+    prefix
+        Path under which a reverse proxy shows the server, such as ``/soil``; empty for none.
     """
 
     token: str | None = field(default=None, repr=False)
     hosts: frozenset[str] = frozenset(LOOPBACK)
     origins: tuple[str, ...] = ()
+    prefix: str = ""
 
 
 class Guard:
@@ -74,7 +78,7 @@ class Guard:
         Called with a line for each request, without who asked and what for: method, kind of address, status, time.
     """
 
-    def __init__(self, app: App, access: Access, counts: Counts, log: Callable[[str], None] | None = None) -> None:
+    def __init__(self, app: App, access: Access, counts: Counts, log: Log | None = None) -> None:
         self._app, self._access, self._counts, self._log = app, access, counts, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,10 +127,9 @@ class Guard:
         given = [value for name, value in query if name == "token"]
         if given and self._is_right(given[0]):
             rest = urlencode([one for one in query if one[0] != "token"])
-            # Relative, so that no other host can be named; a path of two slashes would name one.
-            path = "/" + scope["path"].lstrip("/") if scope["path"].isascii() else "/"
-            where = re.sub(r"[^!-~]", "", path) + (f"?{rest}" if rest else "")
-            cookie = f"{_COOKIE}={self._access.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+            # A path of this server: two slashes at its beginning would name another one.
+            where = access.prefix + quote("/" + scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
+            cookie = f"{_COOKIE}={access.token}; Path={access.prefix}/; HttpOnly; SameSite=Strict; Max-Age=2592000"
             secure = "; Secure" if scope.get("scheme") == "https" else ""
             return _reply(303, [(b"location", where.encode()), (b"set-cookie", (cookie + secure).encode())])
         word, _, bearer = headers.get("authorization", "").partition(" ")
@@ -168,17 +171,29 @@ def read_token(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         told = error.strerror if isinstance(error, OSError) else "not a text"
         raise SoilcastError(f"--token-file {file}: cannot be read ({told}): give a file with a token") from error
-    if not re.fullmatch(r"[A-Za-z0-9._~-]{%d,1000}" % _SHORTEST, text):
+    if not re.fullmatch(rf"[A-Za-z0-9._~-]{{{_SHORTEST},1000}}", text):
         raise SoilcastError(
             f"--token-file {file}: no token: write {_SHORTEST} letters, digits or -._~ at least, in one line"
         )
     return text
 
 
-def host_names(host: str, url: str | None) -> frozenset[str]:
-    """Names by which a server may be called that listens at a host, and is reached from outside at an address."""
-    outside = urlsplit(url).hostname if url else None
-    return frozenset({*LOOPBACK, host.lower(), *([outside.lower()] if outside else [])})
+def access_of(host: str, url: str | None, token: str | None, origins: Sequence[str]) -> Access:
+    """Give who may ask a server that listens at a host, and is reached from outside at an address.
+
+    Raises
+    ------
+    SoilcastError
+        The address is none, or an origin.
+    """
+    outside = urlsplit(url or "http://localhost")
+    if outside.scheme not in ("http", "https") or not outside.hostname or outside.query or outside.fragment:
+        raise SoilcastError(f"--url {url}: no address: write it as https://example.org/soil")
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
+            raise SoilcastError(f"--cors {origin}: no origin: write it as https://example.org, or *")
+    names = frozenset({*LOOPBACK, host.lower(), outside.hostname.lower()})
+    return Access(token, names, tuple(origins), quote(outside.path.rstrip("/")))
 
 
 def _host(text: str) -> str:
@@ -200,12 +215,14 @@ def _kind(path: str) -> str:
     return f"/{first}" if first in ("", "static", "map", "tiles", "legend", "edr", "health", "metrics") else "/other"
 
 
-def _told(status: int, description: str, headers: list[tuple[bytes, bytes]] = []) -> Callable[[Send], Awaitable[None]]:
+def _told(
+    status: int, description: str, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> Callable[[Send], Awaitable[None]]:
     body = orjson.dumps({"code": status, "description": description})
     return _reply(status, [(b"content-type", b"application/json"), *headers], body)
 
 
-def _reply(status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> Callable[[Send], Awaitable[None]]:
+def _reply(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes = b"") -> Callable[[Send], Awaitable[None]]:
     async def answer(send: Send) -> None:
         length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})

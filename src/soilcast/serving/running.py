@@ -82,12 +82,12 @@ def serve(
         from soilcast.serving.app import make_app
         from soilcast.serving.beside import Beside, complete
         from soilcast.serving.catalogue import Catalogue
-        from soilcast.serving.guard import Access, host_names, read_token
+        from soilcast.serving.guard import access_of, read_token
         from soilcast.serving.service import Service
     except ImportError as error:
         raise SoilcastError(f"serve needs an extra ({error.name}): pip install 'soilcast[serve]'") from error
     token = None if token_file is None else read_token(Path(token_file))
-    access = Access(token, host_names(host, url), tuple(cors))
+    access = access_of(host, url, token, cors)
     catalogue = Catalogue([Path(one) for one in path_list(paths)])
     snapshot = catalogue.now()
     for one in snapshot.broken:
@@ -102,7 +102,7 @@ def serve(
     service = Service(catalogue, beside, cache=cache)
     listening = _listen(host, port)
     config = uvicorn.Config(
-        make_app(service, access, log=log if log_requests else None),
+        make_app(service, access, url=url, log=log if log_requests else None),
         log_level="warning",
         proxy_headers=False,
         access_log=False,
