@@ -134,7 +134,7 @@ REFUSED = {
     "{folder} --host 0.0.0.0": "--host 0.0.0.0: others than this machine could reach it: give a token",
     "{folder} --host :: --port 0": "--host ::: others than this machine could reach it",
     "{folder} --host example.invalid --token-file {folder}/token": "cannot listen there",
-    "{folder} --cube {folder}/scores": "a cube is expected",
+    "{folder} --cube {folder}/scores": "cannot be read as a cube",
     "{folder} --cube {folder}/none": "no such cube",
     "{folder} --scores {folder}/cube": "scores",
     "{folder} --stations {folder}/none": "no such cube",
