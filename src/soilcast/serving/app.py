@@ -44,7 +44,7 @@ def make_app(
         Called with a line for each request; None for none.
     """
     counts = Counts()
-    app = FastAPI(title="soilcast", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="soilcast", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     tell_faults(app)
     _add_page(app)
     _add_maps(app, service)
