@@ -1,16 +1,15 @@
 // AVX-512, with products of bfloat16 numbers by AMX. Linux alone gives a process the tiles, on request.
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
 #include <cstdint>
 #include <cstring>
 #include <immintrin.h>
-#if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
-#endif
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma"))), \
+                             apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")
 #endif
@@ -48,12 +47,8 @@ bool has_tiles() {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     const unsigned bfloat16 = 1u << 22, tile = 1u << 24;
     if (!(d & bfloat16) || !(d & tile)) return false;
-#if defined(__linux__)
     constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
-#else
-    return false;
-#endif
 }
 
 } // namespace

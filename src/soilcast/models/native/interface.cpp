@@ -38,7 +38,10 @@ namespace {
 const Engine *const ENGINES[] = {
     &soilcast_portable,
 #if defined(__x86_64__)
-    &soilcast_avx2, &soilcast_avx512, &soilcast_amx,
+    &soilcast_avx2, &soilcast_avx512,
+#if defined(__linux__)
+    &soilcast_amx,
+#endif
 #endif
 };
 
