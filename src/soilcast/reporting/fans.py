@@ -13,13 +13,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soilcast.reporting.figures import LOOK, svg
-from soilcast.reporting.style import OBSERVED, pretty_units
+from soilcast.reporting.figures import LOOK, draw_observed, svg
+from soilcast.reporting.style import pretty_units
 
 Values = npt.NDArray[np.floating]
 Days = npt.NDArray[np.datetime64]
 
 NORMAL = "#6b7280"
+_ISSUE = "#9aa1ab"
 _DAY = np.timedelta64(1, "D")
 _EVERY = 30
 """Days from one fan to the next where the period is long."""
@@ -110,13 +111,13 @@ def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour:
         overview = figure.add_subplot(grid[0, :])
         parts = [figure.add_subplot(grid[1, column]) for column in range(len(zoomed))]
         for axes, fans in [(overview, issued), *((part, [at]) for part, at in zip(parts, zoomed, strict=True))]:
-            axes.plot(day, observed, color=OBSERVED, linewidth=1.5)
+            draw_observed(axes, day, observed)
             for at in fans:
                 draw_fan(axes, time[at] + lead * _DAY, centre[at], quantiles[at], drawn, colour)
         first, last = min(day.min(), time[issued[0]]), max(day.max(), time[issued[-1]] + lead[-1] * _DAY)
         _day_axis(overview, first - 2 * _DAY, last + 2 * _DAY, 12)
         for axes, at in zip(parts, zoomed, strict=True):
-            axes.axvline(time[at], color="#9aa1ab", linewidth=0.9, linestyle=":")
+            axes.axvline(time[at], color=_ISSUE, linewidth=0.9, linestyle=":")
             axes.set_title(f"issued {np.datetime_as_string(time[at], 'D')}", loc="left", fontsize=9.5, color="#4b5563")
             _day_axis(axes, time[at] - before, time[at] + (lead[-1] + 2) * _DAY, 3)
             axes.sharey(parts[0])
@@ -129,7 +130,15 @@ def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour:
         return svg(figure)
 
 
-def fan(valid: Days, centre: Values, quantiles: Values, drawn: Sequence[Band], colour: str, normal: Values) -> str:
+def fan(
+    valid: Days,
+    centre: Values,
+    quantiles: Values,
+    drawn: Sequence[Band],
+    colour: str,
+    normal: Values,
+    observed: tuple[Days, Values] | None = None,
+) -> str:
     """Draw the forecast of one cell.
 
     Parameters
@@ -146,6 +155,8 @@ def fan(valid: Days, centre: Values, quantiles: Values, drawn: Sequence[Band], c
         Of the fan.
     normal
         Soil moisture that is usual on these days ``(lead,)`` [m3 m-3]; NaN where it is not known.
+    observed
+        The days before, and those since that are known, and what was observed, each ``(day,)`` [m3 m-3].
     """
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(5.6, 3.0))
@@ -153,8 +164,12 @@ def fan(valid: Days, centre: Values, quantiles: Values, drawn: Sequence[Band], c
         axes = figure.subplots()
         axes.plot(valid, normal, color=NORMAL, linewidth=1.3, linestyle="--", marker="_" if len(valid) == 1 else "")
         draw_fan(axes, valid, centre, quantiles, drawn, colour)
-        margin = np.timedelta64(12, "h")
-        _day_axis(axes, valid[0] - margin, valid[-1] + margin, 7)
+        first, margin = valid[0], np.timedelta64(12, "h")
+        if observed is not None:
+            draw_observed(axes, *observed)
+            axes.axvline(valid[0] - _DAY, color=_ISSUE, linewidth=0.9, linestyle=":")
+            first = observed[0][0]
+        _day_axis(axes, first - margin, valid[-1] + margin, 7)
         axes.set_ylabel(_Y_LABEL)
         return svg(figure)
 

@@ -20,6 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from soilcast.ownership import GENERATOR
+from soilcast.reporting.style import OBSERVED
 
 DEEP = -4.0
 """Value below which an axis is logarithmic beneath -1: where soil moisture hardly moves, skill falls without bound."""
@@ -27,6 +28,8 @@ DEEP = -4.0
 # Laid out in the one font that comes with matplotlib; the reader's browser then sets the texts in its own, narrower.
 _LAYOUT_FONT = "DejaVu Sans"
 _READER_FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+
+_DAY = np.timedelta64(1, "D")
 
 LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -105,6 +108,35 @@ def draw_boxes(axes: Axes, groups: Mapping[str, Sequence[npt.NDArray[np.float64]
         )
     axes.set_xlim(-0.55, len(groups) - 0.45)
     axes.grid(visible=False, axis="x")
+
+
+def draw_observed(
+    axes: Axes, days: npt.NDArray[np.datetime64], values: npt.NDArray[np.floating], *, width: float = 1.5
+) -> None:
+    """Draw observations as a line, and as points where they have gaps, in which no line runs.
+
+    Parameters
+    ----------
+    axes
+        Where.
+    days, values
+        ``(day,)`` in order; NaN where nothing was observed, which days that are left out are taken for.
+    width
+        Of the line [points].
+    """
+    if not len(days):
+        return
+    every = np.arange(days[0], days[-1] + _DAY, _DAY)
+    observed = np.full(len(every), np.nan)
+    observed[((days - days[0]) / _DAY).astype(int)] = values
+    axes.plot(every, observed, color=OBSERVED, linewidth=width)
+    missing = ~np.isfinite(observed)
+    beside_gap = np.zeros_like(missing)
+    beside_gap[1:] |= missing[:-1]
+    beside_gap[:-1] |= missing[1:]
+    at = beside_gap & ~missing
+    if at.any():
+        axes.plot(every[at], observed[at], color=OBSERVED, linestyle="", marker="o", markersize=1.6 * width)
 
 
 def svg(figure: Figure) -> str:

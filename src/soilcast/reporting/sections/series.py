@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import selected_leads
 from soilcast.reporting.fans import band_names, bands, fans_of_pick
-from soilcast.reporting.figures import LOOK, set_margins, svg
+from soilcast.reporting.figures import LOOK, draw_observed, set_margins, svg
 from soilcast.reporting.lead_lines import MOISTURE, model_looks
 from soilcast.reporting.over_cells import best_network
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
@@ -74,14 +74,14 @@ def _time_series(scores: xr.Dataset, pick: int) -> str:
             :, 0
         ]
         axes: Axes = rows[0]
-        axes.plot(day, scores["observed"].isel(pick=pick), color=OBSERVED, linewidth=1.9)
+        draw_observed(axes, day, scores["observed"].isel(pick=pick).to_numpy(), width=1.9)
         for label in networks(scores):
             axes.plot(valid, scores["predicted"].sel(model=label).isel(pick=pick), color=palette[label], linewidth=1.2)
         axes.set_ylabel(f"soil moisture\n[{MOISTURE}]")
         if wet:
             rain = scores["precipitation"].isel(pick=pick).to_numpy().astype(np.float64) * 1000
             edges = np.append(day, day[-1:] + _DAY) if len(day) else day
-            rows[1].stairs(np.nan_to_num(rain), matplotlib.dates.date2num(edges), fill=True, color=RAIN)  # type: ignore[no-untyped-call]
+            rows[1].stairs(rain, matplotlib.dates.date2num(edges), fill=True, color=RAIN)  # type: ignore[no-untyped-call]
             rows[1].set_ylim(bottom=0)
             rows[1].set_ylabel(f"rain\n[{pretty_units('mm d-1')}]")
         axis = rows[-1].xaxis
