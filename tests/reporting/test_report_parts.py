@@ -239,17 +239,19 @@ def test_means_over_the_cells_weigh_their_area() -> None:
 # Names beside lines
 
 
-@given(st.lists(st.floats(-0.2, 1.2), min_size=1, max_size=12), st.floats(0.001, 0.3))
-def test_names_are_moved_apart_and_stay_in_order(wishes: list[float], least: float) -> None:
-    wishes = sorted(wishes)
-    places = spread(wishes, least)
-    gap = min(least, 1 / max(len(wishes) - 1, 1))
+@given(st.lists(st.tuples(st.floats(-0.2, 1.2), st.floats(0.001, 0.3)), min_size=1, max_size=12))
+def test_names_are_moved_apart_and_stay_in_order(boxes: list[tuple[float, float]]) -> None:
+    wishes = sorted(wish for wish, _ in boxes)
+    high = np.array([height for _, height in boxes])
+    places = np.array(spread(wishes, high))
+    high /= max(high.sum(), 1.0)
     assert len(places) == len(wishes)
-    assert (np.diff(places) >= gap - 1e-9).all()
-    assert min(places) >= -1e-9
-    assert max(places) <= 1 + 1e-9
-    if min(wishes) >= 0 and max(wishes) <= 1 and (np.diff(wishes) >= gap).all():
-        np.testing.assert_allclose(places, wishes)
+    assert (np.diff(places) >= (high[1:] + high[:-1]) / 2 - 1e-9).all()
+    assert (places - high / 2 >= -1e-9).all()
+    assert (places + high / 2 <= 1 + 1e-9).all()
+    low, top = np.array(wishes) - high / 2, np.array(wishes) + high / 2
+    if low.min() >= 0 and top.max() <= 1 and (low[1:] >= top[:-1]).all():
+        np.testing.assert_allclose(places, wishes, atol=1e-12)
 
 
 # Fans

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from soilcast.errors import SoilcastError
 from soilcast.exporting.selecting import Band, Field
@@ -79,16 +80,19 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
     wide = _FILLED * WIDE / columns
     tall = wide * canvas.shape[0] / canvas.shape[1]
     with print_look():
-        figure = Figure(figsize=(WIDE, rows * (tall + 0.4) + 1.0), layout="constrained")
+        layout = ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.05)
+        figure = Figure(figsize=(WIDE, rows * (tall + 0.4) + 1.3), layout=layout)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel in panels:
             panel.set_axis_off()
         for panel, band, cell_values in zip(panels, field.bands, values, strict=False):
             canvas.draw(panel, cell_values.astype(np.float64), scale, width=wide, as_shapes=False)
             panel.set_title(_title(field, band), loc="left")
-        figure.suptitle(_wrapped(_capital(field.long_name), 80), x=0.01, ha="left", fontsize=10)
+        head = figure.suptitle(_wrapped(_capital(field.long_name), 80), ha="left", fontsize=10)
         _bar(figure, list(panels), field, product, scale)
-        figure.supxlabel(_wrapped(_footer(field), 130), x=0.01, ha="left", fontsize=6.5, color="#4b5563")
+        foot = figure.supxlabel(_wrapped(_footer(field), 130), ha="left", fontsize=6.5, color="#4b5563")
+        for text in (head, foot):  # the layout leaves them room where it sets them itself, and keeps to this edge
+            text.set_x(0.01)
         partial.write_bytes(png(figure, _DOTS))
 
 

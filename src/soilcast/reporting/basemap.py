@@ -58,7 +58,7 @@ class Pen:
     line: float
 
 
-SCREEN = Pen(font=16.5, line=1.1)
+SCREEN = Pen(font=19.0, line=1.2)
 """On the picture of a page, which is larger than it is shown."""
 
 
@@ -130,7 +130,7 @@ class Basemap:
             positions, degrees = self._ticks(axis is axes.xaxis)
             axis.set_ticks(positions, [coordinate(value, *names) for value in degrees])
         axes.tick_params(
-            length=0.35 * pen.font, width=pen.line, pad=0.25 * pen.font, labelsize=0.9 * pen.font, color=_COAST,
+            length=0.35 * pen.font, width=pen.line, pad=0.25 * pen.font, labelsize=0.92 * pen.font, color=_COAST,
             labelcolor=_COAST, bottom=True, left=True,
         )  # fmt: skip
         axes.tick_params(axis="y", labelrotation=90)

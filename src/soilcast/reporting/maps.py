@@ -30,12 +30,13 @@ Values = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
 _WIDTH = 900  # pixels of a picture
-_MARGINS = (40, 10, 40, 10)  # pixels around the map of a region: left, right, bottom, top
+_MARGINS = (46, 10, 46, 10)  # pixels around the map of a region: left, right, bottom, top
 _DPI, _POINTS = 100, 72  # an inch
 _TALLEST, _FLATTEST = 1.1, 0.45  # height over width of a map
 _MARGIN = 0.06  # around cells, over the larger of their extents
 _WORLD = 150.0  # degrees of longitude from which a map counts as one of the world
 _DOTS_AREA, _DOTS_AREA_IN_PRINT = 40000.0, 6000.0  # of all cells without a grid together [square points]
+_EDGE = "#374151"  # of a dot
 _DOT_REACH = 14  # pixels around a cell without a grid that count as covered
 
 
@@ -210,10 +211,10 @@ class Canvas:
 
     def _extent(self) -> tuple[float, float, float, float]:
         half = (0.0, 0.0) if self._grid is None else (spacing(self._grid.lat) / 2, spacing(self._grid.lon) / 2)
-        reach = max(np.ptp(self._lat) + 2 * half[0], np.ptp(self._lon) + 2 * half[1], 0.5)
-        margin = [_MARGIN * reach + one for one in half]
-        west, east = self._lon.min() - margin[1], self._lon.max() + margin[1]
-        south, north = self._lat.min() - margin[0], self._lat.max() + margin[0]
+        high, wide = (np.ptp(axis) + 2 * one for axis, one in zip((self._lat, self._lon), half, strict=True))
+        margin = half if wide >= _WORLD else (_MARGIN * max(high, wide, 0.5),) * 2
+        west, east = self._lon.min() - half[1] - margin[1], self._lon.max() + half[1] + margin[1]
+        south, north = self._lat.min() - half[0] - margin[0], self._lat.max() + half[0] + margin[0]
         if east - west >= _WORLD:
             west, east = -180.0, 180.0
         return float(west), float(east), float(max(south, -90.0)), float(min(north, 90.0))
@@ -242,7 +243,7 @@ class Canvas:
         axes.scatter(x[~valid], y[~valid], s=size * 0.5, c="#9aa1ab", linewidths=0, zorder=2)
         axes.scatter(
             x[valid], y[valid], s=size, c=values[valid], cmap=scale.style.colours, norm=scale.norm,
-            edgecolors="#374151", linewidths=0.4, zorder=2.1,
+            edgecolors=_EDGE, linewidths=0.03 * np.sqrt(size), zorder=2.1,
         )  # fmt: skip
 
     @cached_property

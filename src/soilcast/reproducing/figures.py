@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-import matplotlib.dates
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -18,7 +17,7 @@ from matplotlib.patches import Patch
 from soilcast.cube import open_artifact, open_cube, read
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
-from soilcast.reporting.figures import WIDE, draw_boxes, draw_observed, on_screen, print_look, printed
+from soilcast.reporting.figures import WIDE, day_axis, draw_boxes, draw_observed, on_screen, print_look, printed
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.style import IMPROVEMENT, OBSERVED, RAIN, palette, pretty_units
@@ -147,10 +146,7 @@ def show_series(scores: StudyScores) -> Section:
                 axes.plot(time, predicted[row][number_], color=colours[row], linewidth=0.8)
             axes.set_ylabel(f"soil moisture\n[{pretty_units('m3 m-3')}]", fontsize=6.5)
             axes.tick_params(labelsize=6.5)
-        locator = matplotlib.dates.AutoDateLocator()  # type: ignore[no-untyped-call]
-        rows[-1].xaxis.set_major_locator(locator)
-        rows[-1].xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-        rows[-1].set_xlim(time[0], time[-1])
+        day_axis(rows[-1], time[0], time[-1], 12)
         shown = {"observed": OBSERVED} | {row: colours[row] for row in scores.networks}
         lines = [Line2D([], [], color=colour, label=label) for label, colour in shown.items()]
         figure.legend(handles=lines, loc="outside upper center", ncols=len(lines))

@@ -13,8 +13,8 @@ from soilcast.reporting.drought import ODDS_OF, drought_table, expected_shares, 
 from soilcast.reporting.fans import NORMAL, Days, Values, band_names, bands, fan
 from soilcast.reporting.forecasts import ISSUE_DAYS, fan_cells, forecast_cells, has_product, layer_words, layers
 from soilcast.reporting.lead_lines import MOISTURE
-from soilcast.reporting.over_cells import means
 from soilcast.reporting.observations import OBSERVED_IN
+from soilcast.reporting.over_cells import means
 from soilcast.reporting.style import OBSERVED, palette
 from soilcast.reporting.tables import number
 from soilcast.reporting.wording import (
@@ -170,8 +170,8 @@ def _observed_words(forecast: xr.Dataset) -> str:
     known = [any(_observed(forecast, target, cell) for target in layers(forecast)) for cell in fan_cells(forecast)]
     missing = "" if all(known) else f" {known.count(False)} of {len(known)} cells have none."
     return (
-        f"Observed: {forecast.attrs[OBSERVED_IN]}; points where there are gaps. The dotted line is the issue day, after "
-        f"which nothing was known to the forecast.{missing}"
+        f"Observed: {forecast.attrs[OBSERVED_IN]}, as points where there are gaps. What came after the issue day, "
+        f"which is dotted, the forecast did not know.{missing}"
     )
 
 
