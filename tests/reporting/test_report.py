@@ -24,7 +24,16 @@ from tests.helpers.html_page import (
     report_page,
     rows_of,
 )
-from tests.helpers.scores_factory import BASELINES, few, loaded, make_forecast, make_scores, save_scores, with_tests
+from tests.helpers.scores_factory import (
+    BASELINES,
+    few,
+    loaded,
+    make_forecast,
+    make_scores,
+    save_forecast,
+    save_scores,
+    with_tests,
+)
 
 TWO = ("LSTM", "PHYs-LSTM")
 
@@ -261,6 +270,19 @@ def test_a_page_of_all_kinds(tmp_path: Path) -> None:
     links = [str(a["href"])[1:] for tag, a in found.tags if tag == "a"]
     assert {"data0", "data1", "data2"} <= set(links) <= there
     assert "Made at the end of 2020-05-03 for 2020-05-04 to 2020-05-05." in found.text
+
+
+@pytest.mark.slow
+def test_chapters_of_one_title_are_told_by_their_folders(tmp_path: Path) -> None:
+    forecast = make_forecast(cells=1, targets=("swvl1",), leads=1, products=False)
+    paths = [save_forecast(forecast, tmp_path / folder / "coming") for folder in ("monday", "tuesday")]
+    other = save_forecast(forecast.assign_attrs(title="Another run"), tmp_path / "wednesday" / "coming")
+    report([*paths, other], tmp_path / "report.html")
+    title = forecast.attrs["title"]
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    for name in (f"{title} (monday)", f"{title} (tuesday)", "Another run"):
+        assert page.text.count(name) >= 2  # in the contents, and above the chapter
+    assert "Another run (" not in page.text
 
 
 def test_a_file_serves_as_well_as_its_folder(tmp_path: Path) -> None:
