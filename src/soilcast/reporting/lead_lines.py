@@ -160,8 +160,7 @@ def _name_ends(
     last_positions = {label: np.flatnonzero(np.isfinite(values))[-1] for label, values in lines.items()}
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = {label: to_axes.transform((leads[at], lines[label][at])) for label, at in last_positions.items()}
-    figure = axes.get_figure(root=True)
-    high = figure.get_size_inches()[1] * axes.get_position().height
+    high = axes.get_window_extent().height / axes.figure.dpi
     order = sorted(ends, key=lambda label: float(ends[label][1]))
     heights = [_height(names[label]) / high for label in order]
     middles = spread([float(ends[label][1]) for label in order], heights)
