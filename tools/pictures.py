@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
     "--set train.epochs=40 --set train.batches_per_epoch=100 --set train.validate_every=4 "
     "--set train.validation_samples=20000",
     "coming": "forecast {out}/week --cube {out}/planet --from 2020-12-31 --out {out}/coming",
-    "coming.html": "report {out}/coming --out {out}/coming.html",
+    "coming.html": "report {out}/coming --cube {out}/planet --out {out}/coming.html",
     "drought.png": "export {out}/coming --variable swvl1_drought --lead 7 --out {out}/drought.png",
 }
 """What each command makes -> the command."""

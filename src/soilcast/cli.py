@@ -814,6 +814,10 @@ def report(
         list[Path], typer.Argument(metavar="SCORES", help="Scores, as evaluate writes them, or forecasts.")
     ],
     out: Out,
+    cube: Annotated[
+        Path | None,
+        typer.Option("--cube", help="Cube with observations of the weeks before, shown beside forecasts."),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
     overwrite: Overwrite = False,
     plugins: Plugins = None,
@@ -822,7 +826,9 @@ def report(
     for path in scores:
         if not path.is_dir() or (path / "zarr.json").is_file():  # else a folder of scores
             _refuse_others(path, "scores", "forecast")
-    soilcast.report(scores, out, title=title, overwrite=overwrite)
+    if cube is not None:
+        _refuse_others(cube, "cube")
+    soilcast.report(scores, out, cube=cube, title=title, overwrite=overwrite)
     _say(out)
 
 
