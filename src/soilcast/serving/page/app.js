@@ -1,0 +1,214 @@
+// The page begins here: catalogue, state, and who is told when it changes.
+
+import { Catalogue } from "./catalogue.js";
+import * as controls from "./controls.js";
+import * as credit from "./credit.js";
+import { element, field, settled } from "./dom.js";
+import * as legend from "./legend.js";
+import { ForecastMap, canDraw } from "./map.js";
+import { PlacePanel } from "./place.js";
+import * as search from "./search.js";
+import * as server from "./server.js";
+import { hold } from "./state.js";
+import * as timeline from "./timeline.js";
+import { words } from "./words.js";
+import * as dates from "./dates.js";
+
+const AGAIN = 60_000; // after which the page looks for new forecasts [ms]
+const box = (id) => document.getElementById(id);
+
+function announce(text) {
+  box("announcer").textContent = text;
+}
+
+function message(text, ...more) {
+  const shown = box("map-message");
+  shown.hidden = !text;
+  shown.replaceChildren(...(text ? [text, " ", ...more] : []));
+}
+
+function dress() {
+  for (const one of document.querySelectorAll("[data-word]")) one.textContent = words[one.dataset.word];
+  for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", words[one.dataset.label]);
+  box("copy-link").textContent = words.copyLink;
+  box("about-button").textContent = words.about;
+  box("about-button").addEventListener("click", () => box("about").showModal());
+  box("copy-link").addEventListener("click", async () => {
+    const said = await navigator.clipboard?.writeText(location.href).then(() => words.linkCopied, () => words.linkFailed) ?? words.linkFailed;
+    box("copy-link").textContent = said;
+    announce(said);
+    setTimeout(() => (box("copy-link").textContent = words.copyLink), 2500);
+  });
+}
+
+// The server's catalogue; while it has no forecast, the page says so and asks again.
+async function firstCatalogue() {
+  for (;;) {
+    try {
+      const found = new Catalogue(await server.catalogue());
+      credit.about(box("about"), found.collections[0], found.broken);
+      if (found.collections.length) return found;
+      message(words.empty, ...brokenNote(found));
+    } catch (fault) {
+      if (!(fault instanceof server.Refused)) throw fault;
+      message(fault.message || words.noServer);
+    }
+    await new Promise((go) => setTimeout(go, AGAIN));
+  }
+}
+
+function brokenNote({ broken }) {
+  if (!broken.length) return [];
+  return [`${words.broken(broken.length)} `, element("button", { type: "button", class: "link", on: { click: () => box("about").showModal() } }, words.brokenMore)];
+}
+
+class Page {
+  constructor(found) {
+    this.found = found;
+    this.state = hold((given) => this.found.complete(given));
+    const lookup = { collection: (state) => this.found.collection(state), variable: (state) => this.found.variable(state) };
+    const set = (change) => this.state.set(change);
+    this.controls = controls.build(box("controls"), lookup, set);
+    this.timeline = timeline.build(box("timeline"), lookup, set);
+    search.build(box("search"), (place) => this.go(place), announce);
+    this.panel = new PlacePanel(box("place"), {
+      announce,
+      closed: () => this.leave(),
+      found: (place) => this.map?.mark(place),
+    });
+    this.chooseCollection();
+    this.startMap();
+    this.state.listen((state, changed) => this.show(state, changed));
+    this.show(this.state.get(), null);
+    setInterval(() => document.hidden || this.lookAgain(), AGAIN);
+  }
+
+  get collection() {
+    return this.found.collection(this.state.get());
+  }
+
+  chooseCollection() {
+    const { collections } = this.found;
+    const select = element("select", { id: "forecast", on: { change: () => this.state.set({ collection: select.value, issue: null }) } }, collections.map(({ id, title }) => element("option", { value: id }, title)));
+    const only = element("p", { class: "only" }, collections[0].title);
+    box("collection").replaceChildren(collections.length > 1 ? field(words.forecast, select) : only);
+    this.chooser = select;
+  }
+
+  startMap() {
+    if (!canDraw()) return message(words.noMap);
+    const { zoom, centre_lat: lat, centre_lon: lon } = this.state.get();
+    const [west, south, east, north] = this.collection.bounds;
+    this.map = new ForecastMap(box("map"), {
+      view: zoom === undefined ? null : { zoom, lat, lon },
+      bounds: [[west, Math.max(south, -80)], [east, Math.min(north, 84)]],
+      choose: (place) => this.state.set(place),
+      moved: settled((view) => this.state.set({ zoom: view.zoom, centre_lat: view.lat, centre_lon: view.lon }), 200),
+    });
+    const canvas = this.map.map.getCanvas();
+    const crosshair = (on) => (box("crosshair").hidden = !on);
+    canvas.setAttribute("aria-label", words.mapRegion);
+    canvas.addEventListener("focus", () => crosshair(canvas.matches(":focus-visible")));
+    canvas.addEventListener("blur", () => crosshair(false));
+    canvas.addEventListener("keydown", (event) => {
+      crosshair(true);
+      if (event.key === "Escape") this.leave();
+      if (event.key !== "Enter") return;
+      this.byKeyboard = true;
+      this.state.set(this.map.centre());
+    });
+    const [note, ...more] = brokenNote(this.found);
+    message(note, ...more);
+  }
+
+  go({ lat, lon, zoom }) {
+    this.byKeyboard = true;
+    this.state.set({ lat, lon, station: null });
+    this.map?.look({ lat, lon }, zoom);
+  }
+
+  leave() {
+    this.state.set({ lat: null, lon: null, station: null });
+    this.map?.map.getCanvas().focus();
+  }
+
+  // Bring everything in line with a state; `changed` are the keys that differ, null at first.
+  show(state, changed) {
+    const any = (...keys) => !changed || keys.some((key) => changed.has(key));
+    const collection = this.found.collection(state);
+    if (any("collection")) {
+      this.chooser.value = state.collection;
+      document.title = words.title(collection.title);
+      credit.line(box("credit"), collection);
+      credit.about(box("about"), collection, this.found.broken);
+      this.colours = this.classColours(collection);
+      if (changed) this.map?.lookAt(collection.bounds);
+    }
+    this.controls.show(state);
+    this.timeline.show(state);
+    if (any("collection", "variable", "quantile", "drought_class", "change")) this.legend = this.showLegend(state);
+    if (any("collection", "variable", "quantile", "drought_class", "change", "issue", "lead")) this.picture(state, collection);
+    if (any("collection", "issue")) this.stations(state, collection);
+    if (any("collection", "issue", "lat", "lon", "station")) this.place(state, collection);
+    else if (any("lead")) this.panel.show(state);
+  }
+
+  async showLegend(state) {
+    const content = await server.legend(state);
+    if (this.state.get().variable === state.variable) legend.show(this.controls.legend, content);
+    return content;
+  }
+
+  // Colours of the drought classes by their first word, for the odds.
+  async classColours(collection) {
+    const drought = collection.variables.find(({ name }) => name.endsWith("_drought"));
+    if (!drought) return new Map();
+    const { colours } = await server.legend({ collection: collection.id, variable: drought.name }).catch(() => ({ colours: [] }));
+    return new Map(colours.map(({ colour, label }) => [label?.split(" ")[0], colour]));
+  }
+
+  async picture(state, collection) {
+    if (!this.map) return;
+    if (collection.grid) return this.map.showTiles(state, collection.bounds);
+    const [content, { features }] = await Promise.all([this.legend, server.places(state)]);
+    if (this.state.get() === state) await this.map.showCircles(features, content);
+  }
+
+  async stations(state, collection) {
+    if (!this.map) return;
+    const has = collection.grid && collection.places;
+    this.map.showStations(has ? (await server.places(state)).features : []);
+  }
+
+  place(state, collection) {
+    const focus = this.byKeyboard ?? false;
+    this.byKeyboard = false;
+    const chosen = state.station || (Number.isFinite(state.lat) && Number.isFinite(state.lon));
+    if (chosen) this.panel.load(state, collection, this.colours, { focus });
+    else if (this.panel.open) this.panel.close();
+  }
+
+  // Forecasts arrive while the page is open: offer the newest instead of taking the reader away from what is shown.
+  async lookAgain() {
+    const before = this.collection.issues.at(-1);
+    try {
+      this.found = new Catalogue(await server.catalogue());
+    } catch (fault) {
+      if (fault instanceof server.Refused) return;
+      throw fault;
+    }
+    if (!this.found.collections.length) return;
+    this.state.set({});
+    this.timeline.show(this.state.get());
+    const newest = this.collection.issues.at(-1);
+    if (newest === before) return;
+    const take = () => {
+      message(null);
+      this.state.set({ issue: newest });
+    };
+    message(words.newer(dates.long(newest)), element("button", { type: "button", class: "link", on: { click: take } }, words.showNewer));
+  }
+}
+
+dress();
+new Page(await firstCatalogue());

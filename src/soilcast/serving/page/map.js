@@ -1,0 +1,180 @@
+// The map: the forecast as tiles or circles, stations, the chosen place, and how a place is chosen.
+
+import { Map as Chart, NavigationControl, ScaleControl } from "./vendor/maplibre-gl/maplibre-gl.mjs";
+import { OVER_FORECAST, furnish, namePlaces, recolour, style } from "./basemap.js";
+import * as gazetteer from "./gazetteer.js";
+import * as server from "./server.js";
+import { LOCALE } from "./words.js";
+
+const EMPTY = { type: "FeatureCollection", features: [] };
+const FINEST = 9; // zoom level of tiles; beyond it they are magnified
+const REACH = 8; // how far beside a point a press still means it [pixels]
+
+export function canDraw() {
+  return Boolean(document.createElement("canvas").getContext("webgl2"));
+}
+
+const features = (list) => ({ type: "FeatureCollection", features: list });
+
+// Colour of a value by the legend: what is below the first boundary has the first colour.
+function colourOf(legend) {
+  const steps = legend.colours.flatMap(({ from, colour }, at) => (at ? [from, colour] : [colour]));
+  const scale = legend.colours.length > 1 ? ["step", ["get", "value"], ...steps] : legend.colours[0].colour;
+  return ["case", ["==", ["get", "value"], null], legend.missing ?? "#999999", scale];
+}
+
+export class ForecastMap {
+  // `choose` is called with the place that was pressed, `moved` with where the map looks.
+  constructor(box, { view, bounds, choose, moved }) {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.box = box;
+    this.map = new Chart({
+      container: box, style: style(), attributionControl: false, locale: LOCALE, maxZoom: 11, maxPitch: 0,
+      dragRotate: false, pitchWithRotate: false, touchPitch: false, fadeDuration: still ? 0 : 150, reduceMotion: still,
+      ...(view ? { center: [view.lon, view.lat], zoom: view.zoom } : { bounds, fitBoundsOptions: { padding: 48 } }),
+    });
+    this.map.touchZoomRotate.disableRotation();
+    this.map.keyboard.disableRotation();
+    this.map.addControl(new NavigationControl({ showCompass: false }), "top-right");
+    this.map.addControl(new ScaleControl({ maxWidth: 110 }), "bottom-right");
+    this.map.on("click", (press) => choose(this.at(press.point, press.lngLat)));
+    this.map.on("moveend", () => moved(this.view()));
+    this.map.on("mousemove", ({ point }) => (this.map.getCanvas().style.cursor = this.marked(point) ? "pointer" : ""));
+    this.ready = this.map.once("load").then(() => this.prepare());
+    this.serial = 0;
+    this.busy(true);
+  }
+
+  async prepare() {
+    this.map.addSource("cells", { type: "geojson", data: EMPTY });
+    this.map.addSource("stations", { type: "geojson", data: EMPTY });
+    this.map.addSource("chosen", { type: "geojson", data: EMPTY });
+    const size = (least, most) => ["interpolate", ["linear"], ["zoom"], 2, least, 8, most];
+    const edge = { "circle-stroke-color": "#1c2530", "circle-stroke-width": 1 };
+    this.map.addLayer({ id: "cells", type: "circle", source: "cells", paint: { "circle-radius": size(4, 11), ...edge } });
+    this.map.addLayer({
+      id: "stations", type: "circle", source: "stations",
+      paint: { "circle-radius": size(3, 6), "circle-color": "#ffffff", "circle-stroke-color": "#14171a", "circle-stroke-width": 2 },
+    });
+    for (const [id, colour, width] of [["chosen-halo", "#ffffff", 5], ["chosen", "#111111", 2]]) {
+      this.map.addLayer({
+        id, type: "line", source: "chosen", filter: ["==", ["geometry-type"], "LineString"],
+        paint: { "line-color": colour, "line-width": width },
+      });
+      this.map.addLayer({
+        id: `${id}-point`, type: "circle", source: "chosen", filter: ["==", ["geometry-type"], "Point"],
+        paint: { "circle-radius": 9, "circle-opacity": 0, "circle-stroke-color": colour, "circle-stroke-width": width },
+      });
+    }
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolour(this.map));
+    // The forecast comes first: land and names may follow it.
+    furnish(this.map).then(() => gazetteer.load()).then(({ towns }) => namePlaces(this.map, towns)).catch(console.error);
+  }
+
+  busy(is) {
+    this.box.setAttribute("aria-busy", String(is));
+  }
+
+  view() {
+    const { lng, lat } = this.map.getCenter();
+    return { zoom: Number(this.map.getZoom().toFixed(2)), lat: Number(lat.toFixed(3)), lon: Number(lng.toFixed(3)) };
+  }
+
+  marked(point) {
+    const around = [[point.x - REACH, point.y - REACH], [point.x + REACH, point.y + REACH]];
+    const layers = ["stations", "cells"].filter((id) => this.map.getLayer(id));
+    return this.map.queryRenderedFeatures(around, { layers })[0] ?? null;
+  }
+
+  // The place at a point of the picture: a station or a circle if it is one, else where it lies.
+  at(point, { lng, lat }) {
+    const found = this.marked(point);
+    const [lon, north] = found ? found.geometry.coordinates : [((lng + 540) % 360) - 180, lat];
+    return { lat: Number(north.toFixed(4)), lon: Number(lon.toFixed(4)), station: found?.properties.id ?? null };
+  }
+
+  centre() {
+    const centre = this.map.getCenter();
+    return this.at(this.map.project(centre), centre);
+  }
+
+  // Show a picture; the one before stays until this one is there.
+  async showTiles(state, bounds) {
+    await this.ready;
+    const url = server.tiles(state, devicePixelRatio > 1);
+    if (url === this.wanted) return;
+    this.wanted = url;
+    const id = `forecast-${(this.serial += 1)}`;
+    this.busy(true);
+    this.map.getSource("cells").setData(EMPTY);
+    const [west, south, east, north] = bounds;
+    const box = [Math.max(west, -180), Math.max(south, -85.05), Math.min(east, 180), Math.min(north, 85.05)];
+    this.map.addSource(id, { type: "raster", tiles: [url], tileSize: 256, maxzoom: FINEST, bounds: box });
+    const paint = { "raster-opacity": 0, "raster-resampling": "nearest", "raster-fade-duration": 0 };
+    this.map.addLayer({ id, type: "raster", source: id, paint }, OVER_FORECAST);
+    for (const layer of this.pictures()) if (layer !== id && layer !== this.shown) this.drop(layer);
+    const arrived = () => {
+      if (!this.map.getLayer(id)) return this.map.off("idle", arrived);
+      if (!this.map.isSourceLoaded(id)) return;
+      this.map.off("idle", arrived);
+      this.map.setPaintProperty(id, "raster-opacity", 1);
+      if (this.shown) this.drop(this.shown);
+      this.shown = id;
+      this.map.once("idle", () => this.busy(false));
+    };
+    this.map.on("idle", arrived);
+  }
+
+  pictures() {
+    return this.map.getStyle().layers.map(({ id }) => id).filter((id) => id.startsWith("forecast-"));
+  }
+
+  drop(id) {
+    if (!this.map.getLayer(id)) return;
+    this.map.removeLayer(id);
+    this.map.removeSource(id);
+  }
+
+  // Show cells that lie on no grid as circles.
+  async showCircles(cells, legend) {
+    await this.ready;
+    this.wanted = null;
+    for (const id of this.pictures()) this.drop(id);
+    this.shown = null;
+    this.busy(true);
+    this.map.setPaintProperty("cells", "circle-color", colourOf(legend));
+    this.map.getSource("cells").setData(features(cells));
+    this.map.once("idle", () => this.busy(false));
+  }
+
+  async showStations(stations) {
+    await this.ready;
+    this.map.getSource("stations").setData(features(stations));
+  }
+
+  // Mark the chosen cell by its outline, or by a ring where it has none; null takes the mark away.
+  async mark(place) {
+    await this.ready;
+    let geometry = null;
+    if (place?.extent) {
+      const [west, south, east, north] = place.extent;
+      const corners = [[west, south], [east, south], [east, north], [west, north], [west, south]];
+      geometry = { type: "LineString", coordinates: corners };
+    } else if (place) {
+      geometry = { type: "Point", coordinates: [place.lon, place.lat] };
+    }
+    this.map.getSource("chosen").setData(features(geometry ? [{ type: "Feature", properties: {}, geometry }] : []));
+  }
+
+  // Look at a place, and closer if asked, but never farther away.
+  async look({ lat, lon }, zoom = 0) {
+    await this.ready;
+    this.map.easeTo({ center: [lon, lat], zoom: Math.max(this.map.getZoom(), zoom) });
+  }
+
+  async lookAt(bounds) {
+    await this.ready;
+    const [west, south, east, north] = bounds;
+    this.map.fitBounds([[west, south], [east, north]], { padding: 48 });
+  }
+}
