@@ -827,6 +827,21 @@ def report(
 
 
 @app.command()
+def serve(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Forecasts, or folders in which they lie or arrive.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 8000,
+    cache: Annotated[str, typer.Option(metavar="AMOUNT", help="Memory for what was read and drawn.")] = "256MiB",
+) -> None:
+    """Serve forecasts as a map in the browser and as OGC API EDR. Ctrl-C ends it."""
+    from soilcast.memory import parse_bytes
+
+    soilcast.serve(paths, host=host, port=port, cache=parse_bytes(cache), log=_say)
+
+
+@app.command()
 def reproduce(
     part: Annotated[
         str, typer.Argument(help="table1, table2, fig3, fig4, fig5, readings or all; or a YAML study file.")
