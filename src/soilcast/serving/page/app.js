@@ -3,6 +3,7 @@
 import { Catalogue } from "./catalogue.js";
 import * as controls from "./controls.js";
 import * as credit from "./credit.js";
+import * as dates from "./dates.js";
 import { element, field, settled } from "./dom.js";
 import * as legend from "./legend.js";
 import { ForecastMap, canDraw } from "./map.js";
@@ -11,8 +12,7 @@ import * as search from "./search.js";
 import * as server from "./server.js";
 import { hold } from "./state.js";
 import * as timeline from "./timeline.js";
-import { words } from "./words.js";
-import * as dates from "./dates.js";
+import { isShare, words } from "./words.js";
 
 const AGAIN = 60_000; // after which the page looks for new forecasts [ms]
 const box = (id) => document.getElementById(id);
@@ -99,7 +99,7 @@ class Page {
     if (!canDraw()) return message(words.noMap);
     const { zoom, centre_lat: lat, centre_lon: lon } = this.state.get();
     const [west, south, east, north] = this.collection.bounds;
-    this.map = new ForecastMap(box("map"), {
+    globalThis.theMap = this.map = new ForecastMap(box("map"), {
       view: zoom === undefined ? null : { zoom, lat, lon },
       bounds: [[west, Math.max(south, -80)], [east, Math.min(north, 84)]],
       choose: (place) => this.state.set(place),
@@ -139,9 +139,9 @@ class Page {
     if (any("collection")) {
       this.chooser.value = state.collection;
       document.title = words.title(collection.title);
-      credit.line(box("credit"), collection);
+      credit.line(box("credit"), collection, () => box("about").showModal());
       credit.about(box("about"), collection, this.found.broken);
-      this.colours = this.classColours(collection);
+      this.droughtClasses = this.classesOf(collection);
       if (changed) this.map?.lookAt(collection.bounds);
     }
     this.controls.show(state);
@@ -155,16 +155,23 @@ class Page {
 
   async showLegend(state) {
     const content = await server.legend(state);
-    if (this.state.get().variable === state.variable) legend.show(this.controls.legend, content);
+    if (this.state.get().variable !== state.variable) return content;
+    const [collection, variable] = [this.found.collection(state), this.found.variable(state)];
+    const layer = collection.layers.length > 1 ? collection.layers.find(({ name }) => name === variable.layer) : null;
+    const title = words.legendTitle({
+      variable, quantile: state.quantile, droughtClass: state.drought_class, change: state.change, layer: layer && words.layerOf(layer),
+    });
+    legend.show(this.controls.legend, title, content, isShare(variable));
     return content;
   }
 
-  // Colours of the drought classes by their first word, for the odds.
-  async classColours(collection) {
+  // Colour and title of each drought class by its name, which begins its label.
+  async classesOf(collection) {
     const drought = collection.variables.find(({ name }) => name.endsWith("_drought"));
     if (!drought) return new Map();
     const { colours } = await server.legend({ collection: collection.id, variable: drought.name }).catch(() => ({ colours: [] }));
-    return new Map(colours.map(({ colour, label }) => [label?.split(" ")[0], colour]));
+    const parts = colours.map(({ colour, label }) => [label.split(" "), colour]);
+    return new Map(parts.map(([[name, ...title], colour]) => [name, { colour, title: title.join(" ") }]));
   }
 
   async picture(state, collection) {
@@ -184,7 +191,7 @@ class Page {
     const focus = this.byKeyboard ?? false;
     this.byKeyboard = false;
     const chosen = state.station || (Number.isFinite(state.lat) && Number.isFinite(state.lon));
-    if (chosen) this.panel.load(state, collection, this.colours, { focus });
+    if (chosen) this.panel.load(state, collection, this.droughtClasses, { focus });
     else if (this.panel.open) this.panel.close();
   }
 
@@ -210,5 +217,6 @@ class Page {
   }
 }
 
+// debug
 dress();
 new Page(await firstCatalogue());

@@ -13,7 +13,7 @@ function colour(name) {
 }
 
 // How many places are named at each zoom level: a place has the number of those that are more important.
-const NAMED = ["step", ["zoom"], 0, 2.5, 25, 3.5, 90, 4.5, 300, 5.5, 900, 6.5, 2500, 7.5, 8000];
+const NAMED = ["step", ["zoom"], 0, 2.3, 40, 3.2, 130, 4.2, 500, 5.2, 1500, 6.2, 4000, 7, 8000];
 const NATIONS = ["step", ["zoom"], 0, 1.2, 14, 2, 40, 3, 110, 4, 300];
 
 function drawn() {

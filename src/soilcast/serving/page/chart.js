@@ -11,7 +11,7 @@ function axes(xValues, units, xOptions = {}) {
   const common = { stroke: () => css("--ink-soft"), font: `11px ${css("--font")}`, ticks: { show: false } };
   const grid = { stroke: () => css("--rule"), width: 1 };
   return [
-    { ...common, grid: { show: false }, values: xValues, ticks: { show: true, stroke: () => css("--rule"), size: 4, width: 1 }, ...xOptions },
+    { ...common, grid: { show: false }, values: xValues, size: 30, ticks: { show: true, stroke: () => css("--rule"), size: 4, width: 1 }, ...xOptions },
     { ...common, grid, size: 44, gap: 6, values: (_, ticks) => ticks.map((tick) => tickText(tick, ticks, units)) },
   ];
 }
@@ -79,8 +79,8 @@ export class Fan {
     const at = (name) => columns.findIndex((column) => column.name === name) + 1;
     this.at = at;
     const options = {
-      height: 230,
-      padding: [10, 8, 0, 0],
+      height: 220,
+      padding: [10, 22, 0, 0],
       tzDate: (stamp) => globalThis.uPlot.tzDate(new Date(stamp * 1000), "Etc/UTC"),
       scales: { y: { range: (_, low, high) => padded(low, high) } },
       axes: axes((_, stamps) => stamps.map(dates.dateOf), units, { space: 62, incrs: [1, 2, 5, 7, 14, 28].map((count) => count * 86400) }),

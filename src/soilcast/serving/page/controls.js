@@ -1,7 +1,7 @@
 // Which quantity the map shows.
 
 import { element, field, fill } from "./dom.js";
-import { words } from "./words.js";
+import { nameOf, rankOf, words } from "./words.js";
 
 // `lookup` gives the collection and the variable of a state; `set` changes the state. Gives the box of the legend, and
 // what shows a state.
@@ -37,13 +37,14 @@ export function build(form, lookup, set) {
 function offer(select, collection) {
   if (select.dataset.collection === collection.id) return;
   select.dataset.collection = collection.id;
-  const option = ({ name, title }) => element("option", { value: name }, title);
-  const { layers, variables } = collection;
+  const option = (variable) => element("option", { value: variable.name }, nameOf(variable));
+  const { layers } = collection;
+  const variables = [...collection.variables].sort((one, other) => rankOf(one) - rankOf(other));
   const groups = layers.length > 1 ? layers : [];
   const loose = variables.filter(({ layer }) => !groups.some(({ name }) => name === layer));
   select.replaceChildren(
-    ...groups.map(({ name, title }) =>
-      element("optgroup", { label: title }, variables.filter(({ layer }) => layer === name).map(option)),
+    ...groups.map((group) =>
+      element("optgroup", { label: words.layerOf(group) }, variables.filter(({ layer }) => layer === group.name).map(option)),
     ),
     ...loose.map(option),
   );

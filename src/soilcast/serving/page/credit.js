@@ -5,13 +5,14 @@ import { words } from "./words.js";
 
 const synthetic = (collection) => /synthetic/i.test(collection.nature ?? "");
 
-export function line(box, collection) {
-  const said = (name) => element("span", {}, element("b", {}, `${words.credit[name]}: `), collection[name] || words.noLicense);
+export function line(box, collection, more) {
+  const said = (name) => element("span", { class: name }, element("b", {}, `${words.credit[name]}: `), collection[name] || words.noLicense);
   box.replaceChildren(
     element("strong", { class: "badge" }, words.notObserved),
     synthetic(collection) ? element("strong", { class: "badge warning" }, words.synthetic) : "",
     ...["nature", "source", "license"].filter((name) => name === "license" || collection[name]).map(said),
     element("span", { class: "map-credit" }, words.naturalEarth),
+    element("button", { type: "button", class: "link", on: { click: more } }, words.about),
   );
 }
 

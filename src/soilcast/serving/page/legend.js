@@ -1,7 +1,9 @@
-// What the colours of the map mean: a bar of steps, or a list where each colour has a name.
+// What the colours of the map mean: a ramp with its values, or a list where each colour has a name.
 
 import { element } from "./dom.js";
 import { unit, words } from "./words.js";
+
+const MARKS = 5; // steps between numbers below a ramp, at most
 
 const swatch = (colour) => element("span", { class: "swatch", style: { "--colour": colour } });
 
@@ -9,29 +11,33 @@ function list(colours) {
   return element("ul", { class: "classes" }, colours.map(({ colour, label }) => element("li", {}, swatch(colour), label)));
 }
 
-function bar(colours, places) {
-  const steps = colours.map(({ colour }) => element("span", { class: "step", style: { "--colour": colour } }));
-  const every = Math.ceil(colours.length / 5);
-  const marks = colours.slice(1).map(({ from }, at) => {
-    const share = `${((at + 1) / colours.length) * 100}%`;
-    return (at + 1) % every ? null : element("span", { class: "mark", style: { "--at": share } }, places(from));
-  });
-  return element("div", { class: "bar" }, element("div", { class: "steps", "aria-hidden": "true" }, steps), element("div", { class: "marks" }, marks));
+function ramp(colours, asShares) {
+  const shades = `linear-gradient(90deg, ${colours.map(({ colour }) => colour).join(", ")})`;
+  const edges = [...colours.map(({ from }) => from), colours.at(-1).to];
+  const every = Math.ceil((edges.length - 1) / MARKS);
+  const write = asShares ? (value) => `${Math.round(value * 100)} %` : writer(edges);
+  const marks = edges.map((value, at) => (at % every ? null : element("span", { class: "mark", style: { "--at": `${(at / (edges.length - 1)) * 100}%` } }, write(value))));
+  const ends = [colours[0].label, colours.at(-1).label];
+  return [
+    element("div", { class: "ramp", style: { "--ramp": shades } }),
+    element("div", { class: "marks" }, marks),
+    ends.some(Boolean) ? element("div", { class: "ends" }, ends.map((end) => element("span", {}, end))) : null,
+  ];
 }
 
-// As few digits as tell the boundaries apart.
-function writer(colours) {
-  const bounds = colours.slice(1).map(({ from }) => from);
-  const digits = [0, 1, 2, 3].find((count) => new Set(bounds.map((bound) => bound.toFixed(count))).size === bounds.length) ?? 3;
+// As few digits as tell the values apart.
+function writer(values) {
+  const digits = [0, 1, 2, 3, 4].find((count) => new Set(values.map((value) => value.toFixed(count))).size === values.length) ?? 4;
   return (value) => value.toFixed(digits).replace("-", "−");
 }
 
-export function show(box, { title, units, colours, missing }) {
+// Show a legend under its title; `asShares` writes numbers between 0 and 1 as percent.
+export function show(box, title, { units, colours }, asShares) {
   const named = colours.every(({ label }) => label);
-  const heading = element("p", { class: "legend-title" }, title, unit(units) ? element("span", { class: "unit" }, ` [${unit(units)}]`) : null);
+  const inUnits = asShares ? "" : unit(units);
   box.setAttribute("aria-label", words.legendOf(title));
   box.replaceChildren(
-    heading, named ? list(colours) : bar(colours, writer(colours)),
-    ...(missing ? [element("p", { class: "classes" }, swatch(missing), words.missing)] : []),
+    element("p", { class: "legend-title" }, title, inUnits ? element("span", { class: "unit" }, ` [${inUnits}]`) : null),
+    ...(named ? [list(colours)] : ramp(colours, asShares).filter(Boolean)),
   );
 }

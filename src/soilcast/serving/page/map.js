@@ -8,19 +8,23 @@ import { LOCALE } from "./words.js";
 
 const EMPTY = { type: "FeatureCollection", features: [] };
 const FINEST = 9; // zoom level of tiles; beyond it they are magnified
+const MISSING = "#9aa3aa"; // colour of a circle without a forecast
+const EDGE = 40; // how near to the edge of the map a chosen place may lie [pixels]
 const REACH = 8; // how far beside a point a press still means it [pixels]
 
 export function canDraw() {
   return Boolean(document.createElement("canvas").getContext("webgl2"));
 }
 
+// In the dark the colours of the forecast are as much darker as those of its legend.
+const dimmed = () => ({ "raster-brightness-max": Number(getComputedStyle(document.documentElement).getPropertyValue("--dim")) });
 const features = (list) => ({ type: "FeatureCollection", features: list });
 
 // Colour of a value by the legend: what is below the first boundary has the first colour.
 function colourOf(legend) {
   const steps = legend.colours.flatMap(({ from, colour }, at) => (at ? [from, colour] : [colour]));
   const scale = legend.colours.length > 1 ? ["step", ["get", "value"], ...steps] : legend.colours[0].colour;
-  return ["case", ["==", ["get", "value"], null], legend.missing ?? "#999999", scale];
+  return ["case", ["==", ["get", "value"], null], MISSING, scale];
 }
 
 export class ForecastMap {
@@ -66,7 +70,10 @@ export class ForecastMap {
         paint: { "circle-radius": 9, "circle-opacity": 0, "circle-stroke-color": colour, "circle-stroke-width": width },
       });
     }
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolour(this.map));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      recolour(this.map);
+      for (const id of this.pictures()) for (const [name, value] of Object.entries(dimmed())) this.map.setPaintProperty(id, name, value);
+    });
     // The forecast comes first: land and names may follow it.
     furnish(this.map).then(() => gazetteer.load()).then(({ towns }) => namePlaces(this.map, towns)).catch(console.error);
   }
@@ -111,18 +118,18 @@ export class ForecastMap {
     const box = [Math.max(west, -180), Math.max(south, -85.05), Math.min(east, 180), Math.min(north, 85.05)];
     this.map.addSource(id, { type: "raster", tiles: [url], tileSize: 256, maxzoom: FINEST, bounds: box });
     const paint = { "raster-opacity": 0, "raster-resampling": "nearest", "raster-fade-duration": 0 };
-    this.map.addLayer({ id, type: "raster", source: id, paint }, OVER_FORECAST);
+    this.map.addLayer({ id, type: "raster", source: id, paint: { ...paint, ...dimmed() } }, OVER_FORECAST);
     for (const layer of this.pictures()) if (layer !== id && layer !== this.shown) this.drop(layer);
     const arrived = () => {
-      if (!this.map.getLayer(id)) return this.map.off("idle", arrived);
-      if (!this.map.isSourceLoaded(id)) return;
-      this.map.off("idle", arrived);
+      if (this.map.getSource(id) && !this.map.isSourceLoaded(id)) return;
+      for (const event of ["sourcedata", "idle"]) this.map.off(event, arrived);
+      if (!this.map.getSource(id)) return;
       this.map.setPaintProperty(id, "raster-opacity", 1);
       if (this.shown) this.drop(this.shown);
       this.shown = id;
       this.map.once("idle", () => this.busy(false));
     };
-    this.map.on("idle", arrived);
+    for (const event of ["sourcedata", "idle"]) this.map.on(event, arrived);
   }
 
   pictures() {
@@ -164,6 +171,15 @@ export class ForecastMap {
       geometry = { type: "Point", coordinates: [place.lon, place.lat] };
     }
     this.map.getSource("chosen").setData(features(geometry ? [{ type: "Feature", properties: {}, geometry }] : []));
+    if (place) this.uncover(place);
+  }
+
+  // Move the map if a place came to lie beside it, as the panel took room.
+  uncover({ lat, lon }) {
+    this.map.resize();
+    const { x, y } = this.map.project([lon, lat]);
+    const { clientWidth: wide, clientHeight: tall } = this.box;
+    if (x < EDGE || y < EDGE || x > wide - EDGE || y > tall - EDGE) this.map.easeTo({ center: [lon, lat] });
   }
 
   // Look at a place, and closer if asked, but never farther away.

@@ -54,10 +54,10 @@ export function ofPastDays(part, station, units) {
 }
 
 // Odds of each class or a drier one, by day ahead, with a bar for the eye.
-export function ofOdds({ classes, by_lead: byLead }, coming, colours) {
+export function ofOdds({ classes, by_lead: byLead }, coming, known) {
   const cell = (share, name) =>
     element(
-      "div", { class: "odds", style: { "--share": share ?? 0, "--colour": colours.get(name) ?? "var(--accent)" } },
+      "div", { class: "chance", style: { "--share": share ?? 0, "--colour": known.get(name)?.colour ?? "var(--accent)" } },
       number(share, percent(share)),
     );
   const heads = [words.columns.day, ...classes];

@@ -6,14 +6,16 @@ import { Fan, share, shownIntervals, skill } from "./chart.js";
 import { element, field, number } from "./dom.js";
 import * as numbers from "./numbers.js";
 import * as whatIf from "./what_if.js";
-import { measured, percent, quantity, words } from "./words.js";
+import { percent, quantity, unit, words } from "./words.js";
 
 function tile(id, title) {
   const [value, note] = [element("dd", { class: "tile-value", id }), element("dd", { class: "tile-note" })];
   return { node: element("div", { class: "tile" }, element("dt", {}, title), value, note), say: (main, more) => { value.replaceChildren(main); note.textContent = more; } };
 }
 
-function glance({ part, units, droughtClass }) {
+const inUnits = (value, units) => element("span", {}, number(value, quantity(value, units)), element("small", {}, ` ${unit(units)}`));
+
+function glance({ part, units, droughtClass, classes }) {
   const { coming, odds, percentile } = part;
   const widest = shownIntervals(coming.quantiles)[0];
   const [moisture, rank, chance] = [tile("glance-moisture", words.soilMoisture), tile("glance-percentile", words.percentile), tile("glance-odds", words.odds(droughtClass))];
@@ -21,14 +23,15 @@ function glance({ part, units, droughtClass }) {
 
   function show({ lead }) {
     const at = coming.leads.indexOf(lead);
+    node.parentElement.querySelector("h3").textContent = words.valid(dates.medium(coming.days[at]), lead);
     const value = (coming.median ?? coming.mean)[at];
     const [low, high] = widest ? widest.map((level) => quantity(coming.quantiles[level][at], units)) : [];
-    moisture.say(number(value, measured(value, units)), widest ? words.interval(share(widest), low, high) : words.noInterval);
+    moisture.say(inUnits(value, units), widest ? words.interval(share(widest), low, high) : words.noInterval);
     if (percentile) {
       const here = percentile[at];
-      rank.say(number(here, `${quantity(here, "%")} %`), here !== null && here > 50 ? words.wetterThan(here) : words.drierThan(here));
+      rank.say(inUnits(here, "%"), words.compared(here));
     }
-    if (column >= 0) chance.say(number(odds.by_lead[at][column], percent(odds.by_lead[at][column])), words.oddsNow);
+    if (column >= 0) chance.say(number(odds.by_lead[at][column], percent(odds.by_lead[at][column])), classes.get(droughtClass)?.title ?? "");
   }
 
   const node = element("dl", { class: "tiles" }, moisture.node, percentile ? rank.node : null, column >= 0 ? chance.node : null);
@@ -72,9 +75,9 @@ function fan(context) {
   };
 }
 
-function odds({ part, colours }) {
+function odds({ part, classes }) {
   if (!part.odds) return null;
-  return { node: element("div", {}, element("p", { class: "note" }, words.oddsText), numbers.ofOdds(part.odds, part.coming, colours)) };
+  return { node: element("div", {}, element("p", { class: "note" }, words.oddsText), numbers.ofOdds(part.odds, part.coming, classes)) };
 }
 
 function howGood({ part, state }) {
@@ -121,7 +124,7 @@ function otherwise(context) {
 
 // Title and reason of each part -> its maker.
 export const PARTS = [
-  { name: "glance", title: null, make: glance },
+  { name: "glance", title: "", make: glance },
   { name: "coming", title: words.fanTitle, make: fan },
   { name: "odds", title: words.oddsTitle, make: odds },
   { name: "skill", title: words.skillTitle, make: howGood },

@@ -34,7 +34,7 @@ export class PlacePanel {
   }
 
   // Fetch and show the place of a state; the keyboard goes there if it chose the place.
-  async load(state, collection, colours, { focus }) {
+  async load(state, collection, droughtClasses, { focus }) {
     this.clear();
     this.running = new AbortController();
     const { signal } = this.running;
@@ -42,13 +42,13 @@ export class PlacePanel {
     this.box.setAttribute("aria-busy", "true");
     if (!this.box.hasChildNodes()) this.box.append(this.header(words.wait, ""));
     try {
-      const [place, classes] = await Promise.all([server.place(state, signal), colours]);
+      const [place, classes] = await Promise.all([server.place(state, signal), droughtClasses]);
       const town = place.name ? null : await gazetteer.near(place).catch(() => null);
       if (signal.aborted) return;
       const where = words.coordinates(place.lat, place.lon);
       this.shown = {
-        place, state, collection, colours: classes, name: place.name ?? (town ? words.near(town.name, town.country) : where),
-        where: state.station ? words.stationAt(where) : words.cellAt(where, place.distance_km ?? 0),
+        place, state, collection, classes, name: place.name ?? (town ? words.near(town.name, town.country) : where),
+        where: state.station ? words.stationAt(where) : words.cellAt(where),
       };
       this.found(place);
       this.render();
@@ -87,7 +87,7 @@ export class PlacePanel {
       const made = make(context);
       if (made) this.parts.push(made);
       const content = made?.node ?? element("p", { class: "reason" }, place.reasons?.[name] ?? words.noPart);
-      return element("section", { class: `part ${name}`, id: `part-${name}` }, title ? element("h3", {}, title) : null, content);
+      return element("section", { class: `part ${name}`, id: `part-${name}` }, element("h3", {}, title), content);
     });
     const scrolled = this.box.scrollTop;
     this.box.replaceChildren(this.header(name, where), this.tabs(layers), ...sections, element("p", { class: "note" }, `${words.notObserved}. ${collection.nature ?? ""}`));
@@ -102,9 +102,10 @@ export class PlacePanel {
       this.layer = name;
       this.render();
     };
-    const option = ({ name, title }) => {
-      const input = element("input", { type: "radio", name: "layer", id: `layer-${name}`, checked: name === this.layer, on: { change: () => choose(name) } });
-      return [input, element("label", { for: `layer-${name}` }, title)];
+    const option = (layer) => {
+      const [name, id] = [layer.name, `layer-${layer.name}`];
+      const input = element("input", { type: "radio", name: "layer", id, checked: name === this.layer, on: { change: () => choose(name) } });
+      return [input, element("label", { for: id }, words.layerOf(layer))];
     };
     return element("fieldset", { class: "layers" }, element("legend", { class: "unseen" }, words.layer), layers.flatMap(option));
   }

@@ -31,6 +31,23 @@ export function percent(share) {
 const degrees = (value, sides) => `${Math.abs(value).toFixed(2)}° ${sides[value < 0 ? 1 : 0]}`;
 const days = (lead) => `${lead} ${plural(lead, "day", "days")} ahead`;
 
+const PRODUCTS = {
+  drought: "Drought class", drought_probability: "Odds of drought", percentile: "Percentile of the season", "": "Soil moisture",
+  mean: "Soil moisture, mean", anomaly: "Departure from usual", days_to_dry: "Days until dry", probability_dry: "Odds of dry soil",
+  probability_dry_by: "Odds of dry soil by that day",
+};
+const OTHERS = { soil_moisture_age: "Age of the newest observation" };
+
+const productOf = ({ name, layer }) => (layer && name.startsWith(layer) ? name.slice(layer.length).replace(/^_/, "") : null);
+
+// Name and rank of a variable among others; one that the page does not know keeps the title that the server gives.
+export const nameOf = (variable) => PRODUCTS[productOf(variable)] ?? OTHERS[variable.name] ?? variable.title;
+export function rankOf(variable) {
+  const known = Object.keys(PRODUCTS).indexOf(productOf(variable));
+  return known < 0 ? Infinity : known;
+}
+export const isShare = (variable) => /probability/.test(variable.name);
+
 export const words = {
   title: (collection) => `${collection} – soilcast map`,
   skipToMap: "Skip to the map",
@@ -43,7 +60,15 @@ export const words = {
 
   forecast: "Forecast",
   variable: "Map shows",
-  layerOf: (layer) => layer,
+  layerOf: ({ name, title, depth_from: from, depth_to: to }) => {
+    const plain = name === "root_zone" ? "Root zone" : /^swvl\d$/.test(name) ? `Layer ${name.at(-1)}` : title;
+    return from === null || from === undefined ? plain : `${plain} (${Math.round(from * 100)}–${Math.round(to * 100)} cm)`;
+  },
+  legendTitle: ({ variable, layer, quantile, droughtClass, change }) =>
+    [
+      droughtClass ? `Odds of ${droughtClass} or drier` : nameOf(variable), layer, quantile ? `${Math.round(quantile * 100)} % quantile` : null,
+      change ? "change since a week ago" : null,
+    ].filter(Boolean).join(", "),
   quantile: "Value",
   central: "Median (as likely drier as wetter)",
   quantileOf: (level) => `${Math.round(level * 1000) / 10} % quantile (drier in ${Math.round(level * 1000) / 10} of 100 cases)`,
@@ -79,7 +104,7 @@ export const words = {
   synthetic: "Synthetic data",
   credit: { nature: "Data", source: "Source", license: "Licence" },
   noLicense: "not stated by the data",
-  naturalEarth: "Coasts, borders, rivers, lakes and names: Natural Earth",
+  naturalEarth: "Map: Natural Earth",
   aboutTitle: "About this map",
   aboutText: [
     "Every value is the forecast of a trained model for the day named. It is not a measurement. Cells of the map are those of the model; nothing is smoothed between them.",
@@ -100,17 +125,18 @@ export const words = {
   wait: "Loading the forecast of this place …",
   opened: (name, text) => `${name}. ${text}`,
   near: (town, country) => (country ? `Near ${town}, ${country}` : `Near ${town}`),
-  cellAt: (where, distance) => (distance >= 1 ? `Cell at ${where}, ${Math.round(distance)} km from the point chosen` : `Cell at ${where}`),
+  cellAt: (where) => `Cell centred at ${where}`,
   stationAt: (where) => `Station at ${where}`,
   layer: "Soil layer",
 
   soilMoisture: "Soil moisture",
   percentile: "Percentile",
-  drierThan: (value) =>
-    value === null ? "no climate to compare with" : `as dry as the driest ${Math.max(1, Math.round(value))} of 100 days at this time of the year`,
-  wetterThan: (value) => `as wet as the wettest ${Math.max(1, Math.round(100 - value))} of 100 days at this time of the year`,
+  compared(value) {
+    if (value === null) return "no climate to compare with";
+    const [word, share] = value > 50 ? ["wetter", value] : ["drier", 100 - value];
+    return `${word} than ${Math.min(99, Math.round(share))} of 100 days at this time of the year`;
+  },
   odds: (name) => `Odds of ${name} or drier`,
-  oddsNow: "by the model's own spread",
   interval: (share, low, high) => `${share} % interval ${low} to ${high}`,
   noInterval: "a single number: this model gives no interval",
 
