@@ -4,40 +4,62 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Callable
 from importlib.resources import files
 from typing import Annotated, Any
 
-import orjson
-from fastapi import FastAPI, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Path, Query
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
+from soilcast.progress import Log
+from soilcast.serving.counts import Counts, health
 from soilcast.serving.describing import describe_catalogue
-from soilcast.serving.faults import NotThereError, ReplacedError, RequestError
-from soilcast.serving.place import describe_place
+from soilcast.serving.edr import add_edr
+from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.guard import Access, Guard
+from soilcast.serving.openapi import openapi_document
+from soilcast.serving.place import cell_at, describe_place
+from soilcast.serving.points import describe_places
+from soilcast.serving.responses import GEOJSON, JSON, PNG, again, as_json, documented, tell_faults
 from soilcast.serving.service import Service, Shown
 from soilcast.serving.tiles import SIDE
+
+EVERYBODY_HERE = Access()
 
 _PAGE = "index.html"
 
 
-def make_app(service: Service) -> FastAPI:
+def make_app(
+    service: Service, access: Access = EVERYBODY_HERE, *, url: str | None = None, log: Log | None = None
+) -> Guard:
     """Make the application.
 
     Parameters
     ----------
     service
         What it answers from.
+    access
+        Who may ask.
+    url
+        Address from outside; None for the one that a request names.
+    log
+        Called with a line for each request; None for none.
     """
+    counts = Counts()
     app = FastAPI(title="soilcast", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(RequestError, _told)
-    app.add_exception_handler(HTTPException, _told_by_http)
-    app.add_exception_handler(RequestValidationError, _told_by_validation)
+    tell_faults(app)
     _add_page(app)
     _add_maps(app, service)
-    return app
+    add_edr(app, service, url, lambda: openapi_document(app))
+
+    @app.get("/health", responses=documented(JSON, what="What is served, in short."))
+    def tell_health() -> Response:
+        return as_json(health(service))
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(counts.text(service), media_type="text/plain; version=0.0.4")
+
+    return Guard(app, access, counts, log)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -53,11 +75,11 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_maps(app: FastAPI, service: Service) -> None:
-    @app.get("/map/catalogue")
+    @app.get("/map/catalogue", responses=documented(JSON, what="What there is."))
     def catalogue() -> Response:
         return as_json(describe_catalogue(service, service.catalogue.now()))
 
-    @app.get("/map/place")
+    @app.get("/map/place", responses=documented(JSON, what="Past, season, forecast, odds and skill of a place."))
     def place(
         collection: str,
         issue: str | None = None,
@@ -67,7 +89,39 @@ def _add_maps(app: FastAPI, service: Service) -> None:
     ) -> Response:
         return again(service, lambda: as_json(describe_place(service, collection, issue, lat, lon, station)))
 
-    @app.get("/tiles/{collection}/{issue}/{variable}/{z}/{x}/{y}.png")
+    @app.get("/map/places", responses=documented(GEOJSON, what="Named places, and cells without a grid."))
+    def places(
+        collection: str,
+        issue: str | None = None,
+        variable: str | None = None,
+        lead: int | None = None,
+        quantile: float | None = None,
+        drought_class: str | None = None,
+        change: Annotated[int | None, Query(ge=1, le=365)] = None,
+    ) -> Response:
+        shown = None if variable is None else Shown(variable, lead, quantile, drought_class, change)
+        return again(service, lambda: as_json(describe_places(service, collection, issue, shown), GEOJSON))
+
+    @app.get("/map/what-if", responses=documented(JSON, what="Forecast of a cell with altered weather."))
+    def what_if(
+        collection: str,
+        lat: Annotated[float, Query(ge=-90, le=90)],
+        lon: Annotated[float, Query(ge=-360, le=360)],
+        issue: str | None = None,
+        rain: str = "",
+        heat: str = "",
+    ) -> Response:
+        def evaluate() -> Response:
+            found = service.catalogue.now().collection(collection)
+            cell, _ = cell_at(found, lat, lon)
+            altered = numbers(rain, "rain"), numbers(heat, "heat")
+            return as_json(service.what_if.evaluate(found, found.instance(issue), cell, *altered))
+
+        return again(service, evaluate)
+
+    @app.get(
+        "/tiles/{collection}/{issue}/{variable}/{z}/{x}/{y}.png", responses=documented(PNG, what="A tile of a map.")
+    )
     def tile(
         collection: str,
         issue: str,
@@ -87,19 +141,19 @@ def _add_maps(app: FastAPI, service: Service) -> None:
             found = service.catalogue.now().collection(collection)
             instance = found.instance(issue)
             picture = service.tile(found, instance, shown, z, x, int(row), SIDE * 2 if double else SIDE)
-            return Response(picture, media_type="image/png")
+            return Response(picture, media_type=PNG)
 
         return again(service, draw)
 
-    @app.get("/legend/{collection}/{variable}.png")
+    @app.get("/legend/{collection}/{variable}.png", responses=documented(PNG, what="A legend."))
     def legend_picture(collection: str, variable: str, change: int | None = None) -> Response:
         def draw() -> Response:
             found = service.catalogue.now().collection(collection)
-            return Response(service.legend_picture(found, Shown(variable, change=change)), media_type="image/png")
+            return Response(service.legend_picture(found, Shown(variable, change=change)), media_type=PNG)
 
         return again(service, draw)
 
-    @app.get("/legend/{collection}/{variable}")
+    @app.get("/legend/{collection}/{variable}", responses=documented(JSON, what="A legend."))
     def legend(collection: str, variable: str, change: int | None = None) -> Response:
         def tell() -> Response:
             found = service.catalogue.now().collection(collection)
@@ -108,20 +162,18 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         return again(service, tell)
 
 
-def again(service: Service, answer: Callable[[], Response]) -> Response:
-    """Answer, once more if a file was replaced by a newer one meanwhile."""
+def numbers(text: str, name: str) -> list[float]:
+    """Read numbers that stand between commas.
+
+    Raises
+    ------
+    RequestError
+        One of them is none.
+    """
     try:
-        return answer()
-    except ReplacedError:
-        service.catalogue.look_again()
-        return answer()
-
-
-def as_json(content: object, media_type: str = "application/json") -> Response:
-    """Give JSON: numbers as short as they can be told apart in their type, missing ones null."""
-    return Response(
-        orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS), media_type=media_type
-    )
+        return [float(one) for one in text.split(",") if one.strip()]
+    except ValueError as error:
+        raise RequestError(f"{name}: write numbers with commas between them, such as 5,0,2.5") from error
 
 
 def _static_files() -> dict[str, tuple[bytes, str, str]]:
@@ -146,25 +198,3 @@ def _static(page: dict[str, tuple[bytes, str, str]], name: str) -> Response:
         raise NotThereError("there is no such file")
     content, kind, mark = page[name]
     return Response(content, media_type=kind, headers={"ETag": mark, "Cache-Control": "no-cache"})
-
-
-async def _told(request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, RequestError)
-    return _fault(fault.status, str(fault))
-
-
-async def _told_by_http(request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, HTTPException)
-    return _fault(fault.status_code, str(fault.detail))
-
-
-async def _told_by_validation(request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, RequestValidationError)
-    first = fault.errors()[0]
-    return _fault(400, str(RequestError(f"{first['loc'][-1]}: {first['msg']}")))
-
-
-def _fault(status: int, description: str) -> Response:
-    response = as_json({"code": status, "description": description})
-    response.status_code = status
-    return response

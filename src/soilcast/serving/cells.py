@@ -89,7 +89,7 @@ class Cells:
         return found
 
     def pixels(self, lat: Floats, lon: Floats) -> npt.NDArray[np.int32]:
-        """Cell of each pixel ``(row, column)``, by latitude of the row and longitude of the column; -1 where none is."""
+        """Cell of each pixel ``(row, column)``, by latitude of rows and longitude of columns; -1 where none is."""
         assert self.grid is not None
         row = nearest_on_axis(self.grid.lat, lat)[:, np.newaxis]
         column = nearest_on_axis(self.grid.lon, lon, turn=360.0)[np.newaxis, :]

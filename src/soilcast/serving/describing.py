@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from soilcast.colours import product_of
+from soilcast.colours import OF_PRODUCTS, product_of
 from soilcast.cube.contract import VARIABLES
 from soilcast.products.variables import DROUGHT_CLASS, DROUGHT_PROBABILITY
 from soilcast.serving.catalogue import QUANTILE, Collection, ForecastFile, Snapshot, Variable
@@ -23,7 +23,7 @@ def describe_catalogue(service: Service, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def describe(service: Service, collection: Collection) -> dict[str, Any]:
-    """Describe a collection."""
+    """Describe a collection: its newest forecast, and which issue days there are."""
     file, cells = collection.newest.file, collection.cells
     content = str(file.attributes.get("content", "unknown data"))
     return {
@@ -37,27 +37,39 @@ def describe(service: Service, collection: Collection) -> dict[str, Any]:
         "leads": list(file.leads),
         "bounds": list(cells.bounds),
         "grid": cells.grid is not None,
-        "layers": [_layer(name, file) for name in file.layers],
-        "variables": [_variable(one, file) for one in shown_variables(file)],
+        "layers": [_layer(service, collection, name) for name in file.layers],
+        "variables": [_variable(service, collection, one) for one in shown_variables(file)],
         "default": _default(file),
-        "has_climate": False,
-        "has_scores": False,
-        "can_what_if": False,
-        "places": 0 if cells.names is None else cells.count,
+        "has_climate": any(service.can_change(collection.newest, file.variables[name]) for name in file.layers),
+        "has_scores": service.scores is not None and service.scores.has(collection),
+        "can_what_if": service.what_if.refusal(collection) is None,
+        "places": len(service.places.of(collection)),
     }
 
 
 def shown_variables(file: ForecastFile) -> list[Variable]:
-    """Give the variables of a map: all but the quantiles, which are those of their layer."""
-    return [one for one in file.variables.values() if not one.name.endswith(QUANTILE)]
+    """Give the variables of a map, layer by layer: all but the quantiles, which are those of their layer."""
+    shown = [one for one in file.variables.values() if not one.name.endswith(QUANTILE)]
+    return sorted(shown, key=lambda one: _place(one, file))
 
 
-def _layer(name: str, file: ForecastFile) -> dict[str, Any]:
-    title = VARIABLES[name].long_name if name in VARIABLES else file.variables[name].title
-    return {"name": name, "title": title, "depth_from": None, "depth_to": None}
+def _place(variable: Variable, file: ForecastFile) -> tuple[int, int, str]:
+    """Where a variable stands in a list: by its layer, then the layer itself, then products in their order."""
+    layer, product = layer_of(variable, file), product_of(variable.name)
+    at = len(file.layers) if layer is None else file.layers.index(layer)
+    if product is not None:
+        return at, 1 + list(OF_PRODUCTS).index(product), variable.name
+    return at, 0 if variable.name == layer else len(OF_PRODUCTS) + 1, variable.name
 
 
-def _variable(variable: Variable, file: ForecastFile) -> dict[str, Any]:
+def _layer(service: Service, collection: Collection, name: str) -> dict[str, Any]:
+    title = VARIABLES[name].long_name if name in VARIABLES else collection.newest.file.variables[name].title
+    from_, to = service.depths(name)
+    return {"name": name, "title": title, "depth_from": from_, "depth_to": to}
+
+
+def _variable(service: Service, collection: Collection, variable: Variable) -> dict[str, Any]:
+    file = collection.newest.file
     return {
         "name": variable.name,
         "title": variable.title,
@@ -66,7 +78,7 @@ def _variable(variable: Variable, file: ForecastFile) -> dict[str, Any]:
         "has_lead": "lead" in variable.dims,
         "quantiles": list(file.quantiles) if f"{variable.name}{QUANTILE}" in file.variables else [],
         "drought_classes": list(file.classes) if DROUGHT_CLASS in variable.dims else [],
-        "can_change": False,
+        "can_change": service.can_change(collection.newest, variable),
     }
 
 

@@ -71,6 +71,12 @@ class Scale:
         position = np.clip((values - self.low) * (count / (self.high - self.low)), 0, count - 1)
         return np.where(np.isfinite(values), np.nan_to_num(position), TRANSPARENT).astype(np.uint8)
 
+    def hues(self, values: Values) -> list[str | None]:
+        """Colour of each value ``(place,)`` as CSS writes it, None where it is missing."""
+        palette = self.palette
+        found = self.indices(values).tolist()
+        return [None if one == TRANSPARENT else f"#{palette[3 * one : 3 * one + 3].hex()}" for one in found]
+
     def legend(self) -> list[dict[str, Any]]:
         """Give colours with the values from and to which they stand, and words where they have some."""
         if not isinstance(self.colouring.colours, str):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from soilcast.serving import tiles
+from soilcast.serving.beside import Beside
 from soilcast.serving.cache import Cache
 from soilcast.serving.catalogue import QUANTILE, Catalogue, Collection, Instance, Variable
-from soilcast.serving.faults import NotThereError
+from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.places import Places
+from soilcast.serving.record import Record
 from soilcast.serving.scales import TRANSPARENT, Scale, Scales, draw_legend
+from soilcast.serving.skill import Scores
 from soilcast.serving.values import Reader, Values
+from soilcast.serving.what_if import WhatIf
+
+NOTHING = Beside()
 
 _SAMPLED, _RUN = 200_000, 4096
-_LONGEST_CHANGE = 365
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,29 @@ class Service:
 
     Parameters
     ----------
-    paths
-        Forecasts, or folders in which they lie or arrive.
+    catalogue
+        What there is.
+    beside
+        What is served beside the forecasts.
     cache
         Bytes that are kept in memory of what was read and drawn.
+
+    Raises
+    ------
+    SoilcastError
+        The cube, the scores or the stations cannot be read.
     """
 
-    def __init__(self, paths: Sequence[Path], *, cache: int) -> None:
-        self.catalogue = Catalogue(paths)
+    def __init__(self, catalogue: Catalogue, beside: Beside = NOTHING, *, cache: int) -> None:
+        self.catalogue = catalogue
         self.cache = Cache(cache)
         self.reader = Reader(self.cache)
         self.scales = Scales()
+        self.record = None if beside.cube is None else Record(beside.cube, self.cache)
+        self.stations = None if beside.stations is None else Record(beside.stations, self.cache)
+        self.scores = None if beside.scores is None else Scores(beside.scores)
+        self.places = Places(self.stations)
+        self.what_if = WhatIf(beside.runs, self.record, beside.weather)
 
     def tile(
         self, collection: Collection, instance: Instance, shown: Shown, z: int, x: int, y: int, side: int
@@ -76,6 +92,8 @@ class Service:
         variable = self.reader.variable(instance, shown.variable, shown.quantile)
         scale = self.scale(collection, variable, shown)
         file = instance.file
+        if shown.change is not None:
+            self.refuse_change(instance, variable)
         key = "tile", collection.id, file.path, file.version, instance.position, shown, (z, x, y, side)
         return self.cache.get(key, lambda: self._draw(instance, variable, scale, shown, (z, x, y, side)), len)
 
@@ -94,10 +112,35 @@ class Service:
         return tiles.encode(colours[pixels], scale.palette)
 
     def field(self, instance: Instance, variable: Variable, shown: Shown, cells: Any) -> Values:
-        """Values of some cells ``(cell,)``, NaN where missing."""
-        return self.reader.field(
+        """Values of some cells ``(cell,)``, or by how much they differ from the record; NaN where missing."""
+        values = self.reader.field(
             instance, variable, cells, lead=shown.lead, quantile=shown.quantile, drought_class=shown.drought_class
         )
+        if shown.change is None:
+            return values
+        assert self.record is not None
+        day = instance.issue - shown.change
+        places = self.record.cells_of(instance.file.cells)[cells]
+        known = np.sort(places[places >= 0])
+        found, before = self.record.between(variable.name.removesuffix(QUANTILE), known, day, day)
+        past = np.full(len(places), np.nan, dtype=np.float32)
+        if len(found):
+            past[places >= 0] = before[np.searchsorted(known, places[places >= 0]), 0]
+        return values - past
+
+    def depths(self, layer: str) -> tuple[float | None, float | None]:
+        """Depth below the surface at which a layer begins and ends [m]; None where the cube does not tell."""
+        return (None, None) if self.record is None else self.record.depths(layer)
+
+    def can_change(self, instance: Instance, variable: Variable) -> bool:
+        """Whether the record tells by how much a variable changes."""
+        layer = variable.name.removesuffix(QUANTILE)
+        return self.record is not None and layer in instance.file.layers and layer in self.record.layers
+
+    def refuse_change(self, instance: Instance, variable: Variable) -> None:
+        """Raise `RequestError` where nothing tells by how much a variable changes."""
+        if not self.can_change(instance, variable):
+            raise RequestError(f"no change of {variable.name} is known: it needs a layer of soil moisture and a cube")
 
     def scale(self, collection: Collection, variable: Variable, shown: Shown) -> Scale:
         """Give the scale of a variable: the same for all issue days, leads and quantiles."""
@@ -106,16 +149,18 @@ class Service:
         def sample() -> Values:
             central = newest.file.variables.get(variable.name.removesuffix(QUANTILE), variable)
             positions = _sampled(newest.file.cells.count)
-            return self.reader.cells(newest, central, positions)
+            if shown.change is None:
+                return self.reader.cells(newest, central, positions)
+            last = Shown(central.name, newest.file.leads[-1], change=shown.change)
+            return self.field(newest, central, last, positions)
 
         return self.scales.of(collection, variable, sample, is_change=shown.change is not None)
 
     def legend(self, collection: Collection, shown: Shown) -> dict[str, Any]:
         """Give colours and words of a variable."""
-        variable = self.reader.variable(collection.newest, shown.variable, None)
-        scale = self.scale(collection, variable, shown)
+        variable, scale = self._legend(collection, shown)
         return {
-            "title": variable.title,
+            "title": variable.title if shown.change is None else f"change of {variable.title}",
             "units": variable.units,
             "colours": scale.legend(),
             "missing": "no forecast here",
@@ -123,8 +168,14 @@ class Service:
 
     def legend_picture(self, collection: Collection, shown: Shown) -> bytes:
         """Draw the legend of a variable as PNG."""
+        variable, scale = self._legend(collection, shown)
+        return draw_legend(scale, variable.title, variable.units)
+
+    def _legend(self, collection: Collection, shown: Shown) -> tuple[Variable, Scale]:
         variable = self.reader.variable(collection.newest, shown.variable, None)
-        return draw_legend(self.scale(collection, variable, shown), variable.title, variable.units)
+        if shown.change is not None:
+            self.refuse_change(collection.newest, variable)
+        return variable, self.scale(collection, variable, shown)
 
 
 def _sampled(count: int) -> Any:

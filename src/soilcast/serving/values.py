@@ -23,7 +23,7 @@ Values = npt.NDArray[np.float32]
 _OPENED = 16
 """Files that are held open."""
 
-_CELLS = 4096
+CELLS_AT_ONCE = 4096
 """Cells that are read at once, where the file has no chunks."""
 
 _AHEAD = ("lead", "quantile", DROUGHT_CLASS)
@@ -118,7 +118,7 @@ class Reader:
     def _step(self, instance: Instance, variable: Variable) -> int:
         stored = self._open(instance.file.path, instance.file.version)[variable.name]
         chunks = stored.encoding.get("chunks") or stored.encoding.get("chunksizes")
-        return int(chunks[stored.dims.index("cell")]) if chunks else _CELLS
+        return int(chunks[stored.dims.index("cell")]) if chunks else CELLS_AT_ONCE
 
     def _block(self, instance: Instance, variable: Variable, number: int, step: int) -> Values:
         """Values of a chunk of cells of one issue day ``(lead, quantile or class, cell)``."""
@@ -203,7 +203,7 @@ def _refuse_replaced(path: Path, version: tuple[int, ...]) -> None:
         raise ReplacedError(f"{path.name} has just been replaced: ask again")
 
 
-def told_of(error: SoilcastError, path: Path) -> str:
+def told_of(error: Exception, path: Path) -> str:
     """Say a fault of a file without the folder that it is in."""
     return str(error).replace(str(path), path.name)
 
