@@ -17,6 +17,11 @@ import { isShare, words } from "./words.js";
 const AGAIN = 60_000; // after which the page looks for new forecasts [ms]
 const box = (id) => document.getElementById(id);
 
+// Corners of what a forecast covers, without the poles, which the map cannot show.
+function corners({ bounds: [west, south, east, north] }) {
+  return [[west, Math.max(south, -60)], [east, Math.min(north, 82)]];
+}
+
 function announce(text) {
   box("announcer").textContent = text;
 }
@@ -90,7 +95,7 @@ class Page {
   chooseCollection() {
     const { collections } = this.found;
     const select = element("select", { id: "forecast", on: { change: () => this.state.set({ collection: select.value, issue: null }) } }, collections.map(({ id, title }) => element("option", { value: id }, title)));
-    const only = element("p", { class: "only" }, collections[0].title);
+    const only = element("p", { class: "only", title: collections[0].about }, collections[0].title);
     box("collection").replaceChildren(collections.length > 1 ? field(words.forecast, select) : only);
     this.chooser = select;
   }
@@ -98,10 +103,9 @@ class Page {
   startMap() {
     if (!canDraw()) return message(words.noMap);
     const { zoom, centre_lat: lat, centre_lon: lon } = this.state.get();
-    const [west, south, east, north] = this.collection.bounds;
     globalThis.theMap = this.map = new ForecastMap(box("map"), {
       view: zoom === undefined ? null : { zoom, lat, lon },
-      bounds: [[west, Math.max(south, -80)], [east, Math.min(north, 84)]],
+      bounds: corners(this.collection),
       choose: (place) => this.state.set(place),
       moved: settled((view) => this.state.set({ zoom: view.zoom, centre_lat: view.lat, centre_lon: view.lon }), 200),
     });
@@ -142,27 +146,44 @@ class Page {
       credit.line(box("credit"), collection, () => box("about").showModal());
       credit.about(box("about"), collection, this.found.broken);
       this.droughtClasses = this.classesOf(collection);
-      if (changed) this.map?.lookAt(collection.bounds);
+      if (changed) this.map?.lookAt(corners(collection));
     }
     this.controls.show(state);
     this.timeline.show(state);
-    if (any("collection", "variable", "quantile", "drought_class", "change")) this.legend = this.showLegend(state);
-    if (any("collection", "variable", "quantile", "drought_class", "change", "issue", "lead")) this.picture(state, collection);
-    if (any("collection", "issue")) this.stations(state, collection);
+    if (any("collection", "variable", "quantile", "drought_class", "change")) this.try(this.showLegend(state));
+    if (any("collection", "variable", "quantile", "drought_class", "change", "issue", "lead")) this.try(this.picture(state, collection));
+    if (any("collection", "issue")) this.try(this.stations(state, collection));
     if (any("collection", "issue", "lat", "lon", "station")) this.place(state, collection);
     else if (any("lead")) this.panel.show(state);
   }
 
+  // What is asked for one purpose ends what was asked for it before.
+  only(purpose) {
+    this.asked ??= {};
+    this.asked[purpose]?.abort();
+    this.asked[purpose] = new AbortController();
+    return this.asked[purpose].signal;
+  }
+
+  // Say what the server refuses; what a newer question ended is nobody's concern.
+  async try(work) {
+    try {
+      await work;
+    } catch (fault) {
+      if (fault.name === "AbortError") return;
+      if (!(fault instanceof server.Refused)) throw fault;
+      message(fault.message || words.noServer);
+    }
+  }
+
   async showLegend(state) {
-    const content = await server.legend(state);
-    if (this.state.get().variable !== state.variable) return content;
+    const content = await server.legend(state, this.only("legend"));
     const [collection, variable] = [this.found.collection(state), this.found.variable(state)];
     const layer = collection.layers.length > 1 ? collection.layers.find(({ name }) => name === variable.layer) : null;
     const title = words.legendTitle({
       variable, quantile: state.quantile, droughtClass: state.drought_class, change: state.change, layer: layer && words.layerOf(layer),
     });
     legend.show(this.controls.legend, title, content, isShare(variable));
-    return content;
   }
 
   // Colour and title of each drought class by its name, which begins its label.
@@ -176,15 +197,17 @@ class Page {
 
   async picture(state, collection) {
     if (!this.map) return;
+    const signal = this.only("picture");
     if (collection.grid) return this.map.showTiles(state, collection.bounds);
-    const [content, { features }] = await Promise.all([this.legend, server.places(state)]);
-    if (this.state.get() === state) await this.map.showCircles(features, content);
+    const { features } = await server.places(state, signal);
+    await this.map.showCircles(features.filter(({ properties }) => properties.kind === "cell"));
   }
 
   async stations(state, collection) {
     if (!this.map) return;
-    const has = collection.grid && collection.places;
-    this.map.showStations(has ? (await server.places(state)).features : []);
+    const signal = this.only("stations");
+    const { features } = collection.places ? await server.places(state, signal) : { features: [] };
+    await this.map.showStations(features.filter(({ properties }) => properties.kind === "station"));
   }
 
   place(state, collection) {

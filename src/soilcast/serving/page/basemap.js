@@ -7,14 +7,15 @@ const EMPTY = { type: "FeatureCollection", features: [] };
 
 // The layer that the forecast goes under; land is below it, all else above.
 export const OVER_FORECAST = "lakes";
+export const UNDER_NAMES = "nations";
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// How many places are named at each zoom level: a place has the number of those that are more important.
-const NAMED = ["step", ["zoom"], 0, 2.3, 40, 3.2, 130, 4.2, 500, 5.2, 1500, 6.2, 4000, 7, 8000];
-const NATIONS = ["step", ["zoom"], 0, 1.2, 14, 2, 40, 3, 110, 4, 300];
+// How many places are named from each zoom level on: a place has the number of those that are more important.
+const NAMED = ["step", ["zoom"], 0, 2, 30, 3, 110, 4, 500, 5, 1500, 6, 4000, 7, 8000];
+const NATIONS = ["step", ["zoom"], 0, 1, 12, 2, 40, 3, 110, 4, 300];
 
 function drawn() {
   const [water, land, line, river, ink, halo, nation] = [

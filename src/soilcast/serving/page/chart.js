@@ -57,11 +57,13 @@ export function shownIntervals(quantiles) {
 export const share = ([low, high]) => Math.round((Number(high) - Number(low)) * 100);
 
 // Past weeks, climate of the season and fan of the coming days of one layer.
+const WEEKS = 35; // days of the past that are drawn; the table has all [d]
+
 export class Fan {
   constructor(box, readout, { place, layer, issue, lead, units }) {
     Object.assign(this, { readout, units, issue, lead });
     const part = place.layers[layer];
-    const station = place.station?.layers?.[layer] ?? place.station;
+    const station = place.station?.observations?.[layer];
     const columns = [
       ...climateColumns(part.climate),
       ...shownIntervals(part.coming.quantiles).flatMap((pair, at) => [
@@ -73,14 +75,15 @@ export class Fan {
       { name: "median", days: part.coming.days, values: part.coming.median ?? part.coming.mean, look: { ...pen("--fan", 2.25), points: { show: part.coming.days.length < 3, size: 6 } } },
       { name: "changed", days: part.coming.days, values: part.coming.days.map(() => null), look: pen("--changed", 2.25, [6, 4]) },
     ].filter(({ days, values }) => days?.length && values);
-    const days = [...new Set(columns.flatMap((column) => column.days))].sort();
+    const first = dates.after(issue, -WEEKS);
+    const days = [...new Set(columns.flatMap((column) => column.days))].filter((day) => day > first).sort();
     this.days = days;
     this.columns = columns;
     const at = (name) => columns.findIndex((column) => column.name === name) + 1;
     this.at = at;
     const options = {
-      height: 220,
-      padding: [10, 22, 0, 0],
+      height: 226,
+      padding: [20, 22, 0, 0],
       tzDate: (stamp) => globalThis.uPlot.tzDate(new Date(stamp * 1000), "Etc/UTC"),
       scales: { y: { range: (_, low, high) => padded(low, high) } },
       axes: axes((_, stamps) => stamps.map(dates.dateOf), units, { space: 62, incrs: [1, 2, 5, 7, 14, 28].map((count) => count * 86400) }),
@@ -112,6 +115,9 @@ export class Fan {
     ctx.textAlign = "right";
     ctx.textBaseline = "top";
     ctx.fillText(words.issuedLine, x(this.issue) - 5 * devicePixelRatio, bbox.top + devicePixelRatio);
+    ctx.textAlign = "left";
+    ctx.textBaseline = "bottom";
+    ctx.fillText(unit(this.units), bbox.left, bbox.top - 4 * devicePixelRatio);
     ctx.restore();
   }
 
@@ -169,10 +175,10 @@ function padded(low, high) {
 export function skill(box, leads, metric) {
   const lines = [["--fan", metric.forecast, 2.25], ...Object.values(metric.baselines).map((values, at) => ["--baseline", values, 1.75, [[6, 4], [2, 3], [8, 3, 2, 3]][at % 3]])];
   const options = {
-    height: 150,
+    height: 168,
     padding: [10, 12, 0, 0],
     scales: { x: { time: false, range: (_, low, high) => (low === high ? [low - 0.5, high + 0.5] : [low, high]) }, y: { range: (_, low, high) => padded(low, high) } },
-    axes: axes((_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")), metric.units, { incrs: [1, 2, 5, 10, 30], space: 30 }),
+    axes: axes((_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")), metric.units, { incrs: [1, 2, 5, 10, 30], space: 30, label: words.columns.lead, labelSize: 18, labelGap: 0, labelFont: `11px ${css("--font")}` }),
     series: [{}, ...lines.map(([name, , width, dash]) => ({ ...pen(name, width, dash), points: { show: true, size: 5 } }))],
     cursor: { show: false },
   };

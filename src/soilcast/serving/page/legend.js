@@ -3,7 +3,8 @@
 import { element } from "./dom.js";
 import { unit, words } from "./words.js";
 
-const MARKS = 5; // steps between numbers below a ramp, at most
+const [MANY, FEW] = [5, 2]; // steps between numbers below a ramp: of short numbers, and of long ones
+const SHORT = 4; // letters of a short number
 
 const swatch = (colour) => element("span", { class: "swatch", style: { "--colour": colour } });
 
@@ -14,8 +15,9 @@ function list(colours) {
 function ramp(colours, asShares) {
   const shades = `linear-gradient(90deg, ${colours.map(({ colour }) => colour).join(", ")})`;
   const edges = [...colours.map(({ from }) => from), colours.at(-1).to];
-  const every = Math.ceil((edges.length - 1) / MARKS);
   const write = asShares ? (value) => `${Math.round(value * 100)} %` : writer(edges);
+  const longest = Math.max(...edges.map((value) => write(value).length));
+  const every = Math.ceil((edges.length - 1) / (longest > SHORT ? FEW : MANY));
   const marks = edges.map((value, at) => (at % every ? null : element("span", { class: "mark", style: { "--at": `${(at / (edges.length - 1)) * 100}%` } }, write(value))));
   const ends = [colours[0].label, colours.at(-1).label];
   return [

@@ -1,7 +1,7 @@
 // The map: the forecast as tiles or circles, stations, the chosen place, and how a place is chosen.
 
 import { Map as Chart, NavigationControl, ScaleControl } from "./vendor/maplibre-gl/maplibre-gl.mjs";
-import { OVER_FORECAST, furnish, namePlaces, recolour, style } from "./basemap.js";
+import { OVER_FORECAST, UNDER_NAMES, furnish, namePlaces, recolour, style } from "./basemap.js";
 import * as gazetteer from "./gazetteer.js";
 import * as server from "./server.js";
 import { LOCALE } from "./words.js";
@@ -16,16 +16,16 @@ export function canDraw() {
   return Boolean(document.createElement("canvas").getContext("webgl2"));
 }
 
+// Room for what lies over the map, but for a forecast of the globe, which may go under it [pixels].
+function room(box, [[west], [east]]) {
+  if (east - west > 180) return 10;
+  if (box.clientWidth > 760) return { left: 310, right: 70, top: 50, bottom: 140 };
+  return { left: 30, right: 30, top: Math.min(160, box.clientHeight / 4), bottom: Math.min(150, box.clientHeight / 4) };
+}
+
 // In the dark the colours of the forecast are as much darker as those of its legend.
 const dimmed = () => ({ "raster-brightness-max": Number(getComputedStyle(document.documentElement).getPropertyValue("--dim")) });
 const features = (list) => ({ type: "FeatureCollection", features: list });
-
-// Colour of a value by the legend: what is below the first boundary has the first colour.
-function colourOf(legend) {
-  const steps = legend.colours.flatMap(({ from, colour }, at) => (at ? [from, colour] : [colour]));
-  const scale = legend.colours.length > 1 ? ["step", ["get", "value"], ...steps] : legend.colours[0].colour;
-  return ["case", ["==", ["get", "value"], null], MISSING, scale];
-}
 
 export class ForecastMap {
   // `choose` is called with the place that was pressed, `moved` with where the map looks.
@@ -35,7 +35,7 @@ export class ForecastMap {
     this.map = new Chart({
       container: box, style: style(), attributionControl: false, locale: LOCALE, maxZoom: 11, maxPitch: 0,
       dragRotate: false, pitchWithRotate: false, touchPitch: false, fadeDuration: still ? 0 : 150, reduceMotion: still,
-      ...(view ? { center: [view.lon, view.lat], zoom: view.zoom } : { bounds, fitBoundsOptions: { padding: 48 } }),
+      ...(view ? { center: [view.lon, view.lat], zoom: view.zoom } : { bounds, fitBoundsOptions: { padding: room(box, bounds) } }),
     });
     this.map.touchZoomRotate.disableRotation();
     this.map.keyboard.disableRotation();
@@ -55,7 +55,7 @@ export class ForecastMap {
     this.map.addSource("chosen", { type: "geojson", data: EMPTY });
     const size = (least, most) => ["interpolate", ["linear"], ["zoom"], 2, least, 8, most];
     const edge = { "circle-stroke-color": "#1c2530", "circle-stroke-width": 1 };
-    this.map.addLayer({ id: "cells", type: "circle", source: "cells", paint: { "circle-radius": size(4, 11), ...edge } });
+    this.map.addLayer({ id: "cells", type: "circle", source: "cells", paint: { "circle-radius": size(4, 11), "circle-color": ["coalesce", ["get", "colour"], MISSING], ...edge } }, UNDER_NAMES);
     this.map.addLayer({
       id: "stations", type: "circle", source: "stations",
       paint: { "circle-radius": size(3, 6), "circle-color": "#ffffff", "circle-stroke-color": "#14171a", "circle-stroke-width": 2 },
@@ -97,7 +97,7 @@ export class ForecastMap {
   at(point, { lng, lat }) {
     const found = this.marked(point);
     const [lon, north] = found ? found.geometry.coordinates : [((lng + 540) % 360) - 180, lat];
-    return { lat: Number(north.toFixed(4)), lon: Number(lon.toFixed(4)), station: found?.properties.id ?? null };
+    return { lat: Number(north.toFixed(4)), lon: Number(lon.toFixed(4)), station: found?.properties.kind === "station" ? found.properties.id : null };
   }
 
   centre() {
@@ -143,13 +143,12 @@ export class ForecastMap {
   }
 
   // Show cells that lie on no grid as circles.
-  async showCircles(cells, legend) {
+  async showCircles(cells) {
     await this.ready;
     this.wanted = null;
     for (const id of this.pictures()) this.drop(id);
     this.shown = null;
     this.busy(true);
-    this.map.setPaintProperty("cells", "circle-color", colourOf(legend));
     this.map.getSource("cells").setData(features(cells));
     this.map.once("idle", () => this.busy(false));
   }
@@ -190,7 +189,6 @@ export class ForecastMap {
 
   async lookAt(bounds) {
     await this.ready;
-    const [west, south, east, north] = bounds;
-    this.map.fitBounds([[west, south], [east, north]], { padding: 48 });
+    this.map.fitBounds(bounds, { padding: room(this.box, bounds) });
   }
 }

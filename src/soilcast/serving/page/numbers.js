@@ -44,7 +44,7 @@ export function ofPastDays(part, station, units) {
   const { past, climate } = part;
   if (!past) return null;
   const usual = climate ? new Map(climate.days.map((one, at) => [one, climate.values[climate.percentiles.indexOf(50)][at]])) : null;
-  const seen = station?.days ? new Map(station.days.map((one, at) => [one, station.values[at]])) : null;
+  const seen = station ? new Map(station.days.map((one, at) => [one, station.values[at]])) : null;
   const heads = [words.columns.day, words.columns.record, ...(usual ? [words.columns.usual] : []), ...(seen ? [words.columns.station] : [])];
   const rows = past.days.map((one, at) => [
     day(one), number(past.values[at], quantity(past.values[at], units)),

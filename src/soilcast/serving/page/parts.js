@@ -38,14 +38,19 @@ function glance({ part, units, droughtClass, classes }) {
   return { node, show };
 }
 
-function key(part, place) {
+const observed = (place, layer) => place.station?.observations?.[layer] ?? null;
+
+// What the line of the forecast is.
+const central = ({ median, mean, quantiles }) => (Object.keys(quantiles ?? {}).length ? (median ? "median" : "mean") : "single");
+
+function key(part, station) {
   const item = (look, label) => element("li", {}, element("span", { class: `key ${look}` }), label);
   const drawn = shownIntervals(part.coming.quantiles);
   return element(
     "ul", { class: "chart-key" },
     part.past ? item("line past", words.key.past) : null,
-    place.station ? item("dot station", words.key.station) : null,
-    item("line fan", part.coming.median ? words.key.median : words.key.mean),
+    station ? item("dot station", words.key.station) : null,
+    item("line fan", words.key[central(part.coming)]),
     drawn.map((pair, at) => item(at ? "band inner" : "band outer", words.key.interval(share(pair)))),
     part.climate ? item("band usual", words.key.usual) : null,
     element("li", { class: "only-changed" }, element("span", { class: "key line changed" }), words.key.changed),
@@ -58,8 +63,8 @@ function fan(context) {
   const label = words.fanLabel(name, dates.long(days[0]), dates.long(days.at(-1)));
   const box = element("div", { class: "chart", role: "img", "aria-label": label });
   const readout = element("p", { class: "readout", "aria-hidden": "true" });
-  const legend = key(part, place);
-  const node = element("div", {}, box, readout, legend, numbers.ofComingDays(part, units), numbers.ofPastDays(part, place.station, units));
+  const legend = key(part, observed(place, layer));
+  const node = element("div", {}, box, readout, legend, numbers.ofComingDays(part, units), numbers.ofPastDays(part, observed(place, layer), units));
   let chart = null;
   return {
     node,
@@ -85,13 +90,13 @@ function howGood({ part, state }) {
   const { leads, metrics } = part.skill;
   const sentence = element("p", {});
   const picture = element("div", {});
-  const select = element("select", { id: "skill-metric", on: { change: () => draw() } }, Object.entries(metrics).map(([name, { title }]) => element("option", { value: name }, title)));
+  const select = element("select", { id: "skill-metric", on: { change: () => draw() } }, Object.entries(metrics).map(([name, { title }]) => element("option", { value: name }, words.metrics[name] ?? title)));
   let [chart, lead] = [null, state.lead];
 
   function draw() {
     const metric = metrics[select.value];
     chart?.end();
-    const box = element("div", { class: "chart", role: "img", "aria-label": words.skillLabel(metric.title) });
+    const box = element("div", { class: "chart", role: "img", "aria-label": words.skillLabel(words.metrics[select.value] ?? metric.title) });
     const line = (look, label) => element("li", {}, element("span", { class: `key line ${look}` }), label);
     const names = Object.keys(metric.baselines).map((name, at) => line(`baseline dash${at % 3}`, words.baseline(name)));
     picture.replaceChildren(box, element("ul", { class: "chart-key" }, line("fan", words.skillForecast), names), numbers.ofSkill(leads, metric));

@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 import * as gazetteer from "./gazetteer.js";
 import { PARTS } from "./parts.js";
 import * as server from "./server.js";
-import { measured, words } from "./words.js";
+import { measured, sentence, words } from "./words.js";
 
 const UNITS = "m3 m-3"; // of soil moisture, in every layer
 
@@ -43,19 +43,19 @@ export class PlacePanel {
     if (!this.box.hasChildNodes()) this.box.append(this.header(words.wait, ""));
     try {
       const [place, classes] = await Promise.all([server.place(state, signal), droughtClasses]);
-      const town = place.name ? null : await gazetteer.near(place).catch(() => null);
+      const town = await gazetteer.near(place).catch(() => null);
       if (signal.aborted) return;
       const where = words.coordinates(place.lat, place.lon);
       this.shown = {
-        place, state, collection, classes, name: place.name ?? (town ? words.near(town.name, town.country) : where),
-        where: state.station ? words.stationAt(where) : words.cellAt(where),
+        place, state, collection, classes, name: place.name ?? (town ? words.near(town.name, town.country) : words.remote),
+        where: words.located(state.station ? words.stationAt(where) : words.cellAt(where), place.name && town ? words.near(town.name, town.country) : null),
       };
       this.found(place);
       this.render();
       this.tell();
     } catch (fault) {
       if (fault.name === "AbortError") return;
-      this.box.replaceChildren(this.header(words.coordinates(state.lat, state.lon), ""), element("p", { class: "reason", role: "alert" }, fault.message || words.noServer));
+      this.box.replaceChildren(this.header(words.coordinates(state.lat, state.lon), ""), element("p", { class: "reason", role: "alert" }, sentence(fault.message) || words.noServer));
       this.found(null);
       if (!(fault instanceof server.Refused)) throw fault;
     } finally {
@@ -86,7 +86,7 @@ export class PlacePanel {
     const sections = PARTS.map(({ name, title, make }) => {
       const made = make(context);
       if (made) this.parts.push(made);
-      const content = made?.node ?? element("p", { class: "reason" }, place.reasons?.[name] ?? words.noPart);
+      const content = made?.node ?? element("p", { class: "reason" }, sentence(place.reasons?.[name]) ?? words.noPart);
       return element("section", { class: `part ${name}`, id: `part-${name}` }, element("h3", {}, title), content);
     });
     const scrolled = this.box.scrollTop;

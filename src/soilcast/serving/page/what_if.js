@@ -5,7 +5,9 @@ import { element, settled } from "./dom.js";
 import * as server from "./server.js";
 import { words } from "./words.js";
 
-const LIMITS = { rain: { min: 0, max: 100, step: 1 }, heat: { min: -10, max: 10, step: 0.5 } };
+// Of the slider, and of the number beside it, which may go farther.
+const RANGES = { rain: { min: 0, max: 50, step: 1 }, heat: { min: -10, max: 10, step: 0.5 } };
+const LIMITS = { rain: { min: 0, max: 500, step: "any" }, heat: { min: -20, max: 20, step: "any" } };
 
 // `changed` is called with what the server computed, or null when nothing is added.
 export function build(state, coming, units, layer, changed) {
@@ -14,7 +16,7 @@ export function build(state, coming, units, layer, changed) {
   let running;
 
   const input = (kind, at, label) => {
-    const range = element("input", { type: "range", ...LIMITS[kind], value: 0, tabindex: "-1", "aria-hidden": "true" });
+    const range = element("input", { type: "range", ...RANGES[kind], value: 0, tabindex: "-1", "aria-hidden": "true" });
     const exact = element("input", { type: "number", ...LIMITS[kind], value: 0, inputmode: "decimal", "aria-label": label, name: `${kind}-${coming.leads[at]}` });
     range.addEventListener("input", () => { exact.value = range.value; later(); });
     exact.addEventListener("input", () => { range.value = exact.value; later(); });

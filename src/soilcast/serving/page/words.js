@@ -15,6 +15,8 @@ export function quantity(value, units) {
   return value.toFixed(digits).replace(/^-(?=0(\.0*)?$)/, "").replace("-", "−");
 }
 
+export const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}`;
+
 export const measured = (value, units) => {
   const name = unit(units);
   return name && value !== null ? `${quantity(value, units)} ${name}` : quantity(value, units);
@@ -125,6 +127,8 @@ export const words = {
   wait: "Loading the forecast of this place …",
   opened: (name, text) => `${name}. ${text}`,
   near: (town, country) => (country ? `Near ${town}, ${country}` : `Near ${town}`),
+  remote: "Far from any town",
+  located: (cell, near) => (near ? `${cell}, ${near[0].toLowerCase()}${near.slice(1)}` : cell),
   cellAt: (where) => `Cell centred at ${where}`,
   stationAt: (where) => `Station at ${where}`,
   layer: "Soil layer",
@@ -143,7 +147,7 @@ export const words = {
   fanTitle: "Past weeks and coming days",
   fanLabel: (name, from, to) => `Chart of soil moisture at ${name} from ${from} to ${to}. The same numbers follow as a table.`,
   key: {
-    past: "Record", median: "Forecast, median", mean: "Forecast, mean", interval: (share) => `${share} % interval`,
+    past: "Record", single: "Forecast", median: "Forecast, median", mean: "Forecast, mean", interval: (share) => `${share} % interval`,
     usual: "Usual: 5 to 95 %, darker 25 to 75 %", usualMiddle: "Usual, median", station: "Station", changed: "With your weather",
   },
   issuedLine: "issued",
@@ -160,15 +164,20 @@ export const words = {
   oddsText: "Probability that the day is in the class or a drier one. Classes as in the U.S. Drought Monitor.",
   skillTitle: "How good is the forecast here?",
   skillMetric: "Score",
+  metrics: {
+    rmse: "Typical error (RMSE)", skill: "Skill against no change", r: "Correlation", crps: "Error of the distribution (CRPS)",
+    bias: "Bias: mean of forecast less observed", coverage_90: "Days within the 90 % interval",
+  },
   skillText: (forecast, persistence, units, lead) =>
-    `${days(lead)[0].toUpperCase()}${days(lead).slice(1)}, the typical error was ${measured(forecast, units)} in the test period; forecasting no change errs by ${measured(persistence, units)}. `,
+    `${days(lead)[0].toUpperCase()}${days(lead).slice(1)}, the typical error was ${measured(forecast, units)} in the test period; a forecast of no change errs by ${measured(persistence, units)}. `,
   skillBetter: (share) => `The forecast's error is ${share} % smaller.`,
   skillWorse: (share) => `The forecast's error is ${share} % larger: here no change is the better forecast.`,
   skillEven: "Neither is better.",
   skillLabel: (metric) => `Chart of ${metric} by days ahead. The same numbers follow as a table.`,
   skillForecast: "Forecast",
   tableOfSkill: "Scores as a table",
-  baseline: (name) => ({ persistence: "No change (persistence)" })[name] ?? name[0].toUpperCase() + name.slice(1),
+  baselines: { persistence: "No change (persistence)", "damped anomaly": "Damped anomaly", climatology: "Usual for the season (climatology)" },
+  baseline: (name) => words.baselines[name] ?? name[0].toUpperCase() + name.slice(1),
 
   whatIfTitle: "What if the weather turns out otherwise?",
   whatIfText: "Add rain or heat to the forecast's own weather of a day; the model is run again for this cell.",
