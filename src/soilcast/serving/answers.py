@@ -94,18 +94,29 @@ def _as_geojson(answer: Answer) -> bytes:
         )
     units = {one.name: one.units for one in query.parameters}
     head = {"type": "FeatureCollection", "software": GENERATOR, **answer.about, "units": units}
+    # Numbers become texts array by array, which is a hundred times as fast as one by one.
+    texts = {
+        name: _texts(np.broadcast_to(one, (len(query.leads), len(answer.chosen))))
+        for name, one in answer.values.items()
+    }
+    keys = {name: orjson.dumps(name) + b":" for name in texts}
     features = []
     for at, geometry in enumerate(cell_geometries(cells.places.isel(cell=answer.chosen))):
-        shape = orjson.Fragment(orjson.dumps(geometry))
+        shape = b'{"type":"Feature","geometry":' + orjson.dumps(geometry) + b',"properties":'
         told: dict[str, Any] = {"cell": int(answer.chosen[at])}
         if cells.names is not None:
             told["cell_name"] = cells.names[answer.chosen[at]]
         for row, lead in enumerate(query.leads):
             of_day = {"datetime": query.valid_days[row], "lead_days": query.instance.file.leads[lead]}
-            numbers = {name: one[at] if one.ndim == 1 else one[row, at] for name, one in answer.values.items()}
-            feature = {"type": "Feature", "geometry": shape, "properties": told | of_day | numbers}
-            features.append(orjson.Fragment(orjson.dumps(feature, option=orjson.OPT_SERIALIZE_NUMPY)))
-    return orjson.dumps({**head, "features": features})
+            numbers = b"".join(b"," + keys[name] + text[row * len(answer.chosen) + at] for name, text in texts.items())
+            features.append(shape + orjson.dumps(told | of_day)[:-1] + numbers + b"}}")
+    return orjson.dumps(head)[:-1] + b',"features":[' + b",".join(features) + b"]}"
+
+
+def _texts(values: Values) -> list[bytes]:
+    """Each number as JSON, as short as it can be told apart as float32, ``null`` where it is missing."""
+    whole = orjson.dumps(np.ascontiguousarray(values).ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    return whole[1:-1].split(b",")
 
 
 def _as_csv(answer: Answer) -> bytes:

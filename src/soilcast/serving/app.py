@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import Response
 
 from soilcast.progress import Log
@@ -19,7 +18,7 @@ from soilcast.serving.guard import Access, Guard
 from soilcast.serving.openapi import openapi_document
 from soilcast.serving.place import cell_at, describe_place
 from soilcast.serving.points import describe_places
-from soilcast.serving.responses import GEOJSON, JSON, PNG, again, as_json, documented, tell_faults
+from soilcast.serving.responses import GEOJSON, JSON, PNG, again, as_json, documented, mark_of, marked, tell_faults
 from soilcast.serving.service import Service, Shown
 from soilcast.serving.tiles import SIDE
 
@@ -66,12 +65,12 @@ def _add_page(app: FastAPI) -> None:
     page = _static_files()
 
     @app.get("/", include_in_schema=False)
-    def index() -> Response:
-        return _static(page, _PAGE)
+    def index(request: Request) -> Response:
+        return _static(request, page, _PAGE)
 
     @app.get("/static/{name:path}", include_in_schema=False)
-    def static(name: str) -> Response:
-        return _static(page, name)
+    def static(request: Request, name: str) -> Response:
+        return _static(request, page, name)
 
 
 def _add_maps(app: FastAPI, service: Service) -> None:
@@ -123,6 +122,7 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         "/tiles/{collection}/{issue}/{variable}/{z}/{x}/{y}.png", responses=documented(PNG, what="A tile of a map.")
     )
     def tile(
+        request: Request,
         collection: str,
         issue: str,
         variable: str,
@@ -140,8 +140,9 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         def draw() -> Response:
             found = service.catalogue.now().collection(collection)
             instance = found.instance(issue)
-            picture = service.tile(found, instance, shown, z, x, int(row), SIDE * 2 if double else SIDE)
-            return Response(picture, media_type=PNG)
+            side = SIDE * 2 if double else SIDE
+            mark = mark_of(instance.file.path, instance.file.version, shown, z, x, row, side)
+            return marked(request, mark, PNG, lambda: service.tile(found, instance, shown, z, x, int(row), side))
 
         return again(service, draw)
 
@@ -187,14 +188,14 @@ def _static_files() -> dict[str, tuple[bytes, str, str]]:
             else:
                 content = one.read_bytes()
                 kind = mimetypes.guess_type(one.name)[0] or "application/octet-stream"
-                found[before + one.name] = content, kind, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+                found[before + one.name] = content, kind, mark_of(content)
 
     add(files("soilcast.serving") / "page", "")
     return found
 
 
-def _static(page: dict[str, tuple[bytes, str, str]], name: str) -> Response:
+def _static(request: Request, page: dict[str, tuple[bytes, str, str]], name: str) -> Response:
     if name not in page:
         raise NotThereError("there is no such file")
     content, kind, mark = page[name]
-    return Response(content, media_type=kind, headers={"ETag": mark, "Cache-Control": "no-cache"})
+    return marked(request, mark, kind, lambda: content, seconds=0)

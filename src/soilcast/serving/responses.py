@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,9 @@ from soilcast.serving.service import Service
 JSON = "application/json"
 GEOJSON = "application/geo+json"
 PNG = "image/png"
+
+_FRESH = 60
+"""Time for which a client need not ask for a tile again [s]."""
 
 _SCHEMAS: dict[str, dict[str, Any]] = {JSON: {"type": "object"}, GEOJSON: {"type": "object"}}
 _FAULTS = {
@@ -56,6 +60,35 @@ def again(service: Service, answer: Callable[[], Response]) -> Response:
     except ReplacedError:
         service.catalogue.look_again()
         return answer()
+
+
+def mark_of(*parts: object) -> str:
+    """Give a mark (ETag) that tells what these parts name from all else."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else f"{part!r}\0".encode())
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def marked(
+    request: Request, mark: str, media_type: str, make: Callable[[], bytes], *, seconds: int = _FRESH
+) -> Response:
+    """Give what a mark names; nothing but the mark to a client that has it already.
+
+    Parameters
+    ----------
+    mark
+        As `mark_of` makes it.
+    make
+        Makes it.
+    seconds
+        How long a client need not ask again [s].
+    """
+    fresh = f"private, max-age={seconds}" if seconds else "no-cache"
+    headers = {"ETag": mark, "Cache-Control": fresh}
+    if mark in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(make(), media_type=media_type, headers=headers)
 
 
 def tell_faults(app: FastAPI) -> None:

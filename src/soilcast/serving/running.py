@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from soilcast.errors import SoilcastError
 from soilcast.files import path_list
 from soilcast.progress import Log
 
+if TYPE_CHECKING:
+    import uvicorn
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_WAITING = 256
+"""Connections that may wait to be taken."""
+
+_AT_ONCE = 512
+"""Connections that are served at a time; more are told to come again (503)."""
+
 CACHE = 256 * 2**20
 """Bytes of the cache, if nothing is said [bytes]."""
 
@@ -100,30 +110,48 @@ def serve(
     given = Beside(_path(cube), {}, tuple(map(Path, path_list(weather))), _path(scores), _path(stations))
     beside = complete(given, [Path(one) for one in path_list(runs)], catalogue.found, log)
     service = Service(catalogue, beside, cache=cache)
-    listening = _listen(host, port)
-    config = uvicorn.Config(
-        make_app(service, access, url=url, log=log if log_requests else None),
-        log_level="warning",
-        proxy_headers=False,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
+    listening = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     log(f"http://{shown}:{listening.getsockname()[1]}/ - Ctrl-C ends it")
-    uvicorn.Server(config).run(sockets=[listening])
+    app = make_app(service, access, url=url, log=log if log_requests else None)
+    uvicorn.Server(uvicorn_config(app)).run(sockets=[listening])
+
+
+def uvicorn_config(app: Callable[..., Any]) -> uvicorn.Config:
+    """Give how an application is run: requests under way have a second to end, headers of others are not believed."""
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        limit_concurrency=_AT_ONCE,
+    )
 
 
 def _path(given: str | Path | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Take a port, and connections that come to it.
+
+    Raises
+    ------
+    SoilcastError
+        It is taken, or there is no such host.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends at once what is written (TCP_NODELAY) where the protocol is named; else each answer waits 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(_WAITING)  # before the address is told, so that who reads it need not try twice
     except (OSError, OverflowError) as error:
         raise SoilcastError(f"--host {host} --port {port}: cannot listen there ({error}): give another port") from error
     return listening

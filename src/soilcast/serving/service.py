@@ -90,10 +90,10 @@ class Service:
         if collection.cells.grid is None:
             raise NotThereError(f"the cells of {collection.id} have no grid, so it has no tiles: see /map/places")
         variable = self.reader.variable(instance, shown.variable, shown.quantile)
-        scale = self.scale(collection, variable, shown)
-        file = instance.file
         if shown.change is not None:
             self.refuse_change(instance, variable)
+        scale = self.scale(collection, variable, shown)
+        file = instance.file
         key = "tile", collection.id, file.path, file.version, instance.position, shown, (z, x, y, side)
         return self.cache.get(key, lambda: self._draw(instance, variable, scale, shown, (z, x, y, side)), len)
 
