@@ -867,7 +867,7 @@ def serve(
     beside: dict[str, Any] = {"cube": cube, "runs": runs or (), "weather": weather or (), "scores": scores}
     beside |= {"stations": stations}
     access: dict[str, Any] = {"host": host, "port": port, "url": url, "token_file": token_file, "cors": cors or ()}
-    soilcast.serve(paths, **beside, **access, cache=parse_bytes(cache), log_requests=log_requests, log=_say)
+    soilcast.serve(paths, **beside, **access, cache=parse_bytes(cache, "--cache"), log_requests=log_requests, log=_say)
 
 
 @app.command()

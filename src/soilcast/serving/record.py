@@ -40,9 +40,15 @@ class Record:
         Of the cube.
     cache
         Of what was read.
+
+    Raises
+    ------
+    SoilcastError
+        It is no cube, or is damaged.
     """
 
     def __init__(self, path: Path, cache: Cache) -> None:
+        open_cube(path).close()
         self.path = path
         self._cache = cache
         self._lock = threading.Lock()

@@ -98,19 +98,26 @@ def serve(
         raise SoilcastError(f"serve needs an extra ({error.name}): pip install 'soilcast[serve]'") from error
     token = None if token_file is None else read_token(Path(token_file))
     access = access_of(host, url, token, cors)
-    catalogue = Catalogue([Path(one) for one in path_list(paths)])
+    places = [Path(one) for one in path_list(paths)]
+    for place in places:
+        if not place.exists():
+            raise SoilcastError(f"{place}: no such file or folder")
+    catalogue = Catalogue(places)
     snapshot = catalogue.now()
-    for one in snapshot.broken:
-        log(f"{one.name} is not served: {one.reason}")
     if not snapshot.collections:
-        raise SoilcastError(f"{', '.join(map(str, path_list(paths)))}: no forecast: give one, or a folder of them")
+        raise SoilcastError(f"{', '.join(map(str, places))}: no forecast: give one, or a folder of them")
+    said = [f"{one.name} is not served: {one.reason}" for one in snapshot.broken]
     for collection in snapshot.collections.values():
         days = list(collection.instances)
-        log(f"{collection.id}: {len(days)} issue day(s), {days[0]} to {days[-1]}; {collection.cells.count} cells")
+        said.append(
+            f"{collection.id}: {len(days)} issue day(s), {days[0]} to {days[-1]}; {collection.cells.count} cells"
+        )
     given = Beside(_path(cube), {}, tuple(map(Path, path_list(weather))), _path(scores), _path(stations))
-    beside = complete(given, [Path(one) for one in path_list(runs)], catalogue.found, log)
+    beside = complete(given, [Path(one) for one in path_list(runs)], catalogue.found, said.append)
     service = Service(catalogue, beside, cache=cache)
     listening = listen(host, port)
+    for line in said:  # now that nothing is refused any more
+        log(line)
     shown = f"[{host}]" if ":" in host else host
     log(f"http://{shown}:{listening.getsockname()[1]}/ - Ctrl-C ends it")
     app = make_app(service, access, url=url, log=log if log_requests else None)

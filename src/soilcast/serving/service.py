@@ -70,8 +70,9 @@ class Service:
         self.cache = Cache(cache)
         self.reader = Reader(self.cache)
         self.scales = Scales()
-        self.record = None if beside.cube is None else Record(beside.cube, self.cache)
-        self.stations = None if beside.stations is None else Record(beside.stations, self.cache)
+        self.record, self.stations = (
+            None if path is None else Record(path, self.cache) for path in (beside.cube, beside.stations)
+        )
         self.scores = None if beside.scores is None else Scores(beside.scores)
         self.places = Places(self.stations)
         self.what_if = WhatIf(beside.runs, self.record, beside.weather)
