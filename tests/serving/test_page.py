@@ -158,6 +158,7 @@ def test_chart_draws_the_fan(browser: Browser, address: str, made: Served) -> No
 
 def test_more_rain_is_wetter(browser: Browser, address: str, made: Served) -> None:
     with opened(browser, address, at(made, 3)) as page:
+        page.page.click("#part-what_if summary")
         result = page.page.locator("#what-if-result")
         assert "nothing is added" in result.inner_text()
         page.page.fill('[name="rain-1"]', "15")

@@ -38,7 +38,7 @@ function drawn() {
     },
     {
       id: "coast", type: "line", source: "coast",
-      paint: { "line-color": line, "line-width": ["interpolate", ["linear"], ["zoom"], 1, 0.6, 8, 1.4] },
+      paint: { "line-color": line, "line-width": ["interpolate", ["linear"], ["zoom"], 1, 0.45, 4, 0.8, 8, 1.4] },
     },
     {
       id: "nations", type: "symbol", source: "names", maxzoom: 5.5,

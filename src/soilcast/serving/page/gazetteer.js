@@ -4,6 +4,7 @@ import * as server from "./server.js";
 import { LANGUAGE, words } from "./words.js";
 
 const EARTH = 6371; // radius [km]
+export const EQUATOR = 2 * Math.PI * EARTH; // [km]
 const NEAR = 60; // within which a place is named after a town [km]
 let fetched;
 

@@ -9,6 +9,7 @@ import { LOCALE } from "./words.js";
 const EMPTY = { type: "FeatureCollection", features: [] };
 const FINEST = 9; // zoom level of tiles; beyond it they are magnified
 const MISSING = "#9aa3aa"; // colour of a circle without a forecast
+const SAMPLED = 300; // circles whose distance to the nearest is looked at
 const EDGE = 40; // how near to the edge of the map a chosen place may lie [pixels]
 const REACH = 8; // how far beside a point a press still means it [pixels]
 
@@ -21,6 +22,20 @@ function room(box, [[west], [east]]) {
   if (east - west > 180) return 10;
   if (box.clientWidth > 760) return { left: 310, right: 70, top: 50, bottom: 140 };
   return { left: 30, right: 30, top: Math.min(160, box.clientHeight / 4), bottom: Math.min(150, box.clientHeight / 4) };
+}
+
+// Radius of circles by zoom level: they touch where they are near each other, and can be seen and pressed anywhere.
+function radii(cells) {
+  const places = cells.map(({ geometry: { coordinates: [lon, lat] } }) => ({ lon, lat }));
+  const every = Math.ceil(places.length / SAMPLED);
+  const gaps = places.filter((_, at) => at % every === 0).map((place) =>
+    Math.min(...places.filter((other) => other !== place).map((other) => gazetteer.distance(place, other))),
+  ).sort((one, other) => one - other);
+  const gap = gaps[Math.floor(gaps.length / 2)] ?? Infinity;
+  const north = places.reduce((sum, { lat }) => sum + lat, 0) / places.length;
+  const pixel = (zoom) => (gazetteer.EQUATOR * Math.cos((north * Math.PI) / 180)) / (512 * 2 ** zoom); // [km]
+  const stops = [...Array(12).keys()].flatMap((zoom) => [zoom, Math.min(Math.max((0.46 * gap) / pixel(zoom), 4), 14 + zoom)]);
+  return ["interpolate", ["exponential", 2], ["zoom"], ...stops];
 }
 
 // In the dark the colours of the forecast are as much darker as those of its legend.
@@ -54,8 +69,8 @@ export class ForecastMap {
     this.map.addSource("stations", { type: "geojson", data: EMPTY });
     this.map.addSource("chosen", { type: "geojson", data: EMPTY });
     const size = (least, most) => ["interpolate", ["linear"], ["zoom"], 2, least, 8, most];
-    const edge = { "circle-stroke-color": "#1c2530", "circle-stroke-width": 1 };
-    this.map.addLayer({ id: "cells", type: "circle", source: "cells", paint: { "circle-radius": size(4, 11), "circle-color": ["coalesce", ["get", "colour"], MISSING], ...edge } }, UNDER_NAMES);
+    const edge = { "circle-stroke-color": "#1c2530", "circle-stroke-width": 0.75 };
+    this.map.addLayer({ id: "cells", type: "circle", source: "cells", paint: { "circle-color": ["coalesce", ["get", "colour"], MISSING], ...edge } }, UNDER_NAMES);
     this.map.addLayer({
       id: "stations", type: "circle", source: "stations",
       paint: { "circle-radius": size(3, 6), "circle-color": "#ffffff", "circle-stroke-color": "#14171a", "circle-stroke-width": 2 },
@@ -149,6 +164,7 @@ export class ForecastMap {
     for (const id of this.pictures()) this.drop(id);
     this.shown = null;
     this.busy(true);
+    if (cells.length) for (const id of ["cells", "chosen-point", "chosen-halo-point"]) this.map.setPaintProperty(id, "circle-radius", radii(cells));
     this.map.getSource("cells").setData(features(cells));
     this.map.once("idle", () => this.busy(false));
   }

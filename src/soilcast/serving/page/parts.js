@@ -127,11 +127,11 @@ function otherwise(context) {
   return { node: whatIf.build(state, part.coming, units, layer, (values) => context.change?.(values)) };
 }
 
-// Title and reason of each part -> its maker.
+// What a part is called, who makes it, and whether it is folded until the reader opens it.
 export const PARTS = [
   { name: "glance", title: "", make: glance },
   { name: "coming", title: words.fanTitle, make: fan },
+  { name: "what_if", title: words.whatIfTitle, make: otherwise, folded: true },
   { name: "odds", title: words.oddsTitle, make: odds },
   { name: "skill", title: words.skillTitle, make: howGood },
-  { name: "what_if", title: words.whatIfTitle, make: otherwise },
 ];

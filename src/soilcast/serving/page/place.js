@@ -83,14 +83,17 @@ export class PlacePanel {
     const context = { ...this.shown, part, layer: this.layer, units: UNITS, droughtClass };
     for (const old of this.parts) old.end?.();
     this.parts = [];
-    const sections = PARTS.map(({ name, title, make }) => {
+    const opened = [...this.box.querySelectorAll(".part > details[open]")].map(({ parentElement }) => parentElement.id);
+    const sections = PARTS.map(({ name, title, make, folded }) => {
       const made = make(context);
       if (made) this.parts.push(made);
+      const [id, heading] = [`part-${name}`, element("h3", {}, title)];
       const content = made?.node ?? element("p", { class: "reason" }, sentence(place.reasons?.[name]) ?? words.noPart);
-      return element("section", { class: `part ${name}`, id: `part-${name}` }, element("h3", {}, title), content);
+      const inside = folded && made ? [element("details", { open: opened.includes(id) }, element("summary", {}, heading), content)] : [heading, content];
+      return element("section", { class: `part ${name}`, id }, inside);
     });
     const scrolled = this.box.scrollTop;
-    this.box.replaceChildren(this.header(name, where), this.tabs(layers), ...sections, element("p", { class: "note" }, `${words.notObserved}. ${collection.nature ?? ""}`));
+    this.box.replaceChildren(this.header(name, where), this.tabs(layers), ...sections, element("p", { class: "note" }, `${words.notObserved}. ${sentence(collection.nature) ?? ""}`));
     this.box.scrollTop = scrolled;
     for (const part of this.parts) part.start?.();
     for (const part of this.parts) part.show?.(state);
