@@ -251,7 +251,9 @@ def test_without_anything_beside_a_place_says_what_is_missing(tmp_path: Path) ->
         layer = found["layers"]["swvl1"]
         assert layer["past"] is layer["climate"] is layer["skill"] is found["station"] is None
         assert close(layer["percentile"], forecast["swvl1_percentile"].isel(cell=0, time=0))
-        assert set(found["reasons"]) == {"past", "climate", "skill"}
+        assert set(found["reasons"]) == {"past", "climate", "skill", "what_if"}
+        lat, lon = where["lat"], where["lon"]
+        assert found["extent"] == [lon - 2, lat - 2, lon + 2, lat + 2]
         assert found["reasons"]["past"] == "no cube is served: start with --cube CUBE"
         for wrong, status in (({"lat": 91, "lon": 0}, 400), ({"lat": 1}, 400), ({"lat": 10, "lon": 10}, 404)):
             assert http.get("/map/place", params={"collection": "lstm", **wrong}).status_code == status

@@ -163,7 +163,7 @@ def test_a_change_is_the_forecast_less_the_record(tmp_path: Path) -> None:
         before = opened["swvl1"].sel(time=np.datetime64(day) - 7).to_numpy()
         values = forecast["swvl1"].isel(time=20).sel(lead=2).to_numpy() - before
         entries = http.get("/legend/lstm/swvl1", params={"change": 7}).json()
-        assert entries["title"].startswith("change of")
+        assert entries["title"].startswith("change in 7 days: ")
         low, high = entries["colours"][0]["from"], entries["colours"][-1]["to"]
         assert low == -high
         lat, lon = forecast["lat"].to_numpy(), forecast["lon"].to_numpy()
@@ -227,6 +227,7 @@ def test_cells_without_a_grid_are_points(tmp_path: Path) -> None:
         ]
     values = forecast["swvl2"].isel(time=0).sel(lead=3).to_numpy()
     assert [one["properties"]["name"] for one in found] == [f"basin {number}" for number in range(30)]
+    assert [one["properties"]["id"] for one in found][:2] == ["basin-0", "basin-1"]
     got = [np.nan if one["properties"]["value"] is None else one["properties"]["value"] for one in found]
     assert np.array_equal(np.array(got, dtype=np.float32), values, equal_nan=True)
     assert all(

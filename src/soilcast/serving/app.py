@@ -6,14 +6,14 @@ import mimetypes
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.responses import Response
 
 from soilcast.progress import Log
 from soilcast.serving.counts import Counts, health
 from soilcast.serving.describing import describe_catalogue
 from soilcast.serving.edr import add_edr
-from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.faults import NotThereError
 from soilcast.serving.guard import Access, Guard
 from soilcast.serving.openapi import openapi_document
 from soilcast.serving.place import cell_at, describe_place
@@ -21,6 +21,8 @@ from soilcast.serving.points import describe_places
 from soilcast.serving.responses import GEOJSON, JSON, PNG, again, as_json, documented, mark_of, marked, tell_faults
 from soilcast.serving.service import Service, Shown
 from soilcast.serving.tiles import SIDE
+
+Change = Annotated[int | None, Query(ge=1, le=365, description="Days before the issue day whose record is taken off.")]
 
 EVERYBODY_HERE = Access()
 
@@ -44,7 +46,7 @@ def make_app(
         Called with a line for each request; None for none.
     """
     counts = Counts()
-    app = FastAPI(title="soilcast", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="soilcast", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     tell_faults(app)
     _add_page(app)
     _add_maps(app, service)
@@ -96,7 +98,7 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         lead: int | None = None,
         quantile: float | None = None,
         drought_class: str | None = None,
-        change: Annotated[int | None, Query(ge=1, le=365)] = None,
+        change: Change = None,
     ) -> Response:
         shown = None if variable is None else Shown(variable, lead, quantile, drought_class, change)
         return again(service, lambda: as_json(describe_places(service, collection, issue, shown), GEOJSON))
@@ -113,7 +115,7 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         def evaluate() -> Response:
             found = service.catalogue.now().collection(collection)
             cell, _ = cell_at(found, lat, lon)
-            altered = numbers(rain, "rain"), numbers(heat, "heat")
+            altered = _numbers(rain, "rain"), _numbers(heat, "heat")
             return as_json(service.what_if.evaluate(found, found.instance(issue), cell, *altered))
 
         return again(service, evaluate)
@@ -132,7 +134,7 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         lead: int | None = None,
         quantile: float | None = None,
         drought_class: str | None = None,
-        change: Annotated[int | None, Query(ge=1, le=365)] = None,
+        change: Change = None,
     ) -> Response:
         shown = Shown(variable, lead, quantile, drought_class, change)
         row, double, _ = y.partition("@2x")
@@ -147,30 +149,26 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         return again(service, draw)
 
     @app.get("/legend/{collection}/{variable}.png", responses=documented(PNG, what="A legend."))
-    def legend_picture(collection: str, variable: str, change: int | None = None) -> Response:
+    def legend_picture(collection: str, shown: Annotated[Shown, Depends(_of_legend)]) -> Response:
         def draw() -> Response:
             found = service.catalogue.now().collection(collection)
-            return Response(service.legend_picture(found, Shown(variable, change=change)), media_type=PNG)
+            return Response(service.legend_picture(found, shown), media_type=PNG)
 
         return again(service, draw)
 
     @app.get("/legend/{collection}/{variable}", responses=documented(JSON, what="A legend."))
-    def legend(collection: str, variable: str, change: int | None = None) -> Response:
-        def tell() -> Response:
-            found = service.catalogue.now().collection(collection)
-            return as_json(service.legend(found, Shown(variable, change=change)))
-
-        return again(service, tell)
+    def legend(collection: str, shown: Annotated[Shown, Depends(_of_legend)]) -> Response:
+        return again(service, lambda: as_json(service.legend(service.catalogue.now().collection(collection), shown)))
 
 
-def numbers(text: str, name: str) -> list[float]:
-    """Read numbers that stand between commas.
+def _of_legend(
+    variable: str, quantile: float | None = None, drought_class: str | None = None, change: Change = None
+) -> Shown:
+    return Shown(variable, None, quantile, drought_class, change)
 
-    Raises
-    ------
-    RequestError
-        One of them is none.
-    """
+
+def _numbers(text: str, name: str) -> list[float]:
+    """Read numbers that stand between commas."""
     try:
         return [float(one) for one in text.split(",") if one.strip()]
     except ValueError as error:

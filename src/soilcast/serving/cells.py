@@ -75,6 +75,14 @@ class Cells:
         west, east = max(self.lon.min() - half[1], -180.0), min(self.lon.max() + half[1], 180.0)
         return float(west), float(south), float(east), float(north)
 
+    def box(self, cell: int) -> tuple[float, float, float, float] | None:
+        """West, south, east, north of a cell [degrees]; None where cells have no grid."""
+        if self.grid is None:
+            return None
+        tall, wide = spacing(self.grid.lat) / 2, spacing(self.grid.lon) / 2
+        lat, lon = float(self.lat[cell]), float(self.lon[cell])
+        return lon - wide, max(lat - tall, -90.0), lon + wide, min(lat + tall, 90.0)
+
     @cached_property
     def finder(self) -> CellFinder:
         """Finds the nearest ones."""

@@ -7,7 +7,8 @@ from typing import Any
 from soilcast.colours import OF_PRODUCTS, product_of
 from soilcast.cube.contract import VARIABLES
 from soilcast.products.variables import DROUGHT_CLASS, DROUGHT_PROBABILITY
-from soilcast.serving.catalogue import QUANTILE, Collection, ForecastFile, Snapshot, Variable
+from soilcast.serving.catalogue import Collection, Snapshot
+from soilcast.serving.forecast_files import QUANTILE, ForecastFile, Variable
 from soilcast.serving.service import Service
 
 _SHOWN_CLASS = "D2"

@@ -110,6 +110,7 @@ def add_edr(app: FastAPI, service: Service, url: str | None, document: Callable[
 
 
 def _add_metadata(router: APIRouter, service: Service, url: str | None, document: Callable[[], Any]) -> None:
+    @router.get("/", include_in_schema=False)
     @router.get("", responses=documented(JSON, what="Landing page."))
     def landing(request: Request) -> Response:
         return as_json(metadata.landing_page(_root(request, url)))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from soilcast.products.variables import DROUGHT_CLASS
-from soilcast.serving.catalogue import QUANTILE, ForecastFile, Variable
 from soilcast.serving.faults import RequestError
+from soilcast.serving.forecast_files import QUANTILE, ForecastFile, Variable
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import xarray as xr
 from soilcast.products.adding import add_products
 from soilcast.products.climate import reference_days
 from soilcast.products.variables import DROUGHT_PROBABILITY, PERCENTILE
-from soilcast.serving.catalogue import QUANTILE, Collection, Instance
+from soilcast.serving.catalogue import Collection, Instance
 from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.forecast_files import QUANTILE
 from soilcast.serving.places import Place
 from soilcast.serving.record import PERCENTILES, Record
 from soilcast.serving.service import Service
@@ -40,14 +41,20 @@ def describe_place(
     reasons: dict[str, str] = {}
     layers = {layer: _layer(service, collection, instance, layer, cell, reasons) for layer in instance.file.layers}
     cells = collection.cells
+    observed = None if place is None else _station(service, instance, place)
+    if observed is not None and not observed["observations"]:
+        reasons["station"] = "the station has no observations of these days"
+    if (refusal := service.what_if.refusal(collection)) is not None:
+        reasons["what_if"] = refusal
     return {
         "cell": cell,
+        "extent": cells.box(cell),
         "lat": float(cells.lat[cell]),
         "lon": float(cells.lon[cell]),
         "distance_km": distance,
         "name": place.name if place else None if cells.names is None else cells.names[cell],
         "layers": layers,
-        "station": None if place is None else _station(service, instance, place),
+        "station": observed,
         "reasons": reasons,
     }
 
@@ -75,6 +82,8 @@ def _layer(
     quantiles = _values(service, instance, f"{layer}{QUANTILE}", cell)
     central = _values(service, instance, layer, cell)
     assert central is not None
+    if not np.isfinite(central).any():
+        reasons["coming"] = "the run does not forecast this cell"
     past, climate, odds, percentile = _from_record(service, instance, layer, cell, central, quantiles, reasons)
     skill = None if service.scores is None else service.scores.at(collection, layer, cell)
     if skill is None:

@@ -20,7 +20,7 @@ def describe_places(service: Service, name: str, issue: str | None, shown: Shown
 
     Returns
     -------
-    GeoJSON points with ``id``, ``name``, ``kind`` and ``cell``.
+    GeoJSON points with ``id``, ``name``, ``kind`` and ``cell``; of cells also ``value`` and ``colour``.
 
     Raises
     ------
@@ -33,9 +33,7 @@ def describe_places(service: Service, name: str, issue: str | None, shown: Shown
     places = list(service.places.of(collection).values())
     if cells.grid is None and cells.names is None:
         rows = zip(cells.lat, cells.lon, strict=True)
-        places += [
-            Place(f"cell-{at}", f"cell {at}", CELL, float(y), float(x), at, 0.0) for at, (y, x) in enumerate(rows)
-        ]
+        places += [Place("", f"cell {at}", CELL, float(y), float(x), at, 0.0) for at, (y, x) in enumerate(rows)]
     values, colours = None, None
     if shown is not None:
         variable = service.reader.variable(instance, shown.variable, shown.quantile)
@@ -47,12 +45,11 @@ def describe_places(service: Service, name: str, issue: str | None, shown: Shown
 
 
 def _feature(place: Place, values: Any, colours: list[str | None] | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"id": place.id, "name": place.name, "kind": place.kind, "cell": place.cell}
-    if values is not None and colours is not None:
-        told |= {"value": values[place.cell], "colour": colours[place.cell]}
-    return {
-        "type": "Feature",
-        "id": place.id,
-        "geometry": {"type": "Point", "coordinates": [place.lon, place.lat]},
-        "properties": told,
+    told: dict[str, Any] = {"id": place.id or None, "name": place.name, "kind": place.kind, "cell": place.cell}
+    shown = place.kind == CELL and values is not None and colours is not None
+    told |= {
+        "value": values[place.cell] if shown else None,
+        "colour": colours[place.cell] if shown and colours else None,
     }
+    geometry = {"type": "Point", "coordinates": [place.lon, place.lat]}
+    return {"type": "Feature", "geometry": geometry, "properties": told}

@@ -23,7 +23,7 @@ PNG = "image/png"
 _FRESH = 60
 """Time for which a client need not ask for a tile again [s]."""
 
-_SCHEMAS: dict[str, dict[str, Any]] = {JSON: {"type": "object"}, GEOJSON: {"type": "object"}}
+_OBJECT, _BYTES = {"type": "object"}, {"type": "string", "format": "binary"}
 _FAULTS = {
     400: "What is asked for cannot be read, or there is none.",
     404: "There is nothing of this name or at this place.",
@@ -41,7 +41,7 @@ class Fault(BaseModel):
 
 def documented(*media_types: str, what: str) -> dict[int | str, dict[str, Any]]:
     """Give what the OpenAPI document says of an address: media types of its answer, and its faults."""
-    content = {one: {"schema": _SCHEMAS.get(one, {"type": "string", "format": "binary"})} for one in media_types}
+    content = {one: {"schema": _OBJECT if "json" in one else _BYTES} for one in media_types}
     found: dict[int | str, dict[str, Any]] = {200: {"description": what, "content": content}}
     return found | {code: {"model": Fault, "description": told} for code, told in _FAULTS.items()}
 

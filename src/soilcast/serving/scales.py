@@ -16,7 +16,8 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from soilcast.colours import CHANGE, CLASSES, DROUGHT_COLOURS, Colouring, colouring_of, product_of, robust_limits
 from soilcast.products.indices import NOT_REACHED
 from soilcast.products.variables import DAYS_TO_DRY
-from soilcast.serving.catalogue import QUANTILE, Collection, Variable
+from soilcast.serving.catalogue import Collection
+from soilcast.serving.forecast_files import QUANTILE, Variable
 
 Values = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.uint8]

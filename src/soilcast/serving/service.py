@@ -10,8 +10,9 @@ import numpy as np
 from soilcast.serving import tiles
 from soilcast.serving.beside import Beside
 from soilcast.serving.cache import Cache
-from soilcast.serving.catalogue import QUANTILE, Catalogue, Collection, Instance, Variable
+from soilcast.serving.catalogue import Catalogue, Collection, Instance
 from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.forecast_files import QUANTILE, Variable
 from soilcast.serving.places import Places
 from soilcast.serving.record import Record
 from soilcast.serving.scales import TRANSPARENT, Scale, Scales, draw_legend
@@ -158,25 +159,32 @@ class Service:
         return self.scales.of(collection, variable, sample, is_change=shown.change is not None)
 
     def legend(self, collection: Collection, shown: Shown) -> dict[str, Any]:
-        """Give colours and words of a variable."""
+        """Give title, units, colours and words of what a map shows."""
         variable, scale = self._legend(collection, shown)
         return {
-            "title": variable.title if shown.change is None else f"change of {variable.title}",
+            "title": _title(collection, variable, shown),
             "units": variable.units,
             "colours": scale.legend(),
             "missing": "no forecast here",
         }
 
     def legend_picture(self, collection: Collection, shown: Shown) -> bytes:
-        """Draw the legend of a variable as PNG."""
+        """Draw the legend of what a map shows as PNG."""
         variable, scale = self._legend(collection, shown)
-        return draw_legend(scale, variable.title, variable.units)
+        return draw_legend(scale, _title(collection, variable, shown), variable.units)
 
     def _legend(self, collection: Collection, shown: Shown) -> tuple[Variable, Scale]:
         variable = self.reader.variable(collection.newest, shown.variable, None)
         if shown.change is not None:
             self.refuse_change(collection.newest, variable)
         return variable, self.scale(collection, variable, shown)
+
+
+def _title(collection: Collection, variable: Variable, shown: Shown) -> str:
+    title = variable.title if shown.quantile is None else f"{variable.title}, quantile {shown.quantile:g}"
+    is_class = shown.drought_class in collection.newest.file.classes
+    title = f"{title}, {shown.drought_class} or drier" if is_class else title
+    return title if shown.change is None else f"change in {shown.change} days: {title}"
 
 
 def _sampled(count: int) -> Any:

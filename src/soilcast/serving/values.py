@@ -15,8 +15,9 @@ from soilcast.cube.store import open_artifact, read
 from soilcast.errors import SoilcastError
 from soilcast.products.variables import DROUGHT_CLASS
 from soilcast.serving.cache import Cache
-from soilcast.serving.catalogue import QUANTILE, Instance, Variable
+from soilcast.serving.catalogue import Instance
 from soilcast.serving.faults import ReplacedError, RequestError, UnavailableError
+from soilcast.serving.forecast_files import QUANTILE, Variable
 
 Values = npt.NDArray[np.float32]
 
