@@ -13,7 +13,7 @@ from soilcast.progress import Log
 from soilcast.serving.counts import Counts, health
 from soilcast.serving.describing import describe_catalogue
 from soilcast.serving.edr import add_edr
-from soilcast.serving.faults import NotThereError
+from soilcast.serving.faults import NotThereError, RequestError
 from soilcast.serving.guard import Access, Guard
 from soilcast.serving.openapi import openapi_document
 from soilcast.serving.place import cell_at, describe_place

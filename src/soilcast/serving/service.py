@@ -74,7 +74,7 @@ class Service:
         self.record, self.stations = (
             None if path is None else Record(path, self.cache) for path in (beside.cube, beside.stations)
         )
-        self.scores = None if beside.scores is None else Scores(beside.scores)
+        self.scores = None if beside.scores is None else Scores(beside.scores, self.cache)
         self.places = Places(self.stations)
         self.what_if = WhatIf(beside.runs, self.record, beside.weather)
 
