@@ -284,6 +284,7 @@ def test_text_can_be_read_in_light_and_dark(browser: Browser, address: str, made
 
 def test_everything_that_can_be_used_has_a_name(browser: Browser, address: str, made: Served) -> None:
     with opened(browser, address, at(made, 3)) as page:
+        page.page.click("#part-what_if summary")
         tree = page.page.context.new_cdp_session(page.page).send("Accessibility.getFullAXTree")["nodes"]
     roles = {"button", "combobox", "searchbox", "slider", "spinbutton", "checkbox", "radio", "link", "textbox"}
     usable = [one for one in tree if not one["ignored"] and one["role"]["value"] in roles]

@@ -6,7 +6,7 @@ import { Fan, share, shownIntervals, skill } from "./chart.js";
 import { element, field, number } from "./dom.js";
 import * as numbers from "./numbers.js";
 import * as whatIf from "./what_if.js";
-import { percent, quantity, unit, words } from "./words.js";
+import { percent, quantity, sentence, unit, words } from "./words.js";
 
 function tile(id, title) {
   const [value, note] = [element("dd", { class: "tile-value", id }), element("dd", { class: "tile-note" })];
@@ -15,7 +15,7 @@ function tile(id, title) {
 
 const inUnits = (value, units) => element("span", {}, number(value, quantity(value, units)), element("small", {}, ` ${unit(units)}`));
 
-function glance({ part, units, droughtClass, classes }) {
+function glance({ place, part, units, droughtClass, classes }) {
   const { coming, odds, percentile } = part;
   const widest = shownIntervals(coming.quantiles)[0];
   const [moisture, rank, chance] = [tile("glance-moisture", words.soilMoisture), tile("glance-percentile", words.percentile), tile("glance-odds", words.odds(droughtClass))];
@@ -26,7 +26,7 @@ function glance({ part, units, droughtClass, classes }) {
     node.parentElement.querySelector("h3").textContent = words.valid(dates.medium(coming.days[at]), lead);
     const value = (coming.median ?? coming.mean)[at];
     const [low, high] = widest ? widest.map((level) => quantity(coming.quantiles[level][at], units)) : [];
-    moisture.say(inUnits(value, units), widest ? words.interval(share(widest), low, high) : words.noInterval);
+    moisture.say(inUnits(value, units), value === null ? sentence(place.reasons?.coming) ?? "" : widest ? words.interval(share(widest), low, high) : words.noInterval);
     if (percentile) {
       const here = percentile[at];
       rank.say(inUnits(here, "%"), words.compared(here));
@@ -122,9 +122,9 @@ function howGood({ part, state }) {
 }
 
 function otherwise(context) {
-  const { part, collection, state, units, layer } = context;
+  const { part, collection, state, place, units, layer } = context;
   if (!collection.can_what_if) return null;
-  return { node: whatIf.build(state, part.coming, units, layer, (values) => context.change?.(values)) };
+  return { node: whatIf.build({ ...state, lat: place.lat, lon: place.lon }, part.coming, units, layer, (values) => context.change?.(values)) };
 }
 
 // What a part is called, who makes it, and whether it is folded until the reader opens it.

@@ -49,9 +49,8 @@ export function places(state, signal) {
 }
 
 export function whatIf(state, rain, heat, signal) {
-  const { collection, issue, lat, lon, station } = state;
-  const where = station ? { station } : { lat, lon };
-  return ask("map/what-if", { collection, issue, ...where, rain: rain.join(","), heat: heat.join(",") }, signal);
+  const { collection, issue, lat, lon } = state;
+  return ask("map/what-if", { collection, issue, lat, lon, rain: rain.join(","), heat: heat.join(",") }, signal);
 }
 
 // Pattern of the tiles of a picture, for the map.
