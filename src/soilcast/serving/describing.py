@@ -31,6 +31,7 @@ def describe(service: Service, collection: Collection) -> dict[str, Any]:
         "title": file.label,
         "about": str(file.attributes.get("title", "")),
         "nature": str(file.attributes.get("content", "")),
+        "weather": str(file.attributes.get("weather", "none")),
         "source": str(file.attributes.get("source", "")),
         "license": str(file.attributes.get("license", "")),
         "issues": list(collection.instances),

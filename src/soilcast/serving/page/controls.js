@@ -19,7 +19,9 @@ export function build(form, lookup, set) {
 
   function show(state) {
     const chosen = lookup.variable(state);
-    offer(variable, lookup.collection(state));
+    const collection = lookup.collection(state);
+    form.classList.toggle("of-tiles", collection.grid);
+    offer(variable, collection);
     variable.value = state.variable;
     quantileField.hidden = !chosen.quantiles.length;
     const levels = chosen.quantiles.map((level) => [String(level), words.quantileOf(Number(level))]);

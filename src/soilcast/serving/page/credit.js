@@ -18,12 +18,13 @@ export function line(box, collection, more) {
 
 export function about(dialog, collection, broken) {
   const said = (name) => (collection?.[name] ? [element("dt", {}, words.credit[name]), element("dd", {}, collection[name])] : []);
+  const weather = (one) => (one ? [element("dt", {}, words.weatherTitle), element("dd", {}, words.weather[one.weather])] : []);
   const [last, ...others] = [...words.aboutText].reverse();
   dialog.setAttribute("aria-labelledby", "about-title");
   dialog.replaceChildren(
     element("h2", { id: "about-title" }, words.aboutTitle),
     ...(collection?.about ? [element("p", {}, collection.about)] : []),
-    element("dl", {}, said("nature"), said("source"), said("license")),
+    element("dl", {}, said("nature"), said("source"), said("license"), weather(collection)),
     ...others.reverse().map((text) => element("p", {}, text)),
     element("p", {}, `${last} `, element("a", { href: "edr" }, "/edr"), "."),
     element("p", {}, words.naturalEarth, "."),

@@ -85,10 +85,10 @@ function odds({ part, classes }) {
   return { node: element("div", {}, element("p", { class: "note" }, words.oddsText), numbers.ofOdds(part.odds, part.coming, classes)) };
 }
 
-function howGood({ part, state }) {
+function howGood({ part, state, collection }) {
   if (!part.skill || !Object.keys(part.skill.metrics).length) return null;
   const { leads, metrics } = part.skill;
-  const sentence = element("p", {});
+  const sentenceOfScore = element("p", {});
   const picture = element("div", {});
   const select = element("select", { id: "skill-metric", on: { change: () => draw() } }, Object.entries(metrics).map(([name, { title }]) => element("option", { value: name }, words.metrics[name] ?? title)));
   let [chart, lead] = [null, state.lead];
@@ -106,15 +106,15 @@ function howGood({ part, state }) {
   function say() {
     const at = leads.indexOf(lead);
     const [own, other] = [metrics.rmse?.forecast[at], metrics.rmse?.baselines.persistence?.[at]];
-    sentence.hidden = !(own > 0 && other > 0);
-    if (sentence.hidden) return;
+    sentenceOfScore.hidden = !(own > 0 && other > 0);
+    if (sentenceOfScore.hidden) return;
     const gain = Math.round((1 - own / other) * 100);
     const verdict = gain > 0 ? words.skillBetter(gain) : gain < 0 ? words.skillWorse(-gain) : words.skillEven;
-    sentence.textContent = words.skillText(own, other, metrics.rmse.units, lead) + verdict;
+    sentenceOfScore.textContent = words.skillText(own, other, metrics.rmse.units, lead) + verdict;
   }
 
   return {
-    node: element("div", {}, sentence, field(words.skillMetric, select, { hidden: Object.keys(metrics).length < 2 }), picture),
+    node: element("div", {}, sentenceOfScore, element("p", { class: "note" }, words.weather[collection.weather]), field(words.skillMetric, select, { hidden: Object.keys(metrics).length < 2 }), picture),
     start: () => { draw(); say(); },
     show: (next) => { lead = next.lead; say(); },
     end: () => chart?.end(),

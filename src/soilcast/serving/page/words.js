@@ -105,6 +105,13 @@ export const words = {
   notObserved: "Model forecast, not an observation",
   synthetic: "Synthetic data",
   credit: { nature: "Data", source: "Source", license: "Licence" },
+  weatherTitle: "Weather ahead",
+  weather: {
+    none: "The model knows no weather of the coming days.",
+    observed: "The model was given the observed weather of the coming days: a perfect weather forecast, which nobody has.",
+    degraded: "The model was given observed weather of the coming days with the errors of a stated model, not a weather forecast.",
+    forecast: "The model was given a weather forecast for the coming days.",
+  },
   noLicense: "not stated by the data",
   naturalEarth: "Map: Natural Earth",
   aboutTitle: "About this map",
