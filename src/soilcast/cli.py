@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import sys
 import warnings
 from contextlib import suppress
@@ -133,6 +134,9 @@ def demo(
 ) -> None:
     """Run the whole pipeline on built-in data. The planet has real geography and climate, but synthetic weather."""
     soilcast.demo(out, settings=settings or (), jobs=jobs, progress=True, log=_say)
+    called = Path(sys.argv[0])  # as the reader may call it again
+    command = "soilcast" if called.name != "soilcast" else str(called)
+    _say(f"the map of these forecasts, in a browser: {shlex.join([command, 'serve', str(out)])}")
 
 
 @app.command()
