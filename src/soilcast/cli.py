@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import sys
 import warnings
 from contextlib import suppress
@@ -133,6 +134,9 @@ def demo(
 ) -> None:
     """Run the whole pipeline on built-in data. The planet has real geography and climate, but synthetic weather."""
     soilcast.demo(out, settings=settings or (), jobs=jobs, progress=True, log=_say)
+    called = Path(sys.argv[0])  # as the reader may call it again
+    command = "soilcast" if called.name != "soilcast" else str(called)
+    _say(f"the map of these forecasts, in a browser: {shlex.join([command, 'serve', str(out)])}")
 
 
 @app.command()
@@ -814,6 +818,10 @@ def report(
         list[Path], typer.Argument(metavar="SCORES", help="Scores, as evaluate writes them, or forecasts.")
     ],
     out: Out,
+    cube: Annotated[
+        Path | None,
+        typer.Option("--cube", help="Cube with observations of the weeks before, shown beside forecasts."),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
     overwrite: Overwrite = False,
     plugins: Plugins = None,
@@ -822,7 +830,9 @@ def report(
     for path in scores:
         if not path.is_dir() or (path / "zarr.json").is_file():  # else a folder of scores
             _refuse_others(path, "scores", "forecast")
-    soilcast.report(scores, out, title=title, overwrite=overwrite)
+    if cube is not None:
+        _refuse_others(cube, "cube")
+    soilcast.report(scores, out, cube=cube, title=title, overwrite=overwrite)
     _say(out)
 
 

@@ -88,7 +88,8 @@ def drought_table(forecast: xr.Dataset, target: str) -> html.Markup:
 def _table_by_lead(forecast: xr.Dataset, rows: Sequence[tuple[str, str, npt.NDArray[np.float64]]]) -> html.Markup:
     days = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     heads = [html.Cell(str(lead), day[5:]) for lead, day in zip(forecast["lead"].to_numpy(), days, strict=True)]
-    return html.table("Days ahead", heads, [(row_class, name, [*map(percent, row)]) for row_class, name, row in rows])
+    cells = [(row_class, name, [*map(percent, row)]) for row_class, name, row in rows]
+    return html.table("Days ahead", heads, cells, sortable=False)
 
 
 def percent(share: float) -> str:

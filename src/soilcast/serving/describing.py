@@ -26,12 +26,12 @@ def describe_catalogue(service: Service, snapshot: Snapshot) -> dict[str, Any]:
 def describe(service: Service, collection: Collection) -> dict[str, Any]:
     """Describe a collection: its newest forecast, and which issue days there are."""
     file, cells = collection.newest.file, collection.cells
-    content = str(file.attributes.get("content", "unknown data"))
     return {
         "id": collection.id,
         "title": file.label,
         "about": str(file.attributes.get("title", "")),
-        "nature": f"model forecast, not an observation (trained on {content})",
+        "nature": str(file.attributes.get("content", "")),
+        "weather": str(file.attributes.get("weather", "none")),
         "source": str(file.attributes.get("source", "")),
         "license": str(file.attributes.get("license", "")),
         "issues": list(collection.instances),
