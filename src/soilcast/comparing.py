@@ -232,9 +232,7 @@ def demo(
     -------
     The path of the report.
     """
-    page = compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, log=log)
-    log(f"its forecasts as a map in the browser: soilcast serve {out}")
-    return page
+    return compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, log=log)
 
 
 def _years(period: str) -> list[int]:

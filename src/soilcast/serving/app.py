@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -27,6 +28,9 @@ Change = Annotated[int | None, Query(ge=1, le=365, description="Days before the 
 EVERYBODY_HERE = Access()
 
 _PAGE = "index.html"
+_BYTES = "application/octet-stream"
+_TYPES = {"js": "text/javascript", "mjs": "text/javascript", "css": "text/css", "json": JSON, "geojson": GEOJSON}
+"""Types that browsers insist on, whatever the system says of the ends of names."""
 
 
 def make_app(
@@ -50,7 +54,7 @@ def make_app(
     tell_faults(app)
     _add_page(app)
     _add_maps(app, service)
-    add_edr(app, service, url, lambda: openapi_document(app))
+    add_edr(app, service, url, cache(lambda: openapi_document(app)))
 
     @app.get("/health", responses=documented(JSON, what="What is served, in short."))
     def tell_health() -> Response:
@@ -142,9 +146,10 @@ def _add_maps(app: FastAPI, service: Service) -> None:
         def draw() -> Response:
             found = service.catalogue.now().collection(collection)
             instance = found.instance(issue)
-            side = SIDE * 2 if double else SIDE
-            mark = mark_of(instance.file.path, instance.file.version, shown, z, x, row, side)
-            return marked(request, mark, PNG, lambda: service.tile(found, instance, shown, z, x, int(row), side))
+            at = z, x, int(row), SIDE * 2 if double else SIDE
+            variable, scale = service.map_of(found, instance, shown)
+            mark = mark_of(instance.file.path, instance.file.version, shown, scale, at)
+            return marked(request, mark, PNG, lambda: service.tile(instance, variable, scale, shown, at))
 
         return again(service, draw)
 
@@ -185,7 +190,7 @@ def _static_files() -> dict[str, tuple[bytes, str, str]]:
                 add(one, f"{before}{one.name}/")
             else:
                 content = one.read_bytes()
-                kind = mimetypes.guess_type(one.name)[0] or "application/octet-stream"
+                kind = _TYPES.get(one.name.rpartition(".")[2]) or mimetypes.guess_type(one.name)[0] or _BYTES
                 found[before + one.name] = content, kind, mark_of(content)
 
     add(files("soilcast.serving") / "page", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ from soilcast.serving.queries import (
 )
 from soilcast.serving.responses import GEOJSON, JSON, again, as_json, documented
 from soilcast.serving.service import Service
+from soilcast.serving.turns import Turns
 
-_WIDE = threading.BoundedSemaphore(2)
-"""Answers of many cells that are made at once: each takes memory for all its values."""
+_WIDE = Turns(2, 16)
+"""Answers of many cells that are made at once, since each takes memory for all its values, and that wait."""
 
 _TYPES = [media_type for media_type, _ in FORMATS.values()]
 
@@ -159,7 +159,7 @@ def _add_queries(router: APIRouter, service: Service, url: str | None, prefix: s
             media_type, write = format_of(asked.format)
             found = service.catalogue.now().collection(where[0])
             query = make_query(found, where[1], asked.names, asked.datetime)
-            with nullcontext() if is_of_places else _WIDE:
+            with nullcontext() if is_of_places else _WIDE.turn():
                 content = write(read_answer(service.reader, query, choose(found.cells), is_of_places=is_of_places))
             return Response(content, media_type=media_type)
 

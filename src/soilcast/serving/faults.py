@@ -42,5 +42,9 @@ class UnavailableError(RequestError):
     status = 503
 
 
+class BusyError(UnavailableError):
+    """Others have to be answered first."""
+
+
 class ReplacedError(UnavailableError):
     """A newer version of the file stands there by now."""

@@ -117,20 +117,26 @@ class Scales:
         name = variable.name.removesuffix(QUANTILE).removesuffix(_MEAN)
         key = collection.id, name, is_change
         with self._lock:
-            if key not in self._found:
-                self._found[key] = _scale(collection, name, sample, is_change=is_change)
-            return self._found[key]
+            if key in self._found:
+                return self._found[key]
+            scale, is_known = _scale(collection, name, sample, is_change=is_change)
+            if is_known:
+                self._found[key] = scale
+            return scale
 
 
-def _scale(collection: Collection, name: str, sample: Any, *, is_change: bool) -> Scale:
+def _scale(collection: Collection, name: str, sample: Any, *, is_change: bool) -> tuple[Scale, bool]:
+    """A scale, and whether there was a value from which it follows."""
     colouring = CHANGE if is_change else colouring_of(name)
     last = collection.newest.file.leads[-1]
     if product_of(name) is DAYS_TO_DRY:
-        return Scale(1.0, last + 1.0, colouring, last)
-    limits = colouring.limits
+        return Scale(1.0, last + 1.0, colouring, last), True
+    if colouring.limits is not None:
+        return Scale(*colouring.limits, colouring), True
+    limits = robust_limits(sample(), centred=colouring.centred)
     if limits is None:
-        limits = _outward(*(robust_limits(sample(), centred=colouring.centred) or (0.0, 1.0)))
-    return Scale(*limits, colouring)
+        return Scale(-1.0 if colouring.centred else 0.0, 1.0, colouring), False
+    return Scale(*_outward(*limits), colouring), True
 
 
 def _outward(low: float, high: float) -> tuple[float, float]:

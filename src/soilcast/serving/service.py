@@ -78,26 +78,42 @@ class Service:
         self.places = Places(self.stations)
         self.what_if = WhatIf(beside.runs, self.record, beside.weather)
 
-    def tile(
-        self, collection: Collection, instance: Instance, shown: Shown, z: int, x: int, y: int, side: int
-    ) -> bytes:
-        """Draw a tile as PNG.
+    def map_of(self, collection: Collection, instance: Instance, shown: Shown) -> tuple[Variable, Scale]:
+        """Give the variable of a map and its scale.
 
         Raises
         ------
         RequestError
-            There is no such tile, variable, lead, quantile or class; the cells have no grid.
+            There is no such variable or change; the cells have no grid.
         """
-        tiles.refuse_outside(z, x, y)
         if collection.cells.grid is None:
             raise NotThereError(f"the cells of {collection.id} have no grid, so it has no tiles: see /map/places")
         variable = self.reader.variable(instance, shown.variable, shown.quantile)
         if shown.change is not None:
             self.refuse_change(instance, variable)
-        scale = self.scale(collection, variable, shown)
+        return variable, self.scale(collection, variable, shown)
+
+    def tile(
+        self, instance: Instance, variable: Variable, scale: Scale, shown: Shown, at: tuple[int, int, int, int]
+    ) -> bytes:
+        """Draw a tile as PNG.
+
+        Parameters
+        ----------
+        variable, scale
+            What `map_of` gives.
+        at
+            Zoom, column, row, and pixels of a side.
+
+        Raises
+        ------
+        RequestError
+            There is no such tile, lead, quantile or class.
+        """
+        tiles.refuse_outside(*at[:3])
         file = instance.file
-        key = "tile", collection.id, file.path, file.version, instance.position, shown, (z, x, y, side)
-        return self.cache.get(key, lambda: self._draw(instance, variable, scale, shown, (z, x, y, side)), len)
+        key = "tile", file.path, file.version, instance.position, shown, scale.low, scale.high, at
+        return self.cache.get(key, lambda: self._draw(instance, variable, scale, shown, at), len)
 
     def _draw(
         self, instance: Instance, variable: Variable, scale: Scale, shown: Shown, at: tuple[int, int, int, int]

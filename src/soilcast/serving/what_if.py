@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from soilcast.errors import SoilcastError
 from soilcast.serving.catalogue import Collection, Instance
 from soilcast.serving.faults import NotThereError, RequestError, UnavailableError
 from soilcast.serving.record import Record
+from soilcast.serving.turns import Turns
 from soilcast.serving.values import told_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class WhatIf:
     def __init__(self, runs: Mapping[str, Path], record: Record | None, weather: Sequence[str | Path]) -> None:
         self._runs, self._record, self._weather = runs, record, [str(one) for one in weather]
         self._loaded: dict[str, Run] = {}
-        self._lock = threading.Lock()
+        self._turns = Turns(1, 8)
 
     def refusal(self, collection: Collection) -> str | None:
         """Say in a line why no weather can be altered for a collection; None if it can."""
@@ -94,7 +94,7 @@ class WhatIf:
         path = self._run_of(instance)
         if path is None or self._record is None:
             raise RequestError("the run of this forecast is not served: start with --run RUN")
-        with self._lock:  # one network at a time
+        with self._turns.turn():  # one network at a time
             try:
                 forecasts = [self._forecast(path, instance, cell, *one) for one in ((None, None), added)]
             except SoilcastError as error:
