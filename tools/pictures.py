@@ -26,6 +26,8 @@ COMMANDS: dict[str, str] = {
     "coming": "forecast {out}/week --cube {out}/planet --from 2020-12-31 --out {out}/coming",
     "coming.html": "report {out}/coming --cube {out}/planet --out {out}/coming.html",
     "drought.png": "export {out}/coming --variable swvl1_drought --lead 7 --out {out}/drought.png",
+    "delaware": "prepare delaware --out {out}/delaware",
+    "region.png": "export {out}/delaware --variable swvl1 --day 1980-09-30 --out {out}/region.png",
 }
 """What each command makes -> the command."""
 
@@ -56,7 +58,7 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "soilcast", *shlex.split(command.format(out=out))], check=True)
     for name, (page, height) in PAGES.items():
         photograph(out / page, height, IMAGES / f"{name}.png")
-    for path in (*(IMAGES / f"{name}.png" for name in PAGES), out / "drought.png"):
+    for path in (*(IMAGES / f"{name}.png" for name in PAGES), out / "drought.png", out / "region.png"):
         with Image.open(path) as picture:
             picture.convert("RGB").save(IMAGES / path.name, optimize=True)
 
