@@ -232,7 +232,9 @@ def demo(
     -------
     The path of the report.
     """
-    return compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, log=log)
+    page = compare("demo", out, settings=settings, jobs=jobs, overwrite=True, progress=progress, log=log)
+    log(f"its forecasts as a map in the browser: soilcast serve {out}")
+    return page
 
 
 def _years(period: str) -> list[int]:

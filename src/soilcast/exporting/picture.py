@@ -14,40 +14,21 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from soilcast.colours import colouring_of, product_of
 from soilcast.errors import SoilcastError
 from soilcast.exporting.selecting import Band, Field
 from soilcast.products.indices import NOT_REACHED
-from soilcast.products.variables import (
-    ANOMALY,
-    DAYS_TO_DRY,
-    DROUGHT,
-    DROUGHT_PROBABILITY,
-    PERCENTILE,
-    PROBABILITY_DRY,
-    PROBABILITY_DRY_BY,
-    Product,
-)
+from soilcast.products.variables import DAYS_TO_DRY, DROUGHT, Product
 from soilcast.reporting import drought
 from soilcast.reporting.figures import WIDE, png, print_look
 from soilcast.reporting.maps import Canvas, Scale, robust_scale
-from soilcast.reporting.style import MapStyle, pretty_units
+from soilcast.reporting.style import pretty_units, style_of_colouring
 
 Values = npt.NDArray[np.float32]
 
 _MOST_MAPS = 40
 _DOTS = 200  # an inch
 _FILLED = 0.92  # share of a column that its map fills; the rest is for coordinates and space
-
-_PROBABILITIES = (DROUGHT_PROBABILITY, PROBABILITY_DRY, PROBABILITY_DRY_BY)
-_STYLES: dict[Product, MapStyle] = {
-    ANOMALY: MapStyle("BrBG", True, "drier than usual", "wetter than usual"),
-    PERCENTILE: MapStyle("BrBG", False, "dry", "wet"),
-    DROUGHT: drought.SCALE.style,
-    DAYS_TO_DRY: MapStyle("YlOrBr_r", False, "soon", "late"),
-    **dict.fromkeys(_PROBABILITIES, drought.ODDS.style),
-}
-_MOISTURE = MapStyle("YlGnBu", False, "dry", "wet")
-_OTHER = MapStyle("viridis", False, "low", "high")
 
 
 def write_picture(field: Field, partial: Path, out: Path) -> None:
@@ -69,7 +50,7 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
     """
     if len(field.bands) > _MOST_MAPS:
         raise SoilcastError(f"{out}: {len(field.bands)} maps do not fit on a page: select leads with --lead")
-    product = next((product for product in _STYLES if field.name.endswith(f"_{product.suffix}")), None)
+    product = product_of(field.name)
     values = _drawable(field, product)
     scale = _scale(field, product, values)
     if scale is None:
@@ -106,16 +87,10 @@ def _drawable(field: Field, product: Product | None) -> Values:
 def _scale(field: Field, product: Product | None, values: Values) -> Scale | None:
     if not np.isfinite(values).any():
         return None
-    limits = {
-        PERCENTILE: (0.0, 100.0),
-        **dict.fromkeys(_PROBABILITIES, (drought.ODDS.low, drought.ODDS.high)),
-        DROUGHT: (drought.SCALE.low, drought.SCALE.high),
-        DAYS_TO_DRY: (1.0, _last_lead(field) + 1.0),
-    }
-    if product in limits:
-        return Scale(*limits[product], _STYLES[product])
-    style = _STYLES[product] if product else _MOISTURE if field.name.startswith("swvl") else _OTHER
-    return robust_scale(values.astype(np.float64), style)
+    colouring = colouring_of(field.name)
+    limits = (1.0, _last_lead(field) + 1.0) if product is DAYS_TO_DRY else colouring.limits
+    style = style_of_colouring(colouring)
+    return robust_scale(values.astype(np.float64), style) if limits is None else Scale(*limits, style)
 
 
 def _bar(figure: Figure, panels: list[Axes], field: Field, product: Product | None, scale: Scale) -> None:

@@ -20,11 +20,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
+from soilcast.colours import Colouring, robust_limits
 from soilcast.cube import grid_of, spacing, to_grid
+from soilcast.cube.grid import nearest_on_axis
 from soilcast.reporting.basemap import SCREEN, Basemap, print_pen
 from soilcast.reporting.figures import LOOK
 from soilcast.reporting.projection import EqualEarth, Projection, Regional
-from soilcast.reporting.style import MapStyle
+from soilcast.reporting.style import MapStyle, style_of_colouring
 
 Values = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
@@ -70,19 +72,16 @@ class Scale:
         ]
 
 
+def scale_of(colouring: Colouring) -> Scale:
+    """Give the scale of a quantity whose limits do not follow from its values."""
+    assert colouring.limits is not None
+    return Scale(*colouring.limits, style_of_colouring(colouring))
+
+
 def robust_scale(values: Values, style: MapStyle) -> Scale | None:
     """Limits at the 2nd and 98th percentile within the reach, symmetric if 0 is the middle; None without a value."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return None
-    low, high = (float(limit) for limit in np.clip(np.percentile(finite, [2, 98]), -style.reach, style.reach))
-    if style.centred:
-        reach = max(abs(low), abs(high)) or 1e-3
-        return Scale(-reach, reach, style)
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
-        slack = abs(low) * 0.05 or 1e-3
-        low, high = low - slack, high + slack
-    return Scale(low, high, style)
+    limits = robust_limits(values, centred=style.centred, reach=style.reach)
+    return None if limits is None else Scale(*limits, style)
 
 
 class Canvas:
@@ -223,7 +222,7 @@ class Canvas:
         """Index in the flattened grid that each pixel shows, ``(row, column)``; -1 outside of the grid."""
         assert self._grid is not None
         lon, lat = self._basemap.projection.inverse(*self._centres())
-        row, column = _nearest(self._grid.lat, lat), _nearest(self._grid.lon, lon, turn=360.0)
+        row, column = nearest_on_axis(self._grid.lat, lat), nearest_on_axis(self._grid.lon, lon, turn=360.0)
         outside = (row < 0) | (column < 0)
         return np.where(outside, -1, row * len(self._grid.lon) + column)
 
@@ -300,19 +299,6 @@ def _proportioned(left: float, right: float, bottom: float, top: float) -> tuple
     wider, higher = max(wide, high / _TALLEST), max(high, wide * _FLATTEST)
     x, y = (left + right) / 2, (bottom + top) / 2
     return x - wider / 2, x + wider / 2, y - higher / 2, y + higher / 2
-
-
-def _nearest(axis: Values, coordinates: Values, turn: float | None = None) -> npt.NDArray[np.int64]:
-    """Position on an axis of the cell that each coordinate lies in; -1 outside and for NaN."""
-    order = np.argsort(axis)
-    middle = axis[order]
-    half = spacing(axis) / 2
-    edges = np.concatenate([[middle[0] - half], (middle[:-1] + middle[1:]) / 2, [middle[-1] + half]])
-    if turn is not None:
-        coordinates = edges[0] + (coordinates - edges[0]) % turn
-    position = np.searchsorted(edges, coordinates, side="right") - 1
-    inside = np.isfinite(coordinates) & (position >= 0) & (position < len(axis))
-    return np.where(inside, order[np.clip(position, 0, len(axis) - 1)], -1)
 
 
 def _over(below: Pixels, above: Pixels) -> Pixels:
