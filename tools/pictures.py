@@ -38,6 +38,8 @@ COMMANDS: dict[str, str] = {
     "coming": "forecast {out}/week --cube {out}/planet --from 2020-12-31 --out {out}/coming",
     "coming.html": "report {out}/coming --cube {out}/planet --out {out}/coming.html",
     "drought.png": "export {out}/coming --variable swvl1_drought --lead 7 --out {out}/drought.png",
+    "delaware": "prepare delaware --out {out}/delaware",
+    "region.png": "export {out}/delaware --variable swvl1 --day 1980-09-30 --out {out}/region.png",
     "moselle/cube": f"prepare table {{data}}/{_MOSELLE} --mapping {ROOT}/src/soilcast/sources/table/mappings/"
     "mhm_moselle.yaml --out {out}/moselle/cube",
     "moselle/weather": "degrade {out}/moselle/cube --variables tp,t2m,pev --leads 10 --out {out}/moselle/weather",
@@ -151,7 +153,7 @@ def main() -> None:
     for name, shown in MAPS.items():
         with served(out / shown.folder) as address:
             photograph_map(shown, address, IMAGES / f"{name}.png")
-    for path in (*(IMAGES / f"{name}.png" for name in PAGES), out / "drought.png"):
+    for path in (*(IMAGES / f"{name}.png" for name in PAGES), out / "drought.png", out / "region.png"):
         with Image.open(path) as picture:
             picture.convert("RGB").save(IMAGES / path.name, optimize=True)
 

@@ -74,11 +74,15 @@ def set_margins(figure: Figure, *, left: float, bottom: float, right: float = 0.
     figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - 0.08 / height)
 
 
+PLAIN_NUMBERS = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−"))
+"""Of an axis that is logarithmic: no powers, and a minus as on the other axes."""
+
+
 def log_ticks(axes: Axes) -> None:
     """Make the vertical axis logarithmic, with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=8))
-    axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
     axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 

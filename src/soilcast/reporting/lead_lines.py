@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.figures import DEEP, LOOK, log_ticks, svg
+from soilcast.reporting.figures import DEEP, LOOK, PLAIN_NUMBERS, log_ticks, svg
 from soilcast.reporting.over_cells import means, medians
 from soilcast.reporting.scores import baselines, networks, ordered, targets
 from soilcast.reporting.style import palette, pretty_units
@@ -143,7 +143,7 @@ def _scale(axes: Axes, values: Values, frame: Frame) -> None:
     if least < DEEP:
         axes.set_yscale("symlog", linthresh=1.0)
         axes.set_ylim(2 * least, max(1.0, 1.06 * largest))
-        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
         return
     if frame.zero:
         axes.set_ylim(0, 1.06 * largest or 1)

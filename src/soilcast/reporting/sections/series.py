@@ -21,13 +21,15 @@ from soilcast.reporting.tables import number
 from soilcast.reporting.wording import ahead, location_of_pick, target_words, with_weather
 
 _DAY = np.timedelta64(1, "D")
+_GAPS = "Observations are points where they have gaps."
 
 
 def lines(scores: xr.Dataset) -> html.Markup:
     """Draw observed and forecast soil moisture of the picked cells at one lead as lines."""
     palette = colours(scores)
     drawn = {"observed": OBSERVED} | {label: palette[label] for label in networks(scores)}
-    parts = [html.legend(drawn | ({"rain": RAIN} if "precipitation" in scores else {}), bars=["rain"])]
+    parts = [html.paragraph(_GAPS, note=True)] if _has_gaps(scores) else []
+    parts.append(html.legend(drawn | ({"rain": RAIN} if "precipitation" in scores else {}), bars=["rain"]))
     for target in targets(scores):
         of_target = scores.sel(target=target).isel(lead=0)
         parts += [html.heading(target_words(target))] if scores.sizes["target"] > 1 else []
@@ -57,8 +59,13 @@ def fans(scores: xr.Dataset) -> html.Markup:
     text = (
         "The best network of each target. Above: the test period, with the forecasts of the first issue day and of "
         f"others at equal distances. Beneath: some of them large, each from its issue day, which is dotted.{intervals}"
+        f"{f' {_GAPS}' if _has_gaps(scores) else ''}"
     )
     return html.paragraph(text, note=True) + html.joined(parts)
+
+
+def _has_gaps(scores: xr.Dataset) -> bool:
+    return bool(scores["observed"].isnull().any())
 
 
 def _time_series(scores: xr.Dataset, pick: int) -> str:
