@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import httpx
 import jsonschema
 import pytest
 
+from tests.helpers import ROOT
 from tests.helpers.serving import client, issue
 
 DAYS = ("2020-05-02", "2020-05-03")
@@ -286,3 +288,18 @@ def test_geojson_of_an_answer_is_geojson(http: httpx.Client) -> None:
     found = got(http, "/edr/collections/lstm/cube", **WHERE["cube"], f="GeoJSON", datetime="2020-05-04")
     jsonschema.validate(found, schema)
     assert len(found["features"]) == 200 or found["features"]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_clients_of_the_docs_read_tomorrow_s_soil_moisture(
+    http: httpx.Client, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    script = re.findall(r"^```py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[number]
+    assert script.count("\n") == 3, "three lines"
+    for said, here in {"http://127.0.0.1:8000": str(http.base_url).rstrip("/"), "(10": "(-74.5", "50)": "41)"}.items():
+        assert said in script
+        script = script.replace(said, here)
+    exec(script, {})
+    found = got(http, "/edr/collections/lstm/position", **WHERE["position"], **{"parameter-name": "swvl1"})
+    assert capsys.readouterr().out == f"{found['ranges']['swvl1']['values'][0]} m3 m-3\n"
