@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from soilcast.cube import open_cube
+from soilcast.cube import assemble, cells_of_places, open_cube, save_cube
 from tests.helpers.browser import Opened, opened, started
 from tests.helpers.served import ISSUES, Served, make_served
 from tests.helpers.serving import loaded, server
@@ -183,6 +183,11 @@ def test_keyboard_alone_is_enough(page: Opened, made: Served) -> None:
     press, focused = page.page.keyboard.press, "document.activeElement"
     press("Tab")
     assert page.page.evaluate(f"{focused}.getAttribute('href')") == "#map"
+    state = page.page.url
+    press("Enter")
+    assert "maplibregl-canvas" in page.page.evaluate(f"{focused}.className")
+    assert page.page.url == state
+    page.page.focus(".skip")
     seen = []
     for _ in range(30):
         press("Tab")
@@ -348,6 +353,40 @@ def test_cells_without_a_grid_are_circles(browser: Browser, tmp_path: Path) -> N
         page.page.wait_for_selector("#coming-days", state="attached")
         assert page.page.locator("#place h2").inner_text() == "place-002"
         assert np.array(page.numbers("coming-days"), np.float32)[0, 1] == value[2]
+
+
+def test_station_shows_what_it_observed(browser: Browser, made: Served, tmp_path: Path) -> None:
+    """A station stands in the middle of cell 4; what it observed stands beside the record of the cell."""
+    record = open_cube(made.cube)
+    lat, lon = place_of(made, 4)
+    places = cells_of_places(np.array([lat]), np.array([lon]), np.array([1.0]), ["Well field"])
+    observed = (record["swvl1"].to_numpy()[4:5] + 0.02).astype(np.float32)
+    about = {"title": "A station", "source": "test", "content": "observations"}
+    days = record["time"].to_numpy()
+    save_cube(
+        assemble({"swvl1": observed, "slthick1": np.array([0.07])}, cells=places, time=days, **about), tmp_path / "at"
+    )
+    state = f"#zoom=5&centre_lat={lat}&centre_lon={lon}&variable=swvl1"
+    with server(made.folder, "--stations", tmp_path / "at") as (address, _), opened(browser, address, state) as page:
+        box = page.page.locator("#map").bounding_box()
+        page.page.mouse.click(box["x"] + box["width"] / 2 + 2, box["y"] + box["height"] / 2)
+        page.page.wait_for_selector("#past-days", state="attached")
+        assert page.page.locator("#place h2").inner_text() == "Well field"
+        assert "Station at" in page.page.locator("#place .where").inner_text()
+        rows = np.array(page.numbers("past-days"), np.float32)[::-1]
+        assert np.allclose(rows[:, -1], rows[:, 0] + np.float32(0.02), atol=1e-6)
+        assert "station=" in page.page.url
+
+
+def test_sea_says_that_nothing_is_forecast(page: Opened) -> None:
+    page.page.fill("#search-text", "-45, 100")
+    page.page.press("#search-text", "Enter")
+    page.page.locator("#place .reason").wait_for()
+    assert page.page.locator("#place .reason").inner_text().startswith("No cell")
+    page.page.click("#close-place")
+    assert page.page.locator("#place").is_hidden()
+    assert [fault.partition(" ")[0] for fault in page.faults] == ["404"]
+    page.faults.clear()
 
 
 def test_without_webgl_the_numbers_are_there(browser: Browser, address: str, made: Served) -> None:

@@ -19,7 +19,10 @@ const box = (id) => document.getElementById(id);
 
 // Corners of what a forecast covers, without the poles, which the map cannot show.
 function corners({ bounds: [west, south, east, north] }) {
-  return [[west, Math.max(south, -60)], [east, Math.min(north, 82)]];
+  return [
+    [west, Math.max(south, -60)],
+    [east, Math.min(north, 82)],
+  ];
 }
 
 function announce(text) {
@@ -35,11 +38,20 @@ function message(text, ...more) {
 function dress() {
   for (const one of document.querySelectorAll("[data-word]")) one.textContent = words[one.dataset.word];
   for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", words[one.dataset.label]);
+  // The part of the address behind # holds the state, so that the link may not be followed.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    box("map").querySelector("canvas")?.focus();
+  });
   box("copy-link").textContent = words.copyLink;
   box("about-button").textContent = words.about;
   box("about-button").addEventListener("click", () => box("about").showModal());
   box("copy-link").addEventListener("click", async () => {
-    const said = await navigator.clipboard?.writeText(location.href).then(() => words.linkCopied, () => words.linkFailed) ?? words.linkFailed;
+    const said =
+      (await navigator.clipboard?.writeText(location.href).then(
+        () => words.linkCopied,
+        () => words.linkFailed,
+      )) ?? words.linkFailed;
     box("copy-link").textContent = said;
     announce(said);
     setTimeout(() => (box("copy-link").textContent = words.copyLink), 2500);
@@ -64,14 +76,24 @@ async function firstCatalogue() {
 
 function brokenNote({ broken }) {
   if (!broken.length) return [];
-  return [`${words.broken(broken.length)} `, element("button", { type: "button", class: "link", on: { click: () => box("about").showModal() } }, words.brokenMore)];
+  return [
+    `${words.broken(broken.length)} `,
+    element(
+      "button",
+      { type: "button", class: "link", on: { click: () => box("about").showModal() } },
+      words.brokenMore,
+    ),
+  ];
 }
 
 class Page {
   constructor(found) {
     this.found = found;
     this.state = hold((given) => this.found.complete(given));
-    const lookup = { collection: (state) => this.found.collection(state), variable: (state) => this.found.variable(state) };
+    const lookup = {
+      collection: (state) => this.found.collection(state),
+      variable: (state) => this.found.variable(state),
+    };
     const set = (change) => this.state.set(change);
     this.controls = controls.build(box("controls"), lookup, set);
     this.timeline = timeline.build(box("timeline"), lookup, set);
@@ -94,7 +116,11 @@ class Page {
 
   chooseCollection() {
     const { collections } = this.found;
-    const select = element("select", { id: "forecast", on: { change: () => this.state.set({ collection: select.value, issue: null }) } }, collections.map(({ id, title }) => element("option", { value: id }, title)));
+    const select = element(
+      "select",
+      { id: "forecast", on: { change: () => this.state.set({ collection: select.value, issue: null }) } },
+      collections.map(({ id, title }) => element("option", { value: id }, title)),
+    );
     const only = element("p", { class: "only", title: collections[0].about }, collections[0].title);
     box("collection").replaceChildren(collections.length > 1 ? field(words.forecast, select) : only);
     this.chooser = select;
@@ -107,6 +133,7 @@ class Page {
       view: zoom === undefined ? null : { zoom, lat, lon },
       bounds: corners(this.collection),
       choose: (place) => this.state.set(place),
+      failed: () => message(words.pictureFailed),
       moved: settled((view) => this.state.set({ zoom: view.zoom, centre_lat: view.lat, centre_lon: view.lon }), 200),
     });
     const canvas = this.map.map.getCanvas();
@@ -151,7 +178,8 @@ class Page {
     this.controls.show(state);
     this.timeline.show(state);
     if (any("collection", "variable", "quantile", "drought_class", "change")) this.try(this.showLegend(state));
-    if (any("collection", "variable", "quantile", "drought_class", "change", "issue", "lead")) this.try(this.picture(state, collection));
+    if (any("collection", "variable", "quantile", "drought_class", "change", "issue", "lead"))
+      this.try(this.picture(state, collection));
     if (any("collection", "issue")) this.try(this.stations(state, collection));
     if (any("collection", "issue", "lat", "lon", "station")) this.place(state, collection);
     else if (any("lead")) this.panel.show(state);
@@ -181,7 +209,11 @@ class Page {
     const [collection, variable] = [this.found.collection(state), this.found.variable(state)];
     const layer = collection.layers.length > 1 ? collection.layers.find(({ name }) => name === variable.layer) : null;
     const title = words.legendTitle({
-      variable, quantile: state.quantile, droughtClass: state.drought_class, change: state.change, layer: layer && words.layerOf(layer),
+      variable,
+      quantile: state.quantile,
+      droughtClass: state.drought_class,
+      change: state.change,
+      layer: layer && words.layerOf(layer),
     });
     legend.show(this.controls.legend, title, content, isShare(variable));
   }
@@ -190,7 +222,9 @@ class Page {
   async classesOf(collection) {
     const drought = collection.variables.find(({ name }) => name.endsWith("_drought"));
     if (!drought) return new Map();
-    const { colours } = await server.legend({ collection: collection.id, variable: drought.name }).catch(() => ({ colours: [] }));
+    const { colours } = await server
+      .legend({ collection: collection.id, variable: drought.name })
+      .catch(() => ({ colours: [] }));
     const parts = colours.map(({ colour, label }) => [label.split(" "), colour]);
     return new Map(parts.map(([[name, ...title], colour]) => [name, { colour, title: title.join(" ") }]));
   }
@@ -228,7 +262,9 @@ class Page {
       throw fault;
     }
     if (!this.found.collections.length) return;
+    this.chooseCollection();
     this.state.set({});
+    this.chooser.value = this.state.get().collection;
     this.timeline.show(this.state.get());
     const newest = this.collection.issues.at(-1);
     if (newest === before) return;
@@ -236,7 +272,10 @@ class Page {
       message(null);
       this.state.set({ issue: newest });
     };
-    message(words.newer(dates.long(newest)), element("button", { type: "button", class: "link", on: { click: take } }, words.showNewer));
+    message(
+      words.newer(dates.long(newest)),
+      element("button", { type: "button", class: "link", on: { click: take } }, words.showNewer),
+    );
   }
 }
 

@@ -19,7 +19,13 @@ const NATIONS = ["step", ["zoom"], 0, 1, 12, 2, 40, 3, 110, 4, 300];
 
 function drawn() {
   const [water, land, line, river, ink, halo, nation] = [
-    "--map-water", "--map-land", "--map-line", "--map-river", "--map-ink", "--map-halo", "--map-nation",
+    "--map-water",
+    "--map-land",
+    "--map-line",
+    "--map-river",
+    "--map-ink",
+    "--map-halo",
+    "--map-nation",
   ].map(colour);
   const text = { "text-font": FONTS, "text-max-width": 8, "text-padding": 4 };
   const paint = (ink) => ({ "text-color": ink, "text-halo-color": halo, "text-halo-width": 1.4 });
@@ -28,34 +34,58 @@ function drawn() {
     { id: "land", type: "fill", source: "land", paint: { "fill-color": land, "fill-antialias": false } },
     { id: "lakes", type: "fill", source: "lakes", paint: { "fill-color": water } },
     {
-      id: "rivers", type: "line", source: "rivers", minzoom: 3,
+      id: "rivers",
+      type: "line",
+      source: "rivers",
+      minzoom: 3,
       paint: { "line-color": river, "line-width": ["interpolate", ["linear"], ["zoom"], 3, 0.4, 8, 1.6] },
     },
     { id: "shores", type: "line", source: "lakes", paint: { "line-color": line, "line-width": 0.5 } },
     {
-      id: "borders", type: "line", source: "borders",
-      paint: { "line-color": line, "line-width": ["interpolate", ["linear"], ["zoom"], 1, 0.5, 8, 1.4], "line-opacity": 0.75 },
+      id: "borders",
+      type: "line",
+      source: "borders",
+      paint: {
+        "line-color": line,
+        "line-width": ["interpolate", ["linear"], ["zoom"], 1, 0.5, 8, 1.4],
+        "line-opacity": 0.75,
+      },
     },
     {
-      id: "coast", type: "line", source: "coast",
+      id: "coast",
+      type: "line",
+      source: "coast",
       paint: { "line-color": line, "line-width": ["interpolate", ["linear"], ["zoom"], 1, 0.45, 4, 0.8, 8, 1.4] },
     },
     {
-      id: "nations", type: "symbol", source: "names", maxzoom: 5.5,
+      id: "nations",
+      type: "symbol",
+      source: "names",
+      maxzoom: 5.5,
       filter: ["<", ["get", "rank"], NATIONS],
       layout: {
-        ...text, "text-field": ["upcase", ["get", "name"]], "text-size": 10.5, "text-letter-spacing": 0.12,
+        ...text,
+        "text-field": ["upcase", ["get", "name"]],
+        "text-size": 10.5,
+        "text-letter-spacing": 0.12,
         "symbol-sort-key": ["get", "rank"],
       },
       paint: paint(nation),
     },
     {
-      id: "towns", type: "symbol", source: "places",
+      id: "towns",
+      type: "symbol",
+      source: "places",
       filter: ["<", ["get", "rank"], NAMED],
       layout: {
-        ...text, "icon-image": "town", "text-field": ["get", "name"], "symbol-sort-key": ["get", "rank"],
+        ...text,
+        "icon-image": "town",
+        "text-field": ["get", "name"],
+        "symbol-sort-key": ["get", "rank"],
         "text-size": ["interpolate", ["linear"], ["zoom"], 3, 11, 8, 13],
-        "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 0.45, "text-justify": "auto",
+        "text-variable-anchor": ["left", "right", "top", "bottom"],
+        "text-radial-offset": 0.45,
+        "text-justify": "auto",
       },
       paint: paint(ink),
     },
@@ -107,7 +137,9 @@ export async function furnish(map) {
 
 export function namePlaces(map, places) {
   const features = places.map(({ name, lat, lon }, rank) => ({
-    type: "Feature", properties: { name, rank }, geometry: { type: "Point", coordinates: [lon, lat] },
+    type: "Feature",
+    properties: { name, rank },
+    geometry: { type: "Point", coordinates: [lon, lat] },
   }));
   map.getSource("places").setData({ type: "FeatureCollection", features });
 }

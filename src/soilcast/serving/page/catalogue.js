@@ -33,7 +33,11 @@ export class Catalogue {
     return {
       ...state,
       quantile: among(given.quantile, quantiles, null),
-      drought_class: among(given.drought_class, classes, among(collection.default?.drought_class, classes, classes[0] ?? null)),
+      drought_class: among(
+        given.drought_class,
+        classes,
+        among(collection.default?.drought_class, classes, classes[0] ?? null),
+      ),
       change: variable.can_change && given.change ? "7" : null,
     };
   }

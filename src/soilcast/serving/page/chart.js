@@ -4,21 +4,36 @@ import * as dates from "./dates.js";
 import { quantity, unit, words } from "./words.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const pen = (name, width = 1.5, dash) => ({ stroke: () => css(name), width, dash, points: { show: false }, spanGaps: false });
+const pen = (name, width = 1.5, dash) => ({
+  stroke: () => css(name),
+  width,
+  dash,
+  points: { show: false },
+  spanGaps: false,
+});
 const hidden = { stroke: () => "transparent", width: 0, points: { show: false } };
 
 function axes(xValues, units, xOptions = {}) {
   const common = { stroke: () => css("--ink-soft"), font: `11px ${css("--font")}`, ticks: { show: false } };
   const grid = { stroke: () => css("--rule"), width: 1 };
   return [
-    { ...common, grid: { show: false }, values: xValues, size: 30, ticks: { show: true, stroke: () => css("--rule"), size: 4, width: 1 }, ...xOptions },
+    {
+      ...common,
+      grid: { show: false },
+      values: xValues,
+      size: 30,
+      ticks: { show: true, stroke: () => css("--rule"), size: 4, width: 1 },
+      ...xOptions,
+    },
     { ...common, grid, size: 44, gap: 6, values: (_, ticks) => ticks.map((tick) => tickText(tick, ticks, units)) },
   ];
 }
 
 function tickText(tick, ticks, units) {
   const step = Math.abs((ticks[1] ?? tick + 1) - ticks[0]);
-  return step >= 1 ? quantity(tick, "d") : tick.toFixed(Math.min(4, Math.max(1, Math.ceil(-Math.log10(step) - 1e-9)))).replace("-", "−");
+  return step >= 1
+    ? quantity(tick, "d")
+    : tick.toFixed(Math.min(4, Math.max(1, Math.ceil(-Math.log10(step) - 1e-9)))).replace("-", "−");
 }
 
 // Draw series over `x` in a box and keep the chart as wide as the box.
@@ -68,12 +83,37 @@ export class Fan {
       ...climateColumns(part.climate),
       ...shownIntervals(part.coming.quantiles).flatMap((pair, at) => [
         { name: `low${at}`, days: part.coming.days, values: part.coming.quantiles[pair[0]], look: hidden },
-        { name: `high${at}`, days: part.coming.days, values: part.coming.quantiles[pair[1]], look: hidden, band: `low${at}`, fill: at ? "--fan-inner" : "--fan-outer" },
+        {
+          name: `high${at}`,
+          days: part.coming.days,
+          values: part.coming.quantiles[pair[1]],
+          look: hidden,
+          band: `low${at}`,
+          fill: at ? "--fan-inner" : "--fan-outer",
+        },
       ]),
       { name: "past", days: part.past?.days, values: part.past?.values, look: pen("--ink", 1.75) },
-      { name: "station", days: station?.days, values: station?.values, look: { ...pen("--station", 0), points: { show: true, size: 5, width: 1.5, stroke: () => css("--station"), fill: () => css("--paper") } } },
-      { name: "median", days: part.coming.days, values: part.coming.median ?? part.coming.mean, look: { ...pen("--fan", 2.25), points: { show: part.coming.days.length < 3, size: 6 } } },
-      { name: "changed", days: part.coming.days, values: part.coming.days.map(() => null), look: pen("--changed", 2.25, [6, 4]) },
+      {
+        name: "station",
+        days: station?.days,
+        values: station?.values,
+        look: {
+          ...pen("--station", 0),
+          points: { show: true, size: 5, width: 1.5, stroke: () => css("--station"), fill: () => css("--paper") },
+        },
+      },
+      {
+        name: "median",
+        days: part.coming.days,
+        values: part.coming.median ?? part.coming.mean,
+        look: { ...pen("--fan", 2.25), points: { show: part.coming.days.length < 3, size: 6 } },
+      },
+      {
+        name: "changed",
+        days: part.coming.days,
+        values: part.coming.days.map(() => null),
+        look: pen("--changed", 2.25, [6, 4]),
+      },
     ].filter(({ days, values }) => days?.length && values);
     const first = dates.after(issue, -WEEKS);
     const days = [...new Set(columns.flatMap((column) => column.days))].filter((day) => day > first).sort();
@@ -86,9 +126,14 @@ export class Fan {
       padding: [20, 22, 0, 0],
       tzDate: (stamp) => globalThis.uPlot.tzDate(new Date(stamp * 1000), "Etc/UTC"),
       scales: { y: { range: (_, low, high) => padded(low, high) } },
-      axes: axes((_, stamps) => stamps.map(dates.dateOf), units, { space: 62, incrs: [1, 2, 5, 7, 14, 28].map((count) => count * 86400) }),
+      axes: axes((_, stamps) => stamps.map(dates.dateOf), units, {
+        space: 62,
+        incrs: [1, 2, 5, 7, 14, 28].map((count) => count * 86400),
+      }),
       series: [{}, ...columns.map(({ look }) => look)],
-      bands: columns.flatMap(({ name, band, fill }) => (band ? [{ series: [at(name), at(band)], fill: () => css(fill) }] : [])),
+      bands: columns.flatMap(({ name, band, fill }) =>
+        band ? [{ series: [at(name), at(band)], fill: () => css(fill) }] : [],
+      ),
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       hooks: { drawClear: [(chart) => this.drawDays(chart)], setCursor: [(chart) => this.read(chart.cursor.idx)] },
     };
@@ -124,7 +169,13 @@ export class Fan {
   read(index) {
     if (index === null || index === undefined) return void (this.readout.textContent = words.hover);
     const value = (name) => (this.at(name) ? this.drawn.chart.data[this.at(name)][index] : null);
-    const parts = [["past", words.key.past], ["station", words.key.station], ["median", words.key.median], ["changed", words.key.changed], ["usual", words.key.usualMiddle]]
+    const parts = [
+      ["past", words.key.past],
+      ["station", words.key.station],
+      ["median", words.key.median],
+      ["changed", words.key.changed],
+      ["usual", words.key.usualMiddle],
+    ]
       .filter(([name]) => value(name) !== null && value(name) !== undefined)
       .map(([name, label]) => `${label} ${quantity(value(name), this.units)}`);
     this.readout.textContent = `${dates.short(this.days[index])}: ${parts.join(" · ")} ${unit(this.units)}`;
@@ -154,8 +205,10 @@ function climateColumns(climate) {
   const of = (level) => climate.values[climate.percentiles.indexOf(level)];
   const column = (name, level, look, band, fill) => ({ name, days: climate.days, values: of(level), look, band, fill });
   return [
-    column("usual-low", 5, hidden), column("usual-high", 95, hidden, "usual-low", "--usual-outer"),
-    column("usual-lower", 25, hidden), column("usual-upper", 75, hidden, "usual-lower", "--usual-inner"),
+    column("usual-low", 5, hidden),
+    column("usual-high", 95, hidden, "usual-low", "--usual-outer"),
+    column("usual-lower", 25, hidden),
+    column("usual-upper", 75, hidden, "usual-lower", "--usual-inner"),
     column("usual", 50, pen("--usual", 1.25, [2, 3])),
   ];
 }
@@ -173,13 +226,38 @@ function padded(low, high) {
 
 // A score by days ahead: the forecast's line and one of each baseline.
 export function skill(box, leads, metric) {
-  const lines = [["--fan", metric.forecast, 2.25], ...Object.values(metric.baselines).map((values, at) => ["--baseline", values, 1.75, [[6, 4], [2, 3], [8, 3, 2, 3]][at % 3]])];
+  const lines = [
+    ["--fan", metric.forecast, 2.25],
+    ...Object.values(metric.baselines).map((values, at) => [
+      "--baseline",
+      values,
+      1.75,
+      [
+        [6, 4],
+        [2, 3],
+        [8, 3, 2, 3],
+      ][at % 3],
+    ]),
+  ];
   const options = {
     height: 168,
     padding: [10, 12, 0, 0],
-    scales: { x: { time: false, range: (_, low, high) => (low === high ? [low - 0.5, high + 0.5] : [low, high]) }, y: { range: (_, low, high) => padded(low, high) } },
-    axes: axes((_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")), metric.units, { incrs: [1, 2, 5, 10, 30], space: 30, label: words.columns.lead, labelSize: 18, labelGap: 0, labelFont: `11px ${css("--font")}` }),
-    series: [{}, ...lines.map(([name, , width, dash]) => ({ ...pen(name, width, dash), points: { show: true, size: 5 } }))],
+    scales: {
+      x: { time: false, range: (_, low, high) => (low === high ? [low - 0.5, high + 0.5] : [low, high]) },
+      y: { range: (_, low, high) => padded(low, high) },
+    },
+    axes: axes((_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")), metric.units, {
+      incrs: [1, 2, 5, 10, 30],
+      space: 30,
+      label: words.columns.lead,
+      labelSize: 18,
+      labelGap: 0,
+      labelFont: `11px ${css("--font")}`,
+    }),
+    series: [
+      {},
+      ...lines.map(([name, , width, dash]) => ({ ...pen(name, width, dash), points: { show: true, size: 5 } })),
+    ],
     cursor: { show: false },
   };
   return draw(box, options, [leads, ...lines.map(([, values]) => values)]);

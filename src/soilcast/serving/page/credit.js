@@ -6,7 +6,8 @@ import { words } from "./words.js";
 const synthetic = (collection) => /synthetic/i.test(collection.nature ?? "");
 
 export function line(box, collection, more) {
-  const said = (name) => element("span", { class: name }, element("b", {}, `${words.credit[name]}: `), collection[name] || words.noLicense);
+  const said = (name) =>
+    element("span", { class: name }, element("b", {}, `${words.credit[name]}: `), collection[name] || words.noLicense);
   box.replaceChildren(
     element("strong", { class: "badge" }, words.notObserved),
     synthetic(collection) ? element("strong", { class: "badge warning" }, words.synthetic) : "",
@@ -17,8 +18,10 @@ export function line(box, collection, more) {
 }
 
 export function about(dialog, collection, broken) {
-  const said = (name) => (collection?.[name] ? [element("dt", {}, words.credit[name]), element("dd", {}, collection[name])] : []);
-  const weather = (one) => (one ? [element("dt", {}, words.weatherTitle), element("dd", {}, words.weather[one.weather])] : []);
+  const said = (name) =>
+    collection?.[name] ? [element("dt", {}, words.credit[name]), element("dd", {}, collection[name])] : [];
+  const weather = (one) =>
+    one ? [element("dt", {}, words.weatherTitle), element("dd", {}, words.weather[one.weather])] : [];
   const [last, ...others] = [...words.aboutText].reverse();
   dialog.setAttribute("aria-labelledby", "about-title");
   dialog.replaceChildren(
@@ -29,7 +32,14 @@ export function about(dialog, collection, broken) {
     element("p", {}, `${last} `, element("a", { href: "edr" }, "/edr"), "."),
     element("p", {}, words.naturalEarth, "."),
     ...(broken.length
-      ? [element("h3", {}, words.brokenTitle), element("ul", { id: "broken" }, broken.map(({ name, reason }) => element("li", {}, element("b", {}, name), `: ${reason}`)))]
+      ? [
+          element("h3", {}, words.brokenTitle),
+          element(
+            "ul",
+            { id: "broken" },
+            broken.map(({ name, reason }) => element("li", {}, element("b", {}, name), `: ${reason}`)),
+          ),
+        ]
       : []),
     element("form", { method: "dialog" }, element("button", {}, words.close)),
   );

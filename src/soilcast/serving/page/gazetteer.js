@@ -10,15 +10,25 @@ let fetched;
 
 async function fetchAll() {
   const [{ name, country, lat, lon }, world] = await Promise.all([
-    server.naturalEarth("places"), server.naturalEarth("world"),
+    server.naturalEarth("places"),
+    server.naturalEarth("world"),
   ]);
   const countries = new Intl.DisplayNames(LANGUAGE, { type: "region" });
   const towns = name.map((one, at) => ({
-    name: one, country: country[at] ? countries.of(country[at]) : "", lat: lat[at], lon: lon[at], zoom: 7,
+    name: one,
+    country: country[at] ? countries.of(country[at]) : "",
+    lat: lat[at],
+    lon: lon[at],
+    zoom: 7,
   }));
   const [step] = world.transform.scale;
   const nations = world.objects.names.geometries.map(({ coordinates: [x, y], properties }) => ({
-    name: properties.name, country: "", lat: y * step, lon: x * step, zoom: 4, kind: words.country,
+    name: properties.name,
+    country: "",
+    lat: y * step,
+    lon: x * step,
+    zoom: 4,
+    kind: words.country,
   }));
   return { towns, nations };
 }
@@ -29,7 +39,8 @@ export const load = () => (fetched ??= fetchAll());
 export function distance(first, second) {
   const turn = Math.PI / 180;
   const [a, b] = [first.lat * turn, second.lat * turn];
-  const across = Math.sin((b - a) / 2) ** 2 + Math.cos(a) * Math.cos(b) * Math.sin(((second.lon - first.lon) * turn) / 2) ** 2;
+  const across =
+    Math.sin((b - a) / 2) ** 2 + Math.cos(a) * Math.cos(b) * Math.sin(((second.lon - first.lon) * turn) / 2) ** 2;
   return 2 * EARTH * Math.asin(Math.sqrt(across));
 }
 
@@ -51,7 +62,10 @@ const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase
 // Coordinates as people write them: latitude first, or with N, S, E and W in any order.
 export function coordinates(text) {
   const number = String.raw`([+-]?\d{1,3}(?:\.\d+)?)\s*°?\s*([NSEW]?)`;
-  const parts = text.trim().toUpperCase().match(new RegExp(`^${number}(?:\\s*[,;]\\s*|\\s+)${number}$`));
+  const parts = text
+    .trim()
+    .toUpperCase()
+    .match(new RegExp(`^${number}(?:\\s*[,;]\\s*|\\s+)${number}$`));
   if (!parts) return null;
   const read = (value, side) => Number(value) * (side === "S" || side === "W" ? -1 : 1);
   const first = read(parts[1], parts[2]);

@@ -26,37 +26,63 @@ function room(box, [[west], [east]]) {
 
 // Radius of circles by zoom level: they touch where they are near each other, and can be seen and pressed anywhere.
 function radii(cells) {
-  const places = cells.map(({ geometry: { coordinates: [lon, lat] } }) => ({ lon, lat }));
+  const places = cells.map(
+    ({
+      geometry: {
+        coordinates: [lon, lat],
+      },
+    }) => ({ lon, lat }),
+  );
   const every = Math.ceil(places.length / SAMPLED);
-  const gaps = places.filter((_, at) => at % every === 0).map((place) =>
-    Math.min(...places.filter((other) => other !== place).map((other) => gazetteer.distance(place, other))),
-  ).sort((one, other) => one - other);
+  const gaps = places
+    .filter((_, at) => at % every === 0)
+    .map((place) =>
+      Math.min(...places.filter((other) => other !== place).map((other) => gazetteer.distance(place, other))),
+    )
+    .sort((one, other) => one - other);
   const gap = gaps[Math.floor(gaps.length / 2)] ?? Infinity;
   const north = places.reduce((sum, { lat }) => sum + lat, 0) / places.length;
   const pixel = (zoom) => (gazetteer.EQUATOR * Math.cos((north * Math.PI) / 180)) / (512 * 2 ** zoom); // [km]
-  const stops = [...Array(12).keys()].flatMap((zoom) => [zoom, Math.min(Math.max((0.46 * gap) / pixel(zoom), 4), 14 + zoom)]);
+  const stops = [...Array(12).keys()].flatMap((zoom) => [
+    zoom,
+    Math.min(Math.max((0.46 * gap) / pixel(zoom), 4), 14 + zoom),
+  ]);
   return ["interpolate", ["exponential", 2], ["zoom"], ...stops];
 }
 
 // In the dark the colours of the forecast are as much darker as those of its legend.
-const dimmed = () => ({ "raster-brightness-max": Number(getComputedStyle(document.documentElement).getPropertyValue("--dim")) });
+const dimmed = () => ({
+  "raster-brightness-max": Number(getComputedStyle(document.documentElement).getPropertyValue("--dim")),
+});
 const features = (list) => ({ type: "FeatureCollection", features: list });
 
 export class ForecastMap {
-  // `choose` is called with the place that was pressed, `moved` with where the map looks.
-  constructor(box, { view, bounds, choose, moved }) {
+  // `choose` is called with the place that was pressed, `moved` with where the map looks, `failed` with a fault of it.
+  constructor(box, { view, bounds, choose, moved, failed }) {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.box = box;
     this.map = new Chart({
-      container: box, style: style(), attributionControl: false, locale: LOCALE, maxZoom: 11, maxPitch: 0,
-      dragRotate: false, pitchWithRotate: false, touchPitch: false, fadeDuration: still ? 0 : 150, reduceMotion: still,
-      ...(view ? { center: [view.lon, view.lat], zoom: view.zoom } : { bounds, fitBoundsOptions: { padding: room(box, bounds) } }),
+      container: box,
+      style: style(),
+      attributionControl: false,
+      locale: LOCALE,
+      maxZoom: 11,
+      maxPitch: 0,
+      dragRotate: false,
+      pitchWithRotate: false,
+      touchPitch: false,
+      fadeDuration: still ? 0 : 150,
+      reduceMotion: still,
+      ...(view
+        ? { center: [view.lon, view.lat], zoom: view.zoom }
+        : { bounds, fitBoundsOptions: { padding: room(box, bounds) } }),
     });
     this.map.touchZoomRotate.disableRotation();
     this.map.keyboard.disableRotation();
     this.map.addControl(new NavigationControl({ showCompass: false }), "top-right");
     this.map.addControl(new ScaleControl({ maxWidth: 110 }), "bottom-right");
     this.map.on("click", (press) => choose(this.at(press.point, press.lngLat)));
+    this.map.on("error", ({ error }) => failed(error));
     this.map.on("moveend", () => moved(this.view()));
     this.map.on("mousemove", ({ point }) => (this.map.getCanvas().style.cursor = this.marked(point) ? "pointer" : ""));
     this.ready = this.map.once("load").then(() => this.prepare());
@@ -70,27 +96,55 @@ export class ForecastMap {
     this.map.addSource("chosen", { type: "geojson", data: EMPTY });
     const size = (least, most) => ["interpolate", ["linear"], ["zoom"], 2, least, 8, most];
     const edge = { "circle-stroke-color": "#1c2530", "circle-stroke-width": 0.75 };
-    this.map.addLayer({ id: "cells", type: "circle", source: "cells", paint: { "circle-color": ["coalesce", ["get", "colour"], MISSING], ...edge } }, UNDER_NAMES);
+    this.map.addLayer(
+      {
+        id: "cells",
+        type: "circle",
+        source: "cells",
+        paint: { "circle-color": ["coalesce", ["get", "colour"], MISSING], ...edge },
+      },
+      UNDER_NAMES,
+    );
     this.map.addLayer({
-      id: "stations", type: "circle", source: "stations",
-      paint: { "circle-radius": size(3, 6), "circle-color": "#ffffff", "circle-stroke-color": "#14171a", "circle-stroke-width": 2 },
+      id: "stations",
+      type: "circle",
+      source: "stations",
+      paint: {
+        "circle-radius": size(3, 6),
+        "circle-color": "#ffffff",
+        "circle-stroke-color": "#14171a",
+        "circle-stroke-width": 2,
+      },
     });
-    for (const [id, colour, width] of [["chosen-halo", "#ffffff", 5], ["chosen", "#111111", 2]]) {
+    for (const [id, colour, width] of [
+      ["chosen-halo", "#ffffff", 5],
+      ["chosen", "#111111", 2],
+    ]) {
       this.map.addLayer({
-        id, type: "line", source: "chosen", filter: ["==", ["geometry-type"], "LineString"],
+        id,
+        type: "line",
+        source: "chosen",
+        filter: ["==", ["geometry-type"], "LineString"],
         paint: { "line-color": colour, "line-width": width },
       });
       this.map.addLayer({
-        id: `${id}-point`, type: "circle", source: "chosen", filter: ["==", ["geometry-type"], "Point"],
+        id: `${id}-point`,
+        type: "circle",
+        source: "chosen",
+        filter: ["==", ["geometry-type"], "Point"],
         paint: { "circle-radius": 9, "circle-opacity": 0, "circle-stroke-color": colour, "circle-stroke-width": width },
       });
     }
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       recolour(this.map);
-      for (const id of this.pictures()) for (const [name, value] of Object.entries(dimmed())) this.map.setPaintProperty(id, name, value);
+      for (const id of this.pictures())
+        for (const [name, value] of Object.entries(dimmed())) this.map.setPaintProperty(id, name, value);
     });
     // The forecast comes first: land and names may follow it.
-    furnish(this.map).then(() => gazetteer.load()).then(({ towns }) => namePlaces(this.map, towns)).catch(console.error);
+    furnish(this.map)
+      .then(() => gazetteer.load())
+      .then(({ towns }) => namePlaces(this.map, towns))
+      .catch(console.error);
   }
 
   busy(is) {
@@ -103,7 +157,10 @@ export class ForecastMap {
   }
 
   marked(point) {
-    const around = [[point.x - REACH, point.y - REACH], [point.x + REACH, point.y + REACH]];
+    const around = [
+      [point.x - REACH, point.y - REACH],
+      [point.x + REACH, point.y + REACH],
+    ];
     const layers = ["stations", "cells"].filter((id) => this.map.getLayer(id));
     return this.map.queryRenderedFeatures(around, { layers })[0] ?? null;
   }
@@ -112,7 +169,11 @@ export class ForecastMap {
   at(point, { lng, lat }) {
     const found = this.marked(point);
     const [lon, north] = found ? found.geometry.coordinates : [((lng + 540) % 360) - 180, lat];
-    return { lat: Number(north.toFixed(4)), lon: Number(lon.toFixed(4)), station: found?.properties.kind === "station" ? found.properties.id : null };
+    return {
+      lat: Number(north.toFixed(4)),
+      lon: Number(lon.toFixed(4)),
+      station: found?.properties.kind === "station" ? found.properties.id : null,
+    };
   }
 
   centre() {
@@ -148,7 +209,10 @@ export class ForecastMap {
   }
 
   pictures() {
-    return this.map.getStyle().layers.map(({ id }) => id).filter((id) => id.startsWith("forecast-"));
+    return this.map
+      .getStyle()
+      .layers.map(({ id }) => id)
+      .filter((id) => id.startsWith("forecast-"));
   }
 
   drop(id) {
@@ -164,7 +228,9 @@ export class ForecastMap {
     for (const id of this.pictures()) this.drop(id);
     this.shown = null;
     this.busy(true);
-    if (cells.length) for (const id of ["cells", "chosen-point", "chosen-halo-point"]) this.map.setPaintProperty(id, "circle-radius", radii(cells));
+    if (cells.length)
+      for (const id of ["cells", "chosen-point", "chosen-halo-point"])
+        this.map.setPaintProperty(id, "circle-radius", radii(cells));
     this.map.getSource("cells").setData(features(cells));
     this.map.once("idle", () => this.busy(false));
   }
@@ -180,7 +246,13 @@ export class ForecastMap {
     let geometry = null;
     if (place?.extent) {
       const [west, south, east, north] = place.extent;
-      const corners = [[west, south], [east, south], [east, north], [west, north], [west, south]];
+      const corners = [
+        [west, south],
+        [east, south],
+        [east, north],
+        [west, north],
+        [west, south],
+      ];
       geometry = { type: "LineString", coordinates: corners };
     } else if (place) {
       geometry = { type: "Point", coordinates: [place.lon, place.lat] };

@@ -10,15 +10,26 @@ import { percent, quantity, sentence, unit, words } from "./words.js";
 
 function tile(id, title) {
   const [value, note] = [element("dd", { class: "tile-value", id }), element("dd", { class: "tile-note" })];
-  return { node: element("div", { class: "tile" }, element("dt", {}, title), value, note), say: (main, more) => { value.replaceChildren(main); note.textContent = more; } };
+  return {
+    node: element("div", { class: "tile" }, element("dt", {}, title), value, note),
+    say: (main, more) => {
+      value.replaceChildren(main);
+      note.textContent = more;
+    },
+  };
 }
 
-const inUnits = (value, units) => element("span", {}, number(value, quantity(value, units)), element("small", {}, ` ${unit(units)}`));
+const inUnits = (value, units) =>
+  element("span", {}, number(value, quantity(value, units)), element("small", {}, ` ${unit(units)}`));
 
 function glance({ place, part, units, droughtClass, classes }) {
   const { coming, odds, percentile } = part;
   const widest = shownIntervals(coming.quantiles)[0];
-  const [moisture, rank, chance] = [tile("glance-moisture", words.soilMoisture), tile("glance-percentile", words.percentile), tile("glance-odds", words.odds(droughtClass))];
+  const [moisture, rank, chance] = [
+    tile("glance-moisture", words.soilMoisture),
+    tile("glance-percentile", words.percentile),
+    tile("glance-odds", words.odds(droughtClass)),
+  ];
   const column = odds?.classes.indexOf(droughtClass) ?? -1;
 
   function show({ lead }) {
@@ -26,28 +37,47 @@ function glance({ place, part, units, droughtClass, classes }) {
     node.parentElement.querySelector("h3").textContent = words.valid(dates.medium(coming.days[at]), lead);
     const value = (coming.median ?? coming.mean)[at];
     const [low, high] = widest ? widest.map((level) => quantity(coming.quantiles[level][at], units)) : [];
-    moisture.say(inUnits(value, units), value === null ? sentence(place.reasons?.coming) ?? "" : widest ? words.interval(share(widest), low, high) : words.noInterval);
+    moisture.say(
+      inUnits(value, units),
+      value === null
+        ? (sentence(place.reasons?.coming) ?? "")
+        : widest
+          ? words.interval(share(widest), low, high)
+          : words.noInterval,
+    );
     if (percentile) {
       const here = percentile[at];
       rank.say(inUnits(here, "%"), words.compared(here));
     }
-    if (column >= 0) chance.say(number(odds.by_lead[at][column], percent(odds.by_lead[at][column])), classes.get(droughtClass)?.title ?? "");
+    if (column >= 0)
+      chance.say(
+        number(odds.by_lead[at][column], percent(odds.by_lead[at][column])),
+        classes.get(droughtClass)?.title ?? "",
+      );
   }
 
-  const node = element("dl", { class: "tiles" }, moisture.node, percentile ? rank.node : null, column >= 0 ? chance.node : null);
+  const node = element(
+    "dl",
+    { class: "tiles" },
+    moisture.node,
+    percentile ? rank.node : null,
+    column >= 0 ? chance.node : null,
+  );
   return { node, show };
 }
 
 const observed = (place, layer) => place.station?.observations?.[layer] ?? null;
 
 // What the line of the forecast is.
-const central = ({ median, mean, quantiles }) => (Object.keys(quantiles ?? {}).length ? (median ? "median" : "mean") : "single");
+const central = ({ median, mean, quantiles }) =>
+  Object.keys(quantiles ?? {}).length ? (median ? "median" : "mean") : "single";
 
 function key(part, station) {
   const item = (look, label) => element("li", {}, element("span", { class: `key ${look}` }), label);
   const drawn = shownIntervals(part.coming.quantiles);
   return element(
-    "ul", { class: "chart-key" },
+    "ul",
+    { class: "chart-key" },
     part.past ? item("line past", words.key.past) : null,
     station ? item("dot station", words.key.station) : null,
     item("line fan", words.key[central(part.coming)]),
@@ -64,7 +94,15 @@ function fan(context) {
   const box = element("div", { class: "chart", role: "img", "aria-label": label });
   const readout = element("p", { class: "readout", "aria-hidden": "true" });
   const legend = key(part, observed(place, layer));
-  const node = element("div", {}, box, readout, legend, numbers.ofComingDays(part, units), numbers.ofPastDays(part, observed(place, layer), units));
+  const node = element(
+    "div",
+    {},
+    box,
+    readout,
+    legend,
+    numbers.ofComingDays(part, units),
+    numbers.ofPastDays(part, observed(place, layer), units),
+  );
   let chart = null;
   return {
     node,
@@ -82,7 +120,14 @@ function fan(context) {
 
 function odds({ part, classes }) {
   if (!part.odds) return null;
-  return { node: element("div", {}, element("p", { class: "note" }, words.oddsText), numbers.ofOdds(part.odds, part.coming, classes)) };
+  return {
+    node: element(
+      "div",
+      {},
+      element("p", { class: "note" }, words.oddsText),
+      numbers.ofOdds(part.odds, part.coming, classes),
+    ),
+  };
 }
 
 function howGood({ part, state, collection }) {
@@ -90,16 +135,30 @@ function howGood({ part, state, collection }) {
   const { leads, metrics } = part.skill;
   const sentenceOfScore = element("p", {});
   const picture = element("div", {});
-  const select = element("select", { id: "skill-metric", on: { change: () => draw() } }, Object.entries(metrics).map(([name, { title }]) => element("option", { value: name }, words.metrics[name] ?? title)));
+  const select = element(
+    "select",
+    { id: "skill-metric", on: { change: () => draw() } },
+    Object.entries(metrics).map(([name, { title }]) =>
+      element("option", { value: name }, words.metrics[name] ?? title),
+    ),
+  );
   let [chart, lead] = [null, state.lead];
 
   function draw() {
     const metric = metrics[select.value];
     chart?.end();
-    const box = element("div", { class: "chart", role: "img", "aria-label": words.skillLabel(words.metrics[select.value] ?? metric.title) });
+    const box = element("div", {
+      class: "chart",
+      role: "img",
+      "aria-label": words.skillLabel(words.metrics[select.value] ?? metric.title),
+    });
     const line = (look, label) => element("li", {}, element("span", { class: `key line ${look}` }), label);
     const names = Object.keys(metric.baselines).map((name, at) => line(`baseline dash${at % 3}`, words.baseline(name)));
-    picture.replaceChildren(box, element("ul", { class: "chart-key" }, line("fan", words.skillForecast), names), numbers.ofSkill(leads, metric));
+    picture.replaceChildren(
+      box,
+      element("ul", { class: "chart-key" }, line("fan", words.skillForecast), names),
+      numbers.ofSkill(leads, metric),
+    );
     chart = skill(box, leads, metric);
   }
 
@@ -114,9 +173,22 @@ function howGood({ part, state, collection }) {
   }
 
   return {
-    node: element("div", {}, sentenceOfScore, element("p", { class: "note" }, words.weather[collection.weather]), field(words.skillMetric, select, { hidden: Object.keys(metrics).length < 2 }), picture),
-    start: () => { draw(); say(); },
-    show: (next) => { lead = next.lead; say(); },
+    node: element(
+      "div",
+      {},
+      sentenceOfScore,
+      element("p", { class: "note" }, words.weather[collection.weather]),
+      field(words.skillMetric, select, { hidden: Object.keys(metrics).length < 2 }),
+      picture,
+    ),
+    start: () => {
+      draw();
+      say();
+    },
+    show: (next) => {
+      lead = next.lead;
+      say();
+    },
     end: () => chart?.end(),
   };
 }
@@ -124,7 +196,11 @@ function howGood({ part, state, collection }) {
 function otherwise(context) {
   const { part, collection, state, place, units, layer } = context;
   if (!collection.can_what_if) return null;
-  return { node: whatIf.build({ ...state, lat: place.lat, lon: place.lon }, part.coming, units, layer, (values) => context.change?.(values)) };
+  return {
+    node: whatIf.build({ ...state, lat: place.lat, lon: place.lon }, part.coming, units, layer, (values) =>
+      context.change?.(values),
+    ),
+  };
 }
 
 // What a part is called, who makes it, and whether it is folded until the reader opens it.

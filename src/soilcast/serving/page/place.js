@@ -47,15 +47,25 @@ export class PlacePanel {
       if (signal.aborted) return;
       const where = words.coordinates(place.lat, place.lon);
       this.shown = {
-        place, state, collection, classes, name: place.name ?? (town ? words.near(town.name, town.country) : words.remote),
-        where: words.located(state.station ? words.stationAt(where) : words.cellAt(where), place.name && town ? words.near(town.name, town.country) : null),
+        place,
+        state,
+        collection,
+        classes,
+        name: place.name ?? (town ? words.near(town.name, town.country) : words.remote),
+        where: words.located(
+          state.station ? words.stationAt(where) : words.cellAt(where),
+          place.name && town ? words.near(town.name, town.country) : null,
+        ),
       };
       this.found(place);
       this.render();
       this.tell();
     } catch (fault) {
       if (fault.name === "AbortError") return;
-      this.box.replaceChildren(this.header(words.coordinates(state.lat, state.lon), ""), element("p", { class: "reason", role: "alert" }, sentence(fault.message) || words.noServer));
+      this.box.replaceChildren(
+        this.header(words.coordinates(state.lat, state.lon), ""),
+        element("p", { class: "reason", role: "alert" }, sentence(fault.message) || words.noServer),
+      );
       this.found(null);
       if (!(fault instanceof server.Refused)) throw fault;
     } finally {
@@ -68,9 +78,25 @@ export class PlacePanel {
 
   header(title, subtitle) {
     return element(
-      "header", { class: "place-head" },
-      element("div", {}, element("h2", { tabindex: "-1" }, title), subtitle ? element("p", { class: "where" }, subtitle) : null),
-      element("button", { type: "button", class: "close", id: "close-place", "aria-label": words.closePlace, on: { click: () => this.closed() } }, "×"),
+      "header",
+      { class: "place-head" },
+      element(
+        "div",
+        {},
+        element("h2", { tabindex: "-1" }, title),
+        subtitle ? element("p", { class: "where" }, subtitle) : null,
+      ),
+      element(
+        "button",
+        {
+          type: "button",
+          class: "close",
+          id: "close-place",
+          "aria-label": words.closePlace,
+          on: { click: () => this.closed() },
+        },
+        "×",
+      ),
     );
   }
 
@@ -89,11 +115,19 @@ export class PlacePanel {
       if (made) this.parts.push(made);
       const [id, heading] = [`part-${name}`, element("h3", {}, title)];
       const content = made?.node ?? element("p", { class: "reason" }, sentence(place.reasons?.[name]) ?? words.noPart);
-      const inside = folded && made ? [element("details", { open: opened.includes(id) }, element("summary", {}, heading), content)] : [heading, content];
+      const inside =
+        folded && made
+          ? [element("details", { open: opened.includes(id) }, element("summary", {}, heading), content)]
+          : [heading, content];
       return element("section", { class: `part ${name}`, id }, inside);
     });
     const scrolled = this.box.scrollTop;
-    this.box.replaceChildren(this.header(name, where), this.tabs(layers), ...sections, element("p", { class: "note" }, `${words.notObserved}. ${sentence(collection.nature) ?? ""}`));
+    this.box.replaceChildren(
+      this.header(name, where),
+      this.tabs(layers),
+      ...sections,
+      element("p", { class: "note" }, `${words.notObserved}. ${sentence(collection.nature) ?? ""}`),
+    );
     this.box.scrollTop = scrolled;
     for (const part of this.parts) part.start?.();
     for (const part of this.parts) part.show?.(state);
@@ -107,10 +141,21 @@ export class PlacePanel {
     };
     const option = (layer) => {
       const [name, id] = [layer.name, `layer-${layer.name}`];
-      const input = element("input", { type: "radio", name: "layer", id, checked: name === this.layer, on: { change: () => choose(name) } });
+      const input = element("input", {
+        type: "radio",
+        name: "layer",
+        id,
+        checked: name === this.layer,
+        on: { change: () => choose(name) },
+      });
       return [input, element("label", { for: id }, words.layerOf(layer))];
     };
-    return element("fieldset", { class: "layers" }, element("legend", { class: "unseen" }, words.layer), layers.flatMap(option));
+    return element(
+      "fieldset",
+      { class: "layers" },
+      element("legend", { class: "unseen" }, words.layer),
+      layers.flatMap(option),
+    );
   }
 
   // Keep up with the day that the map shows.
@@ -126,6 +171,8 @@ export class PlacePanel {
     const { coming } = place.layers[this.layer];
     const at = coming.leads.indexOf(state.lead);
     const value = (coming.median ?? coming.mean)[at];
-    this.announce(words.opened(name, `${words.soilMoisture}, ${dates.long(coming.days[at])}: ${measured(value, UNITS)}`));
+    this.announce(
+      words.opened(name, `${words.soilMoisture}, ${dates.long(coming.days[at])}: ${measured(value, UNITS)}`),
+    );
   }
 }

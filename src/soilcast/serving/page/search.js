@@ -6,10 +6,22 @@ import { words } from "./words.js";
 
 export function build(form, go, announce) {
   const input = element("input", {
-    id: "search-text", type: "search", role: "combobox", placeholder: words.searchHint, "aria-expanded": "false",
-    "aria-controls": "search-results", "aria-autocomplete": "list", spellcheck: "false",
+    id: "search-text",
+    type: "search",
+    role: "combobox",
+    placeholder: words.searchHint,
+    "aria-expanded": "false",
+    "aria-controls": "search-results",
+    "aria-autocomplete": "list",
+    spellcheck: "false",
   });
-  const results = element("ul", { id: "search-results", class: "results", role: "listbox", "aria-label": words.search, hidden: true });
+  const results = element("ul", {
+    id: "search-results",
+    class: "results",
+    role: "listbox",
+    "aria-label": words.search,
+    hidden: true,
+  });
   form.append(element("label", { for: "search-text", class: "unseen" }, words.search), input, results);
   let found = [];
   let at = -1;
@@ -29,7 +41,8 @@ export function build(form, go, announce) {
 
   function point(next) {
     at = (next + found.length) % found.length;
-    for (const [index, option] of [...results.children].entries()) option.setAttribute("aria-selected", String(index === at));
+    for (const [index, option] of [...results.children].entries())
+      option.setAttribute("aria-selected", String(index === at));
     input.setAttribute("aria-activedescendant", `search-result-${at}`);
     results.children[at].scrollIntoView({ block: "nearest" });
   }
@@ -45,8 +58,14 @@ export function build(form, go, announce) {
       ...found.map((place, index) =>
         element(
           "li",
-          { id: `search-result-${index}`, role: "option", "aria-selected": "false", on: { mousedown: (event) => event.preventDefault(), click: () => take(place) } },
-          element("span", {}, place.name), element("small", {}, place.country || place.kind || ""),
+          {
+            id: `search-result-${index}`,
+            role: "option",
+            "aria-selected": "false",
+            on: { mousedown: (event) => event.preventDefault(), click: () => take(place) },
+          },
+          element("span", {}, place.name),
+          element("small", {}, place.country || place.kind || ""),
         ),
       ),
       ...(found.length || text.trim().length < 2 ? [] : [element("li", { class: "none" }, words.noPlace(text.trim()))]),

@@ -2,8 +2,19 @@
 
 const NUMBERS = new Set(["lead", "lat", "lon", "zoom", "centre_lat", "centre_lon"]);
 const KEYS = [
-  "collection", "issue", "lead", "variable", "quantile", "drought_class", "change", "lat", "lon", "station",
-  "zoom", "centre_lat", "centre_lon",
+  "collection",
+  "issue",
+  "lead",
+  "variable",
+  "quantile",
+  "drought_class",
+  "change",
+  "lat",
+  "lon",
+  "station",
+  "zoom",
+  "centre_lat",
+  "centre_lon",
 ];
 
 function read() {

@@ -8,12 +8,33 @@ const MOST_NAMED = 10; // days ahead below which each is named
 
 export function build(form, lookup, set) {
   const issueText = element("output", { id: "issue-text", for: "issue" });
-  const issue = element("input", { id: "issue", type: "range", min: 0, step: 1, on: { input: () => choose(Number(issue.value)) } });
+  const issue = element("input", {
+    id: "issue",
+    type: "range",
+    min: 0,
+    step: 1,
+    on: { input: () => choose(Number(issue.value)) },
+  });
   const step = (by, label, sign) =>
-    element("button", { type: "button", class: "step-button", "aria-label": label, on: { click: () => choose(Number(issue.value) + by) } }, sign);
+    element(
+      "button",
+      {
+        type: "button",
+        class: "step-button",
+        "aria-label": label,
+        on: { click: () => choose(Number(issue.value) + by) },
+      },
+      sign,
+    );
   const [earlier, later] = [step(-1, words.earlier, "‹"), step(1, words.later, "›")];
   const issueRow = element("div", { class: "slider" }, earlier, issue, later);
-  const lead = element("input", { id: "lead", type: "range", min: 0, step: 1, on: { input: () => set({ lead: leads[Number(lead.value)] }) } });
+  const lead = element("input", {
+    id: "lead",
+    type: "range",
+    min: 0,
+    step: 1,
+    on: { input: () => set({ lead: leads[Number(lead.value)] }) },
+  });
   const leadText = element("output", { id: "lead-text", for: "lead" });
   const ticks = element("div", { class: "ticks", "aria-hidden": "true" });
   const leadRow = element("div", { class: "slider leads" }, lead, ticks);
@@ -21,8 +42,18 @@ export function build(form, lookup, set) {
 
   form.addEventListener("submit", (event) => event.preventDefault());
   form.append(
-    element("div", { class: "when" }, element("div", { class: "when-words" }, element("label", { for: "issue" }, words.issued), issueText), issueRow),
-    element("div", { class: "when" }, element("div", { class: "when-words" }, element("label", { for: "lead" }, words.ahead), leadText), leadRow),
+    element(
+      "div",
+      { class: "when" },
+      element("div", { class: "when-words" }, element("label", { for: "issue" }, words.issued), issueText),
+      issueRow,
+    ),
+    element(
+      "div",
+      { class: "when" },
+      element("div", { class: "when-words" }, element("label", { for: "lead" }, words.ahead), leadText),
+      leadRow,
+    ),
   );
 
   function choose(at) {
@@ -55,7 +86,8 @@ export function build(form, lookup, set) {
     ticks.replaceChildren(
       ...leads.map((one, index) => {
         const day = dates.after(state.issue, one);
-        const named = index % every === 0 ? [element("b", {}, dates.weekday(day)), element("span", {}, dates.dayOfMonth(day))] : [];
+        const named =
+          index % every === 0 ? [element("b", {}, dates.weekday(day)), element("span", {}, dates.dayOfMonth(day))] : [];
         const chosen = one === state.lead ? "tick chosen" : "tick";
         return element("span", { class: chosen, on: { click: () => varies && set({ lead: one }) } }, ...named);
       }),

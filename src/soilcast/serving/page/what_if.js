@@ -17,19 +17,55 @@ export function build(state, coming, units, layer, changed) {
 
   const input = (kind, at, label) => {
     const range = element("input", { type: "range", ...RANGES[kind], value: 0, tabindex: "-1", "aria-hidden": "true" });
-    const exact = element("input", { type: "number", ...LIMITS[kind], value: 0, inputmode: "decimal", "aria-label": label, name: `${kind}-${coming.leads[at]}` });
-    range.addEventListener("input", () => { exact.value = range.value; later(); });
-    exact.addEventListener("input", () => { range.value = exact.value; later(); });
+    const exact = element("input", {
+      type: "number",
+      ...LIMITS[kind],
+      value: 0,
+      inputmode: "decimal",
+      "aria-label": label,
+      name: `${kind}-${coming.leads[at]}`,
+    });
+    range.addEventListener("input", () => {
+      exact.value = range.value;
+      later();
+    });
+    exact.addEventListener("input", () => {
+      range.value = exact.value;
+      later();
+    });
     inputs[kind].push({ range, exact });
     return element("span", { class: "amount" }, range, exact);
   };
 
   const rows = coming.days.map((day, at) =>
-    element("tr", {}, element("th", { scope: "row" }, dates.short(day)), element("td", {}, input("rain", at, words.rainOn(dates.long(day)))), element("td", {}, input("heat", at, words.heatOn(dates.long(day))))),
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, dates.short(day)),
+      element("td", {}, input("rain", at, words.rainOn(dates.long(day)))),
+      element("td", {}, input("heat", at, words.heatOn(dates.long(day)))),
+    ),
   );
   const heads = [words.columns.day, words.rain, words.heat].map((head) => element("th", { scope: "col" }, head));
-  const preset = (label, id, rain, heat) => element("button", { type: "button", class: "quiet", id, on: { click: () => { fill("rain", rain); fill("heat", heat); compute(); } } }, label);
-  const amounts = (kind) => inputs[kind].map(({ exact }) => (Number.isFinite(exact.valueAsNumber) ? exact.valueAsNumber : 0));
+  const preset = (label, id, rain, heat) =>
+    element(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        id,
+        on: {
+          click: () => {
+            fill("rain", rain);
+            fill("heat", heat);
+            compute();
+          },
+        },
+      },
+      label,
+    );
+  const amounts = (kind) =>
+    inputs[kind].map(({ exact }) => (Number.isFinite(exact.valueAsNumber) ? exact.valueAsNumber : 0));
 
   function fill(kind, value) {
     for (const { range, exact } of inputs[kind]) range.value = exact.value = value;
@@ -48,7 +84,13 @@ export function build(state, coming, units, layer, changed) {
       const answer = await server.whatIf(state, rain, heat, running.signal);
       const { as_forecast: before, changed: after } = answer.layers[layer];
       const last = after.length - 1;
-      result.textContent = words.changedText(dates.short(answer.days[last]), before[last], after[last], after[last] - before[last], units);
+      result.textContent = words.changedText(
+        dates.short(answer.days[last]),
+        before[last],
+        after[last],
+        after[last] - before[last],
+        units,
+      );
       changed(after);
     } catch (fault) {
       if (fault.name === "AbortError") return;
@@ -59,10 +101,29 @@ export function build(state, coming, units, layer, changed) {
 
   const later = settled(compute, 250);
   return element(
-    "form", { class: "what-if", on: { submit: (event) => { event.preventDefault(); compute(); } } },
+    "form",
+    {
+      class: "what-if",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          compute();
+        },
+      },
+    },
     element("p", { class: "note" }, words.whatIfText),
-    element("p", { class: "presets" }, preset(words.wetter, "wetter", 10, 0), preset(words.hotter, "hotter", 0, 3), preset(words.reset, "reset", 0, 0)),
-    element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows))),
+    element(
+      "p",
+      { class: "presets" },
+      preset(words.wetter, "wetter", 10, 0),
+      preset(words.hotter, "hotter", 0, 3),
+      preset(words.reset, "reset", 0, 0),
+    ),
+    element(
+      "div",
+      { class: "scroll" },
+      element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows)),
+    ),
     result,
   );
 }

@@ -3,8 +3,8 @@
 export const LANGUAGE = "en-GB";
 
 const plural = (count, one, many) => (count === 1 ? one : many);
-const UNITS = { "m3 m-3": "m³ m⁻³", "1": "", "": "", "mm d-1": "mm a day" };
-const DIGITS = { "m3 m-3": 3, "%": 0, "d": 0 };
+const UNITS = { "m3 m-3": "m³ m⁻³", 1: "", "": "", "mm d-1": "mm a day" };
+const DIGITS = { "m3 m-3": 3, "%": 0, d: 0 };
 
 export const unit = (units) => UNITS[units] ?? units;
 
@@ -12,7 +12,10 @@ export const unit = (units) => UNITS[units] ?? units;
 export function quantity(value, units) {
   if (value === null || value === undefined) return "–";
   const digits = DIGITS[units] ?? 2;
-  return value.toFixed(digits).replace(/^-(?=0(\.0*)?$)/, "").replace("-", "−");
+  return value
+    .toFixed(digits)
+    .replace(/^-(?=0(\.0*)?$)/, "")
+    .replace("-", "−");
 }
 
 export const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}`;
@@ -34,13 +37,20 @@ const degrees = (value, sides) => `${Math.abs(value).toFixed(2)}° ${sides[value
 const days = (lead) => `${lead} ${plural(lead, "day", "days")} ahead`;
 
 const PRODUCTS = {
-  drought: "Drought class", drought_probability: "Odds of drought", percentile: "Percentile of the season", "": "Soil moisture",
-  mean: "Soil moisture, mean", anomaly: "Departure from usual", days_to_dry: "Days until dry", probability_dry: "Odds of dry soil",
+  drought: "Drought class",
+  drought_probability: "Odds of drought",
+  percentile: "Percentile of the season",
+  "": "Soil moisture",
+  mean: "Soil moisture, mean",
+  anomaly: "Departure from usual",
+  days_to_dry: "Days until dry",
+  probability_dry: "Odds of dry soil",
   probability_dry_by: "Odds of dry soil by that day",
 };
 const OTHERS = { soil_moisture_age: "Age of the newest observation" };
 
-const productOf = ({ name, layer }) => (layer && name.startsWith(layer) ? name.slice(layer.length).replace(/^_/, "") : null);
+const productOf = ({ name, layer }) =>
+  layer && name.startsWith(layer) ? name.slice(layer.length).replace(/^_/, "") : null;
 
 // Name and rank of a variable among others; one that the page does not know keeps the title that the server gives.
 export const nameOf = (variable) => PRODUCTS[productOf(variable)] ?? OTHERS[variable.name] ?? variable.title;
@@ -53,7 +63,8 @@ export const isShare = (variable) => /probability/.test(variable.name);
 export const words = {
   title: (collection) => `${collection} – soilcast map`,
   skipToMap: "Skip to the map",
-  mapRegion: "Map of the forecast. Arrow keys move it, plus and minus zoom, Enter opens the place under the crosshair.",
+  stage: "Map of the forecast",
+  mapRegion: "Map. Arrow keys move it, plus and minus zoom, Enter opens the place under the crosshair.",
   controls: "What the map shows",
   timeline: "Issue day and day ahead",
   place: "Forecast of the chosen place",
@@ -64,16 +75,23 @@ export const words = {
   variable: "Map shows",
   layerOf: ({ name, title, depth_from: from, depth_to: to }) => {
     const plain = name === "root_zone" ? "Root zone" : /^swvl\d$/.test(name) ? `Layer ${name.at(-1)}` : title;
-    return from === null || from === undefined ? plain : `${plain} (${Math.round(from * 100)}–${Math.round(to * 100)} cm)`;
+    return from === null || from === undefined
+      ? plain
+      : `${plain} (${Math.round(from * 100)}–${Math.round(to * 100)} cm)`;
   },
   legendTitle: ({ variable, layer, quantile, droughtClass, change }) =>
     [
-      droughtClass ? `Odds of ${droughtClass} or drier` : nameOf(variable), layer, quantile ? `${Math.round(quantile * 100)} % quantile` : null,
+      droughtClass ? `Odds of ${droughtClass} or drier` : nameOf(variable),
+      layer,
+      quantile ? `${Math.round(quantile * 100)} % quantile` : null,
       change ? "change since a week ago" : null,
-    ].filter(Boolean).join(", "),
+    ]
+      .filter(Boolean)
+      .join(", "),
   quantile: "Value",
   central: "Median (as likely drier as wetter)",
-  quantileOf: (level) => `${Math.round(level * 1000) / 10} % quantile (drier in ${Math.round(level * 1000) / 10} of 100 cases)`,
+  quantileOf: (level) =>
+    `${Math.round(level * 1000) / 10} % quantile (drier in ${Math.round(level * 1000) / 10} of 100 cases)`,
   droughtClass: "Class",
   orDrier: (name) => `${name} or drier`,
   change: "Change since a week ago",
@@ -108,8 +126,10 @@ export const words = {
   weatherTitle: "Weather ahead",
   weather: {
     none: "The model knows no weather of the coming days.",
-    observed: "The model was given the observed weather of the coming days: a perfect weather forecast, which nobody has.",
-    degraded: "The model was given observed weather of the coming days with the errors of a stated model, not a weather forecast.",
+    observed:
+      "The model was given the observed weather of the coming days: a perfect weather forecast, which nobody has.",
+    degraded:
+      "The model was given observed weather of the coming days with the errors of a stated model, not a weather forecast.",
     forecast: "The model was given a weather forecast for the coming days.",
   },
   noLicense: "not stated by the data",
@@ -128,9 +148,11 @@ export const words = {
   newer: (day) => `A newer forecast is here: issued ${day}.`,
   showNewer: "Show it",
 
+  pictureFailed: "Parts of the map could not be fetched.",
   empty: "There is no forecast here yet. The page looks again every minute.",
   noServer: "The server does not answer. Is it still running?",
-  noMap: "This browser cannot draw the map: WebGL 2 is missing or turned off. Search for a place or coordinates, and all of its numbers are shown.",
+  noMap:
+    "This browser cannot draw the map: WebGL 2 is missing or turned off. Search for a place or coordinates, and all of its numbers are shown.",
   wait: "Loading the forecast of this place …",
   opened: (name, text) => `${name}. ${text}`,
   near: (town, country) => (country ? `Near ${town}, ${country}` : `Near ${town}`),
@@ -152,18 +174,33 @@ export const words = {
   noInterval: "a single number: this model gives no interval",
 
   fanTitle: "Past weeks and coming days",
-  fanLabel: (name, from, to) => `Chart of soil moisture at ${name} from ${from} to ${to}. The same numbers follow as a table.`,
+  fanLabel: (name, from, to) =>
+    `Chart of soil moisture at ${name} from ${from} to ${to}. The same numbers follow as a table.`,
   key: {
-    past: "Record", single: "Forecast", median: "Forecast, median", mean: "Forecast, mean", interval: (share) => `${share} % interval`,
-    usual: "Usual: 5 to 95 %, darker 25 to 75 %", usualMiddle: "Usual, median", station: "Station", changed: "With your weather",
+    past: "Record",
+    single: "Forecast",
+    median: "Forecast, median",
+    mean: "Forecast, mean",
+    interval: (share) => `${share} % interval`,
+    usual: "Usual: 5 to 95 %, darker 25 to 75 %",
+    usualMiddle: "Usual, median",
+    station: "Station",
+    changed: "With your weather",
   },
   issuedLine: "issued",
   hover: "Point at the chart to read a day",
   tableOfDays: "Coming days as a table",
   tableOfPast: "Past weeks as a table",
   columns: {
-    day: "Day", lead: "Days ahead", median: "Median", mean: "Mean", percentile: "Percentile", record: "Record", usual: "Usual (median)",
-    station: "Station", quantile: (level) => `${Math.round(Number(level) * 1000) / 10} %`,
+    day: "Day",
+    lead: "Days ahead",
+    median: "Median",
+    mean: "Mean",
+    percentile: "Percentile",
+    record: "Record",
+    usual: "Usual (median)",
+    station: "Station",
+    quantile: (level) => `${Math.round(Number(level) * 1000) / 10} %`,
   },
   unitsNote: (units) => `All in ${unit(units)}`,
 
@@ -172,8 +209,12 @@ export const words = {
   skillTitle: "How good is the forecast here?",
   skillMetric: "Score",
   metrics: {
-    rmse: "Typical error (RMSE)", skill: "Skill against no change", r: "Correlation", crps: "Error of the distribution (CRPS)",
-    bias: "Bias: mean of forecast less observed", coverage_90: "Days within the 90 % interval",
+    rmse: "Typical error (RMSE)",
+    skill: "Skill against no change",
+    r: "Correlation",
+    crps: "Error of the distribution (CRPS)",
+    bias: "Bias: mean of forecast less observed",
+    coverage_90: "Days within the 90 % interval",
   },
   skillText: (forecast, persistence, units, lead) =>
     `${days(lead)[0].toUpperCase()}${days(lead).slice(1)}, the typical error was ${measured(forecast, units)} in the test period; a forecast of no change errs by ${measured(persistence, units)}. `,
@@ -183,7 +224,11 @@ export const words = {
   skillLabel: (metric) => `Chart of ${metric} by days ahead. The same numbers follow as a table.`,
   skillForecast: "Forecast",
   tableOfSkill: "Scores as a table",
-  baselines: { persistence: "No change (persistence)", "damped anomaly": "Damped anomaly", climatology: "Usual for the season (climatology)" },
+  baselines: {
+    persistence: "No change (persistence)",
+    "damped anomaly": "Damped anomaly",
+    climatology: "Usual for the season (climatology)",
+  },
   baseline: (name) => words.baselines[name] ?? name[0].toUpperCase() + name.slice(1),
 
   whatIfTitle: "What if the weather turns out otherwise?",
@@ -203,6 +248,9 @@ export const words = {
 };
 
 export const LOCALE = {
-  "Map.Title": "Map", "NavigationControl.ZoomIn": "Zoom in", "NavigationControl.ZoomOut": "Zoom out",
-  "ScaleControl.Meters": "m", "ScaleControl.Kilometers": "km",
+  "Map.Title": "Map",
+  "NavigationControl.ZoomIn": "Zoom in",
+  "NavigationControl.ZoomOut": "Zoom out",
+  "ScaleControl.Meters": "m",
+  "ScaleControl.Kilometers": "km",
 };
