@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import shutil
-import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from soilcast.reporting import html as pages
@@ -18,12 +15,14 @@ from soilcast.reporting.forecasts import load_forecast
 from tests.helpers.html_page import Page, loads_nothing_and_only_sorts
 from tests.helpers.scores_factory import make_forecast
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as BrowserPage
+
 NAMES = ("b10", "b9", "a")
 VALUES = ("0.5", "−12.25", "–")  # a minus sign, and a dash where there is none
 RANGES = ("75 % (60–80)", "< 0.001", "100 %")
 WORDS = ("2020-02-01", "2020-01-15", "2019-12-31")
-
-CHROMIUM = shutil.which("chromium")
 
 
 def table() -> str:
@@ -59,67 +58,73 @@ def test_a_table_that_adds_up_is_not_sorted() -> None:
     assert 'class="scores narrow sortable"' in pages.table("Model", ["A"], [("", "one", ["1"])])
 
 
-PRESS = """
-const frame = document.querySelector("iframe");
-frame.addEventListener("load", () => {
-  const page = frame.contentDocument, heads = [...page.querySelectorAll("table.sortable thead th")];
-  const state = () => ({
-    order: [...page.querySelectorAll("table.sortable tbody th")].map((head) => head.textContent.trim()),
-    sorts: heads.map((head) => head.getAttribute("aria-sort")),
-    focus: page.activeElement.textContent.trim(),
-  });
-  const states = [state()];
-  for (const at of PRESSES) {
-    const button = heads[at].querySelector("button");
-    button.focus();
-    button.click();
-    states.push(state());
-  }
-  document.querySelector("pre").textContent = JSON.stringify(states);
-});
-"""
-"""Of a page around the one that is looked at: press its headings, and write down what then is to be seen."""
+# In a browser
 
 
-def pressed(folder: Path, headings: list[int]) -> list[dict[str, object]]:
-    """Press headings one after the other in a browser: the order of the rows before and after each."""
-    around = folder / "around.html"
-    script = PRESS.replace("PRESSES", json.dumps(headings))
-    around.write_text(
-        f'<meta charset="utf-8"><pre></pre><iframe srcdoc="{html.escape(table())}"></iframe><script>{script}</script>',
-        encoding="utf-8",
-    )
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", "--virtual-time-budget=5000"]
-    done = subprocess.run(
-        [str(CHROMIUM), *options, "--dump-dom", around.as_uri()],
-        check=True, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    found = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
-    assert found is not None
-    return json.loads(html.unescape(found[1]))
+@dataclass
+class Shown:
+    """A page in a browser, and what its console said."""
+
+    page: BrowserPage
+    said: list[str]
+
+    def state(self) -> tuple[list[str], list[str | None]]:
+        """Names of the rows in their order, and what the headings say of it."""
+        rows = [text.strip() for text in self.page.locator("table.sortable tbody th").all_text_contents()]
+        return rows, [head.get_attribute("aria-sort") for head in self.page.locator("table.sortable thead th").all()]
+
+
+@pytest.fixture
+def shown(browser: Browser, tmp_path: Path) -> Iterator[Shown]:
+    context = browser.new_context()
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    (tmp_path / "page.html").write_text(table(), encoding="utf-8")
+    page.goto((tmp_path / "page.html").as_uri())
+    yield Shown(page, said)
+    context.close()
 
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look at a page with: apt-get install chromium")
-def test_headings_sort_ascending_descending_and_as_it_was(tmp_path: Path) -> None:
-    states = pressed(tmp_path, [0, 1, 1, 1, 2, 3])
+def test_headings_sort_ascending_descending_and_as_it_was(shown: Shown) -> None:
     b10, b9, a = NAMES
-    assert [state["order"] for state in states] == [
-        [b10, b9, a],
-        [a, b9, b10],  # by name, with numbers in their order
-        [b9, b10, a],  # by value; what has none is last
-        [b10, b9, a],
-        [b10, b9, a],
-        [b9, b10, a],  # 0.001, 75 and 100
-        [a, b9, b10],  # days are no numbers
+    none = "none"
+    assert shown.state() == ([b10, b9, a], [none] * 4)
+    expected = [
+        ("Model", [a, b9, b10], ["ascending", none, none, none]),  # numbers within names in their order
+        ("Value", [b9, b10, a], [none, "ascending", none, none]),  # what has no value is last
+        ("Value", [b10, b9, a], [none, "descending", none, none]),
+        ("Value", [b10, b9, a], [none] * 4),
+        ("Share", [b9, b10, a], [none, none, "ascending", none]),  # 0.001, 75 and 100
+        ("Day", [a, b9, b10], [none, none, none, "ascending"]),  # days are no numbers
     ]
-    assert [state["sorts"] for state in states[:5]] == [
-        ["none", "none", "none", "none"],
-        ["ascending", "none", "none", "none"],
-        ["none", "ascending", "none", "none"],
-        ["none", "descending", "none", "none"],
-        ["none", "none", "none", "none"],
-    ]
-    assert [state["focus"] for state in states[1:3]] == ["Model", "Valuem"]
-    assert np.unique([sorted(map(str, state["order"])) for state in states], axis=0).shape[0] == 1  # type: ignore[call-overload]
+    for heading, order, sorts in expected:
+        shown.page.get_by_role("button", name=heading).click()
+        assert shown.state() == (order, sorts)
+    assert not shown.said
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_headings_are_reached_and_pressed_by_the_keyboard(shown: Shown) -> None:
+    for _ in range(3):  # past the link to the section and the first heading
+        shown.page.keyboard.press("Tab")
+    shown.page.keyboard.press("Enter")
+    assert shown.state()[1] == ["none", "ascending", "none", "none"]
+    shown.page.keyboard.press("Space")
+    assert shown.state()[1] == ["none", "descending", "none", "none"]
+    assert shown.page.evaluate("document.activeElement.textContent") == "Valuem"
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_browser_refuses_any_other_script(shown: Shown, tmp_path: Path) -> None:
+    evil = '<script>document.title = "run"</script><img src="x" onerror="document.title = \'run\'">'
+    (tmp_path / "evil.html").write_text(table().replace("</main>", f"{evil}</main>"), encoding="utf-8")
+    shown.page.goto((tmp_path / "evil.html").as_uri())
+    shown.page.get_by_role("button", name="Model").click()
+    assert shown.page.title() == "made"
+    assert shown.state()[1][0] == "ascending"
+    assert sum("Content Security Policy" in text for text in shown.said) >= 2
