@@ -41,7 +41,8 @@ _HEAD = """# Performance
 Written by `make bench` (`python -m benchmarks`); every figure below is what a benchmark printed. Each stands beside
 a reference of the same run, since seconds alone say little about another machine. Both sides run in turns; `min`,
 `median` and `max` are over the rounds, and a ratio is the median of those of each round: above 1 soilcast is faster.
-`training-avx2` limits both sides to AVX2 (`--engine avx2`, which other benchmarks take too).
+`training-avx2` limits both sides to AVX2 (`--engine avx2`, which other benchmarks take too). Each section says on what
+machine it was made, and with which versions.
 """
 
 
@@ -66,11 +67,10 @@ def main() -> None:
         done = subprocess.run([sys.executable, *command], check=True, stdout=subprocess.PIPE, text=True)
         print(done.stdout, flush=True)
         text, minutes = " ".join(("python", *command)), (time.perf_counter() - start) / 60
-        sections[name] = f"`{text}`, {minutes:.1f} minutes\n\n```text\n{done.stdout.strip()}\n```\n"
-        of_gpu = "(the GPU's is named with its figures)"
-        machine = f"Machine: {_processor()}, {os.cpu_count()} processors {of_gpu}. {_versions_line()}\n"
+        told = f"`{text}`, {minutes:.1f} minutes on {_processor()}, {os.cpu_count()} processors; {_versions()}"
+        sections[name] = f"{told}\n\n```text\n{done.stdout.strip()}\n```\n"
         parts = [f"## {one}\n\n{sections[one]}" for one in PARTS if one in sections]
-        options.page.write_text("\n".join([_HEAD, machine, *parts]), encoding="utf-8")
+        options.page.write_text("\n".join([_HEAD, *parts]), encoding="utf-8")
 
 
 def _is_of_use(name: str) -> bool:
@@ -93,8 +93,8 @@ def _processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def _versions_line() -> str:
-    return ", ".join(f"{package} {version}" for package, version in versions().items()) + "."
+def _versions() -> str:
+    return ", ".join(f"{package} {version}" for package, version in versions().items())
 
 
 if __name__ == "__main__":
