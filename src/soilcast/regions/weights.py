@@ -63,6 +63,11 @@ class Regions:
         points = shapely.point_on_surface(self.geometry)
         return shapely.get_y(points), (shapely.get_x(points) + 180.0) % 360.0 - 180.0
 
+    @property
+    def whole(self) -> Floats:
+        """Weight of all cells of each region ``(region,)``."""
+        return np.asarray(self.weights.sum(axis=1), dtype=np.float64)
+
     def of_cells(self, cells: npt.NDArray[np.bool_]) -> Regions:
         """Keep the weights of some cells ``(cell,)``; a region that loses all of them has no mean.
 
