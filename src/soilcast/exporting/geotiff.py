@@ -10,11 +10,14 @@ import numpy.typing as npt
 from soilcast.cube import grid_of
 from soilcast.cube.raster import Raster, raster_of
 from soilcast.errors import SoilcastError
-from soilcast.exporting.selecting import Band, Field
+from soilcast.exporting.field import Band, Field
 from soilcast.ownership import GENERATOR
 from soilcast.products.indices import MISSING
 
 _TILE = 256
+
+_IMAGERY = "IMAGERY"
+"""GDAL's domain of metadata for when an image is of."""
 
 
 def write_geotiff(field: Field, partial: Path, out: Path) -> None:
@@ -66,6 +69,8 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
                 raster.write(_image(cells, values, is_whole=field.is_whole), number)
                 raster.set_band_description(number, _description(field, band))
                 raster.update_tags(number, **_band_tags(field, band))
+                if band.day is not None:
+                    raster.update_tags(number, ns=_IMAGERY, ACQUISITIONDATETIME=f"{band.day}T00:00:00Z")
             raster.units = [field.units] * len(field.bands)
         partial.write_bytes(memory.getbuffer())
 

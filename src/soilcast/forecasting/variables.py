@@ -54,6 +54,7 @@ def describe(opened: OpenedRequest) -> dict[str, Any]:
         "model": record["model"],
         "content": cube.attrs["content"],
         "source": cube.attrs["source"],
+        **({"license": cube.attrs["license"]} if "license" in cube.attrs else {}),
         "cube_sha256": cube.attrs["content_sha256"],
         "weights_sha256": record["weights_sha256"],
         "targets": ",".join(task.layers),

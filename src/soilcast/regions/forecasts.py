@@ -17,7 +17,7 @@ from soilcast.products import add_products
 from soilcast.products.indices import complete_quantiles, with_median
 from soilcast.products.variables import BY_LEAD, CELL_RANK, DROUGHT_CLASS, TEMPLATE_DAY, drought_class_coordinate
 from soilcast.regions.distribution import FEWEST_DAYS, quantiles_of, sum_samples
-from soilcast.regions.means import cell_blocks, mean_of_known, region_cells, regional_cube, regional_mean
+from soilcast.regions.means import cell_blocks, mean_of_known, regional_cube, regional_mean, with_outlines
 from soilcast.regions.weights import Regions
 
 Floats = npt.NDArray[np.float32]
@@ -68,7 +68,7 @@ def regional_forecast(forecast: xr.Dataset, regions: Regions, cube: xr.Dataset |
     if _ROOT_ZONE in forecast:
         mean = regional_mean(forecast, _ROOT_ZONE, regions)
         variables[_ROOT_ZONE] = xr.Variable(BY_LEAD, mean, forecast[_ROOT_ZONE].attrs)
-    cells = region_cells(regions)
+    cells = with_outlines(regions)
     area = {"area": xr.Variable("cell", cells.pop("area"), {"long_name": "weight of the region", "units": "m2"})}
     axes = {name: forecast[name].variable for name in ("time", "lead", "valid_time") if name in forecast.coords}
     if any("quantile" in one.dims for one in variables.values()):

@@ -10,6 +10,7 @@ import xarray as xr
 from scipy.sparse import csr_array
 
 from soilcast.cube import VARIABLES, assemble, cells_of_places, read, thickness_name
+from soilcast.cube.grid import OUTLINE
 from soilcast.cube.store import CELL_CHUNK, DAY_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.regions.weights import Regions
@@ -117,6 +118,33 @@ def regional_cube(cube: xr.Dataset, regions: Regions, layers: Sequence[str]) -> 
         content=str(cube.attrs["content"]),
     )
     return made.assign_attrs({name: cube.attrs[name] for name in _CARRIED if name in cube.attrs})
+
+
+def regional_means(opened: xr.Dataset, regions: Regions, names: Sequence[str]) -> xr.Dataset:
+    """Give the means of variables of a cube over regions, in memory, with their attributes.
+
+    Parameters
+    ----------
+    opened
+        A cube.
+    names
+        Variables ``(cell, ...)``.
+
+    Raises
+    ------
+    SoilcastError
+        Stored bytes are damaged.
+    """
+    cells = with_outlines(regions)
+    cells.pop("area")
+    means = {name: (opened[name].dims, regional_mean(opened, name, regions), opened[name].attrs) for name in names}
+    attributes = {**opened.attrs, "regions": regions.title}
+    return xr.Dataset(means, cells | {"time": opened["time"].variable}, attributes)
+
+
+def with_outlines(regions: Regions) -> dict[str, xr.Variable]:
+    """Do what `region_cells` does, with the outlines, which no file holds."""
+    return region_cells(regions) | {OUTLINE: xr.Variable("cell", regions.outlines)}
 
 
 def region_cells(regions: Regions) -> dict[str, xr.Variable]:

@@ -25,7 +25,7 @@ except ImportError as missing:
 
 Floats = npt.NDArray[np.float64]
 
-TURNS = (-360.0, 0.0, 360.0)
+_TURNS = (-360.0, 0.0, 360.0)
 """A polygon meets cells at its own longitudes and a turn to either side: both write them from 0, -180 or beyond 180."""
 
 _LITTLE = 0.5
@@ -62,6 +62,11 @@ class Regions:
         """Latitude and longitude of a point within each region ``(region,)`` [degrees]."""
         points = shapely.point_on_surface(self.geometry)
         return shapely.get_y(points), (shapely.get_x(points) + 180.0) % 360.0 - 180.0
+
+    @property
+    def outlines(self) -> Geometries:
+        """Polygons ``(region,)`` with longitudes in -180 .. 180, cut at the date line, counterclockwise."""
+        return np.array([_cut(one) for one in self.geometry], dtype=object)
 
     @property
     def whole(self) -> Floats:
@@ -128,7 +133,17 @@ def weigh_cells(outlines: Outlines, artifact: xr.Dataset) -> Regions:
     return _with_cells(regions, has_cell, "have no cell")
 
 
-def turned(geometry: Any, turn: float) -> Any:
+def _cut(geometry: Any) -> Any:
+    """Cut a polygon at the date line."""
+    west, _, east, _ = geometry.bounds
+    if west >= -180.0 and east <= 180.0:
+        return shapely.orient_polygons(geometry)
+    earth = shapely.box(-180.0, -90.0, 180.0, 90.0)
+    parts = [shapely.intersection(_turned(geometry, turn), earth) for turn in _TURNS]
+    return shapely.orient_polygons(shapely.union_all([one for one in parts if one.area > 0]))
+
+
+def _turned(geometry: Any, turn: float) -> Any:
     """Move a geometry along the longitudes [degrees]."""
     return geometry if turn == 0 else shapely.transform(geometry, lambda points: points + np.array([turn, 0.0]))
 
@@ -157,7 +172,7 @@ def _extent(artifact: xr.Dataset) -> str:
 def points_within(geometry: Geometries, lon: Floats, lat: Floats) -> csr_array:
     """1 for each place in each region ``(region, cell)``; one on the border of two is in both."""
     within = np.zeros((len(geometry), len(lon)), dtype=np.bool_)
-    for turn in TURNS:
+    for turn in _TURNS:
         tree = shapely.STRtree(shapely.points(lon.astype(np.float64) + turn, lat.astype(np.float64)))
         region, cell = tree.query(geometry, predicate="intersects")
         within[region, cell] = True
@@ -175,11 +190,11 @@ def _shares_of_cells(outlines: Outlines, grid: Grid) -> tuple[csr_array, Floats]
     order = np.argsort(raster.pixel)
     pixels = raster.pixel[order]
     found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]] = []
-    for turn in TURNS:
+    for turn in _TURNS:
         bounds = shapely.bounds(outlines.geometry) + np.array([turn, 0.0, turn, 0.0])
         meets = (bounds[:, 0] < east) & (bounds[:, 2] > west) & (bounds[:, 1] < north) & (bounds[:, 3] > south)
         for region in np.flatnonzero(meets):
-            pixel, share = _shares_of_pixels(turned(outlines.geometry[region], turn), raster)
+            pixel, share = _shares_of_pixels(_turned(outlines.geometry[region], turn), raster)
             at = np.minimum(np.searchsorted(pixels, pixel), len(pixels) - 1)
             is_cell = (pixels[at] == pixel) & (share > 0)
             found.append((np.full(is_cell.sum(), region), order[at[is_cell]], share[is_cell]))

@@ -21,6 +21,7 @@ from matplotlib.path import Path as Outline
 from PIL import Image
 
 from soilcast.cube import grid_of, spacing, to_grid
+from soilcast.reporting import areas
 from soilcast.reporting.projection import EqualEarth, Projection, Regional, coast_lines, land_rings
 from soilcast.reporting.style import MapStyle
 
@@ -85,6 +86,7 @@ class Canvas:
 
     def __init__(self, scores: xr.Dataset) -> None:
         self._grid = grid_of(scores)
+        self._bounds = areas.bounds_of(scores) if areas.has_outlines(scores) else None
         self._lon, self._lat = (scores[name].to_numpy().astype(np.float64) for name in ("lon", "lat"))
         west, east, south, north = self._extent()
         self.is_world = east - west >= _WORLD
@@ -99,6 +101,7 @@ class Canvas:
             ratio = _TALLEST
         self.shape = (max(int(_WIDTH * ratio), 2), _WIDTH)
         self._source = self._pixels() if self._grid is not None else None
+        self._areas = [] if self._bounds is None else areas.paths_of(scores, self._project)
         self._base = self._background()
         self._coast = self._coastline()
 
@@ -147,7 +150,9 @@ class Canvas:
         norm = Normalize(scale.low, scale.high, clip=True)
         look: dict[str, Any] = {"cmap": scale.style.colours, "norm": norm, "zorder": 2}
         x, y = self.projection.forward(self._lon, self._lat)
-        if self._grid is None:
+        if self._areas:
+            areas.fill(axes, self._areas, values, scale.style.colours, norm)
+        elif self._grid is None:
             size = float(np.clip(6000 / max(len(values), 1), 2, 40))
             axes.scatter(x[valid], y[valid], s=size, c=values[valid], edgecolors="#374151", linewidths=0.3, **look)
         else:
@@ -168,7 +173,9 @@ class Canvas:
         return np.stack(self.projection.forward(lon, lat), axis=-1)
 
     def _extent(self) -> tuple[float, float, float, float]:
-        if self._grid is not None:
+        if self._bounds is not None:
+            half = (0.0, 0.0)
+        elif self._grid is not None:
             half = spacing(self._grid.lat) / 2, spacing(self._grid.lon) / 2
         else:
             reach = max(np.ptp(self._lat), np.ptp(self._lon), 0.5)
@@ -176,6 +183,10 @@ class Canvas:
         margin = half if self._grid is None else (half[0] * 2, half[1] * 2)
         west, east = self._lon.min() - margin[1], self._lon.max() + margin[1]
         south, north = self._lat.min() - margin[0], self._lat.max() + margin[0]
+        if self._bounds is not None:
+            west, east, south, north = self._bounds
+            beside = 0.04 * max(east - west, north - south)
+            west, east, south, north = west - beside, east + beside, south - beside, north + beside
         if east - west >= _WORLD:
             west, east = -180.0, 180.0
         return float(west), float(east), float(max(south, -90.0)), float(min(north, 90.0))
@@ -200,6 +211,9 @@ class Canvas:
     def _dots(self, values: Values, colours: str | Colormap, norm: Normalize) -> Pixels:
         axes = self._axes()
         axes.imshow(self._base, extent=self._box, aspect="auto", interpolation="nearest", zorder=0)
+        if self._areas:
+            areas.fill(axes, self._areas, values, colours, norm)
+            return _drawn(axes)[..., :3]
         x, y = self.projection.forward(self._lon, self._lat)
         valid = np.isfinite(values)
         size = float(np.clip(40000 / max(len(values), 1), 10, 200))
