@@ -47,6 +47,10 @@ Memory = Annotated[str | None, typer.Option("--memory", metavar="AMOUNT", help="
 Dask = Annotated[
     str | None, typer.Option("--dask", metavar="ADDRESS", help="Address of a dask scheduler; run on its cluster.")
 ]
+Within = Annotated[
+    str | None,
+    typer.Option(metavar="W,S,E,N|FILE", help="Only the cells within a box [degrees] or the regions of a file."),
+]
 RegionFile = Annotated[
     str | None,
     typer.Option("--regions", metavar="FILE", help="Means over the regions of a GeoJSON, GeoPackage or Shapefile."),
@@ -604,6 +608,7 @@ def train(
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a weather variable; overrides the archive's.")
     ] = None,
+    within: Within = None,
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -630,6 +635,7 @@ def train(
         init=init,
         weather=weather,
         units=_pairs(unit or [], "--unit"),
+        within=within,
         overwrite=overwrite,
         resume=resume,
         memory=limit,
@@ -775,6 +781,9 @@ def evaluate(
         bool,
         typer.Option("--significance", help="Also test differences at every lead for significance (significance.csv)."),
     ] = False,
+    within: Within = None,
+    regions: RegionFile = None,
+    region_name: RegionName = None,
     dask: Dask = None,
     overwrite: Overwrite = False,
     plugins: Plugins = None,
@@ -784,9 +793,12 @@ def evaluate(
     for path in forecasts:
         _refuse_others(path, "forecast")
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
-    chosen: dict[str, Any] = {"baselines": baselines or (), "matching": matching}
+    chosen: dict[str, Any] = {"baselines": baselines or (), "matching": matching, "within": within}
+    chosen |= {"regions": regions, "region_name": region_name}
     soilcast.evaluate(forecasts, cube, out, **chosen, **options, progress=True)
     _say(soilcast.inspect(out))
+    if regions is not None:
+        _say(soilcast.inspect(out / "regions"))
 
 
 @app.command()

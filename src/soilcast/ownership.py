@@ -23,6 +23,9 @@ _FOLDERS: dict[str, tuple[str, frozenset[str]]] = {
 }
 """Kind of a folder -> the file that says so, and all files that it may hold."""
 
+_REGIONS = "regions"
+"""Folder of scores of regions in one of scores."""
+
 _VERDICT = frozenset({"verdict.nc", "verdict.html", "stations.csv", "answers.csv", "scores"})
 """All that a folder of a verdict may hold; ``scores`` is a folder of its own kind."""
 
@@ -84,6 +87,9 @@ def _kind_of_folder(folder: Path) -> str | None:
         is_ours = not (folder / "scores").exists() or _kind_of_folder(folder / "scores") == "scores"
         return "verdict" if is_ours and _kind_of_file(folder / "verdict.nc") == "verdict" else None
     for kind, (mark, all_of_it) in _FOLDERS.items():
+        inner = folder / _REGIONS
+        if kind == "scores" and inner.is_dir() and _kind_of_folder(inner) == "scores":
+            all_of_it = all_of_it | {_REGIONS}
         if (folder / mark).is_file() and _names(folder) <= all_of_it:
             own = _parsed(folder / mark)["soilcast_kind"] if mark.endswith(".json") else _kind_of_file(folder / mark)
             return kind if own in (kind, f"outlook_{kind}") else None

@@ -60,7 +60,7 @@ def regional_forecast(forecast: xr.Dataset, regions: Regions, cube: xr.Dataset |
     layers = [name for name in str(forecast.attrs.get("targets", "")).split(",") if name in forecast]
     if not layers:
         raise SoilcastError(f"{forecast.encoding.get('source', 'the forecast')}: it names no layer: forecast again")
-    regions = regions.of_cells(_has_forecast(forecast, layers[0], regions))
+    regions = regions.of_cells(forecast_cells(forecast, layers[0], regions))
     notes = list(regions.notes)
     variables: dict[str, xr.Variable] = {}
     for layer in layers:
@@ -82,8 +82,14 @@ def regional_forecast(forecast: xr.Dataset, regions: Regions, cube: xr.Dataset |
     return made.assign_attrs(notes="\n".join(notes)) if notes else made
 
 
-def _has_forecast(forecast: xr.Dataset, layer: str, regions: Regions) -> npt.NDArray[np.bool_]:
-    """Which cells of regions have a forecast at all ``(cell,)``: others are masked, or unknown to the run."""
+def forecast_cells(forecast: xr.Dataset, layer: str, regions: Regions) -> npt.NDArray[np.bool_]:
+    """Which cells of regions have a forecast of a layer at all ``(cell,)``: others are masked, or unknown to the run.
+
+    Raises
+    ------
+    SoilcastError
+        Stored bytes are damaged.
+    """
     found = np.zeros(forecast.sizes["cell"], dtype=np.bool_)
     for block in cell_blocks(regions.weights):
         found[block] = np.isfinite(read(forecast, layer, block)).any(axis=(1, 2))
@@ -91,7 +97,10 @@ def _has_forecast(forecast: xr.Dataset, layer: str, regions: Regions) -> npt.NDA
 
 
 def _layer(forecast: xr.Dataset, regions: Regions, layer: str, notes: list[str]) -> dict[str, xr.Variable]:
-    """Central forecast of a layer, and if there is a distribution its mean and quantiles."""
+    """Central forecast of a layer, and if there is a distribution its mean and quantiles.
+
+    The median of a region whose mean has no distribution is its mean.
+    """
     attributes = dict(forecast[layer].attrs)
     mean_name, quantile_name = f"{layer}_mean", f"{layer}_quantile"
     if quantile_name not in forecast:
@@ -102,7 +111,7 @@ def _layer(forecast: xr.Dataset, regions: Regions, layer: str, notes: list[str])
         attributes.pop("comment", None)
         return {layer: xr.Variable(BY_LEAD, mean, attributes)}
     at = with_median(levels)[1]
-    median = quantiles[..., at]
+    median = np.where(np.isfinite(quantiles[..., at]), quantiles[..., at], mean)
     wanted = np.isin(levels, forecast["quantile"].to_numpy())
     return {
         layer: xr.Variable(BY_LEAD, median, attributes | {"comment": _MEDIAN}),
@@ -130,6 +139,8 @@ def _quantiles(
             f"{layer} of {few.sum():,} region(s) has no intervals: their cells share fewer than {FEWEST_DAYS} "
             f"validation days ({names})"
         )
+    if few.all():
+        return None, levels
     found = np.full((len(regions.names), forecast.sizes["time"], forecast.sizes["lead"], len(levels)), np.nan)
     step = max(1, _SAMPLES // (len(regions.names) * forecast.sizes["lead"] * forecast.sizes[TEMPLATE_DAY]))
     for start in range(0, forecast.sizes["time"], step):

@@ -59,7 +59,8 @@ def cells_within(area: str | Path, artifact: xr.Dataset) -> Within:
         record = {"box": ",".join(f"{edge:g}" for edge in box)}
     else:
         cells, notes = _within_file(area, lon, lat)
-        record = {"file": str(area), "sha256": sha256_of(Path(str(area).partition("|")[0]))}
+        file = Path(str(area).partition("|")[0])
+        record = {"file": file.name, "sha256": sha256_of(file)}
     if not cells.any():
         raise SoilcastError(
             f"--within {area}: none of the {len(cells):,} cells ({lat.min():g} .. {lat.max():g} N, {lon.min():g} .. "
