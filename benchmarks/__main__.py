@@ -31,6 +31,7 @@ PARTS = {
     "metrics": ("metrics",),
     "preparation": ("preparation",),
     "demo": ("demo",),
+    "serve": ("serve",),
     "gpu": ("gpu",),
 }
 """Sections of the page -> module and its options."""

@@ -1,4 +1,4 @@
-"""What every test may ask for: the real data and a cluster; and what holds for all of them."""
+"""What every test may ask for: the real data, a cluster, a browser; and what holds for all of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ import psutil
 import pytest
 
 from tests.helpers import SHARED
+from tests.helpers.browser import NAMES as BROWSERS
+from tests.helpers.browser import find as find_browser
+from tests.helpers.browser import launched
 
 if TYPE_CHECKING:
     from distributed import LocalCluster
+    from playwright.sync_api import Browser
 
 _OURS = "SOILCAST_TESTS_OF"
 """Variable of the environment by which the processes are known that tests started, whoever their parent is by now."""
@@ -37,6 +41,11 @@ hypothesis.settings.load_profile("same")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fail-on-skipped-shared", action="store_true", help="fail, instead of skip, the tests of real data without it"
+    )
+    parser.addoption(
+        "--fail-on-skipped-browser",
+        action="store_true",
+        help="fail, instead of skip, the tests of the page without one",
     )
 
 
@@ -79,6 +88,16 @@ def shared(request: pytest.FixtureRequest) -> Path:
         refuse = pytest.fail if request.config.getoption("--fail-on-skipped-shared") else pytest.skip
         refuse(f"the real data of {SHARED} is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """Chromium, which starts once; a test that needs it is skipped where it is absent, and fails in CI."""
+    if find_browser() is None:
+        refuse = pytest.fail if request.config.getoption("--fail-on-skipped-browser") else pytest.skip
+        refuse(f"no browser is here: {' or '.join(BROWSERS)}")
+    with launched() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ SMALL = {
     "forecast": f"--rounds 1 {MONTH} --period-ahead 2020-12",
     "metrics": "--rounds 1 --cells 40 --loop-cells 10 --days 30",
     "preparation": "--resolutions 7.5 --years 2020",
+    "serve": "--resolution 8 --requests 3 --clients 2 --seconds 0.5",
     "gpu": "--rounds 1 --members 1 2 --cells 64 --resolution 8",
 }
 LONG = ("instructions", "globe", "issue_day", "weather", "daily", "demo", "startup")

@@ -14,7 +14,7 @@ import xarray as xr
 import yaml
 
 import soilcast
-from soilcast import comparing
+from soilcast import cli, comparing
 from soilcast.comparing import compare
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
@@ -335,6 +335,17 @@ def test_the_demo_is_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(comparing, "compare", note)
     soilcast.demo(tmp_path, jobs=2, settings=["train.epochs=1"])
     assert (asked["experiment"], asked["jobs"], asked["overwrite"]) == ("demo", 2, True)
+
+
+def test_the_demo_ends_by_saying_how_to_see_its_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(soilcast, "demo", lambda out, **options: out)
+    monkeypatch.chdir(tmp_path)
+    for called, shown in ((".venv/bin/soilcast", ".venv/bin/soilcast"), ("soilcast/__main__.py", "soilcast")):
+        monkeypatch.setattr("sys.argv", [called, "demo", "--out", "my demo"])
+        cli.app(["demo", "--out", "my demo"], standalone_mode=False)
+        assert capsys.readouterr().out.splitlines()[-1].endswith(f"{shown} serve 'my demo'")
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
-"""Make src/soilcast/report/data/coast110m.npz from the npm package world-atlas (Natural Earth 1:110m, public domain).
+"""Make src/soilcast/reporting/data/coast110m.npz from npm's world-atlas (Natural Earth 1:110m, public domain).
 
     npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
-    python tools/build_coast.py package/land-110m.json src/soilcast/report/data/coast110m.npz
+    python tools/build_coast.py package/land-110m.json src/soilcast/reporting/data/coast110m.npz
 
 The land polygons are decoded from TopoJSON, cut at 180 degrees east and kept as int16 hundredths of a degree.
 """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from soilcast.reporting import report
     from soilcast.reporting.scores import open_scores
     from soilcast.reproducing import reproduce
+    from soilcast.serving import serve
     from soilcast.sources import prepare
     from soilcast.stations import verdict
     from soilcast.training import Config, commented_yaml, load_config, open_run, train
@@ -60,6 +61,7 @@ _HOME = {
     "prepare": "sources.preparing",
     "report": "reporting",
     "reproduce": "reproducing",
+    "serve": "serving",
     "summarise": "verify",
     "train": "training.produce",
     "update": "updating",
@@ -92,6 +94,7 @@ __all__ = [
     "prepare",
     "report",
     "reproduce",
+    "serve",
     "summarise",
     "train",
     "update",

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import sys
 import warnings
 from contextlib import suppress
@@ -148,6 +149,9 @@ def demo(
 ) -> None:
     """Run the whole pipeline on built-in data. The planet has real geography and climate, but synthetic weather."""
     soilcast.demo(out, settings=settings or (), jobs=jobs, progress=True, log=_say)
+    called = Path(sys.argv[0])  # as the reader may call it again
+    command = "soilcast" if called.name != "soilcast" else str(called)
+    _say(f"the map of these forecasts, in a browser: {shlex.join([command, 'serve', str(out)])}")
 
 
 @app.command()
@@ -847,6 +851,10 @@ def report(
         list[Path], typer.Argument(metavar="SCORES", help="Scores, as evaluate writes them, or forecasts.")
     ],
     out: Out,
+    cube: Annotated[
+        Path | None,
+        typer.Option("--cube", help="Cube with observations of the weeks before, shown beside forecasts."),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
     overwrite: Overwrite = False,
     plugins: Plugins = None,
@@ -855,8 +863,54 @@ def report(
     for path in scores:
         if not path.is_dir() or (path / "zarr.json").is_file():  # else a folder of scores
             _refuse_others(path, "scores", "forecast")
-    soilcast.report(scores, out, title=title, overwrite=overwrite)
+    if cube is not None:
+        _refuse_others(cube, "cube")
+    soilcast.report(scores, out, cube=cube, title=title, overwrite=overwrite)
     _say(out)
+
+
+@app.command()
+def serve(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Forecasts, or folders in which they lie or arrive.")
+    ],
+    cube: Annotated[
+        Path | None, typer.Option("--cube", help="Cube for the past and the season; default: the one that lies there.")
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="Run folder, for what-if (repeatable); default: those that lie there."),
+    ] = None,
+    weather: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Weather forecast that forecasts were made with, for what-if (repeatable)."),
+    ] = None,
+    scores: Annotated[Path | None, typer.Option(help="Scores of the forecasts; default: those that lie there.")] = None,
+    stations: Annotated[
+        Path | None, typer.Option("--stations", metavar="CUBE", help="Cube of stations, which become places.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 8000,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Public address, behind a reverse proxy; that of links.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with a token; needed where --host is not this machine.")
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option("--cors", metavar="ORIGIN", help="Origin whose pages may read the answers, or * (repeatable)."),
+    ] = None,
+    cache: Annotated[str, typer.Option(metavar="AMOUNT", help="Memory for what was read and drawn.")] = "256MiB",
+    log_requests: Annotated[bool, typer.Option("--log-requests", help="Write a line for each request.")] = False,
+) -> None:
+    """Serve forecasts as a map in the browser and as OGC API EDR. Ctrl-C ends it."""
+    from soilcast.memory import parse_bytes
+
+    beside: dict[str, Any] = {"cube": cube, "runs": runs or (), "weather": weather or (), "scores": scores}
+    beside |= {"stations": stations}
+    access: dict[str, Any] = {"host": host, "port": port, "url": url, "token_file": token_file, "cors": cors or ()}
+    soilcast.serve(paths, **beside, **access, cache=parse_bytes(cache, "--cache"), log_requests=log_requests, log=_say)
 
 
 @app.command()

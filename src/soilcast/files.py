@@ -166,6 +166,17 @@ def path_list(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [paths] if isinstance(paths, str | Path) else [*paths]
 
 
+def distinct_name(path: Path, others: Sequence[Path]) -> str:
+    """What distinguishes a path from others: its name, or that of the nearest folder in which all of them differ."""
+    names = [[_stem(other), *(folder.name for folder in other.absolute().parents)] for other in others]
+    candidates = zip(names[list(others).index(path)], *names, strict=False)
+    return next((name for name, *level in candidates if len(set(level)) == len(level)), _stem(path))
+
+
+def _stem(path: Path) -> str:
+    return path.stem if path.suffix in (".nc", ".zarr") else path.name
+
+
 def refuse_existing(out: Path, *, overwrite: bool, kind: str = "") -> None:
     """Raise `SoilcastError` if ``out`` exists and must not be replaced, or its folder cannot be written.
 

@@ -11,8 +11,8 @@ from soilcast.errors import SoilcastError
 _UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-def parse_bytes(text: str) -> int:
-    """Read an amount of memory such as ``2GiB`` [bytes].
+def parse_bytes(text: str, option: str = "--memory") -> int:
+    """Read an amount of memory such as ``2GiB`` [bytes], which was given as an ``option``.
 
     Raises
     ------
@@ -21,7 +21,7 @@ def parse_bytes(text: str) -> int:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if found is None or found[2] not in _UNITS or not float(found[1]):
-        raise SoilcastError(f"--memory {text}: not an amount of memory: write it as 2GiB or 1500MiB")
+        raise SoilcastError(f"{option} {text}: not an amount of memory: write it as 2GiB or 1500MiB")
     return int(float(found[1]) * _UNITS[found[2]])
 
 

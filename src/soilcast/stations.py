@@ -144,7 +144,9 @@ def _bring_all(
         raise SoilcastError("no forecast is given: name at least one output of soilcast forecast")
     copies, brought = [], []
     for number, path in enumerate(paths):
-        copy = folder / _COPIES / str(number) / path.with_suffix(".zarr").name
+        # Beneath the user's own folders, by which forecasts of one label and one name are told from each other.
+        folders = [part for part in path.absolute().parts[1:-1] if part != ".."]
+        copy = folder.joinpath(_COPIES, str(number), *folders, path.with_suffix(".zarr").name)
         copy.parent.mkdir(parents=True)
         brought.append(bring(path, observed, cube, copy, **options))
         copies.append(copy)

@@ -35,6 +35,7 @@ from tests.helpers.faulty_cubes import (
     values,
     without_layer_4,
 )
+from tests.helpers.figure_texts import watched_figures
 from tests.helpers.small import few, small_cube
 
 MAPPINGS = Path(soilcast.sources.__file__).parent / "table" / "mappings"
@@ -324,14 +325,18 @@ def test_what_is_not_plausible_is_doubted(variable: str, factor: float, offset: 
 
 
 @pytest.mark.slow
-def test_maps_show_residual_and_verdict() -> None:
+def test_maps_show_residual_and_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     found = diagnose(in_the_north(scaled(-1, "e"))(world()))
-    drawn = closure_maps(world(), found, "proof")
+    with watched_figures(monkeypatch) as figures:
+        drawn = closure_maps(world(), found, "proof")
+    assert len(figures) == 1
     assert set(drawn) == {"proof.pdf", "proof.png"}
     assert drawn["proof.png"].startswith(b"\x89PNG")
     assert drawn["proof.png"] != closure_maps(world(), diagnose(world()), "proof")["proof.png"]
     places = small_cube(cells=20, days=100, grid=False)
-    assert closure_maps(places, diagnose(places))["closure.png"].startswith(b"\x89PNG")
+    with watched_figures(monkeypatch) as figures:
+        assert closure_maps(places, diagnose(places))["closure.png"].startswith(b"\x89PNG")
+    assert len(figures) == 1
 
 
 @pytest.mark.slow

@@ -28,7 +28,9 @@ from soilcast.products.variables import (
     Dryness,
     drought_class_coordinate,
 )
+from tests.helpers.figure_texts import watched_figures
 from tests.helpers.forks import run_command
+from tests.helpers.scores_factory import in_region, make_forecast, save_forecast
 from tests.helpers.small import few, small_cube
 
 NAN = np.nan
@@ -475,6 +477,23 @@ def test_a_day_of_a_cube_is_drawn(tmp_path: Path) -> None:
     save_cube(small_cube(cells=12, days=20), tmp_path / "cube")
     out = soilcast.export(tmp_path / "cube", tmp_path / "map.png", variable="t2m", day="2018-01-04")
     assert len(np.unique(pixels_of(out))) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["world", "region", "places"])
+@pytest.mark.parametrize("leads", [1, 2, 10])
+def test_no_text_of_a_drawn_map_lies_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leads: int, where: str
+) -> None:
+    title = "multi-day, ensemble of five, without weather of the days ahead: ten days ahead of swvl1 in a long title"
+    made = make_forecast(
+        targets=("swvl1",), leads=leads, cells=9 if where == "region" else 40, gridded=where == "world", title=title
+    )
+    save_forecast(in_region(made) if where == "region" else made, tmp_path / "forecast")
+    with watched_figures(monkeypatch) as figures:
+        for name in ("swvl1", "swvl1_drought"):
+            soilcast.export(tmp_path / "forecast", tmp_path / f"{name}.png", variable=name)
+    assert len(figures) == 2
 
 
 # Refusals.

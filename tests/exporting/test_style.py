@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 import soilcast
-from soilcast.exporting.colours import scale_of
+from soilcast.exporting.scales import scale_of
 from soilcast.exporting.selecting import open_exportable, select
 from soilcast.reporting.drought import CLASSES
 from tests.exporting.test_export import made_forecast

@@ -30,6 +30,9 @@ PERIODS = {
 }
 TEST = slice(int(np.searchsorted(DAYS, np.datetime64("2020-04-01"))), len(DAYS))
 GRID = Grid(np.array([10.0, 30.0, 50.0, 70.0]), np.array([0.0, 20.0, 40.0]), np.array([0, 1, 4, 5, 7, 8, 10, 11]))
+SHOWN = slice(TEST.start - 14, TEST.stop)
+"""Days of the series in scores: two weeks before the test, and the test."""
+
 LEADS = 3
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 

@@ -131,8 +131,11 @@ class Fork:
     def communicate(self) -> tuple[str, str]:
         """Wait for its end and give what it printed: standard output, standard error."""
         self.wait()
-        stdout, stderr = (Path(self._printed.name, name).read_text() for name in ("stdout", "stderr"))
-        return stdout, stderr
+        return self.printed("stdout"), self.printed("stderr")
+
+    def printed(self, stream: str) -> str:
+        """What it has printed so far on ``stdout`` or ``stderr``."""
+        return Path(self._printed.name, stream).read_text()
 
     def completed(self) -> subprocess.CompletedProcess[str]:
         """Wait for its end and give all that is known of it."""

@@ -229,6 +229,16 @@ def save_forecast(forecast: xr.Dataset, path: Path) -> Path:
     return path
 
 
+def in_region(made: xr.Dataset, south: float = 47.0, west: float = 5.0, step: float = 0.25) -> xr.Dataset:
+    """The same artifact on a grid of a region."""
+    cells = made.sizes["cell"]
+    side = int(np.ceil(np.sqrt(cells)))
+    grid = Grid(south + step * np.arange(side), west + step * np.arange(side), np.arange(cells))
+    axes = {"grid_lat": ("grid_lat", grid.lat), "grid_lon": ("grid_lon", grid.lon)}
+    cell = {"cell": grid.index, "lat": ("cell", grid.cell_lat), "lon": ("cell", grid.cell_lon)}
+    return made.drop_vars(["grid_lat", "grid_lon"], errors="ignore").assign_coords(cell | axes)
+
+
 def cells_of_a_grid(draw: np.random.Generator, cells: int, step: float) -> dict[str, xr.Variable]:
     """Random cells of a global grid of this ``step`` [degrees]."""
     lat, lon = np.arange(82, -60, -step) - step / 2, np.arange(-180, 180, step) + step / 2

@@ -7,12 +7,12 @@ import os
 
 _NAMES = (
     "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting", "reporting",
-    "reproducing", "sources.preparing", "sources.era5land", "sources.planet", "sources.table", "training.public",
-    "updating", "verify",
+    "reproducing", "serving.app", "sources.preparing", "sources.era5land", "sources.planet", "sources.table",
+    "training.public", "updating", "verify",
 )  # fmt: skip
 _LAZY = (
     "cf_xarray.units", "dask.array", "ecmwf.datastores", "h5netcdf", "matplotlib.backends.backend_agg", "pytest",
-    "scipy.spatial", "scipy.stats", "torch._dynamo", "zarr",
+    "scipy.spatial", "scipy.stats", "torch._dynamo", "uvicorn", "zarr",
 )  # fmt: skip
 
 for _name in (*_LAZY, *(f"soilcast.{name}" for name in _NAMES)):

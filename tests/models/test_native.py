@@ -15,7 +15,8 @@ HERE = Path(__file__).parent / "engines"
 SOURCES = Path(__file__).parents[2] / "src" / "soilcast" / "models" / "native"
 KERNELS = ("portable.cpp", "avx2.cpp", "interface.cpp")
 
-FLAGS = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}}
+_AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+FLAGS = {"avx2": {"avx2", "fma"}, "avx512": _AVX512, "amx": _AVX512 | {"avx512_bf16", "amx_bf16", "amx_tile"}}
 """What /proc/cpuinfo calls what each engine is compiled for."""
 
 
@@ -48,11 +49,11 @@ def test_one_that_is_not_there_is_refused(name: str, monkeypatch: pytest.MonkeyP
 
 
 def compiled(folder: Path, *options: str) -> Path:
-    """The check of all engines, as wide as AVX-512 without its instructions too."""
+    """The check of all engines, those of AVX-512 and AMX without their instructions."""
     if shutil.which("g++") is None:
         pytest.skip("no g++")
     program = folder / "check"
-    sources = (*(SOURCES / name for name in KERNELS), HERE / "wide.cpp", HERE / "check.cpp")
+    sources = (*(SOURCES / name for name in KERNELS), *(HERE / f"{name}.cpp" for name in ("wide", "tiles", "check")))
     command = ("g++", "-std=c++17", *options, "-Wno-psabi", *map(str, sources), "-o", str(program), "-lpthread")
     subprocess.run(command, check=True, cwd=folder)
     return program

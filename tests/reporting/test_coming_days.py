@@ -15,10 +15,9 @@ from PIL import Image
 from soilcast.errors import SoilcastError
 from soilcast.reporting import report
 from soilcast.reporting.drought import CLASSES, class_shares
-from soilcast.reporting.forecasts import load_forecast
-from soilcast.reporting.sections.coming_days import fan_cells
+from soilcast.reporting.forecasts import fan_cells, load_forecast
 from soilcast.reporting.wording import bridged_words
-from tests.helpers.html_page import Page, counted_pictures, decoded, loads_and_runs_nothing, report_page, rows_of
+from tests.helpers.html_page import Page, counted_pictures, decoded, loads_nothing_and_only_sorts, report_page, rows_of
 from tests.helpers.scores_factory import make_forecast, save_forecast
 
 
@@ -33,7 +32,7 @@ def coming(forecast: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_coming_days_load_nothing_and_run_nothing(coming: Page) -> None:
-    loads_and_runs_nothing(coming)
+    loads_nothing_and_only_sorts(coming)
 
 
 def test_coming_days_have_maps_drought_and_fans(coming: Page) -> None:

@@ -20,11 +20,20 @@ from tests.helpers.html_page import (
     anchors,
     counted_pictures,
     decoded,
-    loads_and_runs_nothing,
+    loads_nothing_and_only_sorts,
     report_page,
     rows_of,
 )
-from tests.helpers.scores_factory import BASELINES, few, loaded, make_forecast, make_scores, save_scores, with_tests
+from tests.helpers.scores_factory import (
+    BASELINES,
+    few,
+    loaded,
+    make_forecast,
+    make_scores,
+    save_forecast,
+    save_scores,
+    with_tests,
+)
 
 TWO = ("LSTM", "PHYs-LSTM")
 
@@ -38,7 +47,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 def test_page_loads_nothing_and_runs_nothing(page: Page) -> None:
-    loads_and_runs_nothing(page)
+    loads_nothing_and_only_sorts(page)
 
 
 def test_page_has_the_sections_that_its_scores_allow(page: Page) -> None:
@@ -94,7 +103,7 @@ def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
     scores.attrs["provenance"] = json.dumps({evil: {"deep": [evil, "\ud800"]}})
     scores = with_tests(scores.assign_coords(cell_name=("cell", [evil] * 6)))
     page = report_page(tmp_path, scores, title=evil)
-    assert "script" not in {tag for tag, _ in page.tags}
+    loads_nothing_and_only_sorts(page)
     assert all(uri.startswith("data:image/") for uri in page.pictures())
     assert page.row(evil)
     assert evil.split("$")[0] not in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -215,7 +224,7 @@ def test_what_evaluate_writes_is_shown_with_its_numbers(tmp_path: Path) -> None:
     made = evaluate(forecasts, cube, tmp_path / "scores")
     report([tmp_path / "scores"], tmp_path / "report.html")
     found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    loads_and_runs_nothing(found)
+    loads_nothing_and_only_sorts(found)
     summary = summarise(made)
     for label in ("LSTM", "GRU", *BASELINES):
         for target, cells in zip(("swvl1", "swvl2"), rows_of(found, label)[:2], strict=True):
@@ -261,6 +270,19 @@ def test_a_page_of_all_kinds(tmp_path: Path) -> None:
     links = [str(a["href"])[1:] for tag, a in found.tags if tag == "a"]
     assert {"data0", "data1", "data2"} <= set(links) <= there
     assert "Made at the end of 2020-05-03 for 2020-05-04 to 2020-05-05." in found.text
+
+
+@pytest.mark.slow
+def test_chapters_of_one_title_are_told_by_their_folders(tmp_path: Path) -> None:
+    forecast = make_forecast(cells=1, targets=("swvl1",), leads=1, products=False)
+    paths = [save_forecast(forecast, tmp_path / folder / "coming") for folder in ("monday", "tuesday")]
+    other = save_forecast(forecast.assign_attrs(title="Another run"), tmp_path / "wednesday" / "coming")
+    report([*paths, other], tmp_path / "report.html")
+    title = forecast.attrs["title"]
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    for name in (f"{title} (monday)", f"{title} (tuesday)", "Another run"):
+        assert page.text.count(name) >= 2  # in the contents, and above the chapter
+    assert "Another run (" not in page.text
 
 
 def test_a_file_serves_as_well_as_its_folder(tmp_path: Path) -> None:

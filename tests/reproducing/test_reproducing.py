@@ -33,6 +33,7 @@ from soilcast.verify.estimates import Estimate, field_test
 from soilcast.verify.metrics import METRICS, Metric
 from soilcast.verify.summary import weighted_median
 from soilcast.water import WaterConfig
+from tests.helpers.figure_texts import watched_figures
 from tests.helpers.forks import PATIENCE, run_command, start_command, wait_until
 from tests.helpers.small import small_cube
 
@@ -76,9 +77,11 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def everything(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All parts, with two seeds; not to be changed."""
+    """All parts, with two seeds; not to be changed. No text of a figure lies on another."""
     out = tmp_path_factory.mktemp("everything")
-    reproduce("all", cube, out, seeds=2, settings=TINY, jobs=1, log=lambda line: None)
+    with watched_figures(pytest.MonkeyPatch()) as figures:
+        reproduce("all", cube, out, seeds=2, settings=TINY, jobs=1, log=lambda line: None)
+    assert len(figures) >= len(FIGURES)
     return out
 
 

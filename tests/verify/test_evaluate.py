@@ -15,7 +15,7 @@ from soilcast.models.baselines import BASELINES
 from soilcast.verify import METRICS, evaluate, metrics_of, score_cells, summarise
 from soilcast.verify.summary import weighted_mean, weighted_median
 from soilcast.water import WaterConfig, physical_consistency, water_sign
-from tests.helpers.forecast_factory import DAYS, PERIODS, TEST, altered, made_cube, made_forecast, refused
+from tests.helpers.forecast_factory import DAYS, PERIODS, SHOWN, TEST, altered, made_cube, made_forecast, refused
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +153,10 @@ def test_one_cell_of_each_climate_is_shown_as_series(scores, cube):
     skill = scores["skill"].isel(model=slice(0, 2)).mean("model").to_numpy()
     assert skill[picks[1]] == np.median(skill[[2, 3, 4]])
     with open_cube(cube) as opened:
-        np.testing.assert_array_equal(scores["observed"], opened["swvl1"].to_numpy()[picks, TEST])
-        np.testing.assert_array_equal(scores["precipitation"], opened["tp"].to_numpy()[picks, TEST])
-    np.testing.assert_array_equal(scores["predicted"].sel(model="persistence")[:, 1:], scores["observed"][:, :-1])
-    np.testing.assert_array_equal(scores["day"], DAYS[TEST])
+        np.testing.assert_array_equal(scores["observed"], opened["swvl1"].to_numpy()[picks, SHOWN])
+        np.testing.assert_array_equal(scores["precipitation"], opened["tp"].to_numpy()[picks, SHOWN])
+    np.testing.assert_array_equal(scores["predicted"].sel(model="persistence")[:, 1:], scores["observed"][:, 14:-1])
+    np.testing.assert_array_equal(scores["day"], DAYS[SHOWN])
     np.testing.assert_array_equal(scores["time"], DAYS[TEST] - np.timedelta64(1, "D"))
 
 

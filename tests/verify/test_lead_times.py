@@ -32,6 +32,7 @@ from tests.helpers.forecast_factory import (
     LEADS,
     LEVELS,
     PERIODS,
+    SHOWN,
     TEST,
     altered,
     refused,
@@ -98,7 +99,7 @@ def test_the_layout_of_the_scores(scores):
     assert scores["observed"].dims == ("target", "pick", "day")
     assert scores["predicted"].dims == ("model", "target", "pick", "time", "lead")
     assert scores["predicted_quantile"].dims == ("model", "target", "pick", "time", "lead", "quantile")
-    np.testing.assert_array_equal(scores["day"], DAYS[TEST])
+    np.testing.assert_array_equal(scores["day"], DAYS[SHOWN])
     np.testing.assert_array_equal(scores["time"], DAYS[ISSUES])
     for name in ("lat", "lon", "grid_lat", "grid_lon", "area", "climate_zone", "pick_cell", "precipitation"):
         assert name in scores.variables
@@ -377,8 +378,8 @@ def test_series_are_of_cells_that_stand_for_the_others(scores, cube, forecasts):
     assert zones[1] in (4, 5, 6)
     np.testing.assert_array_equal(zones[2:], [27, 29])
     history, rain = values_of(cube, "cube", "swvl2", "tp")
-    np.testing.assert_array_equal(scores["observed"].sel(target="swvl2"), history[picks, TEST])
-    np.testing.assert_array_equal(scores["precipitation"], rain[picks, TEST])
+    np.testing.assert_array_equal(scores["observed"].sel(target="swvl2"), history[picks, SHOWN])
+    np.testing.assert_array_equal(scores["precipitation"], rain[picks, SHOWN])
     central, quantiles = values_of(forecasts[0], "forecast", "swvl2", "swvl2_quantile")
     np.testing.assert_array_equal(scores["predicted"].sel(model="LSTM", target="swvl2"), central[picks])
     np.testing.assert_array_equal(scores["predicted_quantile"].sel(model="LSTM", target="swvl2"), quantiles[picks])
@@ -516,7 +517,7 @@ def test_an_forecast_may_begin_with_the_first_day_of_the_test(tmp_path, cube):
     made = made_forecast(tmp_path / "f.nc", cube, issues=slice(TEST.start, TEST.stop - LEADS))
     scores = evaluate([made], cube, tmp_path / "scores")
     assert scores.sizes["time"] == TEST.stop - LEADS - TEST.start
-    np.testing.assert_array_equal(scores["day"], DAYS[TEST][1:])
+    np.testing.assert_array_equal(scores["day"], DAYS[SHOWN][1:])
 
 
 def test_a_latency_beyond_the_observations_leaves_nothing(tmp_path, cube):

@@ -64,6 +64,31 @@ def wrap_longitude(lon: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(wrapped < 180.0, wrapped, wrapped - 360.0)  # the remainder of a tiny negative number rounds to 360
 
 
+def nearest_on_axis(
+    axis: npt.NDArray[np.float64], coordinates: npt.NDArray[np.float64], turn: float | None = None
+) -> npt.NDArray[np.int64]:
+    """Position on an axis of the cell that each coordinate lies in; -1 outside and for NaN.
+
+    Parameters
+    ----------
+    axis
+        Centres of the cells, in any order.
+    coordinates
+        Of any shape, in the unit of the axis.
+    turn
+        After what the axis repeats, such as 360 degrees of longitude.
+    """
+    order = np.argsort(axis)
+    middle = axis[order]
+    half = spacing(axis) / 2
+    edges = np.concatenate([[middle[0] - half], (middle[:-1] + middle[1:]) / 2, [middle[-1] + half]])
+    if turn is not None:
+        coordinates = edges[0] + (coordinates - edges[0]) % turn
+    position = np.searchsorted(edges, coordinates, side="right") - 1
+    inside = np.isfinite(coordinates) & (position >= 0) & (position < len(axis))
+    return np.where(inside, order[np.clip(position, 0, len(axis) - 1)], -1)
+
+
 def grid_of(cube: xr.Dataset) -> Grid | None:
     """Give the grid of a cube or of a forecast on it; None where its cells are stations, basins or other units."""
     if "grid_lat" not in cube.coords:

@@ -41,6 +41,44 @@ class Nearest:
     reach: Floats = field(repr=False)
 
 
+class CellFinder:
+    """Finds the cells of a product that stand for places: the nearest along the great circle.
+
+    Parameters
+    ----------
+    product
+        An opened cube or forecast.
+    """
+
+    def __init__(self, product: xr.Dataset) -> None:
+        self._tree = KDTree(_on_sphere(*(product[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))))
+        self._grid = grid_of(product)
+
+    def nearest(self, lat: Floats, lon: Floats, distance: float | None = None) -> Nearest:
+        """Find the cell of each place: see `nearest_cells`."""
+        if distance is not None and not distance > 0:
+            raise SoilcastError(f"--distance {distance:g}: write a distance above 0 km")
+        chord, cell = self._tree.query(_on_sphere(lat, lon))
+        found = 2 * _KM * np.arcsin(np.clip(chord / 2, 0, 1))
+        reach = np.full(len(lat), distance, dtype=np.float64) if distance is not None else self._half_diagonal(lat)
+        # Half a diagonal is reached at the corners, where rounding may tell either way.
+        inside = found <= reach * (1 + 1e-3)
+        return Nearest(np.where(inside, cell, -1).astype(np.int64), np.asarray(found), reach)
+
+    def within(self, lat: float, lon: float, distance: float) -> Positions:
+        """Positions of all cells whose centre is within a distance [km] of a place, ascending ``(cell,)``."""
+        chord = 2 * np.sin(min(distance / _KM, np.pi) / 2)
+        found = self._tree.query_ball_point(_on_sphere(np.array([lat]), np.array([lon]))[0], chord)
+        return np.sort(np.asarray(found, dtype=np.int64))
+
+    def _half_diagonal(self, lat: Floats) -> Floats:
+        grid = self._grid
+        if grid is None or min(len(grid.lat), len(grid.lon)) < 2:
+            return np.full(len(lat), REACH)
+        north, east = (np.radians(abs(spacing(axis))) * _KM for axis in (grid.lat, grid.lon))
+        return np.asarray(np.hypot(north, east * np.cos(np.radians(lat))) / 2)
+
+
 def nearest_cells(lat: Floats, lon: Floats, product: xr.Dataset, distance: float | None = None) -> Nearest:
     """Find the cell of each station: the nearest along the great circle.
 
@@ -59,15 +97,7 @@ def nearest_cells(lat: Floats, lon: Floats, product: xr.Dataset, distance: float
     SoilcastError
         The distance is not above 0.
     """
-    if distance is not None and not distance > 0:
-        raise SoilcastError(f"--distance {distance:g}: write a distance above 0 km")
-    cell_lat, cell_lon = (product[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
-    chord, cell = KDTree(_on_sphere(cell_lat, cell_lon)).query(_on_sphere(lat, lon))
-    found = 2 * _KM * np.arcsin(np.clip(chord / 2, 0, 1))
-    reach = np.full(len(lat), distance, dtype=np.float64) if distance is not None else _half_diagonal(product, lat)
-    # Half a diagonal is reached at the corners, where rounding may tell either way.
-    inside = found <= reach * (1 + 1e-3)
-    return Nearest(np.where(inside, cell, -1).astype(np.int64), np.asarray(found), reach)
+    return CellFinder(product).nearest(lat, lon, distance)
 
 
 def at_cells(opened: xr.Dataset, name: str, near: Nearest) -> npt.NDArray[np.float32]:
@@ -78,14 +108,6 @@ def at_cells(opened: xr.Dataset, name: str, near: Nearest) -> npt.NDArray[np.flo
     if len(cells):
         values[near.cell >= 0] = read(opened, name, cells)[back]
     return values
-
-
-def _half_diagonal(product: xr.Dataset, lat: Floats) -> Floats:
-    grid = grid_of(product)
-    if grid is None or min(len(grid.lat), len(grid.lon)) < 2:
-        return np.full(len(lat), REACH)
-    north, east = (np.radians(abs(spacing(axis))) * _KM for axis in (grid.lat, grid.lon))
-    return np.asarray(np.hypot(north, east * np.cos(np.radians(lat))) / 2)
 
 
 def _on_sphere(lat: Floats, lon: Floats) -> Floats:

@@ -51,26 +51,25 @@ def closure_maps(cube: xr.Dataset, diagnosis: Diagnosis, name: str = "closure") 
     if scale is None:
         return {}
     canvas = Canvas(cube)
-    nowhere = np.zeros(len(residual), dtype=bool)
     ratio = canvas.shape[0] / canvas.shape[1]
     with print_look():
         rows, columns, wide = (2, 1, 0.72 * WIDE) if ratio < _TALL else (1, 2, WIDE / 2)
         figure = Figure(figsize=(WIDE, rows * (wide * ratio + 0.85)), layout="constrained")
         left, verdicts = figure.subplots(rows, columns)
-        canvas.draw(left, residual, scale, nowhere)
+        canvas.draw(left, residual, scale, width=wide)
         left.set_title("Water balance: mean absolute residual of a day", loc="left")
         colours = ScalarMappable(Normalize(scale.low, scale.high), scale.style.colours)
         figure.colorbar(colours, ax=left, orientation="horizontal", shrink=0.6, aspect=30, label="mm a day")
-        _draw_verdicts(verdicts, canvas, diagnosis)
+        _draw_verdicts(verdicts, canvas, diagnosis, wide)
         return printed(figure, name)
 
 
-def _draw_verdicts(axes: Axes, canvas: Canvas, diagnosis: Diagnosis) -> None:
+def _draw_verdicts(axes: Axes, canvas: Canvas, diagnosis: Diagnosis, width: float) -> None:
     style = MapStyle(_COLOURS, False, "", "")
     labels = ["does not close", "closes as it is", *(f"closes if corrected: {one.name}" for one in diagnosis.findings)]
     kinds = np.minimum(diagnosis.cells, len(_OF_VERDICT) - 1)
     positions = np.where(kinds >= 0, np.array(_OF_VERDICT)[np.maximum(kinds, 0)] + 0.5, np.nan)
-    canvas.draw(axes, positions, ColourScale(0.0, 10.0, style), np.zeros(len(kinds), dtype=bool))
+    canvas.draw(axes, positions, ColourScale(0.0, 10.0, style), width=width)
     axes.set_title("Verdict", loc="left")
     axes.legend(handles=_patches(labels[: len(_OF_VERDICT)]), loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
 

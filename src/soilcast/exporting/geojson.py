@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from soilcast.cube import grid_of, spacing
 from soilcast.cube.grid import OUTLINE
@@ -42,7 +43,7 @@ def write_geojson(fields: Sequence[Field], partial: Path, out: Path) -> None:
     cell_names = field.opened["cell_name"].to_numpy() if "cell_name" in field.opened.coords else None
     with partial.open("w", encoding="utf-8") as stream:
         stream.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [')
-        for cell, geometry in enumerate(_geometries(field)):
+        for cell, geometry in enumerate(cell_geometries(field.opened)):
             about = {"cell": cell} if cell_names is None else {"cell": cell, "cell_name": str(cell_names[cell])}
             values = (_number(one.values[number, cell], is_whole=one.is_whole) for one, number, _ in bands)
             feature = {
@@ -71,14 +72,21 @@ def _number(value: np.float32, *, is_whole: bool) -> float | int | None:
     return int(value) if is_whole else float(f"{value:.7g}")  # seven digits are what float32 holds
 
 
-def _geometries(field: Field) -> Iterator[dict[str, Any]]:
-    if OUTLINE in field.opened.coords:
-        for outline in field.opened[OUTLINE].to_numpy():
+def cell_geometries(opened: xr.Dataset) -> Iterator[dict[str, Any]]:
+    """Give the geometry of each cell: outlines of regions, polygons of a grid, cut at the date line, points of places.
+
+    Parameters
+    ----------
+    opened
+        A cube, a forecast, or the coordinates of some of its cells.
+    """
+    if OUTLINE in opened.coords:
+        for outline in opened[OUTLINE].to_numpy():
             yield json.loads(_as_geojson(outline))
         return
-    lat, lon = (field.opened[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
+    lat, lon = (opened[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
     lon = (lon + 180.0) % 360.0 - 180.0
-    grid = grid_of(field.opened)
+    grid = grid_of(opened)
     if grid is None:
         for place in zip(lon, lat, strict=True):
             yield {"type": "Point", "coordinates": _rounded(np.array(place))}

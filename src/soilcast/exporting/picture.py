@@ -7,26 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from soilcast.colours import product_of
 from soilcast.errors import SoilcastError
-from soilcast.exporting.colours import drawable, last_lead, product_of, scale_of
 from soilcast.exporting.field import Band, Field
+from soilcast.exporting.scales import drawable, last_lead, scale_of
 from soilcast.products.variables import DAYS_TO_DRY, DROUGHT, Product
 from soilcast.reporting import drought
 from soilcast.reporting.figures import WIDE, png, print_look
 from soilcast.reporting.maps import Canvas, Scale
 from soilcast.reporting.style import pretty_units
 
-Values = npt.NDArray[np.float32]
-
 _MOST_MAPS = 40
 _DOTS = 200  # an inch
+_FILLED = 0.92  # share of a column that its map fills; the rest is for coordinates and space
 
 
 def write_picture(field: Field, partial: Path, out: Path) -> None:
@@ -48,24 +47,28 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
     """
     if len(field.bands) > _MOST_MAPS:
         raise SoilcastError(f"{out}: {len(field.bands)} maps do not fit on a page: select leads with --lead")
-    product, values, scale = product_of(field), drawable(field), scale_of(field)
+    product, values, scale = product_of(field.name), drawable(field), scale_of(field)
     if scale is None:
         raise SoilcastError(f"{out}: {field.name} has no value at this selection: choose another lead or day")
     canvas = Canvas(field.opened)
     columns = min(len(field.bands), 1 if len(field.bands) == 1 else 2 if len(field.bands) <= 4 else 3)
     rows = -(-len(field.bands) // columns)
-    tall = WIDE / columns * canvas.shape[0] / canvas.shape[1]
+    wide = _FILLED * WIDE / columns
+    tall = wide * canvas.shape[0] / canvas.shape[1]
     with print_look():
-        figure = Figure(figsize=(WIDE, rows * (tall + 0.25) + 1.0), layout="constrained")
+        layout = ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.05)
+        figure = Figure(figsize=(WIDE, rows * (tall + 0.4) + 1.3), layout=layout)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel in panels:
             panel.set_axis_off()
         for panel, band, cell_values in zip(panels, field.bands, values, strict=False):
-            panel.imshow(canvas.picture(xr.DataArray(cell_values, dims="cell"), scale), interpolation="antialiased")
+            canvas.draw(panel, cell_values.astype(np.float64), scale, width=wide, as_shapes=False)
             panel.set_title(_title(field, band), loc="left")
-        figure.suptitle(_wrapped(_capital(field.long_name), 80), x=0.01, ha="left", fontsize=10)
+        head = figure.suptitle(_wrapped(_capital(field.long_name), 80), ha="left", fontsize=10)
         _bar(figure, list(panels), field, product, scale)
-        figure.supxlabel(_wrapped(_footer(field), 130), x=0.01, ha="left", fontsize=6.5, color="#4b5563")
+        foot = figure.supxlabel(_wrapped(_footer(field), 130), ha="left", fontsize=6.5, color="#4b5563")
+        for text in (head, foot):  # the layout leaves them room where it sets them itself, and keeps to this edge
+            text.set_x(0.01)
         partial.write_bytes(png(figure, _DOTS))
 
 

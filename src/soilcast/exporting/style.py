@@ -12,9 +12,9 @@ from matplotlib.colors import to_hex
 
 from soilcast.cube import grid_of
 from soilcast.cube.grid import OUTLINE
-from soilcast.exporting.colours import Class, classes_of, scale_of
 from soilcast.exporting.field import Band, Field
 from soilcast.exporting.geojson import property_name
+from soilcast.exporting.scales import Class, classes_of, scale_of
 from soilcast.ownership import GENERATOR, STYLE_START
 from soilcast.reporting.maps import Scale
 

@@ -35,6 +35,31 @@ _AT_ONCE = {True: {"cpu": 4096, "cuda": 65_536}, False: {"cpu": 1024, "cuda": 16
 
 
 @dataclass(frozen=True)
+class BlockInputs:
+    """What the forecasts of some cells are made from.
+
+    Parameters
+    ----------
+    cells
+        The cells.
+    statistics
+        Of these cells.
+    inputs
+        Their variables.
+    sources
+        Windows are cut from these, one for each forecast of the weather.
+    ready
+        Where all is there that a forecast needs ``(cell, issue)``.
+    """
+
+    cells: slice
+    statistics: Statistics
+    inputs: Inputs
+    sources: list[WindowSource]
+    ready: Bools
+
+
+@dataclass(frozen=True)
 class BlockForecast:
     """Forecasts of some cells.
 
@@ -112,26 +137,32 @@ class BlockForecaster:
 
     def __call__(self, cells: slice) -> BlockForecast:
         """Forecast a block, which begins at a multiple of `group`."""
-        opened, run, task = self._opened, self._opened.run, self._layout.task
-        known = opened.usable[cells, np.newaxis]
-        statistics = run.statistics.of_cells(opened.rows[cells])
-        scalings = statistics.scalings
-        inputs, sources, ready = self._read(statistics, cells)
+        return self.forecast(self.read(cells))
+
+    def forecast(self, block: BlockInputs) -> BlockForecast:
+        """Forecast a block from what was read."""
+        run, task, ready, cells, statistics = (
+            self._opened.run,
+            self._layout.task,
+            block.ready,
+            block.cells,
+            block.statistics,
+        )
         of_loss = error_scale(run.config.loss.space, statistics, task.layers)
         scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
-        centre, errors = self._predict(sources, scale, ready, cells.start)
+        centre, errors = self._predict(block.sources, scale, ready, cells.start)
         centre[~ready], errors[~ready] = np.nan, np.nan
         if run.calibration is not None:
             errors = run.calibration.apply(errors, self._calibration_rows(run.calibration, cells))
         width = np.float32(1.0) if scale is None else (1 / scale)[:, np.newaxis, :, :, np.newaxis]
         quantiles = centre[..., np.newaxis] + errors * width
-        age, there = self._age(inputs, ready)
-        mean, around = (self._restored(one, scalings) for one in (centre, quantiles))
+        age, there = self._age(block.inputs, ready)
+        mean, around = (self._restored(one, statistics.scalings) for one in (centre, quantiles))
         median = around[..., self._predictor.median] if task.quantiles else None
         if around.shape[-1] > len(task.quantiles):
             around = np.delete(around, self._predictor.median, axis=-1)
-        able = np.broadcast_to(known, ready.shape)
-        counts = inputs.missing, inputs.clipped
+        able = np.broadcast_to(self._opened.usable[cells, np.newaxis], ready.shape)
+        counts = block.inputs.missing, block.inputs.clipped
         return BlockForecast(mean, median, around, age, able & ~there, able & there & ~ready, *counts)
 
     def _calibration_rows(self, calibration: Calibration, cells: slice) -> Rows:
@@ -143,13 +174,14 @@ class BlockForecaster:
 
     def closure_residual(self, cells: slice) -> float:
         """Give the largest residual [m] of the water balance of a block's forecasts, where the head closes it."""
-        _, sources, ready = self._read(self._opened.run.statistics.of_cells(self._opened.rows[cells]), cells)
-        pieces = self._windows(sources, ready, slice(0, len(ready)))
+        block = self.read(cells)
+        pieces = self._windows(block.sources, block.ready, slice(0, len(block.ready)))
         return max((self._predictor.closure_residual(windows) for _, windows in pieces), default=0.0)
 
-    def _read(self, statistics: Statistics, cells: slice) -> tuple[Inputs, list[WindowSource], Bools]:
-        """Read what a block is forecast from, for each forecast of the weather, and where that is complete."""
+    def read(self, cells: slice) -> BlockInputs:
+        """Read what a block is forecast from."""
         opened, task = self._opened, self._layout.task
+        statistics = opened.run.statistics.of_cells(opened.rows[cells])
         inputs = load_inputs(self._seen, task, statistics.scalings, cells, beyond=self._beyond)
         forecasts: Sequence[WeatherAhead | None] = [None]
         if opened.weather is not None:
@@ -158,7 +190,7 @@ class BlockForecaster:
         ready = complete & opened.usable[cells, np.newaxis]
         place = self._layout, opened.cube, self._days, statistics, cells
         sources = [window_source(inputs, *place, one) for one in forecasts]
-        return inputs, sources, ready
+        return BlockInputs(cells, statistics, inputs, sources, ready)
 
     def _predict(
         self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int

@@ -52,8 +52,9 @@ _WORKING_BYTES = 160 * 2**20
 _WORKING_BLOCKS = 4
 """What forecasting takes beside the program: these bytes for the network, and so many times a block; measured."""
 
-_COMPARED = 16
-"""Groups of cells on which it is measured what bfloat16 costs, and how far a water balance closes."""
+_LEAST_COMPARED, _MOST_COMPARED, _ONE_IN = 4, 16, 64
+"""Groups of cells on which it is measured what bfloat16 costs, and how far a water balance closes: one in so many,
+within these bounds, since each is read by itself."""
 
 
 def forecast(
@@ -312,10 +313,8 @@ def _rounding(opened: OpenedRequest, forecaster: BlockForecaster, threads: int) 
     """Say what bfloat16 cost: the differences from float32 [m3 m-3], on some groups of cells."""
     request = replace(opened.request, precision="float32")
     exact = BlockForecaster(replace(opened, request=request), threads, choose_device("auto"))
-    groups = [
-        forecaster(block).central.astype(np.float64) - exact(block).central
-        for block in _some_groups(opened, forecaster)
-    ]
+    blocks = map(forecaster.read, _some_groups(opened, forecaster))
+    groups = [forecaster.forecast(one).central.astype(np.float64) - exact.forecast(one).central for one in blocks]
     away = np.concatenate([group[np.isfinite(group)] for group in groups])
     return {
         "bfloat16_rmse": float(np.sqrt(np.mean(away**2))) if away.size else 0.0,
@@ -331,10 +330,11 @@ def _closure(opened: OpenedRequest, forecaster: BlockForecaster) -> dict[str, fl
 
 
 def _some_groups(opened: OpenedRequest, forecaster: BlockForecaster) -> Iterator[slice]:
-    """Give `_COMPARED` groups of cells at most, at equal distances."""
+    """Give some groups of cells at equal distances."""
     group, cells = forecaster.group, opened.cube.sizes["cell"]
     groups = -(-cells // group)
-    for number in sorted({round(position) for position in np.linspace(0, groups - 1, min(groups, _COMPARED))}):
+    some = min(groups, max(_LEAST_COMPARED, min(_MOST_COMPARED, groups // _ONE_IN)))
+    for number in sorted({int((place + 0.5) / some * groups) for place in range(some)}):
         yield slice(number * group, min((number + 1) * group, cells))
 
 

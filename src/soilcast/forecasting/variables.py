@@ -15,6 +15,7 @@ from soilcast.cube.contract import BRIDGED, VARIABLES
 from soilcast.forecasting.block import BlockForecast
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.products import add_products
+from soilcast.products.climate import reference_days
 from soilcast.products.variables import CELL_RANK, DROUGHT_CLASS, TEMPLATE_DAY, drought_class_coordinate
 from soilcast.provenance import stamp
 
@@ -151,8 +152,9 @@ def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -
         found[ROOT_ZONE] = xr.Variable(dims, whole.astype(np.float32), attributes)
     with_record = [layer for layer in task.layers if layer in cube]
     if opened.request.issue is not None and with_record:
+        reference = reference_days(opened.cube["time"].to_numpy(), str(opened.run.record["validation_period"]))
         made = xr.Dataset(found | rank_templates(opened), _times(opened), {"latency_days": task.soil_latency})
-        found |= add_products(made, cube, cells, layers=with_record, reference=_reference(opened))
+        found |= add_products(made, cube, cells, layers=with_record, reference=reference)
     return found
 
 
@@ -182,14 +184,6 @@ def _times(opened: OpenedRequest) -> dict[str, Any]:
         levels = np.asarray(opened.run.config.task.quantiles, dtype=np.float64)
         found["quantile"] = xr.Variable("quantile", levels, {"long_name": "probability", "units": "1"})
     return found
-
-
-def _reference(opened: OpenedRequest) -> slice:
-    """Days of the cube whose climate the forecasts are compared with: those before the test of the run, if any."""
-    days = opened.cube["time"].to_numpy()
-    last = np.datetime64(str(opened.run.record["validation_period"]).rpartition(":")[2])
-    stop = int(np.searchsorted(days, last, side="right"))
-    return slice(0, stop or len(days))
 
 
 def _thinned(log: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -226,7 +226,7 @@ def publish(day: Day) -> str | None:
         options = one.model_dump(exclude={"file"}) | {"cube": config.cube if one.regions else None}
         export(day.forecast, beside / one.file, **options | {"lead": list(one.lead) if one.lead else None})
     if config.report:
-        report(day.forecast, beside / REPORT)
+        report(day.forecast, beside / REPORT, cube=config.cube)
     put_in_place(beside, out)
     day.record.note(f"products {day.issue}", made_of)
     _point_to(day, out)

@@ -126,6 +126,21 @@ def select_days(
     )
 
 
+def reference_days(days: Days, validation_period: str) -> slice:
+    """Positions of the days whose climate forecasts are compared with: those before the test of the run, if any.
+
+    Parameters
+    ----------
+    days
+        Of the cube, ``(time,)``.
+    validation_period
+        Of the run, ``first:last``.
+    """
+    last = np.datetime64(validation_period.rpartition(":")[2])
+    stop = int(np.searchsorted(days, last, side="right"))
+    return slice(0, stop or len(days))
+
+
 def read_parts(cube: xr.Dataset, layer: str, cells: slice, sampling: Sampling) -> Iterator[tuple[slice, Reference]]:
     """Read the record of a block of cells part by part.
 

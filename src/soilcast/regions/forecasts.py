@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.products import add_products
+from soilcast.products.climate import reference_days
 from soilcast.products.indices import complete_quantiles, with_median
 from soilcast.products.variables import BY_LEAD, CELL_RANK, DROUGHT_CLASS, TEMPLATE_DAY, drought_class_coordinate
 from soilcast.regions.distribution import FEWEST_DAYS, quantiles_of, sum_samples
@@ -205,9 +206,7 @@ def _quantiles_of_issues(
 
 def _with_products(made: xr.Dataset, record: xr.Dataset, layers: list[str]) -> xr.Dataset:
     """Add percentile, anomaly, class and odds, each issue day against the record of the regions up to it."""
-    last = np.datetime64(str(made.attrs["validation_period"]).rpartition(":")[2])
-    days = record["time"].to_numpy()
-    reference = slice(0, int(np.searchsorted(days, last, side="right")) or len(days))
+    reference = reference_days(record["time"].to_numpy(), str(made.attrs["validation_period"]))
     by_issue = [
         xr.Dataset(add_products(made.isel(time=[issue]), record, slice(None), layers=layers, reference=reference))
         for issue in range(made.sizes["time"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.path import Path as Outline
 
 from soilcast.cube.grid import OUTLINE
+from soilcast.reporting.projection import Projection
 
 Values = npt.NDArray[np.float64]
 
@@ -35,14 +35,15 @@ def bounds_of(dataset: xr.Dataset) -> tuple[float, float, float, float]:
     return float(west), float(east), float(south), float(north)
 
 
-def paths_of(dataset: xr.Dataset, project: Callable[[Values], Values]) -> list[Outline]:
-    """One path a region, its rings projected by ``project``: points ``(point, 2)`` [degrees] -> on the map."""
+def paths_of(dataset: xr.Dataset, projection: Projection) -> list[Outline]:
+    """One path a region, of all its rings on the map."""
     import shapely
 
     paths = []
     for outline in shapely.segmentize(dataset[OUTLINE].to_numpy(), _LONGEST_EDGE):
         rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(outline)]
-        paths.append(Outline.make_compound_path(*(Outline(project(ring), closed=True) for ring in rings)))
+        drawn = [np.column_stack(projection.forward(ring[:, 0], ring[:, 1])) for ring in rings]
+        paths.append(Outline.make_compound_path(*(Outline(ring, closed=True) for ring in drawn)))
     return paths
 
 

@@ -7,34 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from matplotlib.colors import ListedColormap
 
+from soilcast import colours
+from soilcast.colours import DROUGHT_COLOURS
 from soilcast.reporting import html
-from soilcast.reporting.maps import Scale
+from soilcast.reporting.maps import scale_of
 from soilcast.reporting.over_cells import means
-from soilcast.reporting.style import MapStyle
 from soilcast.verify.summary import cell_weights
 
-CLASSES: dict[int, tuple[str, str]] = {
-    -1: ("none", "#ffffff"),
-    0: ("D0 abnormally dry", "#ffff00"),
-    1: ("D1 moderate drought", "#fcd37f"),
-    2: ("D2 severe drought", "#ffaa00"),
-    3: ("D3 extreme drought", "#e60000"),
-    4: ("D4 exceptional drought", "#730000"),
-}
-"""Names and colours of the U.S. Drought Monitor. From D0 on each is darker than the one before, and so they can be
-distinguished under every common form of colour blindness."""
+CLASSES = DROUGHT_COLOURS
+"""Names and colours of the classes."""
 
 DROUGHT = 1
 """The class from which dryness is called drought."""
 
-_STYLE = MapStyle(ListedColormap([colour for _, colour in CLASSES.values()]), False, "", "")
-
-SCALE = Scale(-1.5, 4.5, _STYLE)
+SCALE = scale_of(colours.CLASSES)
 """Of maps of the classes."""
 
-ODDS = Scale(0.0, 1.0, MapStyle("YlOrBr", False, "hardly", "surely"))
+ODDS = scale_of(colours.ODDS)
 """Of maps of probabilities."""
 
 ODDS_OF = "D2"
@@ -98,7 +88,8 @@ def drought_table(forecast: xr.Dataset, target: str) -> html.Markup:
 def _table_by_lead(forecast: xr.Dataset, rows: Sequence[tuple[str, str, npt.NDArray[np.float64]]]) -> html.Markup:
     days = np.datetime_as_string(forecast["valid_time"].to_numpy(), "D")
     heads = [html.Cell(str(lead), day[5:]) for lead, day in zip(forecast["lead"].to_numpy(), days, strict=True)]
-    return html.table("Days ahead", heads, [(row_class, name, [*map(percent, row)]) for row_class, name, row in rows])
+    cells = [(row_class, name, [*map(percent, row)]) for row_class, name, row in rows]
+    return html.table("Days ahead", heads, cells, sortable=False)
 
 
 def percent(share: float) -> str:

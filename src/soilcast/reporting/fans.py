@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
-import matplotlib.dates
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soilcast.reporting.figures import LOOK, svg
-from soilcast.reporting.style import OBSERVED, pretty_units
+from soilcast.reporting.figures import LOOK, day_axis, draw_observed, svg
+from soilcast.reporting.style import pretty_units
 
 Values = npt.NDArray[np.floating]
 Days = npt.NDArray[np.datetime64]
 
 NORMAL = "#6b7280"
+_ISSUE = "#9aa1ab"
 _DAY = np.timedelta64(1, "D")
 _EVERY = 30
 """Days from one fan to the next where the period is long."""
@@ -28,9 +28,6 @@ _FEWEST = 4
 _ZOOMED = 4
 _LONGEST_BEFORE, _SHORTEST_BEFORE = 14, 6
 """Days that are shown before the issue day of a fan that is drawn large, twice its length within these."""
-
-_FEW_DAYS = 45
-"""An axis of so many days at most names days; one of more leaves it to matplotlib."""
 
 _PREFERRED = (0.9, 0.5)
 _SHADES = (0.2, 0.36)
@@ -104,21 +101,21 @@ def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour:
     before = np.clip(2 * lead[-1], _SHORTEST_BEFORE, _LONGEST_BEFORE) * _DAY
     zoomed = [issued[at] for at in sorted({round(at) for at in np.linspace(0, len(issued) - 1, _ZOOMED)})]
     with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=(11.2, 5.0))
-        figure.subplots_adjust(1.0 / 11.2, 0.34 / 5.0, 1 - 0.15 / 11.2, 1 - 0.08 / 5.0, hspace=0.36, wspace=0.1)
+        figure = Figure(figsize=(11.2, 5.3))
+        figure.subplots_adjust(1.0 / 11.2, 0.5 / 5.3, 1 - 0.15 / 11.2, 1 - 0.08 / 5.3, hspace=0.46, wspace=0.1)
         grid = figure.add_gridspec(2, _ZOOMED, height_ratios=[1.15, 1])
         overview = figure.add_subplot(grid[0, :])
         parts = [figure.add_subplot(grid[1, column]) for column in range(len(zoomed))]
         for axes, fans in [(overview, issued), *((part, [at]) for part, at in zip(parts, zoomed, strict=True))]:
-            axes.plot(day, observed, color=OBSERVED, linewidth=1.5)
+            draw_observed(axes, day, observed)
             for at in fans:
                 draw_fan(axes, time[at] + lead * _DAY, centre[at], quantiles[at], drawn, colour)
         first, last = min(day.min(), time[issued[0]]), max(day.max(), time[issued[-1]] + lead[-1] * _DAY)
-        _day_axis(overview, first - 2 * _DAY, last + 2 * _DAY, 12)
+        day_axis(overview, first - 2 * _DAY, last + 2 * _DAY, 12)
         for axes, at in zip(parts, zoomed, strict=True):
-            axes.axvline(time[at], color="#9aa1ab", linewidth=0.9, linestyle=":")
+            axes.axvline(time[at], color=_ISSUE, linewidth=0.9, linestyle=":")
             axes.set_title(f"issued {np.datetime_as_string(time[at], 'D')}", loc="left", fontsize=9.5, color="#4b5563")
-            _day_axis(axes, time[at] - before, time[at] + (lead[-1] + 2) * _DAY, 3)
+            day_axis(axes, time[at] - before, time[at] + (lead[-1] + 2) * _DAY, 3)
             axes.sharey(parts[0])
             if axes is not parts[0]:
                 axes.tick_params(labelleft=False)
@@ -129,7 +126,15 @@ def fans_of_pick(scores: xr.Dataset, target: str, pick: int, label: str, colour:
         return svg(figure)
 
 
-def fan(valid: Days, centre: Values, quantiles: Values, drawn: Sequence[Band], colour: str, normal: Values) -> str:
+def fan(
+    valid: Days,
+    centre: Values,
+    quantiles: Values,
+    drawn: Sequence[Band],
+    colour: str,
+    normal: Values,
+    observed: tuple[Days, Values] | None = None,
+) -> str:
     """Draw the forecast of one cell.
 
     Parameters
@@ -146,15 +151,21 @@ def fan(valid: Days, centre: Values, quantiles: Values, drawn: Sequence[Band], c
         Of the fan.
     normal
         Soil moisture that is usual on these days ``(lead,)`` [m3 m-3]; NaN where it is not known.
+    observed
+        The days before, and those since that are known, and what was observed, each ``(day,)`` [m3 m-3].
     """
     with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=(5.6, 3.0))
-        figure.subplots_adjust(0.98 / 5.6, 0.34 / 3.0, 1 - 0.12 / 5.6, 1 - 0.08 / 3.0)
+        figure = Figure(figsize=(5.6, 3.2))
+        figure.subplots_adjust(0.98 / 5.6, 0.5 / 3.2, 1 - 0.12 / 5.6, 1 - 0.08 / 3.2)
         axes = figure.subplots()
         axes.plot(valid, normal, color=NORMAL, linewidth=1.3, linestyle="--", marker="_" if len(valid) == 1 else "")
         draw_fan(axes, valid, centre, quantiles, drawn, colour)
-        margin = np.timedelta64(12, "h")
-        _day_axis(axes, valid[0] - margin, valid[-1] + margin, 7)
+        first, margin = valid[0], np.timedelta64(12, "h")
+        if observed is not None:
+            draw_observed(axes, *observed)
+            axes.axvline(valid[0] - _DAY, color=_ISSUE, linewidth=0.9, linestyle=":")
+            first = observed[0][0]
+        day_axis(axes, first - margin, valid[-1] + margin, 7)
         axes.set_ylabel(_Y_LABEL)
         return svg(figure)
 
@@ -222,17 +233,3 @@ def _set_common_range(
     low, high = float(values.min()), float(values.max())
     slack = 0.06 * (high - low) or 0.01
     parts[0].set_ylim(low - slack, high + slack)
-
-
-def _day_axis(axes: Axes, first: np.datetime64, last: np.datetime64, ticks: int) -> None:
-    """Set the horizontal axis to days, with so many ticks at most, at midnight alone."""
-    axes.set_xlim(first, last)  # type: ignore[arg-type]
-    from_day, to_day = (end.astype("datetime64[D]") for end in (first + _DAY - np.timedelta64(1, "s"), last))
-    count = int((to_day - from_day) / _DAY) + 1
-    if count <= _FEW_DAYS:
-        days = from_day + np.arange(0, count, -(-count // ticks)) * _DAY
-        axes.set_xticks(matplotlib.dates.date2num(days), [f"{day:%-d %b}" for day in days.astype(object)])  # type: ignore[no-untyped-call]
-        return
-    locator = matplotlib.dates.AutoDateLocator(maxticks=ticks)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]

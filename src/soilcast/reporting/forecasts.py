@@ -25,6 +25,9 @@ _PRODUCTS: dict[str, tuple[str, ...]] = {
     "drought_probability": (*_BY_LEAD, DROUGHT_CLASS),
 }
 
+_FEW_CELLS = 6
+"""So many cells at most are drawn as fan charts."""
+
 ISSUE_DAYS = "issue_days_in_file"
 """Attribute of an opened forecast: how many issue days the file holds, of which the last one is shown."""
 
@@ -111,6 +114,31 @@ def has_product(forecast: xr.Dataset, target: str, suffix: str) -> bool:
     """Whether a product is there for a layer, with any value."""
     name = f"{target}_{suffix}"
     return name in forecast and bool(np.isfinite(forecast[name]).any())
+
+
+def fan_cells(forecast: xr.Dataset) -> list[int]:
+    """Choose the cells whose forecast is drawn: all if they are few, else evenly from the driest to the wettest.
+
+    Dry is by the last lead of the first layer: by its percentile, or where there is none by the forecast.
+
+    Returns
+    -------
+    Positions along cell.
+    """
+    names, cells = layers(forecast), forecast_cells(forecast)
+    if len(cells) <= _FEW_CELLS:
+        return cells
+    by = f"{names[0]}_percentile" if has_product(forecast, names[0], "percentile") else names[0]
+    values = forecast[by].isel(lead=-1).to_numpy()[cells]
+    order = [cells[index] for index in np.argsort(values, kind="stable")]  # NaN comes last
+    ordered = order[: int(np.isfinite(values).sum())] or order
+    return [ordered[round(rank)] for rank in np.linspace(0, len(ordered) - 1, min(_FEW_CELLS, len(ordered)))]
+
+
+def forecast_cells(forecast: xr.Dataset) -> list[int]:
+    """Positions of the cells with a forecast."""
+    has_forecast = forecast[layers(forecast)].to_dataarray().notnull().any(("variable", "lead"))
+    return [int(cell) for cell in np.flatnonzero(has_forecast)]
 
 
 def _in_order(forecast: xr.Dataset) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
-from soilcast.reporting.figures import DEEP, LOOK, log_ticks, svg
+from soilcast.reporting.figures import DEEP, LOOK, PLAIN_NUMBERS, log_ticks, svg
 from soilcast.reporting.over_cells import means, medians
 from soilcast.reporting.scores import baselines, networks, ordered, targets
 from soilcast.reporting.style import palette, pretty_units
@@ -25,8 +26,9 @@ Values = npt.NDArray[np.float64]
 
 _WIDE, _HIGH = 5.6, 3.2  # inch
 _LEFT, _BOTTOM, _TOP = 0.72, 0.48, 0.1
-_LETTER, _LINE = 0.076, 0.165  # inch: width of a letter and height of a line of a name
-_LONGEST = 26  # letters of a name
+_LETTER, _LINE = 0.076, 0.155  # inch: width of a letter and height of a line of a name
+_LETTERS, _LINES = 26, 4  # of a name: letters of a line, and lines; what is longer has its middle left out
+_LETTERS_OF_AXIS = 30  # of a line of the name of the vertical axis
 _STEEP = 20.0
 """Ratio of the largest to the least value from which an axis is logarithmic."""
 
@@ -98,9 +100,11 @@ def lead_lines(leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[
     if not drawn:
         return None
     with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=(_WIDE, _HIGH))
-        right = 0.2 + _LETTER * max(len(_short(label)) for label in drawn)
-        figure.subplots_adjust(_LEFT / _WIDE, _BOTTOM / _HIGH, 1 - right / _WIDE, 1 - _TOP / _HIGH)
+        names = {label: _wrapped(label) for label in drawn}
+        high = max(_HIGH, _BOTTOM + _TOP + sum(map(_height, names.values())))
+        figure = Figure(figsize=(_WIDE, high))
+        right = 0.2 + _LETTER * max(len(line) for name in names.values() for line in name.split("\n"))
+        figure.subplots_adjust(_LEFT / _WIDE, _BOTTOM / high, 1 - right / _WIDE, 1 - _TOP / high)
         axes = figure.subplots()
         if frame.band:
             axes.axhspan(*frame.band, color="#dbe7f1", linewidth=0, zorder=0)
@@ -114,8 +118,8 @@ def lead_lines(leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[
             )
         _scale(axes, np.concatenate(list(drawn.values())), frame)
         lead_axis(axes, leads)
-        axes.set_ylabel(frame.label)
-        _name_ends(axes, leads, drawn, look)
+        axes.set_ylabel(textwrap.fill(frame.label, _LETTERS_OF_AXIS))
+        _name_ends(axes, leads, drawn, look, names)
         return svg(figure)
 
 
@@ -139,7 +143,7 @@ def _scale(axes: Axes, values: Values, frame: Frame) -> None:
     if least < DEEP:
         axes.set_yscale("symlog", linthresh=1.0)
         axes.set_ylim(2 * least, max(1.0, 1.06 * largest))
-        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
         return
     if frame.zero:
         axes.set_ylim(0, 1.06 * largest or 1)
@@ -149,57 +153,64 @@ def _scale(axes: Axes, values: Values, frame: Frame) -> None:
     axes.set_ylim(min(limits) - slack, max(limits) + slack)
 
 
-def _name_ends(axes: Axes, leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[str, Look]) -> None:
+def _name_ends(
+    axes: Axes, leads: Sequence[int], lines: Mapping[str, Values], look: Mapping[str, Look], names: Mapping[str, str]
+) -> None:
     """Write each name beside the last value of its line, moved apart where they would overlap."""
     last_positions = {label: np.flatnonzero(np.isfinite(values))[-1] for label, values in lines.items()}
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = {label: to_axes.transform((leads[at], lines[label][at])) for label, at in last_positions.items()}
-    line_height = _LINE / (_HIGH - _BOTTOM - _TOP)
+    high = axes.get_window_extent().height / axes.figure.dpi
     order = sorted(ends, key=lambda label: float(ends[label][1]))
-    heights = spread([float(ends[label][1]) for label in order], line_height)
-    for label, label_height in zip(order, heights, strict=True):
+    heights = [_height(names[label]) / high for label in order]
+    middles = spread([float(ends[label][1]) for label in order], heights)
+    for label, middle in zip(order, middles, strict=True):
         colour = look[label].colour
         x, y = ends[label]
         axes.annotate(
-            _short(label),
+            names[label],
             xy=(x, y),
-            xytext=(1.025, label_height),
+            xytext=(1.025, middle),
             xycoords="axes fraction",
             textcoords="axes fraction",
             color=colour,
             fontsize=9.5,
+            linespacing=1.05,
             va="center",
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 2},
         )
 
 
-def spread(positions: Sequence[float], least: float) -> list[float]:
-    """Move ascending positions within 0 .. 1 until neighbours are ``least`` apart, as little as that takes.
+def spread(positions: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """Move the middles of ascending boxes, as little as it takes, until none overlaps another within 0 .. 1.
 
-    Each group of positions that touch is centred on the mean of where its members wish to be.
+    Each group of boxes that touch is centred on the mean of where its members wish to be. Boxes that have no room are
+    made smaller.
     """
-    groups: list[list[float]] = []  # of wishes
-    least = min(least, 1 / max(len(positions) - 1, 1))
-    for target in positions:
-        groups.append([target])
-        while len(groups) > 1 and _first(groups[-1], least) < _last(groups[-2], least) + least:
+    high = np.asarray(heights, dtype=np.float64)
+    high = high / max(high.sum(), 1.0)
+    offsets = np.cumsum(high) - high / 2  # middles of boxes that are stacked from 0 on
+    groups: list[list[float]] = []  # of where the stack would have to begin
+    for wish in np.asarray(positions) - offsets:
+        groups.append([float(wish)])
+        while len(groups) > 1 and np.mean(groups[-1]) < np.mean(groups[-2]):
             joined = groups.pop()
             groups[-1] += joined
-    return [_first(group, least) + order * least for group in groups for order in range(len(group))]
+    begins = np.array([float(np.mean(group)) for group in groups for _ in group])
+    return [float(middle) for middle in offsets + np.clip(begins, 0.0, 1.0 - high.sum())]
 
 
-def _first(group: Sequence[float], least: float) -> float:
-    length = (len(group) - 1) * least
-    return float(np.clip(np.mean(group) - length / 2, 0.0, max(1.0 - length, 0.0)))
+def _wrapped(label: str) -> str:
+    """Write a label on lines of few letters."""
+    most = _LETTERS * _LINES
+    text = label if len(label) <= most else f"{label[: most // 2 - 1]}…{label[-most // 2 + 4 :]}"
+    return "\n".join(textwrap.wrap(text, _LETTERS)) or label
 
 
-def _last(group: Sequence[float], least: float) -> float:
-    return _first(group, least) + (len(group) - 1) * least
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
+def _height(name: str) -> float:
+    """Height of a name [inch]."""
+    return _LINE * (name.count("\n") + 1) + 0.02
 
 
 MOISTURE = pretty_units("m3 m-3")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, ListedColormap
 
+from soilcast.colours import Colouring
 from soilcast.reporting.scores import PERSISTENCE, baselines, networks
 from soilcast.verify.metrics import METRICS, Metric
 
@@ -39,6 +40,12 @@ class MapStyle:
     low: str
     high: str
     reach: float = float("inf")
+
+
+def style_of_colouring(colouring: Colouring) -> MapStyle:
+    """Give how a quantity is drawn on a map, as `soilcast.colours` has it."""
+    colours = colouring.colours if isinstance(colouring.colours, str) else ListedColormap([*colouring.colours])
+    return MapStyle(colours, colouring.centred, colouring.low, colouring.high)
 
 
 MAPS: dict[str, MapStyle] = {

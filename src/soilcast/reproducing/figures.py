@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-import matplotlib.dates
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -12,12 +11,13 @@ import xarray as xr
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from soilcast.cube import open_artifact, open_cube, read
 from soilcast.models.baselines import BASELINES
 from soilcast.reporting import html
-from soilcast.reporting.figures import WIDE, draw_boxes, on_screen, print_look, printed
+from soilcast.reporting.figures import WIDE, day_axis, draw_boxes, draw_observed, on_screen, print_look, printed
 from soilcast.reporting.maps import Canvas, robust_scale
 from soilcast.reporting.scores import PERSISTENCE
 from soilcast.reporting.style import IMPROVEMENT, OBSERVED, RAIN, palette, pretty_units
@@ -102,7 +102,7 @@ def show_consistency(scores: StudyScores) -> Section:
         panels = figure.subplots(len(rows), 2, squeeze=False)
         for axes, (row, metric) in zip(panels.flat, compared, strict=True):
             field = fields[row, metric]
-            canvas.draw(axes, field.difference, scale, field.better | field.worse)
+            canvas.draw(axes, field.difference, scale, field.better | field.worse, width=0.92 * WIDE / 2)
             axes.set_title(f"{row}, {head(metric).removeprefix('Consistency ')}", loc="left")
         colours = ScalarMappable(Normalize(100 * scale.low, 100 * scale.high), scale.style.colours)
         bar = figure.colorbar(colours, ax=panels, orientation="horizontal", shrink=0.6, aspect=40)
@@ -141,17 +141,15 @@ def show_series(scores: StudyScores) -> Section:
             above.set_ylabel(f"rain\n[{pretty_units('mm d-1')}]", fontsize=6)
             above.tick_params(labelsize=6)
             above.set_title(_location(scores, picks[number_]), loc="left")
-            axes.plot(time, observed[number_], color=OBSERVED, linewidth=1.1, label="observed")
+            draw_observed(axes, time, observed[number_], width=1.1)
             for row in scores.networks:
-                axes.plot(time, predicted[row][number_], color=colours[row], linewidth=0.8, label=row)
+                axes.plot(time, predicted[row][number_], color=colours[row], linewidth=0.8)
             axes.set_ylabel(f"soil moisture\n[{pretty_units('m3 m-3')}]", fontsize=6.5)
             axes.tick_params(labelsize=6.5)
-        locator = matplotlib.dates.AutoDateLocator()  # type: ignore[no-untyped-call]
-        rows[-1].xaxis.set_major_locator(locator)
-        rows[-1].xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-        rows[-1].set_xlim(time[0], time[-1])
-        handles, labels = rows[1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        day_axis(rows[-1], time[0], time[-1], 12)
+        shown = {"observed": OBSERVED} | {row: colours[row] for row in scores.networks}
+        lines = [Line2D([], [], color=colour, label=label) for label, colour in shown.items()]
+        figure.legend(handles=lines, loc="outside upper center", ncols=len(lines))
         files, picture = printed(figure, name), on_screen(figure)
     caption = (
         "Observed and forecast soil moisture of the test period, mean over the seeds, and rain above it. Cells are "

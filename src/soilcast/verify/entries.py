@@ -11,6 +11,7 @@ import xarray as xr
 
 from soilcast.cube import open_artifact
 from soilcast.errors import SoilcastError
+from soilcast.files import distinct_name
 from soilcast.verify.entry import Entry, attributes_of, read_entry
 
 
@@ -76,21 +77,10 @@ def _distinguish(entries: Sequence[Entry], reserved: Sequence[str]) -> list[Entr
     labelled: list[Entry] = []
     for entry in entries:
         same_label = [candidate.path for candidate in entries if candidate.label == entry.label]
-        label = f"{entry.label} ({_short_name(entry.path, same_label)})" if count[entry.label] > 1 else entry.label
+        label = f"{entry.label} ({distinct_name(entry.path, same_label)})" if count[entry.label] > 1 else entry.label
         labelled.append(replace(entry, label=_unique(label, used)))
         used.add(labelled[-1].label)
     return labelled
-
-
-def _short_name(path: Path, others: Sequence[Path]) -> str:
-    """What distinguishes a path from others: its name, or that of the nearest folder in which all of them differ."""
-    names = [[_stem(other), *(folder.name for folder in other.absolute().parents)] for other in others]
-    candidates = zip(names[list(others).index(path)], *names, strict=False)
-    return next((name for name, *level in candidates if len(set(level)) == len(level)), _stem(path))
-
-
-def _stem(path: Path) -> str:
-    return path.stem if path.suffix in (".nc", ".zarr") else path.name
 
 
 def _unique(label: str, used: set[str]) -> str:

@@ -29,7 +29,7 @@ from soilcast.verify.events import (
 from soilcast.verify.file_baselines import describe_files
 from soilcast.verify.metrics import ROWS, metrics_of
 from soilcast.verify.plan import Plan
-from soilcast.verify.series import pick_cells, series_of
+from soilcast.verify.series import days_of, pick_cells, series_of
 from soilcast.verify.summary import summarise
 
 EVENT_VARIABLES = {
@@ -168,7 +168,7 @@ def _coordinates(plan: Plan, cube: xr.Dataset) -> dict[str, Any]:
         "target": ("target", np.array(plan.targets), {"long_name": "variable that is forecast"}),
         "lead": ("lead", np.arange(1, plan.leads + 1), LEAD),
         "bin": ("bin", (np.arange(BINS) + 0.5) / BINS, {"long_name": "middle of the bin", "units": "1"}),
-        "day": ("day", plan.time[plan.test], DAY),
+        "day": ("day", plan.time[days_of(plan)], DAY),
         "time": ("time", issued, ISSUE_DAY),
         **({"quantile": ("quantile", np.array(plan.all_levels), levels)} if plan.all_levels else {}),
         **(_event_coordinates(plan.events) if plan.events else {}),

@@ -12,6 +12,9 @@ from soilcast.verify.loading import GROUP, load_models
 from soilcast.verify.plan import Plan, open_files
 
 _QUANTILES = (0.1, 0.5, 0.9)
+_BEFORE = 14
+"""So many days before the test are shown too, so that the first forecasts stand beside their past."""
+
 _MOISTURE = {"units": "m3 m-3"}
 
 Positions = npt.NDArray[np.int64]
@@ -48,6 +51,14 @@ def pick_cells(scores: xr.Dataset) -> Positions:
     return np.array(list(dict.fromkeys(picked)), dtype=np.int64)
 
 
+def days_of(plan: Plan) -> slice | Positions:
+    """Days whose observations are shown, as positions along those of the cube: the test, and two weeks before."""
+    if isinstance(plan.test, slice):
+        return slice(max(plan.test.start - _BEFORE, 0), plan.test.stop)
+    first = int(plan.test[0])
+    return np.concatenate([np.arange(max(first - _BEFORE, 0), first), plan.test])
+
+
 def series_of(plan: Plan, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Variable]:
     """Series of the example cells.
 
@@ -64,11 +75,11 @@ def series_of(plan: Plan, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
     -------
     ``pick_cell(pick)``, ``observed(target, pick, day)``, ``predicted(model, target, pick, time, lead)``; if any model
     has quantiles, ``predicted_quantile(model, target, pick, time, lead, quantile)``, NaN where it has not; and, if the
-    cube has it, ``precipitation(pick, day)`` [m d-1]. ``day`` are the test days, ``time`` the issue days.
+    cube has it, ``precipitation(pick, day)`` [m d-1]. ``day`` are those of `days_of`, ``time`` the issue days.
     """
-    levels = plan.all_levels
+    levels, days = plan.all_levels, days_of(plan)
     shape = (len(plan.models), len(plan.targets), len(picks), plan.issues, plan.leads)
-    observed = np.empty((len(plan.targets), len(picks), len(plan.time[plan.test])), dtype=np.float32)
+    observed = np.empty((len(plan.targets), len(picks), len(plan.time[days])), dtype=np.float32)
     predicted = np.empty(shape, dtype=np.float32)
     quantiles = np.full((*shape, len(levels)), np.nan, dtype=np.float32)
     with open_files(plan) as opened:
@@ -77,7 +88,7 @@ def series_of(plan: Plan, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
             cells = slice(first_cell, min(first_cell + GROUP, cube.sizes["cell"]))
             for t, target in enumerate(plan.targets):
                 loaded = load_models(plan, opened, target, cells)
-                observed[t, p] = loaded.history[pick - first_cell, plan.test]
+                observed[t, p] = loaded.history[pick - first_cell, days]
                 for m, (label, central) in enumerate(loaded.central.items()):
                     predicted[m, t, p] = central[pick - first_cell]
                     if label in loaded.quantiles:
@@ -93,8 +104,8 @@ def series_of(plan: Plan, picks: Positions, cube: xr.Dataset) -> dict[str, xr.Va
         attributes = {"long_name": "quantile of the forecast", **_MOISTURE}
         series["predicted_quantile"] = xr.Variable((*by_issue, "quantile"), quantiles, attributes)
     if "tp" in cube:
-        tested = cube.isel(time=plan.test)
-        rain = np.concatenate([read(tested, "tp", slice(pick, pick + 1)) for pick in picks])
+        shown = cube.isel(time=days)
+        rain = np.concatenate([read(shown, "tp", slice(pick, pick + 1)) for pick in picks])
         attributes = {"long_name": "total precipitation", "units": "m d-1"}
         series["precipitation"] = xr.Variable(("pick", "day"), rain, attributes)
     return series

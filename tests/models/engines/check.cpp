@@ -48,13 +48,13 @@ Array random(int64_t count, float scale = 1.0f) {
 
 int failures = 0;
 
-void compare(const char *what, const char *engine, const Array &found, const Array &expected) {
+void compare(const char *what, const char *engine, const Array &found, const Array &expected, double most) {
     double largest = 0;
     for (size_t at = 0; at < found.size(); at++) {
         const double away = std::fabs(found[at] - expected[at]);
         if (!(away <= largest)) largest = away;
     }
-    if (largest < 1e-4) return;
+    if (largest < most) return;
     std::printf("%s by %s is %g away\n", what, engine, largest);
     failures++;
 }
@@ -128,29 +128,34 @@ Found run(int64_t engine, const Shape &shape, int64_t members, int64_t count, in
     return found;
 }
 
+void check(const Shape &shape, int64_t members, int64_t bfloat16) {
+    // Where a sum is rounded the other way, a bfloat16 h differs by its last bit, and all that follows a little.
+    const double most = bfloat16 ? 4e-3 : 1e-4;
+    const int64_t count = shape.samples % 2 + 1;
+    const Found expected = run(0, shape, members, count, 1, bfloat16);
+    for (int64_t engine = 0; engine < soilcast_engines(); engine++) {
+        if (!soilcast_engine_is_supported(engine)) continue;
+        const char *name = soilcast_engine_name(engine);
+        const Found found = run(engine, shape, members, count, 3, bfloat16);
+        compare("states", name, found.states, expected.states, most);
+        compare("gradients", name, found.gradients, expected.gradients, 4 * most);
+        compare("inferred states", name, found.inferred, expected.inferred, most);
+        compare("swept states", name, found.swept, expected.swept, most);
+        compare("moving average of gradients", name, found.weights, expected.weights, most);
+        compare("losses", name, found.losses, expected.losses, most);
+    }
+}
+
 } // namespace
 
 int main() {
     soilcast_least_operations = 1; // the smallest batches are split too
     for (int64_t hidden : {1, 7, 16, 33, 64})
         for (int64_t samples : {1, 2, 5, 13})
-            for (int64_t members : {1, 2}) {
-                const Shape shape = {hidden % 2 ? 3 : 2, samples, hidden % 4 + 1, hidden};
-                const int64_t count = samples % 2 + 1;
-                const Found expected = run(0, shape, members, count, 1, 0);
-                for (int64_t engine = 0; engine < soilcast_engines(); engine++) {
-                    if (!soilcast_engine_is_supported(engine)) continue;
-                    const char *name = soilcast_engine_name(engine);
-                    const Found found = run(engine, shape, members, count, 3, 0);
-                    compare("states", name, found.states, expected.states);
-                    compare("gradients", name, found.gradients, expected.gradients);
-                    compare("inferred states", name, found.inferred, expected.inferred);
-                    compare("swept states", name, found.swept, expected.swept);
-                    compare("moving average of gradients", name, found.weights, expected.weights);
-                    compare("losses", name, found.losses, expected.losses);
-                    run(engine, shape, members, count, 2, 1);
-                }
-            }
+            for (int64_t members : {1, 2}) check({hidden % 2 ? 3 : 2, samples, hidden % 4 + 1, hidden}, members, 0);
+    check({3, 2, 1, 7}, 2, 1);
+    check({2, 13, 17, 16}, 1, 1);
+    check({2, 70, 2, 33}, 1, 1); // parts of more than one tile of rows
     std::printf("%d differences\n", failures);
     return failures ? 1 : 0;
 }

@@ -77,6 +77,18 @@ def test_the_verdict_answers_and_names_what_was_put_in(judged: xr.Dataset) -> No
 
 
 @pytest.mark.slow
+def test_runs_of_one_label_are_told_by_the_folders_of_the_user(made: Path, tmp_path: Path) -> None:
+    for folder, distortion in (("dry", BAD), ("wet", GOOD)):
+        (tmp_path / folder).mkdir()
+        grid_forecast(tmp_path / folder / "forecast.zarr", distortion(TRUTH), label="run")
+    forecasts = [tmp_path / "dry" / ".." / folder / "forecast.zarr" for folder in ("dry", "wet")]
+    found = verdict(forecasts, made / "stations.zarr", tmp_path / "out")
+    assert found["forecast"].to_numpy().tolist() == ["run (dry)", "run (wet)"]
+    assert "run (dry), swvl1: is it better" in (tmp_path / "out" / "verdict.html").read_text(encoding="utf-8")
+    assert {one.name for one in tmp_path.iterdir()} == {"dry", "wet", "out"}
+
+
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_series(judged: xr.Dataset, made: Path) -> None:
     first = judged.sel(target="swvl1", lead=2).isel(cell=1)
     issues = np.arange(TEST_DAYS.start - 1, TEST_DAYS.stop - LEADS)

@@ -1,12 +1,14 @@
 #if defined(__x86_64__)
 #include <cstdint>
 #include <cstring>
+#include <immintrin.h>
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #endif
+#define AVX512
 #define WIDTH 16
 #define BLOCK 6
 #define TABLE soilcast_avx512

@@ -21,12 +21,18 @@ struct Sizes {
     int64_t tiles;                 // groups of hidden units
     int64_t panel, panels, turned; // floats of a panel, of all panels, and of the turned U
     int64_t gates, hidden;         // floats from one sample to the next in `Activations`
-    int64_t infer;                 // floats of the workspace of `infer`
+};
+
+struct Needs { // floats of memory of its own that an engine needs
+    int64_t rounded; // for the weights of a member in bfloat16
+    int64_t tiles;   // of a part of a batch in bfloat16; zero at first
+    int64_t infer;   // workspace of `infer` and `sweep`; zero at first
 };
 
 struct Activations { // of some samples, kept for back-propagation
     float *gates, *cell, *bounded, *hidden; // (day, sample, ...), bounded is tanh(c)
-    float *grad_hidden, *grad_cell;         // (sample, hidden)
+    float *grad_hidden, *grad_cell;         // (sample, hidden), with room for ROOM samples more
+    float *tiles;                           // see Needs
 };
 
 struct Inputs { // x of a day and sample lies at values + day * day_stride + sample * sample_stride
@@ -50,6 +56,7 @@ struct Rule { // Adam, with the learning rate of each step
 };
 
 constexpr int64_t MOST_LEVELS = 64;
+constexpr int64_t ROOM = 31; // rows more than there are samples that products may write
 
 // One linear layer for each lead, on the state of its day or of the issue day, and on columns of the window that skip the trunk:
 // heads.Head. What it gives, (lead, layer, number), is soil moisture and the raw numbers of its distribution.
@@ -124,12 +131,14 @@ struct Engine {
     bool (*is_supported)();
     int64_t width;
     Sizes (*sizes)(const Shape &);
+    Needs (*needs)(const Shape &);
     // All of these work on the tiles from `first` to before `last`.
     void (*pack)(const Shape &, const Parameters &, float *panels, int64_t first, int64_t last);
     void (*unpack)(const Shape &, const float *panels, const Parameters &, int64_t first, int64_t last);
-    // What the products read: copies whose U is rounded to bfloat16 if `rounded`, and U turned round if `turned`.
+    // What the products read: `rounded` for bfloat16, and U turned round if `turned`.
     void (*prepare)(const Shape &, const float *panels, float *rounded, float *turned, int64_t first, int64_t last);
-    void (*forward)(const Shape &, const Inputs &, const float *panels, const Activations &, bool bfloat16);
+    // h of the last `count` days is kept.
+    void (*forward)(const Shape &, const Inputs &, const float *panels, const Activations &, int64_t count, bool bfloat16);
     void (*backward)(const Shape &, const Inputs &, const float *turned, const Activations &, const States &grad,
                      float *gradients, bool bfloat16);
     void (*infer)(const Shape &, const Inputs &, const float *panels, float *workspace, const States &, bool bfloat16);
@@ -140,4 +149,4 @@ struct Engine {
     void (*learn)(Member &, const Lesson &, int64_t part);
 };
 
-extern const Engine soilcast_portable, soilcast_avx2, soilcast_avx512;
+extern const Engine soilcast_portable, soilcast_avx2, soilcast_avx512, soilcast_amx;

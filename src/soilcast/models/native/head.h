@@ -33,8 +33,6 @@ INLINE Batch batch_of(const Member &member, const Lesson &lesson, int64_t step, 
             lesson.draws ? lesson.draws + sample * head.leads * member.shape.hidden : nullptr};
 }
 
-INLINE int64_t whole_vectors(int64_t count) { return (count + WIDTH - 1) / WIDTH * WIDTH; }
-
 int64_t head_floats(const Head &head, int64_t hidden) {
     const int64_t rows = head.leads * head.layers * head.numbers;
     return rows * whole_vectors(hidden + head.skipped) + whole_vectors(rows);

@@ -39,6 +39,9 @@ const Engine *const ENGINES[] = {
     &soilcast_portable,
 #if defined(__x86_64__)
     &soilcast_avx2, &soilcast_avx512,
+#if defined(__linux__)
+    &soilcast_amx,
+#endif
 #endif
 };
 
@@ -66,6 +69,10 @@ class Memory {
         block->before = blocks;
         blocks = block;
         where = reinterpret_cast<Kind *>(reinterpret_cast<char *>(block) + LINE);
+    }
+    template <typename Kind> void take_zeros(Kind *&where, int64_t count) {
+        take(where, count);
+        if (where) std::memset(where, 0, count * sizeof(Kind));
     }
     bool lacks = false;
 
@@ -133,10 +140,12 @@ struct Division {
     }
 };
 
-void take_activations(Memory &memory, const Shape &shape, const Sizes &size, int64_t samples, Activations &where) {
-    memory.take(where.gates, shape.days * samples * size.gates);
-    for (float **one : {&where.cell, &where.bounded, &where.hidden}) memory.take(*one, shape.days * samples * size.hidden);
-    for (float **one : {&where.grad_hidden, &where.grad_cell}) memory.take(*one, samples * size.hidden);
+void take_activations(Memory &memory, const Engine &engine, const Shape &shape, bool bfloat16, Activations &where) {
+    const Sizes size = engine.sizes(shape);
+    memory.take(where.gates, shape.days * shape.samples * size.gates);
+    for (float **one : {&where.cell, &where.bounded, &where.hidden}) memory.take(*one, shape.days * shape.samples * size.hidden);
+    for (float **one : {&where.grad_hidden, &where.grad_cell}) memory.take(*one, (shape.samples + ROOM) * size.hidden);
+    memory.take_zeros(where.tiles, bfloat16 ? engine.needs(shape).tiles : 0);
 }
 
 // A trunk whose head and loss are computed elsewhere: forward keeps what backward needs.
@@ -146,19 +155,21 @@ struct Trunk {
     const Division division;
     const bool bfloat16;
     const Sizes size;
+    const int64_t rounded_floats;
     Memory memory;
     float *panels = nullptr, *rounded = nullptr, *turned = nullptr, *gradients = nullptr;
     Activations *activations = nullptr; // (member, part)
 
     Trunk(const Engine &engine, const Shape &shape, const Division &division, bool bfloat16)
-        : engine(engine), shape(shape), division(division), bfloat16(bfloat16), size(engine.sizes(shape)) {
+        : engine(engine), shape(shape), division(division), bfloat16(bfloat16), size(engine.sizes(shape)),
+          rounded_floats(engine.needs(shape).rounded) {
         memory.take(panels, division.members * size.panels);
-        if (bfloat16) memory.take(rounded, division.members * size.panels);
+        if (bfloat16) memory.take(rounded, division.members * rounded_floats);
         memory.take(turned, division.members * size.turned);
         memory.take(gradients, division.items() * size.panels);
         memory.take(activations, division.items());
         for (int64_t item = 0; item < division.items() && !memory.lacks; item++)
-            take_activations(memory, shape, size, samples_of(item), activations[item]);
+            take_activations(memory, engine, shape_of(item), bfloat16, activations[item]);
     }
     int64_t first_of(int64_t item) const { return begin(shape.samples, item % division.parts, division.parts); }
     int64_t samples_of(int64_t item) const {
@@ -206,14 +217,14 @@ void soilcast_trunk_forward(Trunk *trunk, const Inputs *inputs, int64_t inputs_s
     self.share_tiles([&](int64_t member, int64_t first, int64_t last) {
         float *panels = self.panels + member * self.size.panels;
         engine.pack(shape, moved(*parameters, member * parameters_stride), panels, first, last);
-        engine.prepare(shape, panels, self.rounded ? self.rounded + member * self.size.panels : nullptr,
+        engine.prepare(shape, panels, self.rounded ? self.rounded + member * self.rounded_floats : nullptr,
                        self.turned + member * self.size.turned, first, last);
     });
     share(self.division.threads, self.division.items(), false, [&](int64_t item, int64_t) {
         const int64_t member = item / self.division.parts, samples = self.samples_of(item);
-        const float *panels = (self.rounded ? self.rounded : self.panels) + member * self.size.panels;
+        const float *panels = self.rounded ? self.rounded + member * self.rounded_floats : self.panels + member * self.size.panels;
         const Activations &kept = self.activations[item];
-        engine.forward(self.shape_of(item), self.inputs_of(*inputs, inputs_stride, item), panels, kept, self.bfloat16);
+        engine.forward(self.shape_of(item), self.inputs_of(*inputs, inputs_stride, item), panels, kept, count, self.bfloat16);
         for (int64_t day = 0; day < count; day++)
             for (int64_t row = 0; row < samples; row++)
                 std::memcpy(states + ((member * count + day) * shape.samples + self.first_of(item) + row) * shape.hidden,
@@ -252,6 +263,7 @@ int64_t soilcast_infer(int64_t engine, int64_t threads, int64_t members, const S
                        int64_t parameters_stride, float *states, int64_t count) {
     const Engine &chosen = *ENGINES[engine];
     const Sizes size = chosen.sizes(*shape);
+    const Needs needs = chosen.needs(*shape);
     constexpr int64_t SAMPLES = 96; // an item: enough to be worth its thread, few enough for all threads to have some
     const int64_t windows = days ? days - shape->days + 1 : 1, each = (SAMPLES + windows - 1) / windows;
     const int64_t blocks = (shape->samples + each - 1) / each;
@@ -259,20 +271,21 @@ int64_t soilcast_infer(int64_t engine, int64_t threads, int64_t members, const S
     Memory memory;
     float *panels, *rounded = nullptr, *workspaces;
     memory.take(panels, members * size.panels);
-    if (bfloat16) memory.take(rounded, members * size.panels);
-    memory.take(workspaces, threads * size.infer);
+    if (bfloat16) memory.take(rounded, members * needs.rounded);
+    memory.take_zeros(workspaces, threads * needs.infer);
     if (memory.lacks) return NO_MEMORY;
     share(threads, members, false, [&](int64_t member, int64_t) {
         float *own = panels + member * size.panels;
         chosen.pack(*shape, moved(*parameters, member * parameters_stride), own, 0, size.tiles);
-        if (bfloat16) chosen.prepare(*shape, own, rounded + member * size.panels, nullptr, 0, size.tiles);
+        if (bfloat16) chosen.prepare(*shape, own, rounded + member * needs.rounded, nullptr, 0, size.tiles);
     });
     share(threads, members * blocks, false, [&](int64_t item, int64_t worker) {
         const int64_t member = item / blocks, first = item % blocks * each;
         const int64_t samples = shape->samples - first < each ? shape->samples - first : each;
         const Shape part = {shape->days, samples, shape->features, shape->hidden};
-        const float *read = (bfloat16 ? rounded : panels) + member * size.panels, *own = inputs->values + member * inputs_stride;
-        float *workspace = workspaces + worker * size.infer;
+        const float *read = bfloat16 ? rounded + member * needs.rounded : panels + member * size.panels;
+        const float *own = inputs->values + member * inputs_stride;
+        float *workspace = workspaces + worker * needs.infer;
         if (days) {
             const Sequences sequences = {own + first * days * shape->features, days};
             chosen.sweep(part, sequences, read, workspace, states + (member * shape->samples + first) * windows * shape->hidden,
@@ -310,7 +323,7 @@ int64_t soilcast_learn(int64_t engine, int64_t threads, const Shape *shape, int6
         member.shape = *shape;
         for (float **one : {&member.weights, &member.mean, &member.square}) memory.take(*one, whole);
         member.rounded = nullptr;
-        if (bfloat16) memory.take(member.rounded, size.panels);
+        if (bfloat16) memory.take(member.rounded, chosen.needs(*shape).rounded);
         memory.take(member.turned, size.turned);
         member.meeting = {division.parts, 0, 0};
         member.parts = division.parts;
@@ -320,7 +333,7 @@ int64_t soilcast_learn(int64_t engine, int64_t threads, const Shape *shape, int6
             own.first = begin(shape->samples, part, division.parts);
             own.samples = begin(shape->samples, part + 1, division.parts) - own.first;
             const int64_t forecasts = own.samples * head.leads;
-            take_activations(memory, *shape, size, own.samples, own.activations);
+            take_activations(memory, chosen, {shape->days, own.samples, shape->features, shape->hidden}, bfloat16, own.activations);
             memory.take(own.gradients, whole);
             memory.take(own.features, forecasts * feature);
             memory.take(own.grad_feature, feature);

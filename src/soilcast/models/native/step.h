@@ -33,7 +33,7 @@ void learn(Member &member, const Lesson &lesson, int64_t number) {
     for (int64_t step = 0; step < lesson.steps; step++) {
         const Batch batch = batch_of(member, lesson, step, part.first);
         const Inputs inputs = {batch.windows, batch.day_stride, batch.sample_stride};
-        forward(shape, inputs, weights, part.activations, bfloat16);
+        forward(shape, inputs, weights, part.activations, lesson.head.states, bfloat16);
         forecast(member, lesson, step, part);
         soilcast_meet(member.meeting);
         backward_head(member, lesson, step, part);
@@ -44,8 +44,10 @@ void learn(Member &member, const Lesson &lesson, int64_t number) {
             memset(part.gradients, 0, sizeof(float) * size.panels);
         if (!lesson.head_learns) memset(part.gradients + size.panels, 0, sizeof(float) * head);
         soilcast_meet(member.meeting);
-        adam(member, lesson.rule, step, first * size.panel, last * size.panel);
-        prepare(whole, member.weights, member.rounded, member.turned, first, last);
+        for (int64_t tile = first; tile < last; tile++) { // while its weights are in the cache
+            adam(member, lesson.rule, step, tile * size.panel, (tile + 1) * size.panel);
+            prepare(whole, member.weights, member.rounded, member.turned, tile, tile + 1);
+        }
         if (number == 0) adam(member, lesson.rule, step, size.panels, size.panels + head);
         soilcast_meet(member.meeting);
     }

@@ -3,17 +3,15 @@
 namespace {
 
 constexpr int64_t APART = 16;  // floats between rows, so that those of a column fall into different sets of the cache
-constexpr int64_t SWEPT = 48;  // windows that are forecast together: what belongs to them stays in the cache
 constexpr int64_t AT_ONCE = 128; // rows of the turned U that stay in the innermost cache
 
+INLINE int64_t whole_vectors(int64_t count) { return (count + WIDTH - 1) / WIDTH * WIDTH; }
 INLINE int64_t tiles_of(int64_t hidden) { return (hidden + WIDTH - 1) / WIDTH; }
 INLINE int64_t panel_of(const Shape &shape) { return (2 + shape.features + shape.hidden) * TILE; }
 
 Sizes sizes(const Shape &shape) {
     const int64_t tiles = tiles_of(shape.hidden), panel = panel_of(shape);
-    const int64_t wide = tiles * TILE + APART, narrow = tiles * WIDTH + APART;
-    const int64_t infer = SWEPT * (shape.days * wide + TILE + 3 * narrow);
-    return {tiles, panel, tiles * panel, tiles * TILE * tiles * WIDTH, wide, narrow, infer};
+    return {tiles, panel, tiles * panel, tiles * TILE * tiles * WIDTH, tiles * TILE + APART, tiles * WIDTH + APART};
 }
 
 // Calls work(address in the panels, address in torch's layout) for every parameter of some tiles.
@@ -46,7 +44,7 @@ void unpack(const Shape &shape, const float *panels, const Parameters &parameter
 // The turned U: for every four tiles of units a panel of a row for each sum (tile, gate, unit), so many vectors wide.
 INLINE int64_t vectors_of(int64_t tiles, int64_t first) { return tiles - first < 4 ? tiles - first : 4; }
 
-void prepare(const Shape &shape, const float *panels, float *rounded, float *turned, int64_t first, int64_t last) {
+void prepare_floats(const Shape &shape, const float *panels, float *rounded, float *turned, int64_t first, int64_t last) {
     const int64_t tiles = tiles_of(shape.hidden), panel = panel_of(shape), skip = (2 + shape.features) * TILE;
     for (int64_t tile = first; tile < last; tile++) {
         const float *from = panels + tile * panel;
@@ -77,7 +75,7 @@ INLINE void begin_with_inputs(const Shape &shape, const float *x, int64_t x_stri
 }
 
 // What the inputs of some rows add to the sums: b + W x, (row, sum).
-void project(const Shape &shape, int64_t rows, const float *x, int64_t x_stride, const float *panels, float *sums_of) {
+void project_floats(const Shape &shape, int64_t rows, const float *x, int64_t x_stride, const float *panels, float *sums_of) {
     const Sizes size = sizes(shape);
     for (int64_t tile = 0; tile < size.tiles; tile++) {
         const float *weights = panels + tile * size.panel;
@@ -100,26 +98,32 @@ struct Day { // where the arrays of one day of some samples begin; null: h and c
     float *cell, *bounded, *hidden;
 };
 
-// Eq. 1-6 of one tile after the products: `gates` holds the sums, and then the activations.
+// Eq. 1-6 of some units of one sample, which lie at `at` in their arrays. `gates` are their sums; gives h.
+INLINE Floats step_units(const Day &day, int64_t at, Floats (&gates)[4], float *kept) {
+    activate(gates);
+    Floats c = gates[0] * gates[2];
+    if (day.cell_before) c += gates[1] * load(day.cell_before + at);
+    const Floats y = hyperbolic_tangent(c);
+    store(day.cell + at, c);
+    if (kept) {
+        store(day.bounded + at, y);
+        for (int n = 0; n < 4; n++) store(kept + n * WIDTH, gates[n]);
+    }
+    return gates[3] * y;
+}
+
+// Of one tile after the products: `gates` holds the sums, and then, if they are kept, the activations.
 void activate_tile(const Shape &shape, const Day &day, int64_t tile, float *gates, int64_t stride, bool bfloat16) {
-    const int64_t apart = sizes(shape).hidden;
     for (int64_t row = 0; row < shape.samples; row++) {
-        const int64_t at = row * apart + tile * WIDTH;
+        const int64_t at = row * sizes(shape).hidden + tile * WIDTH;
         Floats gate[4];
         for (int n = 0; n < 4; n++) gate[n] = load(gates + row * stride + n * WIDTH);
-        activate(gate);
-        Floats c = gate[0] * gate[2];
-        if (day.cell_before) c += gate[1] * load(day.cell_before + at);
-        const Floats y = hyperbolic_tangent(c), h = gate[3] * y;
-        store(day.cell + at, c);
+        const Floats h = step_units(day, at, gate, day.bounded ? gates + row * stride : nullptr);
         store(day.hidden + at, bfloat16 ? rounded_to_bfloat16(h) : h);
-        if (!day.bounded) continue;
-        store(day.bounded + at, y);
-        for (int n = 0; n < 4; n++) store(gates + row * stride + n * WIDTH, gate[n]);
     }
 }
 
-void forward_day(const Shape &shape, const float *panels, const Day &day, bool bfloat16) {
+void forward_day_floats(const Shape &shape, const float *panels, const Day &day, bool bfloat16) {
     const Sizes size = sizes(shape);
     const int64_t stride = day.bounded ? size.gates : TILE;
     for (int64_t tile = 0; tile < size.tiles; tile++) {
@@ -144,44 +148,86 @@ void forward_day(const Shape &shape, const float *panels, const Day &day, bool b
     }
 }
 
-void forward(const Shape &shape, const Inputs &inputs, const float *panels, const Activations &kept, bool bfloat16) {
+// A day of a part of a batch without its inputs.
+INLINE Day kept_day(const Shape &shape, const Activations &kept, int64_t day) {
     const Sizes size = sizes(shape);
+    const int64_t at = day * shape.samples * size.hidden, before = at - shape.samples * size.hidden;
+    return {nullptr, 0, nullptr, day ? kept.hidden + before : nullptr, day ? kept.cell + before : nullptr,
+            kept.gates + day * shape.samples * size.gates, kept.cell + at, kept.bounded + at, kept.hidden + at};
+}
+
+void forward_floats(const Shape &shape, const Inputs &inputs, const float *panels, const Activations &kept, bool bfloat16) {
     for (int64_t day = 0; day < shape.days; day++) {
-        const int64_t at = day * shape.samples * size.hidden, before = at - shape.samples * size.hidden;
-        const Day one = {inputs.values + day * inputs.day_stride, inputs.sample_stride, nullptr,
-                         day ? kept.hidden + before : nullptr, day ? kept.cell + before : nullptr,
-                         kept.gates + day * shape.samples * size.gates, kept.cell + at, kept.bounded + at, kept.hidden + at};
-        forward_day(shape, panels, one, bfloat16);
+        Day one = kept_day(shape, kept, day);
+        one.x = inputs.values + day * inputs.day_stride;
+        one.x_stride = inputs.sample_stride;
+        forward_day_floats(shape, panels, one, bfloat16);
     }
 }
 
-// The gradients of the loss by a day's sums, in place of its activations; adds those of the biases up.
-void backward_gates(const Shape &shape, bool last, bool bfloat16, float *gates, const float *cell_before, const float *bounded,
-                           const float *grad_hidden, float *grad_cell, float *gradients) {
+// Adds to the gradients by h of a day those that the loss has itself, or begins with them.
+void add_gradients(const Shape &shape, int64_t day, const States &grad, float *grad_hidden) {
     const Sizes size = sizes(shape);
-    for (int64_t tile = 0; tile < size.tiles; tile++) {
-        Floats totals[4] = {};
-        for (int64_t row = 0; row < shape.samples; row++) {
-            float *gate = gates + row * size.gates + tile * TILE;
-            const int64_t at = row * size.hidden + tile * WIDTH;
-            const Floats i = load(gate), f = load(gate + WIDTH), g = load(gate + 2 * WIDTH), o = load(gate + 3 * WIDTH);
-            const Floats y = load(bounded + at), dh = load(grad_hidden + at);
-            Floats dc = dh * o * (1.0f - y * y);
-            if (!last) dc += load(grad_cell + at);
-            store(grad_cell + at, dc * f);
-            Floats sums[4] = {dc * g * i * (1.0f - i), Floats{}, dc * i * (1.0f - g * g), dh * y * o * (1.0f - o)};
-            if (cell_before) sums[1] = dc * f * (1.0f - f) * load(cell_before + at);
-            for (int n = 0; n < 4; n++) {
-                totals[n] += sums[n];
-                store(gate + n * WIDTH, bfloat16 ? rounded_to_bfloat16(sums[n]) : sums[n]);
-            }
-        }
-        float *biases = gradients + tile * panel_of(shape);
+    const int64_t given = day - (shape.days - grad.count);
+    if (day == shape.days - 1) memset(grad_hidden, 0, sizeof(float) * shape.samples * size.hidden);
+    if (given < 0) return;
+    for (int64_t row = 0; row < shape.samples; row++)
+        for (int64_t unit = 0; unit < shape.hidden; unit++)
+            grad_hidden[row * size.hidden + unit] += grad.values[given * grad.day_stride + row * grad.sample_stride + unit];
+}
+
+// The gradients of the loss by the sums of a day, from those by its h and by c of the day behind.
+struct DayBack {
+    const Day day;
+    const Sizes size;
+    const int64_t panel;
+    const bool last;
+    const float *grad_hidden;
+    float *grad_cell;
+
+    DayBack(const Shape &shape, const Activations &kept, int64_t number)
+        : day(kept_day(shape, kept, number)), size(sizes(shape)), panel(panel_of(shape)), last(number == shape.days - 1),
+          grad_hidden(kept.grad_hidden), grad_cell(kept.grad_cell) {}
+
+    INLINE void sums_of(int64_t row, int64_t tile, Floats (&sums)[4]) const {
+        const float *gate = day.gates + row * size.gates + tile * TILE;
+        const int64_t at = row * size.hidden + tile * WIDTH;
+        const Floats i = load(gate), f = load(gate + WIDTH), g = load(gate + 2 * WIDTH), o = load(gate + 3 * WIDTH);
+        const Floats y = load(day.bounded + at), dh = load(grad_hidden + at);
+        Floats dc = dh * o * (1.0f - y * y);
+        if (!last) dc += load(grad_cell + at);
+        store(grad_cell + at, dc * f);
+        sums[0] = dc * g * i * (1.0f - i);
+        sums[1] = day.cell_before ? dc * f * (1.0f - f) * load(day.cell_before + at) : Floats{};
+        sums[2] = dc * i * (1.0f - g * g);
+        sums[3] = dh * y * o * (1.0f - o);
+    }
+
+    INLINE void add_biases(int64_t tile, const Floats (&totals)[4], float *gradients) const {
+        float *biases = gradients + tile * panel;
         for (int n = 0; n < 4; n++) {
             const Floats total = last ? totals[n] : load(biases + n * WIDTH) + totals[n];
             store(biases + n * WIDTH, total);
             store(biases + TILE + n * WIDTH, total);
         }
+    }
+};
+
+// All of a day's, in place of its activations; adds those of the biases up.
+void backward_gates(const Shape &shape, int64_t day, const Activations &kept, float *gradients, bool bfloat16) {
+    const DayBack back(shape, kept, day);
+    for (int64_t tile = 0; tile < back.size.tiles; tile++) {
+        Floats totals[4] = {};
+        for (int64_t row = 0; row < shape.samples; row++) {
+            Floats sums[4];
+            back.sums_of(row, tile, sums);
+            float *gate = back.day.gates + row * back.size.gates + tile * TILE;
+            for (int n = 0; n < 4; n++) {
+                totals[n] += sums[n];
+                store(gate + n * WIDTH, bfloat16 ? rounded_to_bfloat16(sums[n]) : sums[n]);
+            }
+        }
+        back.add_biases(tile, totals, gradients);
     }
 }
 
@@ -234,22 +280,15 @@ void backward_hidden(const Shape &shape, const float *gates, const float *turned
     }
 }
 
-void backward(const Shape &shape, const Inputs &inputs, const float *turned, const Activations &kept, const States &grad,
-              float *gradients, bool bfloat16) {
+void backward_floats(const Shape &shape, const Inputs &inputs, const float *turned, const Activations &kept, const States &grad,
+                     float *gradients, bool bfloat16) {
     const Sizes size = sizes(shape);
     for (int64_t day = shape.days - 1; day >= 0; day--) {
         const bool last = day == shape.days - 1;
         float *gates = kept.gates + day * shape.samples * size.gates;
-        const int64_t at = day * shape.samples * size.hidden, before = at - shape.samples * size.hidden;
-        const int64_t given = day - (shape.days - grad.count);
-        if (last) memset(kept.grad_hidden, 0, sizeof(float) * shape.samples * size.hidden);
-        if (given >= 0)
-            for (int64_t row = 0; row < shape.samples; row++)
-                for (int64_t unit = 0; unit < shape.hidden; unit++)
-                    kept.grad_hidden[row * size.hidden + unit] +=
-                        grad.values[given * grad.day_stride + row * grad.sample_stride + unit];
-        backward_gates(shape, last, bfloat16, gates, day ? kept.cell + before : nullptr, kept.bounded + at,
-                       kept.grad_hidden, kept.grad_cell, gradients);
+        add_gradients(shape, day, grad, kept.grad_hidden);
+        backward_gates(shape, day, kept, gradients, bfloat16);
+        const float *hidden_before = kept_day(shape, kept, day).hidden_before;
         for (int64_t tile = 0; tile < size.tiles; tile++) {
             float *panel = gradients + tile * size.panel + 2 * TILE;
             const float *sums = gates + tile * TILE;
@@ -257,7 +296,7 @@ void backward(const Shape &shape, const Inputs &inputs, const float *turned, con
                              size.gates, panel, last);
             float *recurrent = panel + shape.features * TILE;
             if (day)
-                backward_weights(shape.hidden, shape.samples, kept.hidden + before, size.hidden, sums, size.gates, recurrent,
+                backward_weights(shape.hidden, shape.samples, hidden_before, size.hidden, sums, size.gates, recurrent,
                                  last);
             else if (last)
                 memset(recurrent, 0, sizeof(float) * shape.hidden * TILE);

@@ -10,11 +10,12 @@ from soilcast.products.indices import CLASS_NAMES
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads
 from soilcast.reporting.drought import ODDS_OF, drought_table, expected_shares, odds_table, percent, share_in_drought
-from soilcast.reporting.fans import NORMAL, band_names, bands, fan
-from soilcast.reporting.forecasts import ISSUE_DAYS, has_product, layer_words, layers
+from soilcast.reporting.fans import NORMAL, Days, Values, band_names, bands, fan
+from soilcast.reporting.forecasts import ISSUE_DAYS, fan_cells, forecast_cells, has_product, layer_words, layers
 from soilcast.reporting.lead_lines import MOISTURE
+from soilcast.reporting.observations import OBSERVED_IN
 from soilcast.reporting.over_cells import means
-from soilcast.reporting.style import palette
+from soilcast.reporting.style import OBSERVED, palette
 from soilcast.reporting.tables import number
 from soilcast.reporting.wording import (
     PERCENT,
@@ -28,9 +29,6 @@ from soilcast.reporting.wording import (
     span,
     weather_words,
 )
-
-_FEW_CELLS = 6
-"""So many cells at most are drawn as fan charts."""
 
 
 def headline(forecast: xr.Dataset) -> html.Markup:
@@ -47,7 +45,7 @@ def headline(forecast: xr.Dataset) -> html.Markup:
         "Weather of the days ahead": weather_words(attrs.get("weather", "")),
         "Days that the reanalysis lacks": bridged_words(attrs.get(BRIDGED, "")),
         "Quantiles": ", ".join(f"{100 * level:g}" for level in levels) + (PERCENT if levels.size else ""),
-        "Cells forecast": f"{len(_forecast_cells(forecast))} of {forecast.sizes['cell']}",
+        "Cells forecast": f"{len(forecast_cells(forecast))} of {forecast.sizes['cell']}",
         "Training": period(attrs.get("train_period", "")),
         "Source": attrs.get("source", ""),
         "Issue days in the file": f"{attrs[ISSUE_DAYS]}; shown is the last" if attrs[ISSUE_DAYS] != "1" else "",
@@ -110,8 +108,14 @@ def fans(forecast: xr.Dataset) -> html.Markup:
     chosen = fan_cells(forecast)
     intervals = bands(forecast["quantile"].to_numpy()) if _has_quantiles(forecast) else []
     usual = any(has_product(forecast, target, "anomaly") for target in layers(forecast))
-    key = html.legend({"forecast": colour} | ({"usual for the date (dashed)": NORMAL} if usual else {}))
-    if len(chosen) == len(_forecast_cells(forecast)):
+    label = str(forecast.attrs.get("label", "")).strip() or "forecast"
+    is_observed = OBSERVED_IN in forecast.attrs
+    key = html.legend(
+        ({"observed": OBSERVED} if is_observed else {})
+        | {label: colour}
+        | ({"usual for the date (dashed)": NORMAL} if usual else {})
+    )
+    if len(chosen) == len(forecast_cells(forecast)):
         text = "Every cell with a forecast."
     else:
         text = f"{len(chosen)} of {forecast.sizes['cell']} cells, evenly spread from the driest to the wettest."
@@ -119,37 +123,14 @@ def fans(forecast: xr.Dataset) -> html.Markup:
         text += f" Bands: the {band_names(intervals)} intervals."
     else:
         text += " The run gives no quantiles: there are no intervals."
+    if is_observed:
+        text += f" {_observed_words(forecast)}"
     parts = [html.paragraph(text, note=True), key]
     for target in layers(forecast):
         drawn = [_fan_of(forecast, target, cell, colour) for cell in chosen]
         if any(drawn):
             parts += [html.heading(layer_words(forecast, target)), html.panels(drawn)]
     return html.joined(parts)
-
-
-def fan_cells(forecast: xr.Dataset) -> list[int]:
-    """Choose the cells whose forecast is drawn: all if they are few, else evenly from the driest to the wettest.
-
-    Dry is by the last lead of the first layer: by its percentile, or where there is none by the forecast.
-
-    Returns
-    -------
-    Positions along cell.
-    """
-    names, forecast_cells = layers(forecast), _forecast_cells(forecast)
-    if len(forecast_cells) <= _FEW_CELLS:
-        return forecast_cells
-    by = f"{names[0]}_percentile" if has_product(forecast, names[0], "percentile") else names[0]
-    values = forecast[by].isel(lead=-1).to_numpy()[forecast_cells]
-    order = [forecast_cells[index] for index in np.argsort(values, kind="stable")]  # NaN comes last
-    ordered = order[: int(np.isfinite(values).sum())] or order
-    return [ordered[round(rank)] for rank in np.linspace(0, len(ordered) - 1, min(_FEW_CELLS, len(ordered)))]
-
-
-def _forecast_cells(forecast: xr.Dataset) -> list[int]:
-    """Positions of the cells with a forecast."""
-    has_forecast = forecast[layers(forecast)].to_dataarray().notnull().any(("variable", "lead"))
-    return [int(cell) for cell in np.flatnonzero(has_forecast)]
 
 
 def _from_to(values: list[str], leads: list[int]) -> str:
@@ -170,9 +151,27 @@ def _fan_of(forecast: xr.Dataset, target: str, cell: int, colour: str) -> html.M
     normal = np.full(len(centre), np.nan)
     if has_product(forecast, target, "anomaly"):
         normal = centre - values[f"{target}_anomaly"].to_numpy()
-    detail = _detail(values, target)
-    return html.picture(
-        fan(forecast["valid_time"].to_numpy(), centre, quantiles, drawn, colour, normal), location_name(values), detail
+    observed = _observed(forecast, target, cell)
+    drawing = fan(forecast["valid_time"].to_numpy(), centre, quantiles, drawn, colour, normal, observed)
+    return html.picture(drawing, location_name(values), _detail(values, target))
+
+
+def _observed(forecast: xr.Dataset, target: str, cell: int) -> tuple[Days, Values] | None:
+    """Days and observations beside the forecast of a cell: see `soilcast.reporting.observations`."""
+    name = f"{target}_observed"
+    if name not in forecast:
+        return None
+    values = forecast[name].isel(fan=forecast["fan_cell"].to_numpy().tolist().index(cell)).to_numpy()
+    return (forecast["day"].to_numpy(), values) if np.isfinite(values).any() else None
+
+
+def _observed_words(forecast: xr.Dataset) -> str:
+    """Say what the observations are of, and which of the cells have none."""
+    known = [any(_observed(forecast, target, cell) for target in layers(forecast)) for cell in fan_cells(forecast)]
+    missing = "" if all(known) else f" {known.count(False)} of {len(known)} cells have none."
+    return (
+        f"Observed: {forecast.attrs[OBSERVED_IN]}, as points where there are gaps. What came after the issue day, "
+        f"which is dotted, the forecast did not know.{missing}"
     )
 
 

@@ -11,8 +11,9 @@ import xarray as xr
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import flat, json_attribute
 from soilcast.reporting.forecasts import ISSUE_DAYS
+from soilcast.reporting.observations import OBSERVED_IN
 
-_APART = ("provenance", "training_logs", "training_log", "configs", "config", "soilcast_kind", ISSUE_DAYS)
+_APART = ("provenance", "training_logs", "training_log", "configs", "config", "soilcast_kind", ISSUE_DAYS, OBSERVED_IN)
 """Attributes that are shown otherwise, or not."""
 
 

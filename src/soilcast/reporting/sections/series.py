@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import selected_leads
 from soilcast.reporting.fans import band_names, bands, fans_of_pick
-from soilcast.reporting.figures import LOOK, set_margins, svg
+from soilcast.reporting.figures import LOOK, day_axis, draw_observed, set_margins, svg
 from soilcast.reporting.lead_lines import MOISTURE, model_looks
 from soilcast.reporting.over_cells import best_network
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
@@ -21,13 +21,15 @@ from soilcast.reporting.tables import number
 from soilcast.reporting.wording import ahead, location_of_pick, target_words, with_weather
 
 _DAY = np.timedelta64(1, "D")
+_GAPS = "Observations are points where they have gaps."
 
 
 def lines(scores: xr.Dataset) -> html.Markup:
     """Draw observed and forecast soil moisture of the picked cells at one lead as lines."""
     palette = colours(scores)
     drawn = {"observed": OBSERVED} | {label: palette[label] for label in networks(scores)}
-    parts = [html.legend(drawn | ({"rain": RAIN} if "precipitation" in scores else {}), bars=["rain"])]
+    parts = [html.paragraph(_GAPS, note=True)] if _has_gaps(scores) else []
+    parts.append(html.legend(drawn | ({"rain": RAIN} if "precipitation" in scores else {}), bars=["rain"]))
     for target in targets(scores):
         of_target = scores.sel(target=target).isel(lead=0)
         parts += [html.heading(target_words(target))] if scores.sizes["target"] > 1 else []
@@ -57,8 +59,13 @@ def fans(scores: xr.Dataset) -> html.Markup:
     text = (
         "The best network of each target. Above: the test period, with the forecasts of the first issue day and of "
         f"others at equal distances. Beneath: some of them large, each from its issue day, which is dotted.{intervals}"
+        f"{f' {_GAPS}' if _has_gaps(scores) else ''}"
     )
     return html.paragraph(text, note=True) + html.joined(parts)
+
+
+def _has_gaps(scores: xr.Dataset) -> bool:
+    return bool(scores["observed"].isnull().any())
 
 
 def _time_series(scores: xr.Dataset, pick: int) -> str:
@@ -68,28 +75,24 @@ def _time_series(scores: xr.Dataset, pick: int) -> str:
     wet = "precipitation" in scores
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(11.2, 3.8 if wet else 2.8))
-        set_margins(figure, left=0.85, bottom=0.34, right=0.25)
+        set_margins(figure, left=0.85, bottom=0.5, right=0.25)
         figure.subplots_adjust(hspace=0.12)
         rows = figure.subplots(2 if wet else 1, 1, sharex=True, squeeze=False, height_ratios=[2.6, 1] if wet else [1])[
             :, 0
         ]
         axes: Axes = rows[0]
-        axes.plot(day, scores["observed"].isel(pick=pick), color=OBSERVED, linewidth=1.9)
+        draw_observed(axes, day, scores["observed"].isel(pick=pick).to_numpy(), width=1.9)
         for label in networks(scores):
             axes.plot(valid, scores["predicted"].sel(model=label).isel(pick=pick), color=palette[label], linewidth=1.2)
         axes.set_ylabel(f"soil moisture\n[{MOISTURE}]")
         if wet:
             rain = scores["precipitation"].isel(pick=pick).to_numpy().astype(np.float64) * 1000
             edges = np.append(day, day[-1:] + _DAY) if len(day) else day
-            rows[1].stairs(np.nan_to_num(rain), matplotlib.dates.date2num(edges), fill=True, color=RAIN)  # type: ignore[no-untyped-call]
+            rows[1].stairs(rain, matplotlib.dates.date2num(edges), fill=True, color=RAIN)  # type: ignore[no-untyped-call]
             rows[1].set_ylim(bottom=0)
             rows[1].set_ylabel(f"rain\n[{pretty_units('mm d-1')}]")
-        axis = rows[-1].xaxis
         if len(day):
-            axis.set_major_locator(matplotlib.dates.AutoDateLocator(maxticks=12))  # type: ignore[no-untyped-call]
-            formatter = matplotlib.dates.ConciseDateFormatter(axis.get_major_locator())  # type: ignore[no-untyped-call]
-            axis.set_major_formatter(formatter)
-            rows[-1].set_xlim(day[0] - 2 * _DAY, day[-1] + 2 * _DAY)
+            day_axis(rows[-1], day[0] - 2 * _DAY, day[-1] + 2 * _DAY, 12)
         figure.align_ylabels()
         return svg(figure)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import matplotlib
-import matplotlib.ticker
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import end_leads
-from soilcast.reporting.figures import DEEP, LOOK, canvas, draw_boxes, svg
+from soilcast.reporting.figures import DEEP, LOOK, PLAIN_NUMBERS, canvas, draw_boxes, svg
 from soilcast.reporting.scores import PERSISTENCE, networks, targets
 from soilcast.reporting.sections.score_maps import SKILL_NOTE, mapped_models
 from soilcast.reporting.style import colours
@@ -77,7 +76,7 @@ def zone_boxes(scores: xr.Dataset, metric: str, labels: list[str]) -> str | None
             lowest = axes.get_ylim()[0]
             axes.set_yscale("symlog", linthresh=1.0, linscale=1.0)
             axes.set_ylim(2 * lowest, 1.0)
-            axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+            axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
         axes.set_ylabel(plain_head(metric))
         return svg(figure)
 

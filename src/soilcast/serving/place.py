@@ -1,0 +1,210 @@
+"""What the page shows of a place: the past weeks, the season, the coming days, odds, skill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from soilcast.products.adding import add_products
+from soilcast.products.climate import reference_days
+from soilcast.products.variables import DROUGHT_PROBABILITY, PERCENTILE
+from soilcast.serving.catalogue import Collection, Instance
+from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.forecast_files import QUANTILE
+from soilcast.serving.places import Place
+from soilcast.serving.record import PERCENTILES, Record
+from soilcast.serving.service import Service
+from soilcast.serving.values import Values
+
+_PAST = 60
+"""Days before the issue day that are shown [d]."""
+
+_NO_CUBE = "no cube is served: start with --cube CUBE"
+
+
+def describe_place(
+    service: Service, name: str, issue: str | None, lat: float | None, lon: float | None, station: str | None
+) -> dict[str, Any]:
+    """Describe the forecast of the cell at a place.
+
+    Raises
+    ------
+    RequestError
+        There is no such collection, issue day or place, or no cell there.
+    """
+    collection = service.catalogue.now().collection(name)
+    instance = collection.instance(issue)
+    place = None if station is None else service.places.place(collection, station)
+    cell, distance = cell_at(collection, lat, lon) if place is None else (place.cell, place.distance)
+    reasons: dict[str, str] = {}
+    layers = {layer: _layer(service, collection, instance, layer, cell, reasons) for layer in instance.file.layers}
+    cells = collection.cells
+    observed = None if place is None else _station(service, instance, place)
+    if observed is not None and not observed["observations"]:
+        reasons["station"] = "the station has no observations of these days"
+    if (refusal := service.what_if.refusal(collection)) is not None:
+        reasons["what_if"] = refusal
+    return {
+        "cell": cell,
+        "extent": cells.box(cell),
+        "lat": float(cells.lat[cell]),
+        "lon": float(cells.lon[cell]),
+        "distance_km": distance,
+        "name": place.name if place else None if cells.names is None else cells.names[cell],
+        "layers": layers,
+        "station": observed,
+        "reasons": reasons,
+    }
+
+
+def cell_at(collection: Collection, lat: float | None, lon: float | None) -> tuple[int, float]:
+    """Position of the cell at a place, and the distance to its centre [km].
+
+    Raises
+    ------
+    RequestError
+        The place is not given, or no cell is there.
+    """
+    if lat is None or lon is None:
+        raise RequestError("lat and lon are missing: give both")
+    near = collection.cells.finder.nearest(np.array([lat]), np.array([lon]))
+    if near.cell[0] < 0:
+        raise NotThereError(f"no cell of {collection.id} within {near.reach[0]:.0f} km of {lat:g}, {lon:g}")
+    return int(near.cell[0]), float(near.distance[0])
+
+
+def _layer(
+    service: Service, collection: Collection, instance: Instance, layer: str, cell: int, reasons: dict[str, str]
+) -> dict[str, Any]:
+    file = instance.file
+    quantiles = _values(service, instance, f"{layer}{QUANTILE}", cell)
+    central = _values(service, instance, layer, cell)
+    assert central is not None
+    if not np.isfinite(central).any():
+        reasons["coming"] = "the run does not forecast this cell"
+    past, climate, odds, percentile = _from_record(service, instance, layer, cell, central, quantiles, reasons)
+    skill = None if service.scores is None else service.scores.at(collection, layer, cell)
+    if skill is None:
+        told = "no scores are served: start with --scores SCORES"
+        reasons["skill"] = told if service.scores is None else "these forecasts were not scored here"
+    return {
+        "past": past,
+        "climate": climate,
+        "coming": {
+            "days": instance.valid_days,
+            "leads": list(file.leads),
+            "median": central,
+            "mean": _values(service, instance, f"{layer}_mean", cell),
+            "quantiles": {}
+            if quantiles is None
+            else {f"{level:g}": np.ascontiguousarray(quantiles[:, at]) for at, level in enumerate(file.quantiles)},
+        },
+        "odds": None if odds is None else {"classes": [*file.classes] or _CLASSES, "by_lead": odds},
+        "percentile": percentile,
+        "skill": skill,
+    }
+
+
+def _values(service: Service, instance: Instance, name: str, cell: int) -> Values | None:
+    """Values of a cell, by lead; None where the forecast has no such variable."""
+    variable = instance.file.variables.get(name)
+    if variable is None:
+        return None
+    return np.ascontiguousarray(service.reader.cells(instance, variable, np.array([cell]))[..., 0])
+
+
+_CLASSES = ["D0", "D1", "D2", "D3", "D4"]
+
+
+def _from_record(
+    service: Service,
+    instance: Instance,
+    layer: str,
+    cell: int,
+    central: Values,
+    quantiles: Values | None,
+    reasons: dict[str, str],
+) -> tuple[Any, Any, Any, Any]:
+    """Give the past weeks, the climate of the season, odds and percentile, as far as forecast and cube know them."""
+    odds = _values(service, instance, f"{layer}_{DROUGHT_PROBABILITY.suffix}", cell)
+    percentile = _values(service, instance, f"{layer}_{PERCENTILE.suffix}", cell)
+    record, place = service.record, -1
+    told = _NO_CUBE
+    if record is not None:
+        place = int(record.cells_of(instance.file.cells)[cell])
+        told = "the cube does not have this cell" if place < 0 else f"the cube has no {layer}"
+    if record is None or place < 0 or layer not in record.layers:
+        reasons.update({part: told for part in ("past", "climate")})
+        reasons.update({part: told for part, one in (("odds", odds), ("percentile", percentile)) if one is None})
+        return None, None, odds, percentile
+    days, values = record.between(layer, np.array([place]), instance.issue - _PAST + 1, instance.issue)
+    past: dict[str, Any] | None = {"days": [str(day) for day in days], "values": values[0]}
+    if not np.isfinite(values).any():
+        past, reasons["past"] = None, "the cube has no value here in the weeks before the issue day"
+    climate = _climate(record, instance, layer, place)
+    if climate is None:
+        reasons["climate"] = "the record of this cell has fewer than two years before the test of the run"
+    if percentile is None:
+        made = _products(record, instance, layer, place, central, quantiles)
+        percentile, odds = made.get(PERCENTILE.name(layer)), made.get(DROUGHT_PROBABILITY.name(layer))
+    if odds is None:
+        reasons["odds"] = "the forecast has no quantiles, from which odds would follow"
+    return past, climate, odds, percentile
+
+
+def _climate(record: Record, instance: Instance, layer: str, place: int) -> dict[str, Any] | None:
+    first, last = instance.issue - _PAST + 1, instance.issue + instance.file.leads[-1]
+    days = np.arange(first, last + 1)
+    found = record.climate(layer, place, days, _reference(record, instance), _newest(instance))
+    if found is None:
+        return None
+    return {"days": [str(day) for day in days], "percentiles": [*PERCENTILES], "values": np.ascontiguousarray(found.T)}
+
+
+def _products(
+    record: Record, instance: Instance, layer: str, place: int, central: Values, quantiles: Values | None
+) -> dict[str, Values]:
+    """Make the products of a forecast that has none, as those over a period do."""
+    file = instance.file
+    variables: dict[str, Any] = {layer: (("cell", "time", "lead"), central[np.newaxis, np.newaxis])}
+    coordinates: dict[str, Any] = {"time": [instance.issue.astype("datetime64[ns]")], "lead": [*file.leads]}
+    if quantiles is not None:
+        name = f"{layer}{QUANTILE}"
+        variables[name] = (("cell", "time", "lead", "quantile"), quantiles[np.newaxis, np.newaxis])
+        coordinates["quantile"] = [*file.quantiles]
+    about = {"latency_days": int(file.attributes.get("latency_days", 0))}
+    _, cube = record.opened()
+    made = add_products(
+        xr.Dataset(variables, coordinates, about),
+        cube,
+        slice(place, place + 1),
+        layers=[layer],
+        reference=_reference(record, instance),
+    )
+    found = {name: one.to_numpy()[0, 0] for name, one in made.items()}
+    return {name: one for name, one in found.items() if one.dtype.kind == "f" and np.isfinite(one).any()}
+
+
+def _reference(record: Record, instance: Instance) -> slice:
+    days = record.opened()[1]["time"].to_numpy()
+    try:
+        return reference_days(days, str(instance.file.attributes["validation_period"]))
+    except (KeyError, ValueError):  # a forecast that others wrote: what is later than it never counts
+        return slice(None)
+
+
+def _newest(instance: Instance) -> np.datetime64:
+    return instance.issue - int(instance.file.attributes.get("latency_days", 0))
+
+
+def _station(service: Service, instance: Instance, place: Place) -> dict[str, Any]:
+    first, last = instance.issue - _PAST + 1, instance.issue + instance.file.leads[-1]
+    return {
+        "id": place.id,
+        "name": place.name,
+        "lat": place.lat,
+        "lon": place.lon,
+        "observations": service.places.observations(place, first, last),
+    }

@@ -1,0 +1,139 @@
+"""Places that have a name: cells of basins and stations, and the stations of a cube of observations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from soilcast.serving.catalogue import Collection
+from soilcast.serving.faults import NotThereError
+from soilcast.serving.record import Record
+
+STATION, CELL = "station", "cell"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A named place, and the cell that stands for it.
+
+    Parameters
+    ----------
+    id
+        Safe in an address, and unique in a collection.
+    name
+        As its source has it.
+    kind
+        ``station`` or ``cell``.
+    lat, lon
+        [degrees].
+    cell
+        Position among the cells of the collection.
+    distance
+        To the centre of the cell [km].
+    position
+        Of a station among the cells of its cube.
+    """
+
+    id: str
+    name: str
+    kind: str
+    lat: float
+    lon: float
+    cell: int
+    distance: float
+    position: int = -1
+
+
+class Places:
+    """The named places of collections.
+
+    Parameters
+    ----------
+    stations
+        A cube of observations; None where none is served.
+    """
+
+    def __init__(self, stations: Record | None) -> None:
+        self._stations = stations
+        self._found: dict[tuple[str, object], dict[str, Place]] = {}
+
+    def of(self, collection: Collection) -> dict[str, Place]:
+        """Give the places of a collection by their id: its own names, then stations that lie in one of its cells."""
+        version = None if self._stations is None else self._stations.opened()[0]
+        key = collection.cells.identity, version
+        if key not in self._found:
+            named = [*_own(collection), *self._of_stations(collection)]
+            ids = _unique([place.name for place in named])
+            places = [Place(**{**vars(place), "id": name}) for place, name in zip(named, ids, strict=True)]
+            self._found = {old: one for old, one in self._found.items() if old[1] == version}
+            self._found[key] = {place.id: place for place in places}
+        return self._found[key]
+
+    def place(self, collection: Collection, name: str) -> Place:
+        """Give the place of an id.
+
+        Raises
+        ------
+        NotThereError
+            There is none.
+        """
+        places = self.of(collection)
+        if name not in places:
+            raise NotThereError(
+                f"no place {name[:40]!r} in {collection.id}: /edr/.../locations lists those that there are"
+            )
+        return places[name]
+
+    def observations(self, place: Place, first: np.datetime64, last: np.datetime64) -> dict[str, Any]:
+        """Give what a station observed from a day to another, by layer; nothing for other places."""
+        if self._stations is None or place.kind != STATION:
+            return {}
+        found = {}
+        for layer in self._stations.layers:
+            days, values = self._stations.between(layer, np.array([place.position]), first, last)
+            if np.isfinite(values).any():
+                found[layer] = {"days": [str(day) for day in days], "values": values[0]}
+        return found
+
+    def _of_stations(self, collection: Collection) -> list[Place]:
+        if self._stations is None:
+            return []
+        _, cube = self._stations.opened()
+        lat, lon = (cube[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
+        names = [str(one) for one in cube["cell_name"].to_numpy()] if "cell_name" in cube else _numbered(len(lat))
+        near = collection.cells.finder.nearest(lat, lon)
+        rows = zip(names, lat, lon, near.cell, near.distance, strict=True)
+        return [
+            Place("", name, STATION, float(y), float(x), int(cell), float(far), position)
+            for position, (name, y, x, cell, far) in enumerate(rows)
+            if cell >= 0
+        ]
+
+
+def _own(collection: Collection) -> list[Place]:
+    cells = collection.cells
+    if cells.names is None:
+        return []
+    rows = zip(cells.names, cells.lat, cells.lon, strict=True)
+    return [Place("", name, CELL, float(y), float(x), at, 0.0) for at, (name, y, x) in enumerate(rows)]
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"station {number}" for number in range(1, count + 1)]
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names as they can stand in an address, each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "place"
+        number = 2
+        unique = safe
+        while unique in found:
+            unique, number = f"{safe}-{number}", number + 1
+        found[unique] = None
+    return list(found)
