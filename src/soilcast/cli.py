@@ -48,6 +48,21 @@ Memory = Annotated[str | None, typer.Option("--memory", metavar="AMOUNT", help="
 Dask = Annotated[
     str | None, typer.Option("--dask", metavar="ADDRESS", help="Address of a dask scheduler; run on its cluster.")
 ]
+Within = Annotated[
+    str | None,
+    typer.Option(metavar="W,S,E,N|FILE", help="Only the cells within a box [degrees] or the regions of a file."),
+]
+RegionFile = Annotated[
+    str | None,
+    typer.Option("--regions", metavar="FILE", help="Means over the regions of a GeoJSON, GeoPackage or Shapefile."),
+]
+RegionName = Annotated[
+    str | None, typer.Option("--region-name", metavar="ATTRIBUTE", help="Attribute that names the regions.")
+]
+RegionCube = Annotated[
+    Path | None,
+    typer.Option("--cube", metavar="CUBE", help="Cube of the forecast, for percentile, class and odds of regions."),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a config key (repeatable).")
 ]
@@ -597,6 +612,7 @@ def train(
     unit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a weather variable; overrides the archive's.")
     ] = None,
+    within: Within = None,
     memory: Memory = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -623,6 +639,7 @@ def train(
         init=init,
         weather=weather,
         units=_pairs(unit or [], "--unit"),
+        within=within,
         overwrite=overwrite,
         resume=resume,
         memory=limit,
@@ -698,9 +715,13 @@ def forecast(
 def export(
     source: Annotated[Path, typer.Argument(help="Forecast or cube.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Output file: .tif (GeoTIFF), .geojson or .png map, .csv or .parquet table.")
+        Path,
+        typer.Option("--out", help="Output file: .tif (GeoTIFF), .nc, .geojson or .png map, .csv or .parquet table."),
     ],
-    variable: Annotated[str, typer.Option(metavar="NAME", help="Variable, e.g. swvl1_percentile.")],
+    variable: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Variable, e.g. swvl1_percentile; default: all (not for .tif and .png)."),
+    ] = None,
     lead: Annotated[
         list[int] | None, typer.Option("--lead", metavar="DAYS", help="Lead time [d] (repeatable); default: all.")
     ] = None,
@@ -714,9 +735,12 @@ def export(
     drought_class: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Drought class of a probability, e.g. D2.")
     ] = None,
+    regions: RegionFile = None,
+    region_name: RegionName = None,
+    cube: RegionCube = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Export a variable as a map (GeoTIFF, GeoJSON, PNG) or a table of one day or all (CSV, Parquet)."""
+    """Export variables as a map (GeoTIFF, NetCDF, GeoJSON, PNG) or a table of one day or all (CSV, Parquet)."""
     from soilcast.cube.kinds import refuse_missing
 
     refuse_missing(source, "forecast")
@@ -727,8 +751,11 @@ def export(
         "day": day,
         "quantile": quantile,
         "drought_class": drought_class,
+        "regions": regions,
+        "region_name": region_name,
+        "cube": cube,
     }
-    _say(soilcast.export(source, out, **chosen, overwrite=overwrite))
+    _say(soilcast.export(source, out, **chosen, overwrite=overwrite, log=_say))
 
 
 @app.command()
@@ -758,6 +785,9 @@ def evaluate(
         bool,
         typer.Option("--significance", help="Also test differences at every lead for significance (significance.csv)."),
     ] = False,
+    within: Within = None,
+    regions: RegionFile = None,
+    region_name: RegionName = None,
     dask: Dask = None,
     overwrite: Overwrite = False,
     plugins: Plugins = None,
@@ -767,9 +797,12 @@ def evaluate(
     for path in forecasts:
         _refuse_others(path, "forecast")
     options: dict[str, Any] = {"significance": significance, "dask": dask, "overwrite": overwrite}
-    chosen: dict[str, Any] = {"baselines": baselines or (), "matching": matching}
+    chosen: dict[str, Any] = {"baselines": baselines or (), "matching": matching, "within": within}
+    chosen |= {"regions": regions, "region_name": region_name}
     soilcast.evaluate(forecasts, cube, out, **chosen, **options, progress=True)
     _say(soilcast.inspect(out))
+    if regions is not None:
+        _say(soilcast.inspect(out / "regions"))
 
 
 @app.command()

@@ -12,12 +12,19 @@ from soilcast.errors import SoilcastError
 GENERATOR = "soilcast"
 """What pages and pictures of soilcast name as the software that made them."""
 
+STYLE_START = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
+DESCRIPTION_START = '{"@context": "http://www.w3.org/ns/csvw"'
+"""How styles of QGIS and descriptions of tables begin."""
+
 _STORE = "zarr.json"
 _FOLDERS: dict[str, tuple[str, frozenset[str]]] = {
     "run": ("run.json", frozenset({"run.json", "config.yaml", "weights.safetensors", "log.jsonl"})),
     "scores": ("scores.nc", frozenset({"scores.nc", "table.csv", "cells.csv", "significance.csv"})),
 }
 """Kind of a folder -> the file that says so, and all files that it may hold."""
+
+_REGIONS = "regions"
+"""Folder of scores of regions in one of scores."""
 
 _VERDICT = frozenset({"verdict.nc", "verdict.html", "stations.csv", "answers.csv", "scores"})
 """All that a folder of a verdict may hold; ``scores`` is a folder of its own kind."""
@@ -32,9 +39,9 @@ def kind_of(path: Path) -> str | None:
 
     Returns
     -------
-    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``dossier``, ``page``, ``picture``,
-    ``GeoTIFF``, ``GeoJSON`` or ``table``; None for anything else, which is a folder of ours that holds more than we
-    wrote, too. Whether it is damaged or of an earlier format does not count.
+    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``dossier``, ``page``, ``picture``, ``map``, ``GeoTIFF``,
+    ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a folder of ours that holds
+    more than we wrote, too. Whether it is damaged or of an earlier format does not count.
     """
     try:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
@@ -80,6 +87,9 @@ def _kind_of_folder(folder: Path) -> str | None:
         is_ours = not (folder / "scores").exists() or _kind_of_folder(folder / "scores") == "scores"
         return "verdict" if is_ours and _kind_of_file(folder / "verdict.nc") == "verdict" else None
     for kind, (mark, all_of_it) in _FOLDERS.items():
+        inner = folder / _REGIONS
+        if kind == "scores" and inner.is_dir() and _kind_of_folder(inner) == "scores":
+            all_of_it = all_of_it | {_REGIONS}
         if (folder / mark).is_file() and _names(folder) <= all_of_it:
             own = _parsed(folder / mark)["soilcast_kind"] if mark.endswith(".json") else _kind_of_file(folder / mark)
             return kind if own in (kind, f"outlook_{kind}") else None
@@ -126,6 +136,10 @@ def _kind_of_file(file: Path) -> str | None:
         return "table" if mark in _footer(file) else None
     if start.startswith(b'{"type": "FeatureCollection"'):
         return "GeoJSON" if b'"software": "' + mark in start else None
+    if start.startswith(STYLE_START.encode()):
+        return "style" if b"<!-- made by " + mark in start else None
+    if start.startswith(DESCRIPTION_START.encode()):
+        return "description" if b'"software": "' + mark in start else None
     if start.startswith(b"<!doctype html>"):
         return "page" if b'<meta name="generator" content="' + mark in start else None
     header = start.partition(b"\n")[0].strip().decode("utf-8", "replace").split(",")

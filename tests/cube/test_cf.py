@@ -37,7 +37,7 @@ WRONG = (
     r"Coordinate variable 'time' should have standard_name='time', found: 'forecast_reference_time'",
     # For the same reason it takes the issue day for the time axis (T) of section 2.4, which recommends to have nothing
     # to the right of it. The issue day is not that axis: valid_time is, which goes along the issue day and the lead.
-    r"\w+'s spatio-temporal dimensions are not in the recommended order .* time \(T\), lead \(U\).*",
+    r"\w+'s spatio-temporal dimensions are not in the recommended order .* (time|template_day) \(T\), lead \(U\).*",
     # It subtracts the labels of models and targets, which are text, from each other to see whether they ascend.
     r"check_coordinate_variables_strict_monotonicity: unsupported operand type\(s\) for -: 'str' and 'str'",
 )

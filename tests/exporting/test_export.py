@@ -568,7 +568,9 @@ def test_a_day_has_to_be_named_where_there_are_several(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_refused(forecast: Path, tmp_path: Path) -> None:
     refused(
-        "map.jpg: unknown file type: end the name in .tif, .tiff, .png, .csv", source=forecast, out=tmp_path / "map.jpg"
+        "map.jpg: unknown file type: end the name in .tif, .tiff, .nc, .png, .csv",
+        source=forecast,
+        out=tmp_path / "map.jpg",
     )
     refused("no such forecast", source=tmp_path / "nowhere", out=tmp_path / "map.tif")
     write_dataset(

@@ -74,6 +74,7 @@ def assemble(
     title: str,
     source: str,
     content: str,
+    license: str | None = None,
     origins: Mapping[str, str] | None = None,
     packing: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
@@ -94,6 +95,8 @@ def assemble(
         Name of the source in the registry.
     content
         ``"reanalysis"``, ``"land-model output"``, ``"synthetic weather"`` or so: said wherever numbers appear.
+    license
+        Licence of the data, if it is known: every export says it.
     origins
         Contract name -> the file or pattern that it came from.
     packing
@@ -121,6 +124,7 @@ def assemble(
             "content": content,
             "soilcast_kind": "cube",
             "soilcast_contract": CONTRACT_VERSION,
+            **({"license": license} if license else {}),
         },
     )
     for name, values in {"area": cells["area"], **variables}.items():

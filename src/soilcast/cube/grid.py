@@ -11,6 +11,9 @@ import xarray as xr
 EARTH_RADIUS = 6371229.0
 """Radius of the sphere that ECMWF's models use [m]."""
 
+OUTLINE = "outline"
+"""Coordinate of cells that are regions: polygons of shapely ``(cell,)`` [degrees]. It is in memory alone."""
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -1,9 +1,9 @@
-"""A field as GeoJSON (RFC 7946): a feature for each cell, with a property for each lead."""
+"""Fields as GeoJSON (RFC 7946): a feature for each cell or region, with a property for each field and lead."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,40 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import grid_of, spacing
-from soilcast.exporting.selecting import Band, Field
+from soilcast.cube.grid import OUTLINE
+from soilcast.exporting.field import Band, Field, about_all
 from soilcast.ownership import GENERATOR
 
 _DECIMALS = 6
 """Of a coordinate [degrees]: a hand's breadth."""
 
 
-def write_geojson(field: Field, partial: Path, out: Path) -> None:
-    """Write a field: cells of a grid as polygons, places as points; missing values are null.
+def write_geojson(fields: Sequence[Field], partial: Path, out: Path) -> None:
+    """Write fields: regions and cells of a grid as polygons, places as points; missing values are null.
 
     Parameters
     ----------
-    field
-        What to write, of one day.
+    fields
+        What to write, of one day and of the same cells.
     partial
         Where to write.
     out
         Final path.
     """
-    names = [_property(band) for band in field.bands]
-    head: dict[str, Any] = {"type": "FeatureCollection", "software": GENERATOR, **field.about()}
+    is_one, field = len(fields) == 1, fields[0]
+    bands = [(one, number, band) for one in fields for number, band in enumerate(one.bands)]
+    names = [property_name(band, None if is_one else one.column) for one, _, band in bands]
+    head: dict[str, Any] = {"type": "FeatureCollection", "software": GENERATOR, **about_all(fields)}
     head["properties"] = [
-        {"name": name, "lead_days": band.lead, "valid_date": None if band.day is None else str(band.day)}
-        for name, band in zip(names, field.bands, strict=True)
+        {"name": name, **({} if is_one else {"variable": one.column}), **_times(band)}
+        for name, (one, _, band) in zip(names, bands, strict=True)
     ]
     cell_names = field.opened["cell_name"].to_numpy() if "cell_name" in field.opened.coords else None
     with partial.open("w", encoding="utf-8") as stream:
         stream.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [')
         for cell, geometry in enumerate(cell_geometries(field.opened)):
             about = {"cell": cell} if cell_names is None else {"cell": cell, "cell_name": str(cell_names[cell])}
-            values = (_number(one, is_whole=field.is_whole) for one in field.values[:, cell])
+            values = (_number(one.values[number, cell], is_whole=one.is_whole) for one, number, _ in bands)
             feature = {
                 "type": "Feature",
                 "geometry": geometry,
@@ -52,8 +55,15 @@ def write_geojson(field: Field, partial: Path, out: Path) -> None:
         stream.write("\n]}\n")
 
 
-def _property(band: Band) -> str:
-    return "value" if band.lead is None else f"lead_{band.lead}"
+def property_name(band: Band, column: str | None = None) -> str:
+    """Name of the property of a band; of one of several fields with the name of its ``column``."""
+    if column is None:
+        return "value" if band.lead is None else f"lead_{band.lead}"
+    return column if band.lead is None else f"{column}_lead_{band.lead}"
+
+
+def _times(band: Band) -> dict[str, Any]:
+    return {"lead_days": band.lead, "valid_date": None if band.day is None else str(band.day)}
 
 
 def _number(value: np.float32, *, is_whole: bool) -> float | int | None:
@@ -63,13 +73,17 @@ def _number(value: np.float32, *, is_whole: bool) -> float | int | None:
 
 
 def cell_geometries(opened: xr.Dataset) -> Iterator[dict[str, Any]]:
-    """Give the geometry of each cell: polygons of a grid, cut at the date line, points of places.
+    """Give the geometry of each cell: outlines of regions, polygons of a grid, cut at the date line, points of places.
 
     Parameters
     ----------
     opened
         A cube, a forecast, or the coordinates of some of its cells.
     """
+    if OUTLINE in opened.coords:
+        for outline in opened[OUTLINE].to_numpy():
+            yield json.loads(_as_geojson(outline))
+        return
     lat, lon = (opened[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
     lon = (lon + 180.0) % 360.0 - 180.0
     grid = grid_of(opened)
@@ -90,6 +104,13 @@ def cell_geometries(opened: xr.Dataset) -> Iterator[dict[str, Any]]:
             if len(rings) == 1
             else {"type": "MultiPolygon", "coordinates": rings}
         )
+
+
+def _as_geojson(outline: Any) -> str:
+    """A polygon of shapely, its coordinates rounded."""
+    import shapely  # there, since the outline is one of its own
+
+    return str(shapely.to_geojson(shapely.set_precision(outline, 10.0**-_DECIMALS, mode="pointwise")))
 
 
 def _half(axis: npt.NDArray[np.float64]) -> float:

@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.cube import Grid, grid_of, spacing
+from soilcast.cube import grid_of
+from soilcast.cube.raster import Raster, raster_of
 from soilcast.errors import SoilcastError
-from soilcast.exporting.selecting import Band, Field
+from soilcast.exporting.field import Band, Field
 from soilcast.ownership import GENERATOR
 from soilcast.products.indices import MISSING
 
-# A map of the whole Earth at 0.02 degrees has fewer.
-_MOST_PIXELS = 1 << 28
-
-_MOST_DEVIATION = 0.05
-"""Largest deviation of a row or column from even spacing, as a share of the step."""
-
 _TILE = 256
 
-
-@dataclass(frozen=True)
-class _Axis:
-    """Evenly spaced pixels along an axis of a grid.
-
-    Parameters
-    ----------
-    first
-        Coordinate of the centre of the first pixel [degrees].
-    step
-        From one to the next [degrees]; negative where coordinates fall.
-    pixel
-        Pixel of each point of the axis ``(point,)``.
-    """
-
-    first: float
-    step: float
-    pixel: npt.NDArray[np.int64]
-
-    @property
-    def size(self) -> int:
-        return int(self.pixel.max()) + 1
+_IMAGERY = "IMAGERY"
+"""GDAL's domain of metadata for when an image is of."""
 
 
 def write_geotiff(field: Field, partial: Path, out: Path) -> None:
@@ -72,8 +46,8 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
     grid = grid_of(field.opened)
     if grid is None:
         raise SoilcastError(f"{out}: the cells are points without a grid: use --out {out.with_suffix('.csv')}")
-    rows, columns = _axes(grid, out)
-    west, north = columns.first - columns.step / 2, rows.first - rows.step / 2
+    cells = raster_of(grid, str(out), "a GeoTIFF", f"use --out {out.with_suffix('.csv')}")
+    rows, columns = cells.rows, cells.columns
     profile = {
         "driver": "COG",
         "height": rows.size,
@@ -82,62 +56,31 @@ def write_geotiff(field: Field, partial: Path, out: Path) -> None:
         "dtype": "int8" if field.is_whole else "float32",
         "nodata": MISSING if field.is_whole else np.nan,
         "crs": rasterio.CRS.from_epsg(4326),
-        "transform": Affine(columns.step, 0.0, west, 0.0, rows.step, north),
+        "transform": Affine(columns.step, 0.0, columns.edge, 0.0, rows.step, rows.edge),
         "compress": "deflate",
         "blocksize": _TILE,
         "overview_resampling": "nearest",  # a mean of classes is none
     }
-    row, column = np.divmod(grid.index, len(grid.lon))
-    pixels = rows.pixel[row] * columns.size + columns.pixel[column]
     # In memory, since GDAL hides the error of a full disk; and GDAL puts no files of its own beside it.
     with MemoryFile() as memory:
         with memory.open(**profile) as raster:
             raster.update_tags(**_tags(field))
             for number, (band, values) in enumerate(zip(field.bands, field.values, strict=True), start=1):
-                raster.write(_image(values, pixels, (rows.size, columns.size), is_whole=field.is_whole), number)
+                raster.write(_image(cells, values, is_whole=field.is_whole), number)
                 raster.set_band_description(number, _description(field, band))
                 raster.update_tags(number, **_band_tags(field, band))
+                if band.day is not None:
+                    raster.update_tags(number, ns=_IMAGERY, ACQUISITIONDATETIME=f"{band.day}T00:00:00Z")
             raster.units = [field.units] * len(field.bands)
         partial.write_bytes(memory.getbuffer())
 
 
-def _axes(grid: Grid, out: Path) -> tuple[_Axis, _Axis]:
-    """Rows from north to south and columns from west to east."""
-    rows, columns = _axis(grid.lat, -1, "latitudes", out), _axis(grid.lon, 1, "longitudes", out)
-    if rows.size * columns.size > _MOST_PIXELS:
-        raise SoilcastError(
-            f"{out}: a map of {rows.size} x {columns.size} pixels is too large for a GeoTIFF: use --out "
-            f"{out.with_suffix('.csv')}"
-        )
-    return rows, columns
-
-
-def _axis(points: npt.NDArray[np.float64], sign: int, name: str, out: Path) -> _Axis:
-    points = points.astype(np.float64)
-    first, last = (points.min(), points.max()) if sign > 0 else (points.max(), points.min())
-    step = spacing(np.sort(points))
-    if np.isfinite(points).all() and step > 0:
-        # Steps that were written as float32 add up to something else than their number times the smallest.
-        steps = max(round(abs(last - first) / step), 1)
-        step = abs(last - first) / steps if last != first else step
-        position = (points - first) * sign / step
-        if steps < _MOST_PIXELS and np.abs(position - np.rint(position)).max() <= _MOST_DEVIATION:
-            return _Axis(float(first), sign * step, np.rint(position).astype(np.int64))
-    raise SoilcastError(
-        f"{out}: the {name} of the grid are not evenly spaced, as a GeoTIFF requires: use --out "
-        f"{out.with_suffix('.csv')}"
-    )
-
-
 def _image(
-    values: npt.NDArray[np.float32], pixels: npt.NDArray[np.int64], shape: tuple[int, int], *, is_whole: bool
+    cells: Raster, values: npt.NDArray[np.float32], *, is_whole: bool
 ) -> npt.NDArray[np.float32] | npt.NDArray[np.int8]:
-    """Spread the values of cells ``(cell,)`` over the pixels ``(row, column)``."""
-    image = np.full(shape[0] * shape[1], np.nan, dtype=np.float32)
-    image[pixels] = values
-    if is_whole:
-        return np.where(np.isnan(image), MISSING, image).astype(np.int8).reshape(shape)
-    return image.reshape(shape)
+    """Spread values of cells ``(cell,)`` over the pixels ``(row, column)``, in the type in which they are written."""
+    image = cells.image(values)
+    return np.where(np.isnan(image), MISSING, image).astype(np.int8) if is_whole else image
 
 
 def _description(field: Field, band: Band) -> str:

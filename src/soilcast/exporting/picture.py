@@ -7,24 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from soilcast.colours import colouring_of, product_of
+from soilcast.colours import product_of
 from soilcast.errors import SoilcastError
-from soilcast.exporting.selecting import Band, Field
-from soilcast.products.indices import NOT_REACHED
+from soilcast.exporting.field import Band, Field
+from soilcast.exporting.scales import drawable, last_lead, scale_of
 from soilcast.products.variables import DAYS_TO_DRY, DROUGHT, Product
 from soilcast.reporting import drought
 from soilcast.reporting.figures import WIDE, png, print_look
-from soilcast.reporting.maps import Canvas, Scale, robust_scale
-from soilcast.reporting.style import pretty_units, style_of_colouring
-
-Values = npt.NDArray[np.float32]
+from soilcast.reporting.maps import Canvas, Scale
+from soilcast.reporting.style import pretty_units
 
 _MOST_MAPS = 40
 _DOTS = 200  # an inch
@@ -50,9 +47,7 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
     """
     if len(field.bands) > _MOST_MAPS:
         raise SoilcastError(f"{out}: {len(field.bands)} maps do not fit on a page: select leads with --lead")
-    product = product_of(field.name)
-    values = _drawable(field, product)
-    scale = _scale(field, product, values)
+    product, values, scale = product_of(field.name), drawable(field), scale_of(field)
     if scale is None:
         raise SoilcastError(f"{out}: {field.name} has no value at this selection: choose another lead or day")
     canvas = Canvas(field.opened)
@@ -77,22 +72,6 @@ def write_picture(field: Field, partial: Path, out: Path) -> None:
         partial.write_bytes(png(figure, _DOTS))
 
 
-def _drawable(field: Field, product: Product | None) -> Values:
-    """Values that a colour scale can show: never dry comes after the last lead."""
-    if product is not DAYS_TO_DRY:
-        return field.values
-    return np.where(field.values == NOT_REACHED, np.float32(_last_lead(field) + 1), field.values)
-
-
-def _scale(field: Field, product: Product | None, values: Values) -> Scale | None:
-    if not np.isfinite(values).any():
-        return None
-    colouring = colouring_of(field.name)
-    limits = (1.0, _last_lead(field) + 1.0) if product is DAYS_TO_DRY else colouring.limits
-    style = style_of_colouring(colouring)
-    return robust_scale(values.astype(np.float64), style) if limits is None else Scale(*limits, style)
-
-
 def _bar(figure: Figure, panels: list[Axes], field: Field, product: Product | None, scale: Scale) -> None:
     colours = ScalarMappable(Normalize(scale.low, scale.high), scale.style.colours)
     units = "" if product is DROUGHT else pretty_units(field.units)
@@ -102,7 +81,7 @@ def _bar(figure: Figure, panels: list[Axes], field: Field, product: Product | No
     if product is DROUGHT:
         bar.set_ticks(list(drought.CLASSES), labels=[name.partition(" ")[0] for name, _ in drought.CLASSES.values()])
     if product is DAYS_TO_DRY:
-        last = _last_lead(field)
+        last = last_lead(field)
         step = -(-last // 15)
         ticks = list(range(1, last + 1, step))
         bar.set_ticks([*ticks, last + 1], labels=[*map(str, ticks), "later"])
@@ -117,11 +96,9 @@ def _title(field: Field, band: Band) -> str:
 
 def _footer(field: Field) -> str:
     issued = "" if field.issue is None else f", made at the end of {field.issue}"
-    return f"{_capital(field.nature)}{issued}. {field.opened.attrs.get('title', '')}".strip()
-
-
-def _last_lead(field: Field) -> int:
-    return int(field.opened["lead"].max()) if "lead" in field.opened.coords else 1
+    told = field.about()
+    whose = [f"{name}: {told[key]}." for name, key in (("Source", "source"), ("Licence", "license")) if key in told]
+    return " ".join([f"{_capital(field.nature)}{issued}.", *filter(None, [told.get("title", "")]), *whose])
 
 
 def _capital(text: str) -> str:

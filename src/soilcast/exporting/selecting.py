@@ -3,143 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube import days_of, open_artifact, read
+from soilcast.cube import days_of, open_artifact
 from soilcast.cube.calendar import period_of
 from soilcast.errors import SoilcastError
+from soilcast.exporting.field import Field
 from soilcast.products.variables import DROUGHT_CLASS
 
 _KINDS = ("forecast", "cube")
 _DIMS = {"cell", "time", "lead", "quantile", DROUGHT_CLASS}
 
 
-@dataclass(frozen=True)
-class Band:
-    """Values of one lead.
-
-    Parameters
-    ----------
-    lead
-        Days after the issue day [d]; None where there is none.
-    day
-        The day that the values are of; None where they are of none, or of all leads together.
-    """
-
-    lead: int | None
-    day: np.datetime64 | None
-
-
-@dataclass(frozen=True)
-class Field:
-    """What is exported.
-
-    Parameters
-    ----------
-    opened
-        The artifact: its cells and attributes.
-    kind
-        ``forecast`` or ``cube``.
-    name
-        Of the variable.
-    chosen
-        The days, leads, quantile and drought class of it, lazily.
-    has_days
-        Whether the variable is of days.
-    """
-
-    opened: xr.Dataset
-    kind: str
-    name: str
-    chosen: xr.Dataset
-    has_days: bool
-
-    @cached_property
-    def values(self) -> npt.NDArray[np.float32]:
-        """Values of one day, ``(band, cell)``, NaN where missing."""
-        order = [dim for dim in ("lead", "cell") if dim in self.chosen[self.name].dims]
-        values = read(self.chosen.assign({self.name: self.chosen[self.name].transpose(*order)}), self.name)
-        return values.reshape(-1, self.opened.sizes["cell"]).astype(np.float32, copy=False)
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """What each band of `values` is."""
-        return _bands(self.chosen, self.name, self.kind)
-
-    @property
-    def issue(self) -> np.datetime64 | None:
-        """Day at whose end a forecast was made."""
-        return _day(self.chosen) if self.kind == "forecast" and self.has_days else None
-
-    @property
-    def quantile(self) -> float | None:
-        """Level of the values; None where they are no quantile."""
-        return float(self.chosen["quantile"]) if "quantile" in self.opened[self.name].dims else None
-
-    @property
-    def drought_class(self) -> str | None:
-        """Class of the values, D0 .. D4; None where they are not of one."""
-        return str(self.chosen[DROUGHT_CLASS].item()) if DROUGHT_CLASS in self.opened[self.name].dims else None
-
-    @cached_property
-    def is_whole(self) -> bool:
-        """Whether the values are classes or are stored as int8, and fit it; of many days by how they are stored."""
-        variable = self.opened[self.name]
-        stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
-        if "time" in self.chosen[self.name].dims:
-            return bool(stored == np.int8)
-        finite = self.values[np.isfinite(self.values)]
-        fit = bool((np.abs(finite) < np.iinfo(np.int8).max).all() and (finite == np.rint(finite)).all())
-        return fit and (stored == np.int8 or "flag_values" in variable.attrs)
-
-    @property
-    def attributes(self) -> dict[Any, Any]:
-        """Of the variable."""
-        return self.opened[self.name].attrs
-
-    @property
-    def long_name(self) -> str:
-        """What the values are, in words."""
-        name = str(self.attributes.get("long_name", self.name))
-        quantile = "" if self.quantile is None else f", quantile {self.quantile:g}"
-        return f"{name}{quantile}" if self.drought_class is None else f"{name}{quantile}, {self.drought_class}"
-
-    @property
-    def units(self) -> str:
-        """As CF writes them."""
-        return str(self.attributes.get("units", "1"))
-
-    @property
-    def nature(self) -> str:
-        """What kind of numbers these are, in words: nobody shall take a forecast for an observation."""
-        content = str(self.opened.attrs.get("content", "unknown data"))
-        if self.kind == "cube":
-            return content
-        return f"model forecast, not an observation (trained on {content})"
-
-    def about(self) -> dict[str, str]:
-        """What every export says of the values: title, unit, issue day, what they are and whose."""
-        told = {
-            "title": str(self.opened.attrs.get("title", "")),
-            "variable": self.name,
-            "long_name": self.long_name,
-            "units": self.units,
-            "nature": self.nature,
-            "source": str(self.opened.attrs.get("source", "")),
-            "license": str(self.opened.attrs.get("license", "")),
-            "issue_date": "" if self.issue is None else str(self.issue),
-        }
-        return {name: text for name, text in told.items() if text}
-
-
 def select(
+    opened: xr.Dataset,
+    kind: str,
     path: Path,
     variable: str,
     *,
@@ -152,12 +34,18 @@ def select(
 ) -> Field:
     """Choose what is to be exported, of one day or, for tables, of ``several``; see `soilcast.export`.
 
+    Parameters
+    ----------
+    opened, kind
+        What `open_exportable` gave, or what was made of it.
+    path
+        Where it is from, for messages.
+
     Raises
     ------
     SoilcastError
         Something is not there, or has to be named.
     """
-    opened, kind = _opened(path)
     name = _name(opened, variable, quantile, path)
     places: dict[str, Any] = {}
     if "quantile" in opened[name].dims:
@@ -178,8 +66,63 @@ def select(
     return Field(opened, kind, name, opened.isel(places), has_days="time" in places)
 
 
-def _opened(path: Path) -> tuple[xr.Dataset, str]:
-    """Open an artifact of a kind that can be exported."""
+def select_all(
+    opened: xr.Dataset,
+    kind: str,
+    path: Path,
+    *,
+    lead: int | Sequence[int] | None = None,
+    issue: str | None = None,
+    day: str | None = None,
+    several: bool = False,
+) -> list[Field]:
+    """Choose every variable of each cell, day and, of a forecast, lead, with each quantile and class: see `select`.
+
+    Raises
+    ------
+    SoilcastError
+        As `select`; there is no such variable.
+    """
+    days = {"time", "lead"} if kind == "forecast" else {"time"}
+    fields = []
+    for name in _exportable(opened):
+        dims = set(opened[name].dims) - {"cell"}
+        if dims - {"quantile", DROUGHT_CLASS} != days:
+            continue
+        levels = opened["quantile"].to_numpy().tolist() if "quantile" in dims else [None]
+        classes = opened[DROUGHT_CLASS].to_numpy().tolist() if DROUGHT_CLASS in dims else [None]
+        given: dict[str, Any] = {"lead": lead, "issue": issue, "day": day, "several": several}
+        fields += [
+            select(opened, kind, path, name, quantile=level, drought_class=one, **given)
+            for level in levels
+            for one in classes
+        ]
+    if not fields:
+        raise SoilcastError(f"{path}: no variable of {' and '.join(sorted(days))}: name one with --variable")
+    return fields
+
+
+def near_days(opened: xr.Dataset, kind: str, issue: str | None, day: str | None) -> xr.Dataset:
+    """Keep the days that a selection may take, so that others need not be read; faults are left to `select`."""
+    text = issue if day is None else day
+    if text is None or "time" not in opened.dims:
+        return opened
+    first, last = days_of(text)
+    if kind == "forecast" and day is not None:
+        first = first - np.timedelta64(int(opened["lead"].max()), "D")
+    days = opened["time"].to_numpy().astype("datetime64[D]")
+    near = np.flatnonzero((days >= first) & (days <= last))
+    return opened.isel(time=slice(int(near[0]), int(near[-1]) + 1)) if len(near) else opened
+
+
+def open_exportable(path: Path) -> tuple[xr.Dataset, str]:
+    """Open an artifact of a kind that can be exported, and say which.
+
+    Raises
+    ------
+    SoilcastError
+        It is of another kind, or damaged.
+    """
     for kind in _KINDS:
         try:
             opened = open_artifact(path, kind)
@@ -217,13 +160,17 @@ def _refuse_damaged(opened: xr.Dataset, path: Path) -> None:
         raise SoilcastError(f"{path}: {', '.join(lacking)} is missing or invalid: damaged, or not written by soilcast")
 
 
-def _name(opened: xr.Dataset, variable: str, quantile: float | None, path: Path) -> str:
-    """Name of the variable that is meant."""
-    exportable = [
+def _exportable(opened: xr.Dataset) -> list[str]:
+    return [
         str(name)
         for name, one in opened.data_vars.items()
         if "cell" in one.dims and set(one.dims) <= _DIMS and one.dtype.kind in "fiu"
     ]
+
+
+def _name(opened: xr.Dataset, variable: str, quantile: float | None, path: Path) -> str:
+    """Name of the variable that is meant."""
+    exportable = _exportable(opened)
     if variable not in exportable:
         raise SoilcastError(f"{path}: no variable {variable} by cell; it has: {_listed(exportable)}: name one of them")
     if quantile is None or "quantile" in opened[variable].dims:
@@ -296,22 +243,6 @@ def _days(
         what = "issue day" if day is None else "day"
         raise SoilcastError(f"{path}: no {what} {text} among {period_of(days)}: name one of them")
     return int(matches[0]) if len(matches) == 1 else slice(int(matches[0]), int(matches[-1]) + 1)
-
-
-def _bands(chosen: xr.Dataset, name: str, kind: str) -> tuple[Band, ...]:
-    """What each band of the chosen values is."""
-    at = _day(chosen)
-    if "lead" not in chosen[name].dims:
-        return (Band(None, None if kind == "forecast" else at),)
-    leads = [int(lead) for lead in chosen["lead"].to_numpy()]
-    return tuple(Band(lead, None if at is None else at + np.timedelta64(lead, "D")) for lead in leads)
-
-
-def _day(chosen: xr.Dataset) -> np.datetime64 | None:
-    """The one day that was chosen; None where nothing was."""
-    if "time" not in chosen.coords or chosen["time"].ndim:
-        return None
-    return np.datetime64(str(np.datetime_as_string(chosen["time"].to_numpy(), "D")))
 
 
 def _listed(names: Iterable[object]) -> str:

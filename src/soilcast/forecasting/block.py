@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from soilcast.cube.matching import find_places
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.task import newest_age
 from soilcast.training.ahead import WeatherAhead, read_ahead
@@ -127,8 +126,8 @@ class BlockForecaster:
         days = cube["time"].to_numpy()[first:stop]
         after = days[-1:] + np.arange(1, self._beyond + 1) * np.timedelta64(1, "D")
         self._days = np.concatenate((days, after))
-        self._lat, lon = (cube[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
-        self._cells, self._climate = find_places(run.lat, run.lon, self._lat, lon), climate_groups(cube)
+        self._lat = cube["lat"].to_numpy().astype(np.float64)
+        self._cells, self._climate = opened.places, climate_groups(cube)
         self._predictor = Predictor(run.networks, run.config, device, opened.request.precision)
         self.closes = self._predictor.closes
         # Windows of one sequence are those of consecutive issue days.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -174,6 +175,12 @@ class OpenedRequest:
         """The issue days ``(issue,)``."""
         days: npt.NDArray[np.datetime64] = self.cube["time"].to_numpy()[self.issues]
         return days
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Cell of the run at the place of each cell of the cube ``(cell,)``; -1 where it knows none there."""
+        lat, lon = (self.cube[name].to_numpy().astype(np.float64) for name in ("lat", "lon"))
+        return find_places(self.run.lat, self.run.lon, lat, lon)
 
     def file_marks(self, request: Request) -> tuple[str, str, str]:
         """Tell the run, the cube and the forecast of the weather from others, by the paths of ``request``."""

@@ -16,11 +16,12 @@ from soilcast.forecasting.block import BlockForecast
 from soilcast.forecasting.request import OpenedRequest
 from soilcast.products import add_products
 from soilcast.products.climate import reference_days
-from soilcast.products.variables import DROUGHT_CLASS, drought_class_coordinate
+from soilcast.products.variables import CELL_RANK, DROUGHT_CLASS, TEMPLATE_DAY, drought_class_coordinate
 from soilcast.provenance import stamp
 
 ROOT_ZONE = "root_zone"
 AGE = "soil_moisture_age"
+_SHARED = "issue day of the validation days that cells share"
 RESIDUAL = "closure_residual"
 """Attribute of a forecast by a head that closes its water balance: the largest residual of its mean [m]."""
 _AGE_ATTRIBUTES = {
@@ -54,6 +55,7 @@ def describe(opened: OpenedRequest) -> dict[str, Any]:
         "model": record["model"],
         "content": cube.attrs["content"],
         "source": cube.attrs["source"],
+        **({"license": cube.attrs["license"]} if "license" in cube.attrs else {}),
         "cube_sha256": cube.attrs["content_sha256"],
         "weights_sha256": record["weights_sha256"],
         "targets": ",".join(task.layers),
@@ -80,7 +82,11 @@ def coordinates_of(opened: OpenedRequest, variables: Mapping[str, xr.Variable]) 
     cube = opened.cube
     cells = {str(name): cube[name].drop_encoding().load() for name in cube.coords if name != "time"}
     has_classes = any(DROUGHT_CLASS in one.dims for one in variables.values())
-    return cells | _times(opened) | ({DROUGHT_CLASS: drought_class_coordinate()} if has_classes else {})
+    found = cells | _times(opened) | ({DROUGHT_CLASS: drought_class_coordinate()} if has_classes else {})
+    if opened.run.cell_ranks is not None:
+        days = opened.run.cell_ranks.issue_day.astype("datetime64[ns]")
+        found[TEMPLATE_DAY] = xr.Variable(TEMPLATE_DAY, days, ISSUE_DAY | {"long_name": _SHARED})
+    return found
 
 
 def rank_templates(opened: OpenedRequest) -> dict[str, xr.Variable]:
@@ -100,6 +106,24 @@ def rank_templates(opened: OpenedRequest) -> dict[str, xr.Variable]:
     }
 
 
+def _cell_ranks(opened: OpenedRequest, cells: slice) -> dict[str, xr.Variable]:
+    """Give how the cells of a block depend on others: ranks on days that all share; 0 of cells that the run lacks."""
+    ranks = opened.run.cell_ranks
+    if ranks is None:
+        return {}
+    places = opened.places[cells, np.newaxis, np.newaxis]
+    about = {
+        "long_name": "rank of the observation in its predictive distribution, among validation days that cells share",
+        "units": "1",
+        "comment": "from 1, of the probability integral transforms of each cell and lead; 0 where it is not known",
+    }
+    found = {}
+    for position, layer in enumerate(opened.run.config.task.layers):
+        of_cells = np.where(places < 0, np.uint8(0), ranks.rank[places[:, 0, 0], :, : opened.leads, position])
+        found[f"{layer}_{CELL_RANK}"] = xr.Variable(("cell", TEMPLATE_DAY, "lead"), of_cells, about)
+    return found
+
+
 def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -> dict[str, xr.Variable]:
     """Give the variables of a block of cells."""
     task, cube = opened.run.config.task, opened.cube
@@ -117,6 +141,7 @@ def block_variables(opened: OpenedRequest, block: BlockForecast, cells: slice) -
         found[f"{layer}_mean"] = xr.Variable(dims, block.mean[..., position], of_mean)
         of_quantiles = attributes | {"long_name": f"quantiles of {long_name}"}
         found[f"{layer}_quantile"] = xr.Variable((*dims, "quantile"), block.quantiles[..., position, :], of_quantiles)
+    found |= _cell_ranks(opened, cells)
     if set(_ROOT_LAYERS) <= set(task.layers) and all(thickness_name(layer) in cube for layer in _ROOT_LAYERS):
         thickness = np.stack([read(cube, thickness_name(layer), cells) for layer in _ROOT_LAYERS], axis=-1)
         share = (thickness / thickness.sum(axis=-1, keepdims=True))[:, np.newaxis, np.newaxis]

@@ -66,11 +66,13 @@ class WeatherForecast(_Section):
 class Export(_Section):
     """A map or table: the options of `soilcast.export`."""
 
-    file: str = Field(description="name of the file, ending in .tif, .geojson, .png, .csv or .parquet")
-    variable: str = Field(description="variable of the forecast")
+    file: str = Field(description="name of the file, ending in .tif, .nc, .geojson, .png, .csv or .parquet")
+    variable: str | None = Field(None, description="variable of the forecast; null: all (not for .tif and .png)")
     lead: tuple[int, ...] | None = Field(None, description="lead times; null: all [d]")
     quantile: float | None = Field(None, description="level of a quantile")
     drought_class: str | None = Field(None, description="drought class of a probability")
+    regions: str | None = Field(None, description="file of regions, whose means are exported instead of cells")
+    region_name: str | None = Field(None, description="attribute that names the regions")
 
     @model_validator(mode="after")
     def _is_a_name(self) -> Self:
@@ -123,6 +125,9 @@ def load_daily(path: Path) -> DailyConfig:
     for name in ("reanalysis", "weather"):
         section: Reanalysis | WeatherForecast = getattr(found, name)
         changes[name] = section.model_copy(update={"files": tuple(map(absolute, section.files))})
+    changes["exports"] = tuple(
+        one.model_copy(update={"regions": absolute(one.regions)}) if one.regions else one for one in found.exports
+    )
     changes["publish"] = str(Path(changes["folder"]) / "products") if found.publish is None else absolute(found.publish)
     for name in ("cube", "run"):
         if Path(changes[name]) == Path(changes["folder"]):

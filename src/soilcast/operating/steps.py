@@ -212,7 +212,8 @@ def make_forecast(day: Day) -> str | None:
 def publish(day: Day) -> str | None:
     """Make the products of the forecast and put them, all at once, where others find them."""
     config, out = day.config, day.products / str(day.issue)
-    made_of = [files_mark([day.forecast]), config.exports, config.report]
+    regions = [Path(one.regions.partition("|")[0]) for one in config.exports if one.regions]
+    made_of = [files_mark([day.forecast, *regions]), config.exports, config.report]
     if day.record.is_made(f"products {day.issue}", made_of, out):
         _point_to(day, out)
         return None
@@ -222,7 +223,7 @@ def publish(day: Day) -> str | None:
     beside = day.products / f".{day.issue}{_PARTIAL}"
     beside.mkdir()
     for one in config.exports:
-        options = one.model_dump(exclude={"file"})
+        options = one.model_dump(exclude={"file"}) | {"cube": config.cube if one.regions else None}
         export(day.forecast, beside / one.file, **options | {"lead": list(one.lead) if one.lead else None})
     if config.report:
         report(day.forecast, beside / REPORT, cube=config.cube)

@@ -16,6 +16,10 @@ from soilcast.products.indices import CLASS_NAMES, DROUGHT_CLASSES, DRY_PERCENTI
 DROUGHT_CLASS = "drought_class"
 """Dimension of the probabilities of the drought classes."""
 
+CELL_RANK, TEMPLATE_DAY = "cell_rank", "template_day"
+"""What follows a layer in the name of the ranks by which its cells depend on each other, and their dimension beside
+cell and lead: validation days that all cells share."""
+
 
 @dataclass(frozen=True)
 class Dryness:

@@ -23,6 +23,7 @@ from scipy.ndimage import binary_dilation
 from soilcast.colours import Colouring, robust_limits
 from soilcast.cube import grid_of, spacing, to_grid
 from soilcast.cube.grid import nearest_on_axis
+from soilcast.reporting import areas
 from soilcast.reporting.basemap import SCREEN, Basemap, print_pen
 from soilcast.reporting.figures import LOOK
 from soilcast.reporting.projection import EqualEarth, Projection, Regional
@@ -103,7 +104,7 @@ class Canvas:
     def __init__(self, scores: xr.Dataset) -> None:
         self._grid = grid_of(scores)
         self._lon, self._lat = (scores[name].to_numpy().astype(np.float64) for name in ("lon", "lat"))
-        west, east, south, north = self._extent()
+        west, east, south, north = self._extent(areas.bounds_of(scores) if areas.has_outlines(scores) else None)
         self.is_world = east - west >= _WORLD
         projection: Projection = EqualEarth() if self.is_world else Regional((south + north) / 2)
         edge_lon = np.concatenate([np.linspace(west, east, 181), np.repeat([west, east], 91)])
@@ -118,6 +119,7 @@ class Canvas:
         self.frame = slice(top, top + self.shape[0]), slice(left, left + wide)
         self._size = (self.shape[0] + top + bottom, _WIDTH)
         self._basemap = Basemap(projection, self.box, dotted=self._grid is None)
+        self._areas = areas.paths_of(scores, projection) if areas.has_outlines(scores) else []
         self._source = self._pixels() if self._grid is not None else None
 
     def panel(self, values: xr.DataArray, scale: Scale) -> str:
@@ -208,7 +210,14 @@ class Canvas:
         lat = np.clip(self._lat[:, np.newaxis] + half_lat * np.array([-1, -1, 1, 1]), -90, 90)
         return np.stack(self._basemap.projection.forward(lon, lat), axis=-1)
 
-    def _extent(self) -> tuple[float, float, float, float]:
+    def _extent(self, bounds: tuple[float, float, float, float] | None) -> tuple[float, float, float, float]:
+        """West, east, south and north edge [degrees] of a map of cells, or of regions within some bounds."""
+        if bounds is not None:
+            west, east, south, north = bounds
+            if east - west >= _WORLD:
+                return -180.0, 180.0, south, north
+            beside = _MARGIN * max(north - south, east - west, 0.5)
+            return west - beside, east + beside, max(south - beside, -90.0), min(north + beside, 90.0)
         half = (0.0, 0.0) if self._grid is None else (spacing(self._grid.lat) / 2, spacing(self._grid.lon) / 2)
         high, wide = (np.ptp(axis) + 2 * one for axis, one in zip((self._lat, self._lon), half, strict=True))
         margin = half if wide >= _WORLD else (_MARGIN * max(high, wide, 0.5),) * 2
@@ -235,7 +244,10 @@ class Canvas:
         return np.meshgrid(x, y)
 
     def _dots(self, axes: Axes, values: Values, scale: Scale, area: float) -> None:
-        """Draw cells without a grid as dots, grey and small where there is no value."""
+        """Draw regions as areas, other cells without a grid as dots, grey and small where there is no value."""
+        if self._areas:
+            areas.fill(axes, self._areas, values, scale.style.colours, scale.norm)
+            return
         x, y = self._basemap.projection.forward(self._lon, self._lat)
         valid = np.isfinite(values)
         size = float(np.clip(area / max(len(values), 1), area / 4000, area / 200))

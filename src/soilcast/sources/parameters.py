@@ -12,6 +12,9 @@ from soilcast.sources.derived import specific_humidity
 
 Kind = Literal["instant", "accumulated", "static"]
 
+COPERNICUS = "CC-BY-4.0; contains modified Copernicus Climate Change Service information"
+"""Licence of ERA5 and ERA5-Land, with the words that it asks for."""
+
 GRAVITY = 9.80665
 """Standard gravity, by which ECMWF's geopotential is divided for a height [m s-2]."""
 

@@ -15,12 +15,12 @@ from soilcast.models import ClosingHead, Network
 from soilcast.models.backends import PRODUCTS, make_backend, takes_sequences
 from soilcast.models.members import Members
 from soilcast.models.pooling import pool_quantiles
-from soilcast.products.indices import with_median
+from soilcast.products.indices import distribution_at, with_median
 from soilcast.training.build import distribution_of
 from soilcast.training.calibration_groups import season_of
 from soilcast.training.config import Config
-from soilcast.training.conformal import calibrate
-from soilcast.training.copula import rank_templates
+from soilcast.training.conformal import Calibration, calibrate
+from soilcast.training.copula import CellRanks, day_ranks, rank_templates, shared_days
 from soilcast.training.dataset import Dataset
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.losses import Targets
@@ -166,7 +166,33 @@ def calibrated(run: Run, climate: npt.NDArray[np.int64], days: Days, dataset: Da
     learnt = calibrate(errors, quantiles, levels, indices.cells, climate, season)
     rows = learnt.rows_of(indices.cells[:, np.newaxis], climate[indices.cells, np.newaxis], season)
     template = rank_templates(errors, learnt.apply(quantiles, rows), learnt.levels, config.train.seed)
-    return replace(run, calibration=replace(learnt, template=template))
+    whole = replace(learnt, template=template)
+    return replace(run, calibration=whole, cell_ranks=_cell_ranks(run, whole, climate, days, dataset))
+
+
+def _cell_ranks(
+    run: Run, calibration: Calibration, climate: npt.NDArray[np.int64], days: Days, dataset: Dataset
+) -> CellRanks | None:
+    """Rank what was observed on validation days that the cells share among its forecasts; None where it cannot be."""
+    usable, config, levels = dataset.validation.usable, run.config, calibration.levels
+    each = len(run.networks) * max(1, config.network.mc_dropout)
+    shared = shared_days(usable, each) if len(usable) > 1 and len(levels) > 1 else np.empty(0, dtype=np.int64)
+    if not len(shared):
+        return None
+    cell, day = np.nonzero(usable[:, shared])
+    indices = SampleIndices(cell, dataset.validation.first + shared[day])
+    first_days = dataset.first + dataset.validation.first + shared
+    transforms = np.full((*usable[:, shared].shape, *calibration.shift.shape[1:3]), np.nan, dtype=np.float32)
+    ahead = np.arange(config.task.lead_days)
+    start = 0
+    for targets, _, predicted in _forecast(run, dataset, indices):
+        part = slice(start, start := start + len(predicted.centre))
+        cells = cell[part, np.newaxis]
+        season = season_of(days[first_days[day[part], np.newaxis] + ahead], run.lat[cells])
+        quantiles = calibration.apply(predicted.errors.numpy(), calibration.rows_of(cells, climate[cells], season))
+        errors = targets.error(predicted.centre).numpy()
+        transforms[cell[part], day[part]] = distribution_at(quantiles, levels, errors)
+    return CellRanks(days[first_days - 1].astype("datetime64[D]"), day_ranks(transforms))
 
 
 def shrinkage(run: Run, dataset: Dataset) -> npt.NDArray[np.float64]:
@@ -195,8 +221,15 @@ def _validation(run: Run, dataset: Dataset) -> SampleIndices:
 
 
 def _validated(run: Run, dataset: Dataset) -> Iterator[tuple[Targets, Tensor, PredictiveQuantiles]]:
-    """Forecast the validation sample: targets, windows ``(step, sample, feature)`` and forecasts, part by part."""
-    predictor, indices = Predictor(run.networks, run.config, torch.device("cpu")), _validation(run, dataset)
+    """Forecast the validation sample: see `_forecast`."""
+    return _forecast(run, dataset, _validation(run, dataset))
+
+
+def _forecast(
+    run: Run, dataset: Dataset, indices: SampleIndices
+) -> Iterator[tuple[Targets, Tensor, PredictiveQuantiles]]:
+    """Forecast some samples: targets, windows ``(step, sample, feature)`` and forecasts, part by part."""
+    predictor = Predictor(run.networks, run.config, torch.device("cpu"))
     for number, start in enumerate(range(0, len(indices.cells), _AT_ONCE)):
         part = indices[start : start + _AT_ONCE]
         batch = dataset.samples.gather(SampleIndices(part.cells[np.newaxis], part.days[np.newaxis]))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
 
@@ -20,6 +21,7 @@ from soilcast.memory import peak_memory
 from soilcast.models import HEADS
 from soilcast.plugins import require_plugins
 from soilcast.provenance import stamp, versions
+from soilcast.regions.within import cells_within
 from soilcast.schema import flatten
 from soilcast.training.ahead import open_archive
 from soilcast.training.build import build_loss, build_networks, plugins_of
@@ -45,7 +47,7 @@ _SAMPLES = "samples"
 _PLUGIN = "plugin "
 """What a checkpoint's identity has before the name of a plugin."""
 
-_INPUTS = {"init_sha256": "--init", "weather": "--weather"}
+_INPUTS = {"init_sha256": "--init", "weather": "--weather", "within": "--within"}
 """What a run's record says of its inputs beside the cube, and the option that each was given by."""
 
 _DONE = ("finished", "stopped early")
@@ -64,6 +66,7 @@ def train(
     init: str | Path | None = None,
     weather: str | Path | None = None,
     units: Mapping[str, str] | None = None,
+    within: str | Path | None = None,
     progress: bool = False,
     log: Callable[[str], None] = lambda line: None,
 ) -> Run:
@@ -98,6 +101,9 @@ def train(
         are left out.
     units
         Variable -> unit, if the archive gives none or a wrong one.
+    within
+        Train only on the cells within a box or the regions of a file (`soilcast.regions.within.cells_within`): the run
+        knows no others.
     progress
         Show a progress bar.
     log
@@ -125,8 +131,11 @@ def train(
         full_gpu_told("take a smaller train.ensemble or train.batch_size, or train.device=cpu"),
     ):
         opened = open_cube(cube)
+        area = None if within is None else cells_within(within, opened)
+        if area is not None:
+            opened = opened.isel(cell=np.flatnonzero(area.cells))
         variables = list(map(str, opened.data_vars))
-        notes = [*auto_note(config.task, variables)]
+        notes = [*(area.notes if area else ()), *auto_note(config.task, variables)]
         config = config.model_copy(update={"task": config.task.for_cube(variables)})
         init_run = open_init_run(init, config) if init is not None else None
         split = split_days(opened["time"].to_numpy(), config.split, str(cube))
@@ -137,7 +146,7 @@ def train(
             forecasts = open_archive(weather, opened, config.task, days, needed, units or {})
         of_weather = {} if forecasts is None else {"weather": forecasts.record()}
         others = {"init_sha256": init_run.record["weights_sha256"]} if init_run else {}
-        others |= of_weather
+        others |= of_weather | ({"within": area.record} if area else {})
         finished = _finished(out, opened, config, ranks, others, overwrite=overwrite) if resume else None
         if finished is not None:
             return finished

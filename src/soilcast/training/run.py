@@ -26,6 +26,7 @@ from soilcast.schema import read_yaml, validate
 from soilcast.training.build import build_networks
 from soilcast.training.config import Config
 from soilcast.training.conformal import Calibration, from_arrays, to_arrays
+from soilcast.training.copula import CellRanks
 from soilcast.training.run_folder import CONFIG, LOG, RECORD, RUN_FORMAT, WEIGHTS, parsed, read_record
 from soilcast.training.statistics import Statistics
 
@@ -67,6 +68,8 @@ class Run:
     calibration
         How far quantiles are moved so that they hold what they promise, and how the leads depend on each other; None
         without quantiles.
+    cell_ranks
+        How the cells depend on each other; None without quantiles, or too few validation days that cells share.
     """
 
     config: Config
@@ -78,6 +81,7 @@ class Run:
     record: Mapping[str, Any]
     log: list[dict[str, Any]]
     calibration: Calibration | None = None
+    cell_ranks: CellRanks | None = None
 
     def __repr__(self) -> str:
         told = "; ".join(f"{name} {text}" for name, text in self._facts().items())
@@ -111,6 +115,7 @@ def save_run(folder: Path, run: Run) -> None:
     places = {"cells.lat": run.lat, "cells.lon": run.lon, "cells.usable": run.usable}
     arrays = run.statistics.to_arrays() | places
     arrays |= to_arrays(run.calibration) if run.calibration else {}
+    arrays |= run.cell_ranks.to_arrays() if run.cell_ranks else {}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
     # One entry alone: safetensors writes several in random order, and equal runs are to be equal files.
     # As bytes, since a full disk is a fault of its own in save_file, not the system's.
@@ -150,13 +155,14 @@ def open_run(path: str | Path) -> Run:
         lat, lon, usable = (others[f"cells.{part}"] for part in ("lat", "lon", "usable"))
         statistics = Statistics.from_arrays(others, names)
         learnt = from_arrays(others) if config.task.quantiles else None
+        ranks = CellRanks.from_arrays(others, len(lat)) if learnt else None
     except (KeyError, RuntimeError, ValueError) as error:
         raise SoilcastError(
             f"{path / WEIGHTS}: the weights do not fit the network of {CONFIG}: train the run again"
         ) from error
     cells = usable.astype(bool)
     _refuse_senseless(path / WEIGHTS, tensors, statistics, cells)
-    return Run(config, networks, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt)
+    return Run(config, networks, statistics, lat, lon, cells, record, _read_log(path / LOG), learnt, ranks)
 
 
 def _refuse_other_file(file: Path, expected: str) -> None:

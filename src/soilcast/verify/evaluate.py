@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,13 @@ import xarray as xr
 from soilcast.cluster import work_on_cluster
 from soilcast.cube import open_cube
 from soilcast.cube.identity import refuse_changed
-from soilcast.files import path_list, refuse_existing
+from soilcast.errors import SoilcastError
+from soilcast.files import atomic_write, path_list, refuse_existing
 from soilcast.models.baselines import BASELINES
 from soilcast.models.regressions import REGRESSIONS
 from soilcast.plugins import plugin_record
 from soilcast.progress import progress_bar
+from soilcast.regions.within import cells_within
 from soilcast.training.inputs import block_size
 from soilcast.verify.blocks import BlockScores, join_blocks, refuse_unscored, score_block, score_on_worker
 from soilcast.verify.comparison import compare_sums
@@ -29,13 +32,15 @@ from soilcast.verify.loading import GROUP
 from soilcast.verify.metrics import METRICS
 from soilcast.verify.plan import Files, Plan, make_plan, open_files
 from soilcast.verify.regressions import labels_of
-from soilcast.verify.scores import lay_out, write_scores
+from soilcast.verify.scores import REGIONS, lay_out, write_scores
 from soilcast.verify.summary import cell_weights
 
 _COPIES = 4
 _SIGNS = 8
 """Memory of a block beside its observations and models: copies of the largest model at one lead, and issue days of
 float32 for the water balance and for masks."""
+
+_COPIES_OF_REGIONS = "copies"
 
 _BLOCK_BYTES = 96 * 2**20
 """Size of a block: each reads whole chunks of the cube, so fewer blocks are faster."""
@@ -49,6 +54,9 @@ def evaluate(
     baselines: Sequence[str] = (),
     matching: str = "cdf",
     significance: bool = False,
+    within: str | Path | None = None,
+    regions: str | Path | None = None,
+    region_name: str | None = None,
     dask: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -85,6 +93,15 @@ def evaluate(
     significance
         Test the differences of every forecast from the baselines and from the other forecasts, too, and write them as
         ``significance.csv``.
+    within
+        Score only the cells within a box or the regions of a file (`soilcast.regions.within.cells_within`).
+    regions
+        File of regions (`soilcast.regions.reading.read_outlines`): score the forecasts of their means, too, and write
+        that as scores in the folder ``regions`` of ``out``. Forecasts of a region are those of
+        `soilcast.regions.forecasts.regional_forecast`, its baselines learn from its own record; there are none of
+        ``baselines``.
+    region_name
+        Attribute that names the regions.
     dask
         Address of a dask scheduler whose workers, which see the same paths, score the blocks.
     overwrite
@@ -114,16 +131,34 @@ def evaluate(
     """
     out = Path(out)
     refuse_existing(out, kind="scores", overwrite=overwrite)
+    outlines = None
+    if regions is not None:
+        from soilcast.regions.reading import read_outlines  # brings an extra along
+
+        outlines = read_outlines(regions, region_name)
+    options: dict[str, Any] = {"significance": significance, "dask": dask, "progress": progress}
     evaluated = score_forecasts(
-        path_list(forecasts),
-        cube,
-        baselines=baselines,
-        matching=matching,
-        significance=significance,
-        dask=dask,
-        progress=progress,
+        path_list(forecasts), cube, baselines=baselines, matching=matching, within=within, **options
     )
-    write_scores(evaluated.scores, out, overwrite=overwrite, **evaluated.inputs)
+    if outlines is None:
+        write_scores(evaluated.scores, out, overwrite=overwrite, **evaluated.inputs)
+        return evaluated.scores
+    from soilcast.verify.regional import write_regions
+
+    with atomic_write(out, kind="scores", overwrite=overwrite) as partial:
+        write_scores(evaluated.scores, partial, overwrite=False, **evaluated.inputs)
+        place = partial / _COPIES_OF_REGIONS
+        place.mkdir()
+        try:
+            paths, record, notes = write_regions(evaluated.plan, outlines, place)
+            by_region = score_forecasts(paths, record, **options)
+        except SoilcastError as error:
+            raise SoilcastError(f"{regions}: its regions cannot be scored: {error}".replace(f"{place}/", "")) from error
+        by_region.scores.attrs |= {"regions": outlines.title}
+        by_region.scores.attrs["left_out"] = "\n".join(filter(None, [by_region.scores.attrs["left_out"], *notes]))
+        shutil.rmtree(place)
+        made_from = {**evaluated.inputs, "regions": str(regions)}
+        write_scores(by_region.scores, partial / REGIONS, overwrite=False, **made_from)
     return evaluated.scores
 
 
@@ -143,6 +178,7 @@ def score_forecasts(
     baselines: Sequence[str] = (),
     matching: str = "cdf",
     significance: bool = False,
+    within: str | Path | None = None,
     dask: str | None = None,
     progress: bool = False,
 ) -> Evaluation:
@@ -156,7 +192,8 @@ def score_forecasts(
             reserved=(*BASELINES, *labels_of(regressions), *files_of_others),
         )
         balance = choose_balance(entries, opened)
-        plan = make_plan(entries, opened, cube_path, balance.readings, regressions, files_of_others, matching)
+        area = None if within is None else cells_within(within, opened)
+        plan = make_plan(entries, opened, cube_path, balance.readings, regressions, files_of_others, matching, area)
         sha256 = opened.attrs["content_sha256"]
     with open_files(plan) as files:
         joined = join_blocks(_scored_blocks(plan, files, dask, progress=progress))
@@ -183,6 +220,7 @@ def score_forecasts(
         **({"baselines": {label: one.record() for label, one in plan.files.items()}} if plan.files else {}),
         **({"plugins": plugins} if plugins else {}),
         **({"plugins_of_forecasts": forecast_plugins} if forecast_plugins else {}),
+        **({"within": area.record} if area is not None else {}),
     }
     return Evaluation(scores, plan, inputs)
 

@@ -14,6 +14,7 @@ import xarray as xr
 from soilcast.cube import periods_of
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
+from soilcast.regions.within import Within
 from soilcast.verify.entry import DEVELOPMENT_PERIODS, Entry
 
 Positions = slice | npt.NDArray[np.int64]
@@ -68,7 +69,7 @@ class Overlap:
         return self.learn & ~self.validation
 
 
-def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Overlap:
+def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path, within: Within | None = None) -> Overlap:
     """Match forecasts and a cube by location and day.
 
     Parameters
@@ -77,6 +78,8 @@ def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) ->
         The forecasts.
     cube, cube_path
         The opened cube and its path, for messages.
+    within
+        The cells of the cube that are evaluated; by default all.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def find_overlap(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) ->
              if entry.leads > leads]  # fmt: skip
     issued, more = _issue_days(entries, days, leads, cube_path)
     omitted += more
-    cells, more = _cells(entries, cube_path)
+    cells, more = _cells(entries, cube_path, within)
     omitted += more
     hashes = {entry.attributes["cube_sha256"] for entry in entries}
     if hashes != {cube.attrs["content_sha256"]}:
@@ -156,13 +159,14 @@ def _issue_days(entries: Sequence[Entry], days: Days, leads: int, cube_path: Pat
     return common[~learnt], omitted
 
 
-def _cells(entries: Sequence[Entry], cube_path: Path) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Positions of the cube's cells that all forecasts have."""
-    shared = np.all([entry.cells >= 0 for entry in entries], axis=0)
+def _cells(entries: Sequence[Entry], cube_path: Path, within: Within | None) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Positions of the cube's cells that all forecasts have, and that lie within an area."""
+    inside = np.ones(len(entries[0].cells), dtype=np.bool_) if within is None else within.cells
+    shared = inside & np.all([entry.cells >= 0 for entry in entries], axis=0)
     if not shared.any():
         raise SoilcastError(f"{cube_path}: no cell that all forecasts have: evaluate them separately")
-    omitted = []
-    if lost := int((~shared).sum()):
+    omitted = [] if within is None else list(within.notes)
+    if lost := int((inside & ~shared).sum()):
         omitted.append(f"{lost} of {len(shared)} cells of the cube, of which not all forecasts have a forecast")
     return np.flatnonzero(shared), omitted
 

@@ -14,6 +14,7 @@ from soilcast.cube import open_artifact, open_cube
 from soilcast.cube.calendar import Days
 from soilcast.errors import SoilcastError
 from soilcast.models.baselines import BASELINES
+from soilcast.regions.within import Within
 from soilcast.verify.consistency import Readings
 from soilcast.verify.drought import EVENTS, WITHIN, ClimateDays, find_climate_days, has_distribution
 from soilcast.verify.entry import Entry, fingerprint_of
@@ -195,6 +196,7 @@ def make_plan(
     regressions: Sequence[str] = (),
     files: Mapping[str, Path] = {},
     matching: str = "cdf",
+    within: Within | None = None,
 ) -> Plan:
     """Plan an evaluation of forecasts that `open_entries` gave, on the days and cells that they and the cube share.
 
@@ -212,6 +214,8 @@ def make_plan(
         Label -> archive of forecasts that is a further baseline.
     matching
         Key of `soilcast.climate_matching.MATCHINGS`: how these are matched to the climate of the cube.
+    within
+        The cells that are evaluated; by default all.
 
     Raises
     ------
@@ -220,7 +224,7 @@ def make_plan(
         cannot be a baseline.
     """
     first = entries[0]
-    overlap = find_overlap(entries, cube, cube_path)
+    overlap = find_overlap(entries, cube, cube_path, within)
     time: Days = cube["time"].to_numpy()
     unobserved = max(0, int(overlap.issued[-1]) + overlap.leads + 1 - len(time))
     time = np.concatenate([time, time[-1] + np.arange(1, unobserved + 1) * np.timedelta64(1, "D")])

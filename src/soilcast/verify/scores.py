@@ -56,6 +56,9 @@ EVENT_VARIABLES = {
 }
 """Dimensions -> name -> description of what is verified of the probabilities of events."""
 
+REGIONS = "regions"
+"""Folder in that of scores, with the scores of regions."""
+
 CELL_VARIABLES = ("area", "climate_zone")
 _CARRIED = ("content", "train_period", "validation_period")
 _SCORED_ON = "number of cell-issue-days with observation, all forecasts and all baselines, by target and lead"

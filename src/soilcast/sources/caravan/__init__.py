@@ -145,6 +145,7 @@ def caravan(paths: Sequence[Path], *, units: Mapping[str, str] | None = None) ->
         title=f"Caravan, {len(basins)} basins, {time[0].astype('M8[D]')} .. {time[-1].astype('M8[D]')}",
         source="caravan",
         content="ERA5-Land reanalysis, basin means (Caravan)",
+        license="CC-BY-4.0",
         origins=origins,
     )
     unread = unread_notes(name for basin in basins for name in basin.unread)

@@ -23,7 +23,7 @@ from soilcast.sources.era5land.assembling import (
 from soilcast.sources.era5land.counting import Accumulation, Stamp, States, count_days
 from soilcast.sources.era5land.laying import lay_out
 from soilcast.sources.era5land.saying import count, notes_on, origin_of, product_of, title_of
-from soilcast.sources.parameters import PARAMETERS, RECIPES
+from soilcast.sources.parameters import COPERNICUS, PARAMETERS, RECIPES
 from soilcast.sources.statics import STATICS, read_statics
 
 __all__ = ["era5land"]
@@ -136,6 +136,7 @@ def era5land(
         days,
         title=title_of(fields, layout.said, days),
         content=content or f"reanalysis ({product_of(fields)})",
+        license=None if content else COPERNICUS,
         origins=origins | {name: origin_of(one, stated, flip_sign) for name, one in made.items()},
     )
     notes = [*left_out, *layout.notes, *notes_on(made, records, unread)]

@@ -140,6 +140,7 @@ def cube_of(
     *,
     title: str,
     content: str,
+    license: str | None = None,
     origins: Mapping[str, str],
 ) -> xr.Dataset:
     """Put lazy daily variables and static ones together as a cube."""
@@ -152,6 +153,7 @@ def cube_of(
         title=title,
         source="era5land",
         content=content,
+        license=license,
         origins=origins,
         packing={name: one.packing for name, one in made.items()},
     )

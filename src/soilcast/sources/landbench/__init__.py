@@ -45,6 +45,7 @@ from soilcast.sources.landbench.layout import (
     years_of,
 )
 from soilcast.sources.netcdf import open_netcdf, unit_of
+from soilcast.sources.parameters import COPERNICUS
 from soilcast.sources.stamps import covered_days
 
 
@@ -124,6 +125,7 @@ def landbench(
         title=f"LandBench 1.0, {resolution:g} degree, {wanted[0]} .. {wanted[-1]}",
         source="landbench",
         content="reanalysis (ERA5-Land, LandBench 1.0)",
+        license=COPERNICUS,
         origins=scan.origins,
         packing={name: max(file.packing for file in files) for name, files in {TARGET: target, **placed}.items()},
     )

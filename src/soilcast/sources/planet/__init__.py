@@ -86,6 +86,7 @@ def planet(
         title=f"Built-in planet, {resolution:g} degrees, {years}, seed {seed}{_STATES[states]}: {CONTENT}",
         source="planet",
         content=CONTENT,
+        license="Apache-2.0; geography and climate by the licences in NOTICE",
         origins={name: real.get(name, "synthetic") for name in (*dynamic, *static)},
     )
 

@@ -27,6 +27,8 @@ from soilcast.sources.table.mapping import read_as
 LEAST_HOURS = 18
 """Hours with a value that a day needs: three quarters of it."""
 
+_ISMN_TERMS = "terms of the International Soil Moisture Network and of its networks"
+
 _LAYERS = tuple(ERA5_LAND_LAYERS)
 _NAMED = 5
 
@@ -96,11 +98,12 @@ def stations(
         files, others = list_archive(paths)
         sensors = list(read_archive(files, allowed, least_hours))
         title, content, notes = _title_of(sensors), "station observations (ISMN)", _of_archive(sensors, allowed, others)
+        license: str | None = _ISMN_TERMS
         where = f"{files[0].parent}"
     else:
         recipe = mapping if isinstance(mapping, StationMapping) else read_as(StationMapping, Path(mapping))
         sensors, notes, unread = read_tables(paths, recipe, least_hours)
-        title, content = recipe.title, recipe.content
+        title, content, license = recipe.title, recipe.content, recipe.license
         notes += unread_notes(unread)
         where = sensors[0].where
     sensors = _selected(sensors, only, without, where)
@@ -111,7 +114,7 @@ def stations(
     notes += [*_of_days(sensors, least_hours), *_of_choice(sensors, choice, bounds)]
     if notes:
         cube.attrs["notes"] = "\n".join(notes)
-    return cube
+    return cube if license is None else cube.assign_attrs(license=license)
 
 
 def _cube(

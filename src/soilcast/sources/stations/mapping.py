@@ -79,6 +79,7 @@ class StationMapping(Section):
 
     title: Text
     content: Text = "station observations"
+    license: Text | None = None
     time: Columns = "time"
     time_format: Annotated[str | None, AfterValidator(as_format)] = None
     timezone: Annotated[Text | None, AfterValidator(_checked_zone)] = None

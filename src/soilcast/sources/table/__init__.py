@@ -96,6 +96,7 @@ def table(
         title=recipe.title,
         source="table",
         content=recipe.content,
+        license=recipe.license,
         origins={name: f"{tables.label(mapped)}: {mapped.text()}" for name, mapped in recipe.variables.items()},
     )
     used = {recipe.time, recipe.cells.name, *recipe.names()}

@@ -181,6 +181,7 @@ class Mapping(Section):
 
     title: Text
     content: Text
+    license: Text | None = None
     time: Columns = "time"
     time_format: Annotated[str | None, AfterValidator(as_format)] = None
     period: Text | None = None

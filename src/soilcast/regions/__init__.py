@@ -1,0 +1,1 @@
+"""Regions: polygons from files, how much of each cell lies in each, and soil moisture of their means."""
