@@ -14,6 +14,8 @@ import pytest
 from soilcast.cube import open_forecast
 from soilcast.serving import catalogue
 from soilcast.serving.catalogue import Catalogue
+from soilcast.verify import evaluate
+from tests.helpers.forecast_factory import made_cube, made_forecast
 from tests.helpers.forks import wait_until
 from tests.helpers.scores_factory import save_forecast
 from tests.helpers.serving import client, issue, loaded, server
@@ -203,3 +205,30 @@ def test_two_clients_ask_while_forecasts_arrive(tmp_path: Path) -> None:
         assert process.poll() is None
     assert not faults
     assert seen == [set(days), set(days)]
+
+
+def test_what_is_damaged_beside_the_forecasts_is_told_and_they_are_served(tmp_path: Path) -> None:
+    cube = made_cube(tmp_path / "cube")
+    made_forecast(tmp_path / "forecasts" / "one", cube, leads=3, levels=(0.05, 0.5, 0.95))
+    evaluate([tmp_path / "forecasts" / "one"], cube, tmp_path / "scores")
+    with client(tmp_path / "forecasts", cube=cube, scores=tmp_path / "scores", stations=cube) as http:
+        (found,) = http.get("/map/catalogue").json()["collections"]
+        assert found["has_climate"]
+        assert found["has_scores"]
+        where = {"collection": "lstm", "lat": 10, "lon": 0}
+        assert "past" not in http.get("/map/place", params=where).json()["reasons"]
+        for file in (cube / "swvl1" / "zarr.json", cube / "zarr.json", tmp_path / "scores" / "scores.nc"):
+            file.write_bytes(b"damaged")
+        (found,) = http.get("/map/catalogue").json()["collections"]
+        assert not found["has_climate"]
+        assert not found["has_scores"]
+        answer = http.get("/map/place", params=where)
+        assert answer.status_code == 200
+        assert answer.json()["layers"]["swvl1"]["coming"]["median"]
+        reasons = answer.json()["reasons"]
+        for part, name in (("past", "cube"), ("climate", "cube"), ("odds", "cube"), ("skill", "scores")):
+            assert reasons[part].startswith(f"the {name} cannot be read: "), part
+        assert str(tmp_path) not in answer.text
+        day = found["issues"][3]
+        assert http.get(f"/tiles/lstm/{day}/swvl1/0/0/0.png").status_code == 200
+        assert http.get(f"/tiles/lstm/{day}/swvl1/0/0/0.png", params={"change": 7}).status_code == 400

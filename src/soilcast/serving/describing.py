@@ -42,7 +42,7 @@ def describe(service: Service, collection: Collection) -> dict[str, Any]:
         "variables": [_variable(service, collection, one) for one in shown_variables(file)],
         "default": _default(file),
         "has_climate": any(service.can_change(collection.newest, file.variables[name]) for name in file.layers),
-        "has_scores": service.scores is not None and service.scores.has(collection),
+        "has_scores": service.has_scores(collection),
         "can_what_if": service.what_if.refusal(collection) is None,
         "places": len(service.places.of(collection)),
     }

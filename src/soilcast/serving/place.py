@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from soilcast.errors import SoilcastError
 from soilcast.products.adding import add_products
 from soilcast.products.climate import reference_days
+from soilcast.products.indices import CLASS_NAMES
 from soilcast.products.variables import DROUGHT_PROBABILITY, PERCENTILE
 from soilcast.serving.catalogue import Collection, Instance
-from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.faults import NotThereError, ReplacedError, RequestError, UnavailableError
 from soilcast.serving.forecast_files import QUANTILE
 from soilcast.serving.places import Place
 from soilcast.serving.record import PERCENTILES, Record
 from soilcast.serving.service import Service
-from soilcast.serving.values import Values
+from soilcast.serving.values import Values, told_of
 
 _PAST = 60
 """Days before the issue day that are shown [d]."""
-
-_NO_CUBE = "no cube is served: start with --cube CUBE"
 
 
 def describe_place(
@@ -85,10 +85,7 @@ def _layer(
     if not np.isfinite(central).any():
         reasons["coming"] = "the run does not forecast this cell"
     past, climate, odds, percentile = _from_record(service, instance, layer, cell, central, quantiles, reasons)
-    skill = None if service.scores is None else service.scores.at(collection, layer, cell)
-    if skill is None:
-        told = "no scores are served: start with --scores SCORES"
-        reasons["skill"] = told if service.scores is None else "these forecasts were not scored here"
+    skill = _skill(service, collection, layer, cell, reasons)
     return {
         "past": past,
         "climate": climate,
@@ -101,10 +98,25 @@ def _layer(
             if quantiles is None
             else {f"{level:g}": np.ascontiguousarray(quantiles[:, at]) for at, level in enumerate(file.quantiles)},
         },
-        "odds": None if odds is None else {"classes": [*file.classes] or _CLASSES, "by_lead": odds},
+        "odds": None if odds is None else {"classes": [*CLASS_NAMES], "by_lead": odds},
         "percentile": percentile,
         "skill": skill,
     }
+
+
+def _skill(
+    service: Service, collection: Collection, layer: str, cell: int, reasons: dict[str, str]
+) -> dict[str, Any] | None:
+    told, skill = "no scores are served: start with --scores SCORES", None
+    if service.scores is not None:
+        told = "these forecasts were not scored here"
+        try:
+            skill = service.scores.at(collection, layer, cell)
+        except UnavailableError as error:
+            told = str(error)
+    if skill is None:
+        reasons["skill"] = told
+    return skill
 
 
 def _values(service: Service, instance: Instance, name: str, cell: int) -> Values | None:
@@ -113,9 +125,6 @@ def _values(service: Service, instance: Instance, name: str, cell: int) -> Value
     if variable is None:
         return None
     return np.ascontiguousarray(service.reader.cells(instance, variable, np.array([cell]))[..., 0])
-
-
-_CLASSES = ["D0", "D1", "D2", "D3", "D4"]
 
 
 def _from_record(
@@ -130,28 +139,49 @@ def _from_record(
     """Give the past weeks, the climate of the season, odds and percentile, as far as forecast and cube know them."""
     odds = _values(service, instance, f"{layer}_{DROUGHT_PROBABILITY.suffix}", cell)
     percentile = _values(service, instance, f"{layer}_{PERCENTILE.suffix}", cell)
-    record, place = service.record, -1
-    told = _NO_CUBE
-    if record is not None:
-        place = int(record.cells_of(instance.file.cells)[cell])
-        told = "the cube does not have this cell" if place < 0 else f"the cube has no {layer}"
-    if record is None or place < 0 or layer not in record.layers:
-        reasons.update({part: told for part in ("past", "climate")})
-        reasons.update({part: told for part, one in (("odds", odds), ("percentile", percentile)) if one is None})
+    try:
+        record, place = _record_of(service, instance, layer, cell)
+        past, climate = _past(record, instance, layer, place, reasons), _climate(record, instance, layer, place)
+        if climate is None:
+            reasons["climate"] = "the record of this cell has fewer than two years before the test of the run"
+        if percentile is None:
+            made = _products(record, instance, layer, place, central, quantiles)
+            percentile, odds = made.get(PERCENTILE.name(layer)), made.get(DROUGHT_PROBABILITY.name(layer))
+    except ReplacedError:
+        raise
+    except RequestError as told:
+        reasons |= {"past": str(told), "climate": str(told)}
+        reasons |= {part: str(told) for part, one in (("odds", odds), ("percentile", percentile)) if one is None}
         return None, None, odds, percentile
-    days, values = record.between(layer, np.array([place]), instance.issue - _PAST + 1, instance.issue)
-    past: dict[str, Any] | None = {"days": [str(day) for day in days], "values": values[0]}
-    if not np.isfinite(values).any():
-        past, reasons["past"] = None, "the cube has no value here in the weeks before the issue day"
-    climate = _climate(record, instance, layer, place)
-    if climate is None:
-        reasons["climate"] = "the record of this cell has fewer than two years before the test of the run"
-    if percentile is None:
-        made = _products(record, instance, layer, place, central, quantiles)
-        percentile, odds = made.get(PERCENTILE.name(layer)), made.get(DROUGHT_PROBABILITY.name(layer))
     if odds is None:
         reasons["odds"] = "the forecast has no quantiles, from which odds would follow"
     return past, climate, odds, percentile
+
+
+def _record_of(service: Service, instance: Instance, layer: str, cell: int) -> tuple[Record, int]:
+    """The record of a layer, and the position of a cell in it.
+
+    Raises
+    ------
+    RequestError
+        There is none.
+    """
+    if service.record is None:
+        raise NotThereError("no cube is served: start with --cube CUBE")
+    place = int(service.record.cells_of(instance.file.cells)[cell])
+    if place < 0:
+        raise NotThereError("the cube does not have this cell")
+    if layer not in service.record.layers:
+        raise NotThereError(f"the cube has no {layer}")
+    return service.record, place
+
+
+def _past(record: Record, instance: Instance, layer: str, place: int, reasons: dict[str, str]) -> dict[str, Any] | None:
+    days, values = record.between(layer, np.array([place]), instance.issue - _PAST + 1, instance.issue)
+    if not np.isfinite(values).any():
+        reasons["past"] = "the cube has no value here in the weeks before the issue day"
+        return None
+    return {"days": [str(day) for day in days], "values": values[0]}
 
 
 def _climate(record: Record, instance: Instance, layer: str, place: int) -> dict[str, Any] | None:
@@ -176,13 +206,11 @@ def _products(
         coordinates["quantile"] = [*file.quantiles]
     about = {"latency_days": int(file.attributes.get("latency_days", 0))}
     _, cube = record.opened()
-    made = add_products(
-        xr.Dataset(variables, coordinates, about),
-        cube,
-        slice(place, place + 1),
-        layers=[layer],
-        reference=_reference(record, instance),
-    )
+    forecast, cells = xr.Dataset(variables, coordinates, about), slice(place, place + 1)
+    try:
+        made = add_products(forecast, cube, cells, layers=[layer], reference=_reference(record, instance))
+    except SoilcastError as error:
+        raise UnavailableError(f"the cube cannot be read: {told_of(error, record.path)}") from error
     found = {name: one.to_numpy()[0, 0] for name, one in made.items()}
     return {name: one for name, one in found.items() if one.dtype.kind == "f" and np.isfinite(one).any()}
 

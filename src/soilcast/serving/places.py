@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from soilcast.serving.catalogue import Collection
-from soilcast.serving.faults import NotThereError
+from soilcast.serving.faults import NotThereError, UnavailableError
 from soilcast.serving.record import Record
 
 STATION, CELL = "station", "cell"
@@ -63,12 +63,13 @@ class Places:
 
     def of(self, collection: Collection) -> dict[str, Place]:
         """Give the places of a collection by their id: its own names, then stations that lie in one of its cells."""
-        version = None if self._stations is None else self._stations.opened()[0]
+        try:
+            version = None if self._stations is None else self._stations.opened()[0]
+        except UnavailableError:  # stations that are damaged while they are served
+            return {place.id: place for place in _named(_own(collection))}
         key = collection.cells.identity, version
         if key not in self._found:
-            named = [*_own(collection), *self._of_stations(collection)]
-            ids = _unique([place.name for place in named])
-            places = [Place(**{**vars(place), "id": name}) for place, name in zip(named, ids, strict=True)]
+            places = _named([*_own(collection), *self._of_stations(collection)])
             self._found = {old: one for old, one in self._found.items() if old[1] == version}
             self._found[key] = {place.id: place for place in places}
         return self._found[key]
@@ -112,6 +113,11 @@ class Places:
             for position, (name, y, x, cell, far) in enumerate(rows)
             if cell >= 0
         ]
+
+
+def _named(places: Sequence[Place]) -> list[Place]:
+    ids = _unique([place.name for place in places])
+    return [replace(place, id=name) for place, name in zip(places, ids, strict=True)]
 
 
 def _own(collection: Collection) -> list[Place]:

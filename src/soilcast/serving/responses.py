@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from soilcast.serving.faults import ReplacedError, RequestError
+from soilcast.errors import SoilcastError
+from soilcast.serving.faults import ReplacedError, RequestError, UnavailableError
 from soilcast.serving.service import Service
 
 JSON = "application/json"
@@ -22,6 +24,9 @@ PNG = "image/png"
 
 _FRESH = 60
 """Time for which a client need not ask for a tile again [s]."""
+
+_FOLDERS = re.compile(r"(?<!\S)/(?:[^/\s]+/)+")
+"""The folder of a file that a message names, which is not for clients."""
 
 _OBJECT, _BYTES = {"type": "object"}, {"type": "string", "format": "binary"}
 _FAULTS = {
@@ -96,6 +101,7 @@ def tell_faults(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _told)
     app.add_exception_handler(HTTPException, _told_by_http)
     app.add_exception_handler(RequestValidationError, _told_by_validation)
+    app.add_exception_handler(SoilcastError, _told_of_a_file)
     app.add_exception_handler(Exception, _told_of_a_defect)
 
 
@@ -114,6 +120,10 @@ async def _told_by_validation(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, RequestValidationError)
     first = fault.errors()[0]
     return _fault(400, str(RequestError(f"{first['loc'][-1]}: {first['msg']}")))
+
+
+async def _told_of_a_file(request: Request, fault: Exception) -> Response:
+    return _fault(503, str(UnavailableError(_FOLDERS.sub("", str(fault)))))
 
 
 async def _told_of_a_defect(request: Request, fault: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from soilcast.serving import tiles
 from soilcast.serving.beside import Beside
 from soilcast.serving.cache import Cache
 from soilcast.serving.catalogue import Catalogue, Collection, Instance
-from soilcast.serving.faults import NotThereError, RequestError
+from soilcast.serving.faults import NotThereError, RequestError, UnavailableError
 from soilcast.serving.forecast_files import QUANTILE, Variable
 from soilcast.serving.places import Places
 from soilcast.serving.record import Record
@@ -148,12 +149,22 @@ class Service:
 
     def depths(self, layer: str) -> tuple[float | None, float | None]:
         """Depth below the surface at which a layer begins and ends [m]; None where the cube does not tell."""
-        return (None, None) if self.record is None else self.record.depths(layer)
+        with suppress(UnavailableError):
+            return (None, None) if self.record is None else self.record.depths(layer)
+        return None, None
 
     def can_change(self, instance: Instance, variable: Variable) -> bool:
         """Whether the record tells by how much a variable changes."""
         layer = variable.name.removesuffix(QUANTILE)
-        return self.record is not None and layer in instance.file.layers and layer in self.record.layers
+        with suppress(UnavailableError):  # a cube that is damaged while it is served
+            return self.record is not None and layer in instance.file.layers and layer in self.record.layers
+        return False
+
+    def has_scores(self, collection: Collection) -> bool:
+        """Whether scores tell how good the forecasts of a collection are."""
+        with suppress(UnavailableError):
+            return self.scores is not None and self.scores.has(collection)
+        return False
 
     def refuse_change(self, instance: Instance, variable: Variable) -> None:
         """Raise `RequestError` where nothing tells by how much a variable changes."""
