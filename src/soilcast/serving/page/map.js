@@ -20,7 +20,7 @@ export function canDraw() {
 // Room for what lies over the map, but for a forecast of the globe, which may go under it [pixels].
 function room(box, [[west], [east]]) {
   if (east - west > 180) return 10;
-  if (box.clientWidth > 760) return { left: 310, right: 70, top: 50, bottom: 140 };
+  if (box.clientWidth > 640) return { left: 310, right: 70, top: 50, bottom: 140 };
   return { left: 30, right: 30, top: Math.min(160, box.clientHeight / 4), bottom: Math.min(150, box.clientHeight / 4) };
 }
 
