@@ -889,6 +889,8 @@ def serve(
     stations: Annotated[
         Path | None, typer.Option("--stations", metavar="CUBE", help="Cube of stations, which become places.")
     ] = None,
+    regions: RegionFile = None,
+    region_name: RegionName = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 8000,
     url: Annotated[
@@ -908,7 +910,7 @@ def serve(
     from soilcast.memory import parse_bytes
 
     beside: dict[str, Any] = {"cube": cube, "runs": runs or (), "weather": weather or (), "scores": scores}
-    beside |= {"stations": stations}
+    beside |= {"stations": stations, "regions": regions, "region_name": region_name}
     access: dict[str, Any] = {"host": host, "port": port, "url": url, "token_file": token_file, "cors": cors or ()}
     soilcast.serve(paths, **beside, **access, cache=parse_bytes(cache, "--cache"), log_requests=log_requests, log=_say)
 

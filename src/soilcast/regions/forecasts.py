@@ -77,7 +77,7 @@ def regional_forecast(forecast: xr.Dataset, regions: Regions, cube: xr.Dataset |
     made = xr.Dataset(area | variables, cells | axes, _attributes(forecast, regions))
     ranked = [layer for layer in layers if f"{layer}_percentile" in forecast]
     if ranked and cube is not None:
-        made = _with_products(made, regional_cube(cube, regions, ranked), ranked)
+        made = with_products(made, regional_cube(cube, regions, ranked), ranked)
     elif ranked:
         notes.append("percentile, class and odds of a region are in the climate of its mean, which takes the cube")
     return made.assign_attrs(notes="\n".join(notes)) if notes else made
@@ -204,8 +204,21 @@ def _quantiles_of_issues(
     return np.asarray(np.clip(found, 0.0, 1.0))
 
 
-def _with_products(made: xr.Dataset, record: xr.Dataset, layers: list[str]) -> xr.Dataset:
-    """Add percentile, anomaly, class and odds, each issue day against the record of the regions up to it."""
+def with_products(made: xr.Dataset, record: xr.Dataset, layers: list[str]) -> xr.Dataset:
+    """Add percentile, anomaly, class and odds, each issue day against the record of the regions up to it.
+
+    Parameters
+    ----------
+    made
+        What `regional_forecast` gives without a cube.
+    record
+        What `soilcast.regions.means.regional_cube` gives for the same regions and ``layers``.
+
+    Raises
+    ------
+    SoilcastError
+        The record lacks a layer.
+    """
     reference = reference_days(record["time"].to_numpy(), str(made.attrs["validation_period"]))
     by_issue = [
         xr.Dataset(add_products(made.isel(time=[issue]), record, slice(None), layers=layers, reference=reference))

@@ -19,7 +19,7 @@ from soilcast.ownership import GENERATOR
 from soilcast.serving.coverages import coverage
 from soilcast.serving.faults import RequestError, TooLargeError
 from soilcast.serving.queries import Positions, Query
-from soilcast.serving.values import Reader, Values
+from soilcast.serving.values import Reads, Values
 
 MOST_FEATURES = 20_000
 """Features of GeoJSON: cells by days."""
@@ -62,7 +62,7 @@ class Answer:
         return {name: text for name, text in told.items() if text}
 
 
-def read_answer(reader: Reader, query: Query, chosen: Positions, *, is_of_places: bool) -> Answer:
+def read_answer(reader: Reads, query: Query, chosen: Positions, *, is_of_places: bool) -> Answer:
     """Read what a query asks for of some cells.
 
     Raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from soilcast.errors import SoilcastError
@@ -30,6 +30,8 @@ class Beside:
         Of the forecasts.
     stations
         Cube of observations.
+    regions
+        File of regions, and the attribute that names them, if it was given.
     """
 
     cube: Path | None = None
@@ -37,6 +39,7 @@ class Beside:
     weather: tuple[Path, ...] = ()
     scores: Path | None = None
     stations: Path | None = None
+    regions: tuple[str, str | None] | None = None
 
 
 def complete(given: Beside, runs: Sequence[Path], found: Mapping[str, Sequence[Path]], log: Log) -> Beside:
@@ -83,4 +86,6 @@ def complete(given: Beside, runs: Sequence[Path], found: Mapping[str, Sequence[P
         log(f"weather: {', '.join(map(str, weather))}")
     if given.stations is not None:
         log(f"stations: {given.stations}")
-    return Beside(chosen["cube"], by_weights, weather, chosen["scores"], given.stations)
+    if given.regions is not None:
+        log(f"regions: {given.regions[0]}")
+    return replace(given, cube=chosen["cube"], runs=by_weights, weather=weather, scores=chosen["scores"])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from soilcast.cube.grid import Grid, grid_of, nearest_on_axis, spacing
+from soilcast.cube.grid import OUTLINE, Grid, grid_of, nearest_on_axis, spacing
 from soilcast.cube.nearest import CellFinder
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ class Cells:
     def identity(self) -> str:
         """Tells these cells from others."""
         digest = hashlib.sha256()
-        for name in sorted(map(str, self.places.coords)):
+        for name in sorted(set(map(str, self.places.coords)) - {OUTLINE}):
             values = self.places[name].to_numpy()
             digest.update(name.encode() + (str(values.tolist()) if values.dtype.kind in "OUT" else "").encode())
             if values.dtype.kind not in "OUT":

@@ -13,7 +13,9 @@ from fastapi.responses import Response
 
 from soilcast.serving import edr_metadata as metadata
 from soilcast.serving.answers import FORMATS, format_of, read_answer
+from soilcast.serving.catalogue import Collection
 from soilcast.serving.cells import Cells
+from soilcast.serving.places import REGION, region_of
 from soilcast.serving.queries import (
     Positions,
     cells_around,
@@ -26,6 +28,7 @@ from soilcast.serving.queries import (
 from soilcast.serving.responses import GEOJSON, JSON, again, as_json, documented
 from soilcast.serving.service import Service
 from soilcast.serving.turns import Turns
+from soilcast.serving.values import Reads
 
 _WIDE = Turns(2, 16)
 """Answers of many cells that are made at once, since each takes memory for all its values, and that wait."""
@@ -148,22 +151,29 @@ def _add_queries(router: APIRouter, service: Service, url: str | None, prefix: s
     """Add the queries of data below a collection, or below an issue day."""
 
     def answer(
-        where: tuple[str, str | None],
-        asked: Common,
-        choose: Callable[[Cells], Positions],
-        *,
-        is_of_places: bool = False,
+        where: Where, asked: Common, choose: Callable[[Cells], Positions], *, is_of_places: bool = False
     ) -> Response:
         def make() -> Response:
-            refuse_unlike(asked.crs, asked.z)
-            media_type, write = format_of(asked.format)
             found = service.catalogue.now().collection(where[0])
-            query = make_query(found, where[1], asked.names, asked.datetime)
             with nullcontext() if is_of_places else _WIDE.turn():
-                content = write(read_answer(service.reader, query, choose(found.cells), is_of_places=is_of_places))
-            return Response(content, media_type=media_type)
+                return written(asked, found, where[1], service.reader, choose, is_of_places=is_of_places)
 
         return again(service, make)
+
+    def written(
+        asked: Common,
+        found: Collection,
+        issue: str | None,
+        reader: Reads,
+        choose: Callable[[Cells], Positions],
+        *,
+        is_of_places: bool,
+    ) -> Response:
+        refuse_unlike(asked.crs, asked.z)
+        media_type, write = format_of(asked.format)
+        query = make_query(found, issue, asked.names, asked.datetime)
+        content = write(read_answer(reader, query, choose(found.cells), is_of_places=is_of_places))
+        return Response(content, media_type=media_type)
 
     def get(path: str, what: str) -> Callable[[Any], Any]:
         return router.get(f"{prefix}/{path}", responses=documented(*_TYPES, what=what))
@@ -213,11 +223,19 @@ def _add_queries(router: APIRouter, service: Service, url: str | None, prefix: s
         told = metadata.describe_locations(_root(request, url), found, found.instance(where[1]), places)
         return as_json(told, GEOJSON)
 
-    @get("locations/{place}", "Forecast of the cell of a named place.")
+    @get("locations/{place}", "Forecast of the cell of a named place, or of the mean of a region.")
     def location(*, where: Where = at, asked: Asked, place: Annotated[str, Path(max_length=200)]) -> Response:
-        found = service.catalogue.now().collection(where[0])
-        named = service.places.place(found, place)
-        return answer(where, asked, lambda cells: np.array([named.cell]), is_of_places=True)
+        def make() -> Response:
+            found = service.catalogue.now().collection(where[0])
+            named = service.places.place(found, place)
+            if named.kind != REGION:
+                chosen = np.array([named.cell])
+                return written(asked, found, where[1], service.reader, lambda _: chosen, is_of_places=True)
+            regional = service.regions_of(found, found.instance(where[1]))
+            chosen = region_of(regional.collection, named)
+            return written(asked, regional.collection, None, regional.reader, lambda _: chosen, is_of_places=True)
+
+        return again(service, make)
 
 
 def _root(request: Request, url: str | None) -> str:

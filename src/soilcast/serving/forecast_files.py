@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from soilcast.cube.grid import OUTLINE
 from soilcast.errors import SoilcastError
 from soilcast.products.variables import DROUGHT_CLASS
 from soilcast.serving.cells import Cells
@@ -18,7 +19,7 @@ QUANTILE = "_quantile"
 """What follows a layer in the name of its quantiles."""
 
 _DIMS = {"cell", "time", "lead", "quantile", DROUGHT_CLASS}
-_CELL_COORDINATES = ("lat", "lon", "cell", "cell_name", "grid_lat", "grid_lon")
+_CELL_COORDINATES = ("lat", "lon", "cell", "cell_name", "grid_lat", "grid_lon", OUTLINE)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,23 @@ from soilcast.products.variables import DROUGHT_PROBABILITY, PERCENTILE
 from soilcast.serving.catalogue import Collection, Instance
 from soilcast.serving.faults import NotThereError, ReplacedError, RequestError, UnavailableError
 from soilcast.serving.forecast_files import QUANTILE
-from soilcast.serving.places import Place
+from soilcast.serving.places import REGION, Place, region_of
 from soilcast.serving.record import PERCENTILES, Record
 from soilcast.serving.service import Service
-from soilcast.serving.values import Values, told_of
+from soilcast.serving.skill import Scores
+from soilcast.serving.values import Reads, Values, told_of
 
 _PAST = 60
 """Days before the issue day that are shown [d]."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is told of a place comes from these."""
+
+    reader: Reads
+    record: Record | None
+    scores: Scores | None
 
 
 def describe_place(
@@ -37,9 +48,12 @@ def describe_place(
     collection = service.catalogue.now().collection(name)
     instance = collection.instance(issue)
     place = None if station is None else service.places.place(collection, station)
+    if place is not None and place.kind == REGION:
+        return _region(service, collection, instance, place)
     cell, distance = cell_at(collection, lat, lon) if place is None else (place.cell, place.distance)
+    sources = Sources(service.reader, service.record, service.scores)
     reasons: dict[str, str] = {}
-    layers = {layer: _layer(service, collection, instance, layer, cell, reasons) for layer in instance.file.layers}
+    layers = {layer: _layer(sources, collection, instance, layer, cell, reasons) for layer in instance.file.layers}
     cells = collection.cells
     observed = None if place is None else _station(service, instance, place)
     if observed is not None and not observed["observations"]:
@@ -56,6 +70,28 @@ def describe_place(
         "layers": layers,
         "station": observed,
         "reasons": reasons,
+    }
+
+
+def _region(service: Service, collection: Collection, instance: Instance, place: Place) -> dict[str, Any]:
+    """Describe the forecast of the mean of a region."""
+    regional = service.regions_of(collection, instance)
+    (region,) = region_of(regional.collection, place)
+    sources, whole = Sources(regional.reader, regional.record, None), regional.collection.newest
+    reasons = {"what_if": "weather is altered for a cell, not for a region"}
+    return {
+        "cell": None,
+        "extent": None,
+        "lat": place.lat,
+        "lon": place.lon,
+        "distance_km": 0.0,
+        "name": place.name,
+        "layers": {
+            layer: _layer(sources, regional.collection, whole, layer, int(region), reasons)
+            for layer in whole.file.layers
+        },
+        "station": None,
+        "reasons": reasons | {"skill": "scores are of cells, not of a region"},
     }
 
 
@@ -76,16 +112,16 @@ def cell_at(collection: Collection, lat: float | None, lon: float | None) -> tup
 
 
 def _layer(
-    service: Service, collection: Collection, instance: Instance, layer: str, cell: int, reasons: dict[str, str]
+    sources: Sources, collection: Collection, instance: Instance, layer: str, cell: int, reasons: dict[str, str]
 ) -> dict[str, Any]:
     file = instance.file
-    quantiles = _values(service, instance, f"{layer}{QUANTILE}", cell)
-    central = _values(service, instance, layer, cell)
+    quantiles = _values(sources, instance, f"{layer}{QUANTILE}", cell)
+    central = _values(sources, instance, layer, cell)
     assert central is not None
     if not np.isfinite(central).any():
         reasons["coming"] = "the run does not forecast this cell"
-    past, climate, odds, percentile = _from_record(service, instance, layer, cell, central, quantiles, reasons)
-    skill = _skill(service, collection, layer, cell, reasons)
+    past, climate, odds, percentile = _from_record(sources, instance, layer, cell, central, quantiles, reasons)
+    skill = _skill(sources, collection, layer, cell, reasons)
     return {
         "past": past,
         "climate": climate,
@@ -93,7 +129,7 @@ def _layer(
             "days": instance.valid_days,
             "leads": list(file.leads),
             "median": central,
-            "mean": _values(service, instance, f"{layer}_mean", cell),
+            "mean": _values(sources, instance, f"{layer}_mean", cell),
             "quantiles": {}
             if quantiles is None
             else {f"{level:g}": np.ascontiguousarray(quantiles[:, at]) for at, level in enumerate(file.quantiles)},
@@ -105,13 +141,13 @@ def _layer(
 
 
 def _skill(
-    service: Service, collection: Collection, layer: str, cell: int, reasons: dict[str, str]
+    sources: Sources, collection: Collection, layer: str, cell: int, reasons: dict[str, str]
 ) -> dict[str, Any] | None:
     told, skill = "no scores are served: start with --scores SCORES", None
-    if service.scores is not None:
+    if sources.scores is not None:
         told = "these forecasts were not scored here"
         try:
-            skill = service.scores.at(collection, layer, cell)
+            skill = sources.scores.at(collection, layer, cell)
         except UnavailableError as error:
             told = str(error)
     if skill is None:
@@ -119,16 +155,16 @@ def _skill(
     return skill
 
 
-def _values(service: Service, instance: Instance, name: str, cell: int) -> Values | None:
+def _values(sources: Sources, instance: Instance, name: str, cell: int) -> Values | None:
     """Values of a cell, by lead; None where the forecast has no such variable."""
     variable = instance.file.variables.get(name)
     if variable is None:
         return None
-    return np.ascontiguousarray(service.reader.cells(instance, variable, np.array([cell]))[..., 0])
+    return np.ascontiguousarray(sources.reader.cells(instance, variable, np.array([cell]))[..., 0])
 
 
 def _from_record(
-    service: Service,
+    sources: Sources,
     instance: Instance,
     layer: str,
     cell: int,
@@ -137,10 +173,10 @@ def _from_record(
     reasons: dict[str, str],
 ) -> tuple[Any, Any, Any, Any]:
     """Give the past weeks, the climate of the season, odds and percentile, as far as forecast and cube know them."""
-    odds = _values(service, instance, f"{layer}_{DROUGHT_PROBABILITY.suffix}", cell)
-    percentile = _values(service, instance, f"{layer}_{PERCENTILE.suffix}", cell)
+    odds = _values(sources, instance, f"{layer}_{DROUGHT_PROBABILITY.suffix}", cell)
+    percentile = _values(sources, instance, f"{layer}_{PERCENTILE.suffix}", cell)
     try:
-        record, place = _record_of(service, instance, layer, cell)
+        record, place = _record_of(sources, instance, layer, cell)
         past, climate = _past(record, instance, layer, place, reasons), _climate(record, instance, layer, place)
         if climate is None:
             reasons["climate"] = "the record of this cell has fewer than two years before the test of the run"
@@ -158,7 +194,7 @@ def _from_record(
     return past, climate, odds, percentile
 
 
-def _record_of(service: Service, instance: Instance, layer: str, cell: int) -> tuple[Record, int]:
+def _record_of(sources: Sources, instance: Instance, layer: str, cell: int) -> tuple[Record, int]:
     """The record of a layer, and the position of a cell in it.
 
     Raises
@@ -166,14 +202,14 @@ def _record_of(service: Service, instance: Instance, layer: str, cell: int) -> t
     RequestError
         There is none.
     """
-    if service.record is None:
+    if sources.record is None:
         raise NotThereError("no cube is served: start with --cube CUBE")
-    place = int(service.record.cells_of(instance.file.cells)[cell])
+    place = int(sources.record.cells_of(instance.file.cells)[cell])
     if place < 0:
         raise NotThereError("the cube does not have this cell")
-    if layer not in service.record.layers:
+    if layer not in sources.record.layers:
         raise NotThereError(f"the cube has no {layer}")
-    return service.record, place
+    return sources.record, place
 
 
 def _past(record: Record, instance: Instance, layer: str, place: int, reasons: dict[str, str]) -> dict[str, Any] | None:

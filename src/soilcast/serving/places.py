@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from soilcast.serving.catalogue import Collection
 from soilcast.serving.faults import NotThereError, UnavailableError
 from soilcast.serving.record import Record
 
-STATION, CELL = "station", "cell"
+if TYPE_CHECKING:
+    from soilcast.serving.regional import Regional
+
+STATION, CELL, REGION = "station", "cell", "region"
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class Place:
     name
         As its source has it.
     kind
-        ``station`` or ``cell``.
+        ``station``, ``cell`` or ``region``.
     lat, lon
         [degrees].
     cell
-        Position among the cells of the collection.
+        Position among the cells of the collection: of a region the one that lies at a point of it.
     distance
         To the centre of the cell [km].
     position
@@ -55,10 +59,12 @@ class Places:
     ----------
     stations
         A cube of observations; None where none is served.
+    regional
+        Regions of a file; None where none is served.
     """
 
-    def __init__(self, stations: Record | None) -> None:
-        self._stations = stations
+    def __init__(self, stations: Record | None, regional: Regional | None = None) -> None:
+        self._stations, self._regional = stations, regional
         self._found: dict[tuple[str, object], dict[str, Place]] = {}
 
     def of(self, collection: Collection) -> dict[str, Place]:
@@ -66,10 +72,10 @@ class Places:
         try:
             version = None if self._stations is None else self._stations.opened()[0]
         except UnavailableError:  # stations that are damaged while they are served
-            return {place.id: place for place in _named(_own(collection))}
+            return {place.id: place for place in _named([*_own(collection), *self._of_regions(collection)])}
         key = collection.cells.identity, version
         if key not in self._found:
-            places = _named([*_own(collection), *self._of_stations(collection)])
+            places = _named([*_own(collection), *self._of_stations(collection), *self._of_regions(collection)])
             self._found = {old: one for old, one in self._found.items() if old[1] == version}
             self._found[key] = {place.id: place for place in places}
         return self._found[key]
@@ -113,6 +119,29 @@ class Places:
             for position, (name, y, x, cell, far) in enumerate(rows)
             if cell >= 0
         ]
+
+    def _of_regions(self, collection: Collection) -> list[Place]:
+        regions = None if self._regional is None else self._regional.of(collection.cells)
+        if regions is None:
+            return []
+        lat, lon = regions.places
+        near = collection.cells.finder.nearest(lat, lon)
+        rows = zip(regions.names, lat, lon, near.cell, strict=True)
+        return [Place("", name, REGION, float(y), float(x), int(cell), 0.0) for name, y, x, cell in rows]
+
+
+def region_of(collection: Collection, place: Place) -> npt.NDArray[np.int64]:
+    """Position of a region among those that have a forecast ``(1,)``.
+
+    Raises
+    ------
+    NotThereError
+        None of its cells has one.
+    """
+    names = collection.cells.names or []
+    if place.name not in names:
+        raise NotThereError(f"{place.name} has no cell with a forecast")
+    return np.array([names.index(place.name)])
 
 
 def _named(places: Sequence[Place]) -> list[Place]:

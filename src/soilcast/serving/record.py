@@ -40,6 +40,10 @@ class Record:
         Of the cube.
     cache
         Of what was read.
+    made
+        What was made of the cube instead of it: of which version, and what.
+    mark
+        Tells what was made from the cube itself and from others.
 
     Raises
     ------
@@ -47,10 +51,13 @@ class Record:
         It is no cube, or is damaged.
     """
 
-    def __init__(self, path: Path, cache: Cache) -> None:
-        open_cube(path).close()
+    def __init__(
+        self, path: Path, cache: Cache, *, made: tuple[tuple[int, ...], xr.Dataset] | None = None, mark: str = ""
+    ) -> None:
+        if made is None:
+            open_cube(path).close()
         self.path = path
-        self._cache = cache
+        self._cache, self._made, self._mark = cache, made, mark
         self._lock = threading.Lock()
         self._opened: tuple[tuple[int, ...], xr.Dataset] | None = None
         self._matched: dict[tuple[str, tuple[int, ...]], Positions] = {}
@@ -63,6 +70,8 @@ class Record:
         UnavailableError
             It cannot be read.
         """
+        if self._made is not None:
+            return self._made
         try:
             with self._lock:
                 version = version_of(self.path)
@@ -95,7 +104,7 @@ class Record:
             thick = [float(np.nanmedian(read(cube, name))) for name in names]
             return round(sum(thick[:-1]), 4), round(sum(thick), 4)
 
-        return self._cache.get(("depths", self.path, version, layer), compute, lambda _: 16)
+        return self._cache.get(("depths", self.path, self._mark, version, layer), compute, lambda _: 16)
 
     def cells_of(self, cells: Cells) -> Positions:
         """Position in the cube of each cell of a forecast, -1 where it has none ``(cell,)``."""
@@ -157,7 +166,18 @@ class Record:
         ``(day, percentile)`` of `PERCENTILES` [m3 m-3]; None where fewer than two years are known.
         """
         version, cube = self.opened()
-        key = "climate", self.path, version, layer, cell, str(days[0]), len(days), reference.stop, str(newest)
+        key = (
+            "climate",
+            self.path,
+            self._mark,
+            version,
+            layer,
+            cell,
+            str(days[0]),
+            len(days),
+            reference.stop,
+            str(newest),
+        )
 
         def compute() -> npt.NDArray[np.float64] | None:
             sampling = select_days(cube["time"].to_numpy(), reference, newest, days, WINDOW, 2)
@@ -186,7 +206,9 @@ class Record:
             except SoilcastError as error:
                 raise _unavailable(self.path, version, error) from error
 
-        return self._cache.get(("record", self.path, version, layer, number, window), load, lambda one: int(one.nbytes))
+        return self._cache.get(
+            ("record", self.path, self._mark, version, layer, number, window), load, lambda one: int(one.nbytes)
+        )
 
 
 def _unavailable(path: Path, version: tuple[int, ...], error: SoilcastError) -> UnavailableError:

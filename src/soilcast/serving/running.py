@@ -14,6 +14,9 @@ from soilcast.progress import Log
 if TYPE_CHECKING:
     import uvicorn
 
+    from soilcast.serving.catalogue import Snapshot
+    from soilcast.serving.cells import Cells
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAITING = 256
 """Connections that may wait to be taken."""
@@ -33,6 +36,8 @@ def serve(
     weather: str | Path | Sequence[str | Path] = (),
     scores: str | Path | None = None,
     stations: str | Path | None = None,
+    regions: str | Path | None = None,
+    region_name: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     url: str | None = None,
@@ -59,6 +64,10 @@ def serve(
         Scores of the forecasts; by default those that lie there alone.
     stations
         A cube of observations, whose stations become places.
+    regions
+        A GeoJSON, GeoPackage or Shapefile, whose regions become places with the forecast of their mean.
+    region_name
+        Attribute that names them.
     host
         Address to listen at.
     port
@@ -112,10 +121,19 @@ def serve(
         said.append(
             f"{collection.id}: {len(days)} issue day(s), {days[0]} to {days[-1]}; {collection.cells.count} cells"
         )
-    given = Beside(_path(cube), {}, tuple(map(Path, path_list(weather))), _path(scores), _path(stations))
+    given = Beside(
+        _path(cube),
+        {},
+        tuple(map(Path, path_list(weather))),
+        _path(scores),
+        _path(stations),
+        None if regions is None else (str(regions), region_name),
+    )
     beside = complete(given, [Path(one) for one in path_list(runs)], catalogue.found, said.append)
     service = Service(catalogue, beside, cache=cache)
     listening = listen(host, port)
+    if service.regional is not None and not any(map(service.regional.of, _all_cells(snapshot))):
+        raise SoilcastError(f"{regions}: none of its regions has a cell of these forecasts: give regions of this area")
     for line in said:  # now that nothing is refused any more
         log(line)
     shown = f"[{host}]" if ":" in host else host
@@ -138,6 +156,10 @@ def uvicorn_config(app: Callable[..., Any]) -> uvicorn.Config:
         timeout_graceful_shutdown=1,
         limit_concurrency=_AT_ONCE,
     )
+
+
+def _all_cells(snapshot: Snapshot) -> list[Cells]:
+    return [collection.cells for collection in snapshot.collections.values()]
 
 
 def _path(given: str | Path | None) -> Path | None:

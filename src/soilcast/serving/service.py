@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from soilcast.serving.scales import TRANSPARENT, Scale, Scales, draw_legend
 from soilcast.serving.skill import Scores
 from soilcast.serving.values import Reader, Values
 from soilcast.serving.what_if import WhatIf
+
+if TYPE_CHECKING:
+    from soilcast.serving.regional import Regional, RegionalForecast
 
 NOTHING = Beside()
 
@@ -64,7 +67,7 @@ class Service:
     Raises
     ------
     SoilcastError
-        The cube, the scores or the stations cannot be read.
+        The cube, the scores, the stations or the regions cannot be read.
     """
 
     def __init__(self, catalogue: Catalogue, beside: Beside = NOTHING, *, cache: int) -> None:
@@ -76,7 +79,8 @@ class Service:
             None if path is None else Record(path, self.cache) for path in (beside.cube, beside.stations)
         )
         self.scores = None if beside.scores is None else Scores(beside.scores, self.cache)
-        self.places = Places(self.stations)
+        self.regional = _regional(beside, self.record, self.cache)
+        self.places = Places(self.stations, self.regional)
         self.what_if = WhatIf(beside.runs, self.record, beside.weather)
 
     def map_of(self, collection: Collection, instance: Instance, shown: Shown) -> tuple[Variable, Scale]:
@@ -147,6 +151,18 @@ class Service:
             past[places >= 0] = before[np.searchsorted(known, places[places >= 0]), 0]
         return values - past
 
+    def regions_of(self, collection: Collection, instance: Instance) -> RegionalForecast:
+        """Give the forecast of the regions from an issue day.
+
+        Raises
+        ------
+        RequestError
+            No regions are served, or it cannot be made.
+        """
+        if self.regional is None:
+            raise NotThereError("no regions are served: start with --regions FILE")
+        return self.regional.forecast(collection, instance)
+
     def depths(self, layer: str) -> tuple[float | None, float | None]:
         """Depth below the surface at which a layer begins and ends [m]; None where the cube does not tell."""
         with suppress(UnavailableError):
@@ -205,6 +221,15 @@ class Service:
         if shown.change is not None:
             self.refuse_change(collection.newest, variable)
         return variable, self.scale(collection, variable, shown)
+
+
+def _regional(beside: Beside, record: Record | None, cache: Cache) -> Regional | None:
+    if beside.regions is None:
+        return None
+    # Imported here, since regions from files need libraries that nothing else does.
+    from soilcast.serving.regional import Regional
+
+    return Regional(*beside.regions, record, cache)
 
 
 def _title(collection: Collection, variable: Variable, shown: Shown) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,16 @@ CELLS_AT_ONCE = 4096
 """Cells that are read at once, where the file has no chunks."""
 
 _AHEAD = ("lead", "quantile", DROUGHT_CLASS)
+
+
+class Reads(Protocol):
+    """Reads cells of forecasts."""
+
+    def cells(
+        self, instance: Instance, variable: Variable, cells: npt.NDArray[np.integer], at: tuple[Any, ...] = ()
+    ) -> Values:
+        """Read some cells: see `Reader.cells`."""
+        ...
 
 
 class Reader:
@@ -87,7 +98,7 @@ class Reader:
         instance: Instance,
         variable: Variable,
         cells: npt.NDArray[np.integer],
-        at: tuple[int | slice, ...] = (),
+        at: tuple[Any, ...] = (),
     ) -> Values:
         """Read some cells, whole or of some leads, quantiles and classes.
 
@@ -104,7 +115,7 @@ class Reader:
         """
         step = self._step(instance, variable)
         numbers = cells // step
-        parts = []
+        parts: list[Values] = []
         for number in np.unique(numbers):
             block = self._block(instance, variable, int(number), step)
             first, last = np.searchsorted(numbers, [number, number + 1])
@@ -113,7 +124,8 @@ class Reader:
             parts.append(block[at] if whole else block[at][..., inside])
         if not parts:
             block = self._block(instance, variable, 0, step)
-            return block[at][..., :0]
+            none: Values = block[at][..., :0]
+            return none
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _step(self, instance: Instance, variable: Variable) -> int:
