@@ -853,8 +853,12 @@ def report(
     out: Out,
     cube: Annotated[
         Path | None,
-        typer.Option("--cube", help="Cube with observations of the weeks before, shown beside forecasts."),
+        typer.Option(
+            "--cube", help="Cube with observations of the weeks before, shown beside forecasts; for classes of regions."
+        ),
     ] = None,
+    regions: RegionFile = None,
+    region_name: RegionName = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
     overwrite: Overwrite = False,
     plugins: Plugins = None,
@@ -865,7 +869,8 @@ def report(
             _refuse_others(path, "scores", "forecast")
     if cube is not None:
         _refuse_others(cube, "cube")
-    soilcast.report(scores, out, cube=cube, title=title, overwrite=overwrite)
+    of_regions: dict[str, Any] = {"regions": regions, "region_name": region_name}
+    soilcast.report(scores, out, cube=cube, **of_regions, title=title, overwrite=overwrite)
     _say(out)
 
 

@@ -66,7 +66,7 @@ class Regions:
     @property
     def outlines(self) -> Geometries:
         """Polygons ``(region,)`` with longitudes in -180 .. 180, cut at the date line, counterclockwise."""
-        return np.array([_cut(one) for one in self.geometry], dtype=object)
+        return np.array([cut_at_date_line(one) for one in self.geometry], dtype=object)
 
     @property
     def whole(self) -> Floats:
@@ -133,8 +133,8 @@ def weigh_cells(outlines: Outlines, artifact: xr.Dataset) -> Regions:
     return _with_cells(regions, has_cell, "have no cell")
 
 
-def _cut(geometry: Any) -> Any:
-    """Cut a polygon at the date line."""
+def cut_at_date_line(geometry: Any) -> Any:
+    """Bring the longitudes of a polygon into -180 .. 180, cut at the date line, and its rings into order."""
     west, _, east, _ = geometry.bounds
     if west >= -180.0 and east <= 180.0:
         return shapely.orient_polygons(geometry)

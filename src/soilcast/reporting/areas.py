@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, Normalize, to_rgba
 from matplotlib.path import Path as Outline
 
 from soilcast.cube.grid import OUTLINE
@@ -48,10 +47,11 @@ def paths_of(dataset: xr.Dataset, projection: Projection) -> list[Outline]:
 
 
 def fill(axes: Axes, paths: list[Outline], values: Values, colours: str | Colormap, norm: Normalize) -> None:
-    """Fill regions by their values ``(region,)``; those without one are grey."""
-    valid = np.isfinite(values)
-    look: dict[str, Any] = {"edgecolors": _EDGE, "linewidths": 0.6, "zorder": 4}
-    without = [path for path, known in zip(paths, valid, strict=True) if not known]
-    axes.add_collection(PathCollection(without, facecolors=_WITHOUT_VALUE, **look), autolim=False)
-    shown = [path for path, known in zip(paths, valid, strict=True) if known]
-    axes.add_collection(PathCollection(shown, array=values[valid], cmap=colours, norm=norm, **look), autolim=False)
+    """Fill regions by their values ``(region,)``, those without one in grey, the smaller above the larger."""
+    order = np.argsort([-np.prod(path.get_extents().size) for path in paths], kind="stable")
+    filled = matplotlib.colormaps.get_cmap(colours)(norm(np.nan_to_num(values)))
+    filled[~np.isfinite(values)] = to_rgba(_WITHOUT_VALUE)
+    shapes = PathCollection(
+        [paths[at] for at in order], facecolors=filled[order], edgecolors=_EDGE, linewidths=0.6, zorder=2.1
+    )
+    axes.add_collection(shapes, autolim=False)

@@ -19,6 +19,7 @@ from soilcast.reporting.sections import (
     physics,
     probabilities,
     provenance,
+    regions,
     score_maps,
     scoreboard,
     series,
@@ -67,6 +68,7 @@ NEEDS: dict[str, Need] = {
     "extremes": Need(lambda scores: bool(metrics_in(scores, EXTREMES))),
     "drought": Need(lambda forecast: any(has_product(forecast, name, "drought") for name in layers(forecast))),
     "significance": Need(lambda scores: "difference" in scores),
+    "regions": Need(lambda dataset: "regions" in dataset.attrs),
 }
 """What a section may need, by name."""
 
@@ -123,6 +125,7 @@ SCORES = (
     Section("scores", "Scores of all models and baselines", scoreboard.of_one_lead, ("one lead",)),
     Section("scores", "Scores of all models and baselines by lead", scoreboard.by_lead, ("several leads",)),
     Section("leads", "Error and skill by lead", leads.errors, ("several leads",)),
+    Section("regions", "Region by region", regions.of_scores, ("regions",)),
     Section("maps", "Maps", score_maps.of_one_lead, ("several cells", "one lead")),
     Section("maps", "Maps", score_maps.by_lead, ("several cells", "several leads")),
     Section("series", "Time series", series.lines, ("series", "one lead")),
@@ -140,6 +143,7 @@ SCORES = (
 
 FORECAST = (
     Section("headline", "", coming_days.headline),
+    Section("regions", "Region by region", regions.of_forecast, ("regions",)),
     Section("maps", "Maps of the coming days", coming_maps.maps, ("several cells",)),
     Section("drought", "Drought classes by day", coming_days.drought, ("drought",)),
     Section("fans", "Cells and their intervals", coming_days.fans),

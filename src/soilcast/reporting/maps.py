@@ -118,8 +118,9 @@ class Canvas:
         self.shape = (max(int(wide * (self.box[3] - self.box[2]) / (self.box[1] - self.box[0])), 2), wide)
         self.frame = slice(top, top + self.shape[0]), slice(left, left + wide)
         self._size = (self.shape[0] + top + bottom, _WIDTH)
-        self._basemap = Basemap(projection, self.box, dotted=self._grid is None)
         self._areas = areas.paths_of(scores, projection) if areas.has_outlines(scores) else []
+        self._is_dotted = self._grid is None and not self._areas
+        self._basemap = Basemap(projection, self.box, dotted=self._is_dotted)
         self._source = self._pixels() if self._grid is not None else None
 
     def panel(self, values: xr.DataArray, scale: Scale) -> str:
@@ -274,7 +275,7 @@ class Canvas:
     @cached_property
     def _surroundings(self) -> tuple[Pixels, Pixels]:
         """What is beneath the cells of a picture ``(row, column, 3)``, and what is above them ``(row, column, 4)``."""
-        basemap, dotted = self._basemap, self._grid is None
+        basemap, dotted = self._basemap, self._is_dotted
 
         def below(axes: Axes) -> None:
             basemap.draw_ground(axes)

@@ -42,25 +42,30 @@ def with_observations(forecast: xr.Dataset, path: Path) -> xr.Dataset:
     SoilcastError
         It is no cube, or has none of the cells, or of the days.
     """
+    with open_cube(path) as cube:
+        return beside_record(forecast, cube, path)
+
+
+def beside_record(forecast: xr.Dataset, cube: xr.Dataset, path: Path) -> xr.Dataset:
+    """Do what `with_observations` does with an opened cube, or one in memory; ``path`` is for messages."""
     issued, last = forecast["time"].to_numpy(), forecast["valid_time"].to_numpy()[-1]
     chosen = fan_cells(forecast)
     at = forecast.isel(cell=chosen)
-    with open_cube(path) as cube:
-        names = [name for name in layers(forecast) if name in cube]
-        found = find_places(*(one[name].to_numpy() for one in (cube, at) for name in ("lat", "lon")))
-        if (found < 0).all():
-            raise SoilcastError(
-                f"{path}: has no cell where the forecast has one: give the cube that the forecast was made from"
-            )
-        shown = cube.sel(time=slice(issued - (_PAST - 1) * _DAY, last))
-        if not shown.sizes["time"]:
-            days = " .. ".join(np.datetime_as_string([issued - (_PAST - 1) * _DAY, last], "D"))
-            raise SoilcastError(f"{path}: has no day of {days}: give the cube that the forecast was made from")
-        observed = {f"{name}_observed": (("fan", "day"), _of_cells(shown, name, found)) for name in names}
-        title = str(cube.attrs.get("title", ""))
-        return forecast.assign(observed | {"fan_cell": ("fan", chosen)}).assign_coords(
-            day=shown["time"].to_numpy()
-        ).assign_attrs({OBSERVED_IN: title})  # fmt: skip
+    names = [name for name in layers(forecast) if name in cube]
+    found = find_places(*(one[name].to_numpy() for one in (cube, at) for name in ("lat", "lon")))
+    if (found < 0).all():
+        raise SoilcastError(
+            f"{path}: has no cell where the forecast has one: give the cube that the forecast was made from"
+        )
+    shown = cube.sel(time=slice(issued - (_PAST - 1) * _DAY, last))
+    if not shown.sizes["time"]:
+        days = " .. ".join(np.datetime_as_string([issued - (_PAST - 1) * _DAY, last], "D"))
+        raise SoilcastError(f"{path}: has no day of {days}: give the cube that the forecast was made from")
+    observed = {f"{name}_observed": (("fan", "day"), _of_cells(shown, name, found)) for name in names}
+    title = str(cube.attrs.get("title", ""))
+    return forecast.assign(observed | {"fan_cell": ("fan", chosen)}).assign_coords(
+        day=shown["time"].to_numpy()
+    ).assign_attrs({OBSERVED_IN: title})  # fmt: skip
 
 
 def _of_cells(shown: xr.Dataset, name: str, found: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

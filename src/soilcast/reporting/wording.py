@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from soilcast.cube import VARIABLES, grid_of
+from soilcast.cube.grid import OUTLINE
 from soilcast.verify.climate import climate_of
 
 PERCENT = "\N{NO-BREAK SPACE}%"
@@ -146,6 +147,9 @@ def cells_text(dataset: xr.Dataset, reason: str) -> str:
     """Explain how maps show the cells, and those without a value: ``reason`` completes "a cell that ..."."""
     if "grid_lat" in dataset.coords:
         return f"Grey: land that {reason}."
+    if "regions" in dataset.attrs:
+        how = "" if OUTLINE in dataset.coords else "A dot stands for each region; --regions FILE gives outlines. "
+        return f"{how}Grey: a region that {reason}."
     return f"The cells form no grid: a dot is at the centre of each, small and grey where it {reason}."
 
 
@@ -155,12 +159,16 @@ def weighted(dataset: xr.Dataset) -> str:
 
 
 def extent(dataset: xr.Dataset) -> str:
-    """Name what shares of cells are of: the area on a grid, else the cells."""
+    """Name what shares of cells are of: the area on a grid, else the cells, or the regions."""
+    if "regions" in dataset.attrs:
+        return "regions"
     return "cells" if grid_of(dataset) is None else "area"
 
 
 def location_name(cell: xr.Dataset) -> str:
-    """Name the location of one cell, ``lat`` and ``lon`` [degrees] and, if it has one, its ``cell_name``."""
+    """Name a region, or the location of one cell, ``lat`` and ``lon`` [degrees] and, if it has one, its name."""
+    if "regions" in cell.attrs:
+        return str(cell["cell_name"].item())
     lat, lon = float(cell["lat"]), float(cell["lon"])
     coordinates = f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
     return f"{cell['cell_name'].item()} ({coordinates})" if "cell_name" in cell.coords else coordinates
