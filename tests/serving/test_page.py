@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from soilcast.cube import assemble, cells_of_places, open_cube, save_cube
+from soilcast.cube import assemble, cells_of_places, open_cube, open_forecast, save_cube
+from soilcast.regions.forecasts import regional_forecast
+from soilcast.regions.weights import open_regions
 from tests.helpers.browser import Opened, opened, started
+from tests.helpers.regional import districts, made_forecast, made_record
 from tests.helpers.served import ISSUES, Served, make_served
 from tests.helpers.serving import loaded, server
 
@@ -23,6 +26,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PHONE = (390, 844)
 NEWEST = ISSUES[-1]
+DAYS = ("2004-03-01", "2004-03-02")
 CHANGED = 5.0
 """Mean difference of colours from which pictures are told apart, and below which they are the same [of 255]."""
 
@@ -376,6 +380,34 @@ def test_station_shows_what_it_observed(browser: Browser, made: Served, tmp_path
         rows = np.array(page.numbers("past-days"), np.float32)[::-1]
         assert np.allclose(rows[:, -1], rows[:, 0] + np.float32(0.02), atol=1e-6)
         assert "station=" in page.page.url
+
+
+def test_region_shows_the_forecast_of_its_mean(browser: Browser, tmp_path: Path) -> None:
+    forecast, cube = tmp_path / "forecasts" / "one", tmp_path / "cube"
+    made_forecast(forecast, made_record(cube), DAYS)
+    districts(tmp_path / "districts.gpkg")
+    regions = ("--regions", tmp_path / "districts.gpkg", "--region-name", "name")
+    with server(tmp_path, *regions) as (address, _), opened(browser, address) as page:
+        page.page.focus("#search-text")
+        page.page.keyboard.type("north")
+        page.page.wait_for_selector("#search-results [role=option]")
+        assert "region" in page.page.locator("#search-results [role=option]").first.inner_text()
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("#coming-days", state="attached")
+        page.settle()
+        assert page.page.locator("#place h2").inner_text() == "North"
+        assert page.page.locator("#place .where").inner_text().startswith("Mean of the region")
+        assert "not for a region" in page.page.locator("#part-what_if .reason").inner_text()
+        with open_forecast(forecast) as opened_forecast, open_cube(cube) as record:
+            shares = open_regions(tmp_path / "districts.gpkg", opened_forecast, name="name")
+            newest = opened_forecast.isel(time=[-1])
+            mean = regional_forecast(newest, shares, record)["swvl1"].isel(time=0, cell=0).to_numpy()
+        assert np.array_equal(np.array(page.numbers("coming-days"), np.float32)[:, 1], mean.astype(np.float32))
+        before = page.picture()
+        page.page.reload()
+        page.settle()
+        assert "station=North" in page.page.url
+        assert difference(before, page.picture()) < 0.5
 
 
 def test_sea_says_that_nothing_is_forecast(page: Opened) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import shapely
 import xarray as xr
 
 from soilcast.cube import open_cube, open_forecast
@@ -16,7 +18,7 @@ from soilcast.regions.forecasts import regional_forecast
 from soilcast.regions.means import regional_cube
 from soilcast.regions.weights import open_regions
 from tests.helpers.region_files import write_regions
-from tests.helpers.regional import SEA, districts, made_forecast, made_record
+from tests.helpers.regional import NORTH, SEA, SOUTH, TINY, districts, made_forecast, made_record
 from tests.helpers.serving import client, issue
 from tests.test_commands import refusal
 
@@ -49,6 +51,14 @@ def expected(folder: Path) -> list[xr.Dataset]:
 def same(given: Any, wanted: Any) -> bool:
     got = np.array([np.nan if one is None else one for one in given], dtype=np.float32)
     return np.array_equal(got, np.ravel(wanted).astype(np.float32), equal_nan=True)
+
+
+def test_a_map_has_their_outlines(http: httpx.Client) -> None:
+    found = http.get("/map/outlines", params={"collection": "made"}).json()["features"]
+    assert [one["properties"] for one in found] == [{"id": name, "name": name} for name in ("North", "South", "Tiny")]
+    for one, drawn in zip(found, (NORTH, SOUTH, TINY), strict=True):
+        assert shapely.from_geojson(json.dumps(one["geometry"])).equals(drawn)
+    assert http.get("/map/outlines", params={"collection": "none"}).status_code == 404
 
 
 def test_regions_are_locations(http: httpx.Client) -> None:

@@ -18,7 +18,7 @@ from soilcast.serving.faults import NotThereError, RequestError
 from soilcast.serving.guard import Access, Guard
 from soilcast.serving.openapi import openapi_document
 from soilcast.serving.place import cell_at, describe_place
-from soilcast.serving.points import describe_places
+from soilcast.serving.points import describe_outlines, describe_places
 from soilcast.serving.responses import GEOJSON, JSON, PNG, again, as_json, documented, mark_of, marked, tell_faults
 from soilcast.serving.service import Service, Shown
 from soilcast.serving.tiles import SIDE
@@ -106,6 +106,10 @@ def _add_maps(app: FastAPI, service: Service) -> None:
     ) -> Response:
         shown = None if variable is None else Shown(variable, lead, quantile, drought_class, change)
         return again(service, lambda: as_json(describe_places(service, collection, issue, shown), GEOJSON))
+
+    @app.get("/map/outlines", responses=documented(GEOJSON, what="Outlines of regions."))
+    def outlines(collection: str) -> Response:
+        return again(service, lambda: as_json(describe_outlines(service, collection), GEOJSON))
 
     @app.get("/map/what-if", responses=documented(JSON, what="Forecast of a cell with altered weather."))
     def what_if(

@@ -106,6 +106,14 @@ class Places:
                 found[layer] = {"days": [str(day) for day in days], "values": values[0]}
         return found
 
+    def outlines(self, collection: Collection) -> list[tuple[Place, Any]]:
+        """Give the regions of a collection, each with its polygon of shapely, cut at the date line."""
+        regions = None if self._regional is None else self._regional.of(collection.cells)
+        if regions is None:
+            return []
+        found = {place.name: place for place in self.of(collection).values() if place.kind == REGION}
+        return [(found[name], outline) for name, outline in zip(regions.names, regions.outlines, strict=True)]
+
     def _of_stations(self, collection: Collection) -> list[Place]:
         if self._stations is None:
             return []

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import orjson
+import shapely
 
 from soilcast.serving.places import CELL, Place
 from soilcast.serving.service import Service, Shown
+
+_FINE = 0.001
+"""How far the outline of a map may lie from that of a file [degrees]."""
 
 
 def describe_places(service: Service, name: str, issue: str | None, shown: Shown | None) -> dict[str, Any]:
@@ -42,6 +47,29 @@ def describe_places(service: Service, name: str, issue: str | None, shown: Shown
         values = service.field(instance, variable, shown, np.arange(cells.count))
         colours = service.scale(collection, variable, shown).hues(values)
     return {"type": "FeatureCollection", "features": [_feature(place, values, colours) for place in places]}
+
+
+def describe_outlines(service: Service, name: str) -> dict[str, Any]:
+    """Describe the outlines of the regions of a collection, fine enough for a map.
+
+    Returns
+    -------
+    GeoJSON polygons with the ``id`` and ``name`` of the place.
+
+    Raises
+    ------
+    RequestError
+        There is no such collection.
+    """
+    collection = service.catalogue.now().collection(name)
+    features = []
+    for place, outline in service.places.outlines(collection):
+        geometry = orjson.Fragment(
+            shapely.to_geojson(shapely.set_precision(shapely.simplify(outline, _FINE), _FINE / 10))
+        )
+        told = {"id": place.id, "name": place.name}
+        features.append({"type": "Feature", "geometry": geometry, "properties": told})
+    return {"type": "FeatureCollection", "features": features}
 
 
 def _feature(place: Place, values: Any, colours: list[str | None] | None) -> dict[str, Any]:

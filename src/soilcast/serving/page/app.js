@@ -90,6 +90,7 @@ class Page {
   constructor(found) {
     this.found = found;
     this.state = hold((given) => this.found.complete(given));
+    this.places = [];
     const lookup = {
       collection: (state) => this.found.collection(state),
       variable: (state) => this.found.variable(state),
@@ -97,7 +98,7 @@ class Page {
     const set = (change) => this.state.set(change);
     this.controls = controls.build(box("controls"), lookup, set);
     this.timeline = timeline.build(box("timeline"), lookup, set);
-    search.build(box("search"), (place) => this.go(place), announce);
+    search.build(box("search"), { own: () => this.places, go: (place) => this.go(place), announce });
     this.panel = new PlacePanel(box("place"), {
       announce,
       closed: () => this.leave(),
@@ -152,9 +153,9 @@ class Page {
     message(note, ...more);
   }
 
-  go({ lat, lon, zoom }) {
+  go({ lat, lon, zoom, station = null }) {
     this.byKeyboard = true;
-    this.state.set({ lat, lon, station: null });
+    this.state.set({ lat, lon, station });
     this.map?.look({ lat, lon }, zoom);
   }
 
@@ -180,7 +181,7 @@ class Page {
     if (any("collection", "variable", "quantile", "drought_class", "change")) this.try(this.showLegend(state));
     if (any("collection", "variable", "quantile", "drought_class", "change", "issue", "lead"))
       this.try(this.picture(state, collection));
-    if (any("collection", "issue")) this.try(this.stations(state, collection));
+    if (any("collection", "issue")) this.try(this.named(state, collection));
     if (any("collection", "issue", "lat", "lon", "station")) this.place(state, collection);
     else if (any("lead")) this.panel.show(state);
   }
@@ -237,11 +238,29 @@ class Page {
     await this.map.showCircles(features.filter(({ properties }) => properties.kind === "cell"));
   }
 
-  async stations(state, collection) {
-    if (!this.map) return;
-    const signal = this.only("stations");
+  // Stations and regions of the map, and what the search finds beside towns.
+  async named(state, collection) {
+    const signal = this.only("named");
     const { features } = collection.places ? await server.places(state, signal) : { features: [] };
-    await this.map.showStations(features.filter(({ properties }) => properties.kind === "station"));
+    const named = features.filter(({ properties }) => properties.kind !== "cell");
+    const regions = named.some(({ properties }) => properties.kind === "region");
+    const outlines = regions ? await server.outlines(state.collection, signal) : { features: [] };
+    this.places = features.map(
+      ({
+        properties: { id, name, kind },
+        geometry: {
+          coordinates: [lon, lat],
+        },
+      }) => ({
+        name,
+        lat,
+        lon,
+        kind: words.kinds[kind],
+        zoom: 7,
+        station: kind === "cell" ? null : id,
+      }),
+    );
+    await this.map?.showPlaces(named, outlines.features);
   }
 
   place(state, collection) {

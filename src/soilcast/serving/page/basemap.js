@@ -89,6 +89,20 @@ function drawn() {
       },
       paint: paint(ink),
     },
+    {
+      id: "region-names",
+      type: "symbol",
+      source: "named",
+      filter: ["==", ["get", "kind"], "region"],
+      layout: {
+        ...text,
+        "text-field": ["get", "name"],
+        "text-size": 12.5,
+        "text-variable-anchor": ["top", "bottom", "left", "right"],
+        "text-radial-offset": 0.8,
+      },
+      paint: paint(ink),
+    },
   ];
 }
 
@@ -96,7 +110,7 @@ function drawn() {
 export function style() {
   const source = (data) => ({ type: "geojson", data });
   const sources = Object.fromEntries(
-    ["land", "lakes", "rivers", "borders", "coast", "names", "places"].map((name) => [name, source(EMPTY)]),
+    ["land", "lakes", "rivers", "borders", "coast", "names", "places", "named"].map((name) => [name, source(EMPTY)]),
   );
   return { version: 8, sources, layers: drawn(), transition: { duration: 0, delay: 0 } };
 }

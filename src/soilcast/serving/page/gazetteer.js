@@ -75,8 +75,9 @@ export function coordinates(text) {
   return Math.abs(lat) <= 90 && Math.abs(lon) <= 180 ? { lat, lon } : null;
 }
 
-// What a text may mean, the most important first: names that begin with it, then names in which a word does.
-export async function search(text, most = 8) {
+// What a text may mean, the most important first: names that begin with it, then names in which a word does; before
+// towns come the places that the forecast itself names.
+export async function search(text, own, most = 8) {
   const at = coordinates(text);
   if (at) return [{ ...at, name: words.coordinates(at.lat, at.lon), country: "", zoom: 7 }];
   const wanted = plain(text.trim());
@@ -84,7 +85,7 @@ export async function search(text, most = 8) {
   const { towns, nations } = await load();
   const begins = [];
   const within = [];
-  for (const one of [...nations, ...towns]) {
+  for (const one of [...own, ...nations, ...towns]) {
     const name = plain(one.name);
     if (name.startsWith(wanted)) begins.push(one);
     else if (name.includes(` ${wanted}`) || name.includes(`-${wanted}`)) within.push(one);

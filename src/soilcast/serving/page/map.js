@@ -92,7 +92,7 @@ export class ForecastMap {
 
   async prepare() {
     this.map.addSource("cells", { type: "geojson", data: EMPTY });
-    this.map.addSource("stations", { type: "geojson", data: EMPTY });
+    this.map.addSource("outlines", { type: "geojson", data: EMPTY });
     this.map.addSource("chosen", { type: "geojson", data: EMPTY });
     const size = (least, most) => ["interpolate", ["linear"], ["zoom"], 2, least, 8, most];
     const edge = { "circle-stroke-color": "#1c2530", "circle-stroke-width": 0.75 };
@@ -105,17 +105,26 @@ export class ForecastMap {
       },
       UNDER_NAMES,
     );
-    this.map.addLayer({
-      id: "stations",
+    const line = { type: "line", source: "outlines" };
+    this.map.addLayer(
+      { ...line, id: "outlines-halo", paint: { "line-color": "#ffffff", "line-width": 3 } },
+      UNDER_NAMES,
+    );
+    this.map.addLayer({ ...line, id: "outlines", paint: { "line-color": "#14171a", "line-width": 1.2 } }, UNDER_NAMES);
+    const mark = (id, kind, colour, edge, width) => ({
+      id,
       type: "circle",
-      source: "stations",
+      source: "named",
+      filter: ["==", ["get", "kind"], kind],
       paint: {
         "circle-radius": size(3, 6),
-        "circle-color": "#ffffff",
-        "circle-stroke-color": "#14171a",
-        "circle-stroke-width": 2,
+        "circle-color": colour,
+        "circle-stroke-color": edge,
+        "circle-stroke-width": width,
       },
     });
+    this.map.addLayer(mark("stations", "station", "#ffffff", "#14171a", 2));
+    this.map.addLayer(mark("regions", "region", "#14171a", "#ffffff", 2));
     for (const [id, colour, width] of [
       ["chosen-halo", "#ffffff", 5],
       ["chosen", "#111111", 2],
@@ -161,7 +170,7 @@ export class ForecastMap {
       [point.x - REACH, point.y - REACH],
       [point.x + REACH, point.y + REACH],
     ];
-    const layers = ["stations", "cells"].filter((id) => this.map.getLayer(id));
+    const layers = ["stations", "regions", "cells"].filter((id) => this.map.getLayer(id));
     return this.map.queryRenderedFeatures(around, { layers })[0] ?? null;
   }
 
@@ -172,7 +181,7 @@ export class ForecastMap {
     return {
       lat: Number(north.toFixed(4)),
       lon: Number(lon.toFixed(4)),
-      station: found?.properties.kind === "station" ? found.properties.id : null,
+      station: found && found.properties.kind !== "cell" ? found.properties.id : null,
     };
   }
 
@@ -235,9 +244,11 @@ export class ForecastMap {
     this.map.once("idle", () => this.busy(false));
   }
 
-  async showStations(stations) {
+  // Show stations and regions, and the outlines of these.
+  async showPlaces(named, outlines) {
     await this.ready;
-    this.map.getSource("stations").setData(features(stations));
+    this.map.getSource("named").setData(features(named));
+    this.map.getSource("outlines").setData(features(outlines));
   }
 
   // Mark the chosen cell by its outline, or by a ring where it has none; null takes the mark away.

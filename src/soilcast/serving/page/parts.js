@@ -195,7 +195,7 @@ function howGood({ part, state, collection }) {
 
 function otherwise(context) {
   const { part, collection, state, place, units, layer } = context;
-  if (!collection.can_what_if) return null;
+  if (!collection.can_what_if || place.reasons?.what_if) return null;
   return {
     node: whatIf.build({ ...state, lat: place.lat, lon: place.lon }, part.coming, units, layer, (values) =>
       context.change?.(values),

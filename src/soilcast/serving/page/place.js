@@ -53,7 +53,7 @@ export class PlacePanel {
         classes,
         name: place.name ?? (town ? words.near(town.name, town.country) : words.remote),
         where: words.located(
-          state.station ? words.stationAt(where) : words.cellAt(where),
+          place.cell === null ? words.regionMean : place.station ? words.stationAt(where) : words.cellAt(where),
           place.name && town ? words.near(town.name, town.country) : null,
         ),
       };

@@ -4,7 +4,8 @@ import { element, settled } from "./dom.js";
 import * as gazetteer from "./gazetteer.js";
 import { words } from "./words.js";
 
-export function build(form, go, announce) {
+// `own` gives the places that the forecast itself names; `go` is called with what was chosen.
+export function build(form, { own, go, announce }) {
   const input = element("input", {
     id: "search-text",
     type: "search",
@@ -50,7 +51,7 @@ export function build(form, go, announce) {
   async function look() {
     const text = input.value;
     if (!text.trim()) return close();
-    const places = await gazetteer.search(text);
+    const places = await gazetteer.search(text, own());
     if (text !== input.value) return;
     found = places;
     at = -1;

@@ -48,6 +48,8 @@ export function places(state, signal) {
   return ask("map/places", { collection, issue, variable, ...choice(state) }, signal);
 }
 
+export const outlines = (collection, signal) => ask("map/outlines", { collection }, signal);
+
 export function whatIf(state, rain, heat, signal) {
   const { collection, issue, lat, lon } = state;
   return ask("map/what-if", { collection, issue, lat, lon, rain: rain.join(","), heat: heat.join(",") }, signal);

@@ -111,6 +111,7 @@ export const words = {
   search: "Search a place or coordinates",
   searchHint: "Place, or 49.12, 6.18",
   country: "country",
+  kinds: { station: "station", region: "region", cell: "cell of the forecast" },
   noPlace: (text) => `No place named “${text}” in Natural Earth's list. Coordinates work everywhere: 49.12, 6.18`,
   found: (count) => `${count} ${plural(count, "place", "places")} found`,
   coordinates: (lat, lon) => `${degrees(lat, ["N", "S"])}, ${degrees(lon, ["E", "W"])}`,
@@ -159,6 +160,7 @@ export const words = {
   remote: "Far from any town",
   located: (cell, near) => (near ? `${cell}, ${near[0].toLowerCase()}${near.slice(1)}` : cell),
   cellAt: (where) => `Cell centred at ${where}`,
+  regionMean: "Mean of the region",
   stationAt: (where) => `Station at ${where}`,
   layer: "Soil layer",
 
