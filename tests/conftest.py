@@ -17,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import psutil
+import pyproj  # noqa: F401 - before any test imports eccodes: see soilcast.eccodes_library
 import pytest
 
 from tests.helpers import SHARED
