@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import hypothesis
 import psutil
 import pytest
+
+with contextlib.suppress(ImportError):
+    import pyproj  # noqa: F401 - before any test imports eccodes: see soilcast.eccodes_library
 
 from tests.helpers import SHARED
 from tests.helpers.browser import NAMES as BROWSERS

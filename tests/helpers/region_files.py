@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyogrio
 import shapely
 
@@ -36,3 +40,24 @@ def write_regions(
         append=append,
     )
     return path
+
+
+_BY_PYPROJ = """
+import json, sys
+import pyproj
+
+source, target, x, y = json.load(sys.stdin)
+json.dump(pyproj.Transformer.from_crs(source, target, always_xy=True).transform(x, y), sys.stdout)
+"""
+
+
+def converter(source: str, target: str) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """Convert points ``(point, 2)`` by pyproj, in a process of its own: it bears no eccodes beside it."""
+
+    def convert(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        given = json.dumps([source, target, *points.T.tolist()])
+        command = [sys.executable, "-c", _BY_PYPROJ]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=True)
+        return np.array(json.loads(done.stdout)).T
+
+    return convert

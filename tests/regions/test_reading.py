@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
-import pyproj
 import pytest
 import shapely
 
 from soilcast.errors import SoilcastError
 from soilcast.regions.reading import read_outlines
-from tests.helpers.region_files import write_regions
+from tests.helpers.region_files import converter, write_regions
 
 WEST, EAST = shapely.box(5.0, 47.0, 6.0, 49.0), shapely.box(6.0, 47.0, 8.0, 49.0)
 BOW_TIE = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
@@ -30,18 +31,35 @@ def test_every_format_gives_the_same_regions(tmp_path: Path, ending: str) -> Non
 @pytest.mark.parametrize(("crs", "tolerance"), [("EPSG:3035", 1e-3), ("EPSG:32632", 1e-3), ("EPSG:4269", 1e-9)])
 def test_any_coordinate_system_becomes_degrees(tmp_path: Path, crs: str, tolerance: float) -> None:
     """The outlines of a projected rectangle bend: points along its edges are where the projection has them."""
-    there = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     dense = shapely.segmentize(WEST, 0.01)
-    moved = shapely.transform(dense, lambda points: np.column_stack(there.transform(*points.T)))
+    moved = shapely.transform(dense, converter("EPSG:4326", crs))
     path = write_regions(tmp_path / "districts.gpkg", [moved], crs=crs, name=["Vosges"])
     (found,) = read_outlines(path).geometry
     assert shapely.area(shapely.symmetric_difference(found, WEST)) < tolerance
     # A rectangle of the projection, of four corners alone.
     frame = shapely.box(*moved.bounds)
     (bent,) = read_outlines(write_regions(tmp_path / "frame.gpkg", [frame], crs=crs, name=["frame"])).geometry
-    back = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    middle = ((frame.bounds[0] + frame.bounds[2]) / 2, frame.bounds[3])
-    assert shapely.distance(bent, shapely.Point(back.transform(*middle))) < 1e-4
+    middle = np.array([[(frame.bounds[0] + frame.bounds[2]) / 2, frame.bounds[3]]])
+    assert shapely.distance(bent, shapely.points(converter(crs, "EPSG:4326")(middle))[0]) < 1e-4
+
+
+def test_regions_are_converted_beside_grib(tmp_path: Path) -> None:
+    """The copy of PROJ that eccodes brings must not answer for others."""
+    path = write_regions(tmp_path / "a.gpkg", [shapely.box(4e6, 2.8e6, 4.1e6, 2.9e6)], crs="EPSG:3035", name=["box"])
+    program = """
+import sys
+from pathlib import Path
+from soilcast.eccodes_library import load_eccodes
+
+load_eccodes().codes_grib_new_from_samples("regular_ll_sfc_grib2")
+from soilcast.regions.reading import read_outlines
+
+print(*read_outlines(Path(sys.argv[1])).geometry[0].centroid.coords[0])
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    found = [float(one) for one in done.stdout.split()]
+    middle = converter("EPSG:3035", "EPSG:4326")(np.array([[4.05e6, 2.85e6]]))[0]
+    np.testing.assert_allclose(found, middle, atol=0.01)
 
 
 def test_invalid_polygons_are_mended_and_told(tmp_path: Path) -> None:

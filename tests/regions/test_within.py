@@ -13,7 +13,7 @@ from soilcast.errors import SoilcastError
 from soilcast.files import sha256_of
 from soilcast.regions.within import cells_within
 from tests.helpers.region_files import write_regions
-from tests.regions.test_weights import FULL, WORLD, artifact
+from tests.regions.test_region_weights import FULL, WORLD, artifact
 
 
 def test_a_box_has_the_cells_whose_centres_lie_in_it() -> None:

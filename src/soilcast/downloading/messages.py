@@ -15,6 +15,7 @@ import numpy.typing as npt
 from soilcast.downloading.fetching import WrongContentError
 from soilcast.downloading.open_data import FieldId
 from soilcast.downloading.requests import Area
+from soilcast.eccodes_library import load_eccodes
 from soilcast.errors import SoilcastError
 
 _MISSING = -1.0e34
@@ -110,7 +111,7 @@ def _messages(path: Path, lengths: Sequence[int]) -> Iterator[bytes]:
 @contextmanager
 def _opened(message: bytes) -> Iterator[tuple[Callable[[str], Any], Any]]:
     """Give a function that reads a key, and the handle."""
-    import eccodes
+    eccodes = load_eccodes()
 
     try:
         handle = eccodes.codes_new_from_message(message)
@@ -123,7 +124,7 @@ def _opened(message: bytes) -> Iterator[tuple[Callable[[str], Any], Any]]:
 
 
 def _cropped(message: bytes, area: Area, path: Path) -> bytes:
-    import eccodes
+    eccodes = load_eccodes()
 
     north, west, south, east = area
     with _opened(message) as (get, handle):

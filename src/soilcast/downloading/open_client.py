@@ -16,6 +16,7 @@ from soilcast.downloading.client import RETRIED, TRIES, NoAnswerError, Pace, per
 from soilcast.downloading.fetching import WrongContentError
 from soilcast.downloading.open_data import MODELS, StepPiece
 from soilcast.downloading.record import disk_fault
+from soilcast.eccodes_library import load_eccodes
 from soilcast.errors import SoilcastError
 from soilcast.schema import nearest
 
@@ -200,7 +201,7 @@ class _NothingFoundError(Exception):
 
 def _the_library() -> Any:
     try:
-        import eccodes  # noqa: F401
+        load_eccodes()
         from ecmwf import opendata
     except (ImportError, RuntimeError) as error:  # eccodes raises the latter where its library is not found
         raise SoilcastError(

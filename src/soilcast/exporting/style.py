@@ -30,6 +30,9 @@ _STOPS = 17
 _STEPS = 10
 """Steps in which polygons and points are coloured."""
 
+_BEYOND = 1e9
+"""Farther from 0 than any value."""
+
 _FILL, _MARKER = ("fill", "SimpleFill"), ("marker", "SimpleMarker")
 _EDGE = "55,65,81,255"
 
@@ -96,7 +99,7 @@ def _vector(root: Element, field: Field, classes: list[Class], scale: Scale | No
         groups = SubElement(renderer, "ranges")
         steps = _steps(scale)
         for number, (low, high, _) in enumerate(steps):
-            shown = {"lower": f"{low:g}", "upper": f"{high:g}", "label": f"{low:.3g} – {high:.3g}", "render": "true"}
+            shown = {"lower": f"{low:g}", "upper": f"{high:g}", "label": _label(low, high), "render": "true"}
             SubElement(groups, "range", shown | {"symbol": str(number)})
         colours = [colour for _, _, colour in steps]
     _symbols(renderer, _FILL if is_area else _MARKER, colours)
@@ -120,8 +123,14 @@ def _steps(scale: Scale) -> list[tuple[float, float, str]]:
     edges = np.linspace(scale.low, scale.high, _STEPS + 1)
     colours = matplotlib.colormaps.get_cmap(scale.style.colours)((np.arange(_STEPS) + 0.5) / _STEPS)
     # What lies beyond the limits has the colour of the end, as on a map.
-    low, high = np.append(-1e9, edges[1:-1]), np.append(edges[1:-1], 1e9)
+    low, high = np.append(-_BEYOND, edges[1:-1]), np.append(edges[1:-1], _BEYOND)
     return [(float(low[at]), float(high[at]), to_hex(colours[at])) for at in range(_STEPS)]
+
+
+def _label(low: float, high: float) -> str:
+    if low == -_BEYOND:
+        return f"below {high:.3g}"
+    return f"{low:.3g} – {high:.3g}" if high < _BEYOND else f"above {low:.3g}"
 
 
 def _symbols(renderer: Element, kind: tuple[str, str], colours: list[str]) -> None:

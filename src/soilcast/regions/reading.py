@@ -15,9 +15,11 @@ from soilcast.errors import SoilcastError, printable, raise_system_fault
 
 try:
     import pyogrio
-    import pyproj
-    import pyproj.network
+    import rasterio.crs
+    import rasterio.warp
     import shapely
+    from rasterio._err import CPLE_BaseError, CPLE_NotSupportedError
+    from rasterio.errors import CRSError
 except ImportError as missing:
     raise SoilcastError("regions from files need an extra: pip install 'soilcast[regions]'") from missing
 
@@ -197,26 +199,33 @@ def _in_degrees(polygons: Geometries, crs: str | None, file: Path, notes: list[s
 
 
 def _converted(polygons: Geometries, crs: str, file: Path) -> Geometries:
-    pyproj.network.set_network_enabled(False)  # type: ignore[attr-defined]
+    # Not by pyproj, which fails where eccodes was imported before it (`soilcast.eccodes_library`).
     try:
-        source = pyproj.CRS.from_user_input(crs)
-        transformer = pyproj.Transformer.from_crs(source, _DEGREES, always_xy=True)
-    except pyproj.exceptions.ProjError as error:
+        source = rasterio.crs.CRS.from_user_input(crs)
+        if not source.is_geographic:
+            width = np.max(shapely.bounds(polygons)[:, 2:] - shapely.bounds(polygons)[:, :2], axis=1)
+            polygons = shapely.segmentize(polygons, width / _PIECES)
+        moved = shapely.transform(
+            polygons, lambda points: np.column_stack(rasterio.warp.transform(source, _DEGREES, *points.T))
+        )
+    except (CRSError, CPLE_NotSupportedError) as error:
         raise SoilcastError(
             f"{file}: its coordinate system cannot be converted to degrees ({printable(crs)[:80]}): convert the file "
             "to EPSG:4326, as with ogr2ogr -t_srs EPSG:4326"
         ) from error
-    if not source.is_geographic:
-        width = np.max(shapely.bounds(polygons)[:, 2:] - shapely.bounds(polygons)[:, :2], axis=1)
-        polygons = shapely.segmentize(polygons, width / _PIECES)
-    moved = shapely.transform(polygons, lambda points: np.column_stack(transformer.transform(*points.T)))
+    except CPLE_BaseError as error:
+        raise _outside(file, crs) from error
     if not np.isfinite(shapely.get_coordinates(moved)).all():
-        raise SoilcastError(
-            f"{file}: some of its coordinates lie outside its coordinate system ({source.name}): mend the file"
-        )
+        raise _outside(file, crs)
     # Conversion rounds: what touched itself may cross itself.
     mended = shapely.make_valid(moved, method="structure", keep_collapsed=False)
     return np.array([_polygonal(one) for one in mended], dtype=object)
+
+
+def _outside(file: Path, crs: str) -> SoilcastError:
+    return SoilcastError(
+        f"{file}: some of its coordinates lie outside its coordinate system ({printable(crs)[:80]}): mend the file"
+    )
 
 
 def _names(

@@ -13,6 +13,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from soilcast.eccodes_library import load_eccodes
 from soilcast.errors import SoilcastError
 
 _REGULAR = "regular_ll"
@@ -105,7 +106,7 @@ def index_messages(
         The extra is missing, or the file is damaged, truncated or without messages.
     """
     try:
-        import eccodes
+        eccodes = load_eccodes()
     except (ImportError, RuntimeError) as error:  # eccodes raises the latter where its library is not found
         raise SoilcastError(f"{path}: GRIB needs an extra: install it with pip install 'soilcast[era5]'") from error
     try:
@@ -120,7 +121,7 @@ def index_messages(
 
 
 def _messages(path: Path, keys: Mapping[str, type], wanted: Callable[[int], bool]) -> Iterator[Message]:
-    import eccodes
+    eccodes = load_eccodes()
 
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -137,7 +138,7 @@ def _messages(path: Path, keys: Mapping[str, type], wanted: Callable[[int], bool
 
 
 def _key(handle: Any, key: str, kind: type) -> Any:
-    import eccodes
+    eccodes = load_eccodes()
 
     if not eccodes.codes_is_defined(handle, key):
         return kind()
@@ -187,7 +188,7 @@ def decode(stream: BinaryIO, message: Message) -> npt.NDArray[np.float64]:
     ValueError
         The message is damaged.
     """
-    import eccodes
+    eccodes = load_eccodes()
 
     offset, length, shape = message["offset"], message["totalLength"], (int(message["Nj"]), int(message["Ni"]))
     stream.seek(offset)

@@ -17,7 +17,7 @@ from soilcast.cube.grid import EARTH_RADIUS
 from soilcast.errors import SoilcastError
 from soilcast.regions.reading import Outlines
 from soilcast.regions.weights import Regions, open_regions, weigh_cells
-from tests.helpers.region_files import write_regions
+from tests.helpers.region_files import converter, write_regions
 
 LAT, LON = np.array([50.0, 49.0, 48.0]), np.array([4.0, 5.0, 6.0, 7.0])
 FULL = Grid(LAT, LON, np.arange(12))
@@ -167,11 +167,8 @@ def test_only_cells_with_values_are_kept_where_that_is_asked_for() -> None:
 
 
 def test_files_of_mixed_coordinate_systems_weigh_alike(tmp_path: Path) -> None:
-    import pyproj
-
     dense = shapely.segmentize(shapely.box(4.2, 47.7, 6.4, 49.3), 0.01)
-    there = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3035", always_xy=True)
-    moved = shapely.transform(dense, lambda points: np.column_stack(there.transform(*points.T)))
+    moved = shapely.transform(dense, converter("EPSG:4326", "EPSG:3035"))
     one = open_regions(write_regions(tmp_path / "a.geojson", [dense], name=["x"]), artifact(FULL))
     other = open_regions(write_regions(tmp_path / "b.shp", [moved], crs="EPSG:3035", name=["x"]), artifact(FULL))
     assert one.names == other.names
