@@ -92,9 +92,10 @@ def test_simulated_days_are_one_batch_run(folder: Path, tmp_path: Path) -> None:
     assert all(one.is_new and not one.late and not one.failed for one in found)
     made = tmp_path / "chain" / "simulated"
     same_forecasts(made / "forecasts", batch(folder, tmp_path / "batch", PERIOD), 4)
-    assert sorted(one.name for one in (made / "products" / "2020-01-07").iterdir()) == ["dry.tif", "soil.csv"]
+    files = ["dry.qml", "dry.tif", "soil.csv", "soil.csv-metadata.json"]
+    assert sorted(one.name for one in (made / "products" / "2020-01-07").iterdir()) == files
     latest = json.loads((made / "products" / "latest.json").read_text())
-    assert (latest["issue_day"], latest["files"]) == ("2020-01-09", ["dry.tif", "soil.csv"])
+    assert (latest["issue_day"], latest["files"]) == ("2020-01-09", files)
     assert "weather forecast of 2020-01-10T00 UTC" in latest["weather_title"]
     again = daily(config, simulate=PERIOD)
     assert not any(one.is_new for one in again)
