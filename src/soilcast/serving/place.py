@@ -79,6 +79,11 @@ def _region(service: Service, collection: Collection, instance: Instance, place:
     (region,) = region_of(regional.collection, place)
     sources, whole = Sources(regional.reader, regional.record, None), regional.collection.newest
     reasons = {"what_if": "weather is altered for a cell, not for a region"}
+    layers = {
+        layer: _layer(sources, regional.collection, whole, layer, int(region), reasons) for layer in whole.file.layers
+    }
+    for one in (*(layer["reasons"] for layer in layers.values()), reasons):
+        one["skill"] = "scores are of cells, not of a region"
     return {
         "cell": None,
         "extent": None,
@@ -86,12 +91,9 @@ def _region(service: Service, collection: Collection, instance: Instance, place:
         "lon": place.lon,
         "distance_km": 0.0,
         "name": place.name,
-        "layers": {
-            layer: _layer(sources, regional.collection, whole, layer, int(region), reasons)
-            for layer in whole.file.layers
-        },
+        "layers": layers,
         "station": None,
-        "reasons": reasons | {"skill": "scores are of cells, not of a region"},
+        "reasons": reasons,
     }
 
 
@@ -114,14 +116,15 @@ def cell_at(collection: Collection, lat: float | None, lon: float | None) -> tup
 def _layer(
     sources: Sources, collection: Collection, instance: Instance, layer: str, cell: int, reasons: dict[str, str]
 ) -> dict[str, Any]:
-    file = instance.file
+    file, own = instance.file, dict[str, str]()
     quantiles = _values(sources, instance, f"{layer}{QUANTILE}", cell)
     central = _values(sources, instance, layer, cell)
     assert central is not None
     if not np.isfinite(central).any():
-        reasons["coming"] = "the run does not forecast this cell"
-    past, climate, odds, percentile = _from_record(sources, instance, layer, cell, central, quantiles, reasons)
-    skill = _skill(sources, collection, layer, cell, reasons)
+        own["coming"] = "the run does not forecast this cell"
+    past, climate, odds, percentile = _from_record(sources, instance, layer, cell, central, quantiles, own)
+    skill = _skill(sources, collection, layer, cell, own)
+    reasons |= own
     return {
         "past": past,
         "climate": climate,
@@ -137,6 +140,7 @@ def _layer(
         "odds": None if odds is None else {"classes": [*CLASS_NAMES], "by_lead": odds},
         "percentile": percentile,
         "skill": skill,
+        "reasons": own,
     }
 
 

@@ -22,7 +22,7 @@ function tile(id, title) {
 const inUnits = (value, units) =>
   element("span", {}, number(value, quantity(value, units)), element("small", {}, ` ${unit(units)}`));
 
-function glance({ place, part, units, droughtClass, classes }) {
+function glance({ part, units, droughtClass, classes }) {
   const { coming, odds, percentile } = part;
   const widest = shownIntervals(coming.quantiles)[0];
   const [moisture, rank, chance] = [
@@ -40,7 +40,7 @@ function glance({ place, part, units, droughtClass, classes }) {
     moisture.say(
       inUnits(value, units),
       value === null
-        ? (sentence(place.reasons?.coming) ?? "")
+        ? (sentence(part.reasons?.coming) ?? "")
         : widest
           ? words.interval(share(widest), low, high)
           : words.noInterval,

@@ -114,7 +114,9 @@ export class PlacePanel {
       const made = make(context);
       if (made) this.parts.push(made);
       const [id, heading] = [`part-${name}`, element("h3", {}, title)];
-      const content = made?.node ?? element("p", { class: "reason" }, sentence(place.reasons?.[name]) ?? words.noPart);
+      const content =
+        made?.node ??
+        element("p", { class: "reason" }, sentence(part.reasons?.[name] ?? place.reasons?.[name]) ?? words.noPart);
       const inside =
         folded && made
           ? [element("details", { open: opened.includes(id) }, element("summary", {}, heading), content)]
