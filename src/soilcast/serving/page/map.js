@@ -85,7 +85,7 @@ export class ForecastMap {
     this.map.on("error", ({ error }) => failed(error));
     this.map.on("moveend", () => moved(this.view()));
     this.map.on("mousemove", ({ point }) => (this.map.getCanvas().style.cursor = this.marked(point) ? "pointer" : ""));
-    this.ready = this.map.once("load").then(() => this.prepare());
+    this.ready = this.map.once("style.load").then(() => this.prepare());
     this.serial = 0;
     this.busy(true);
   }
