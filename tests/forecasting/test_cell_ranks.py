@@ -95,14 +95,14 @@ def test_a_run_from_before_ranks_were_kept_has_none_and_damaged_ones_are_named(f
 def test_shared_days_are_those_on_which_most_cells_are_known() -> None:
     usable = np.ones((10, 400), dtype=np.bool_)
     usable[:6, 100:300] = False
-    found = shared_days(usable)
+    found = shared_days(usable, 20)
     assert len(found) == MOST_DAYS == len(set(found))
     assert ((found < 100) | (found >= 300)).all()
     assert (found[0], found[-1]) == (0, 399)
-    assert len(shared_days(usable[:, :FEWEST_DAYS])) == FEWEST_DAYS
-    assert len(shared_days(usable[:, : FEWEST_DAYS - 1])) == 0
-    assert len(shared_days(np.zeros((3, 100), dtype=np.bool_))) == 0
-    assert len(shared_days(usable, forecasts_each=1 << 14)) == 25, "many forecasts of each cell-day: fewer days"
+    assert len(shared_days(usable[:, :FEWEST_DAYS], 20)) == FEWEST_DAYS
+    assert len(shared_days(usable[:, : FEWEST_DAYS - 1], 20)) == 0
+    assert len(shared_days(np.zeros((3, 100), dtype=np.bool_), 20)) == 0
+    assert len(shared_days(usable, 1 << 18)) == 25, "many steps for each cell-day: fewer days"
 
 
 @given(st.lists(st.one_of(st.just(float("nan")), st.floats(-0.5, 1.5)), min_size=1, max_size=60))

@@ -21,8 +21,8 @@ MOST_DAYS = 200
 FEWEST_DAYS = 20
 """Shared days without which nothing is said of how cells depend on each other."""
 
-_MOST_FORECASTS = 1 << 22
-"""Forecasts that are made to learn it: of more cells the days are fewer."""
+_MOST_STEPS = 1 << 26
+"""Steps of networks that are taken to learn it, minutes at most: of more cells or longer windows the days are fewer."""
 
 _MOST_KNOWN = 0.5
 """Share of the most cells that are ever known on a day, which a shared day has at least."""
@@ -113,15 +113,15 @@ class CellRanks:
         return cls(arrays["cell_ranks.issue_day"].astype("datetime64[D]"), rank)
 
 
-def shared_days(usable: npt.NDArray[np.bool_], forecasts_each: int = 1) -> npt.NDArray[np.int64]:
+def shared_days(usable: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.int64]:
     """Choose days of a validation period on which most cells are known, evenly spread over it.
 
     Parameters
     ----------
     usable
         ``(cell, day)``, the days that are forecast and observed.
-    forecasts_each
-        Passes through networks that a forecast of one cell-day takes.
+    steps
+        Steps of networks that the forecast of one cell-day takes.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def shared_days(usable: npt.NDArray[np.bool_], forecasts_each: int = 1) -> npt.N
     """
     cells = usable.sum(axis=0)
     known = np.flatnonzero(cells >= max(1, _MOST_KNOWN * cells.max(initial=0)))
-    most = min(MOST_DAYS, _MOST_FORECASTS // max(1, int(cells.max(initial=0)) * forecasts_each), len(known))
+    most = min(MOST_DAYS, _MOST_STEPS // max(1, int(cells.max(initial=0)) * steps), len(known))
     if most < FEWEST_DAYS:
         return np.empty(0, dtype=np.int64)
     return known[np.unique(np.rint(np.linspace(0, len(known) - 1, most)).astype(np.int64))]

@@ -175,9 +175,9 @@ def _cell_ranks(
 ) -> CellRanks | None:
     """Rank what was observed on validation days that the cells share among its forecasts; None where it cannot be."""
     usable, config, levels = dataset.validation.usable, run.config, calibration.levels
-    each = len(run.networks) * max(1, config.network.mc_dropout)
-    shared = shared_days(usable, each) if len(usable) > 1 and len(levels) > 1 else np.empty(0, dtype=np.int64)
-    if not len(shared):
+    passes = len(run.networks) * max(1, config.network.mc_dropout)
+    shared = shared_days(usable, passes * (config.task.window + config.task.lead_days))
+    if len(levels) < 2 or not len(shared):
         return None
     cell, day = np.nonzero(usable[:, shared])
     indices = SampleIndices(cell, dataset.validation.first + shared[day])

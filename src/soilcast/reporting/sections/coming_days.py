@@ -45,7 +45,9 @@ def headline(forecast: xr.Dataset) -> html.Markup:
         "Weather of the days ahead": weather_words(attrs.get("weather", "")),
         "Days that the reanalysis lacks": bridged_words(attrs.get(BRIDGED, "")),
         "Quantiles": ", ".join(f"{100 * level:g}" for level in levels) + (PERCENT if levels.size else ""),
-        "Cells forecast": f"{len(forecast_cells(forecast))} of {forecast.sizes['cell']}",
+        "Regions forecast"
+        if "regions" in attrs
+        else "Cells forecast": f"{len(forecast_cells(forecast))} of {forecast.sizes['cell']}",
         "Training": period(attrs.get("train_period", "")),
         "Source": attrs.get("source", ""),
         "Issue days in the file": f"{attrs[ISSUE_DAYS]}; shown is the last" if attrs[ISSUE_DAYS] != "1" else "",
