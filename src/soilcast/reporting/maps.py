@@ -269,7 +269,8 @@ class Canvas:
         x, y = self._basemap.projection.forward(self._lon, self._lat)
         row = ((north - y) / (north - south) * self.shape[0]).astype(int)
         column = ((x - west) / (east - west) * self.shape[1]).astype(int)
-        covered[row, column] = True
+        # A place on the southern or eastern edge is of the last row or column.
+        covered[np.minimum(row, self.shape[0] - 1), np.minimum(column, self.shape[1] - 1)] = True
         return np.asarray(binary_dilation(covered, iterations=_DOT_REACH))
 
     @cached_property
