@@ -134,11 +134,11 @@ def serve(
     listening = listen(host, port)
     if service.regional is not None and not any(map(service.regional.of, _all_cells(snapshot))):
         raise SoilcastError(f"{regions}: none of its regions has a cell of these forecasts: give regions of this area")
+    app = make_app(service, access, url=url, log=log if log_requests else None)
     for line in said:  # now that nothing is refused any more
         log(line)
     shown = f"[{host}]" if ":" in host else host
     log(f"http://{shown}:{listening.getsockname()[1]}/ - Ctrl-C ends it")
-    app = make_app(service, access, url=url, log=log if log_requests else None)
     uvicorn.Server(uvicorn_config(app)).run(sockets=[listening])
 
 
