@@ -14,7 +14,7 @@ import torch
 
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
-from soilcast.models import NETWORKS, Network
+from soilcast.models import NETWORKS, Network, NetworkDesign
 from soilcast.models.distributions import Distribution, Point
 from soilcast.models.native import VARIABLE
 from soilcast.task import Task
@@ -171,9 +171,9 @@ def fixed_samples(cells: int = 6, days: int = 60) -> tuple[Samples, SampleIndex,
 class Drifting(torch.nn.Module):
     """Its validation loss falls, then rises: the weight walks past the best value at the optimiser's pace."""
 
-    def __init__(self, features: int, hidden_size: int) -> None:
+    def __init__(self, design: NetworkDesign) -> None:
         super().__init__()
-        self.hidden_size = hidden_size
+        self.hidden_size = design.hidden_size
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, None]:

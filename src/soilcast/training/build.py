@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign
+from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign, needs_of
 from soilcast.models.distributions import Distribution
 from soilcast.plugins import plugin_record
 from soilcast.task import Layout
@@ -47,8 +47,12 @@ def plugins_of(config: Config) -> list[dict[str, Any]]:
 
 def layout_of(config: Config) -> Layout:
     """Lay out the windows of a config's task, with what its head computes with."""
-    damped = config.head.predict == "departure"
-    return Layout(config.task, physical=HEADS[config.head.name].needs_water, damped=damped)
+    return Layout(
+        config.task,
+        physical=HEADS[config.head.name].needs_water,
+        damped=config.head.predict == "departure",
+        mass="rain" in needs_of(config.network.name),
+    )
 
 
 def distribution_of(config: Config) -> Distribution:

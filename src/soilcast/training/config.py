@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from soilcast.cube.calendar import days_of
 from soilcast.cube.contract import ERA5_LAND_LAYERS
 from soilcast.errors import SoilcastError
-from soilcast.models.design import HEADS, NETWORKS
+from soilcast.models.design import HEADS, NETWORKS, needs_of
 from soilcast.plugins import Registry
 from soilcast.schema import dotted_keys, flatten, nearest, parse_yaml, read_yaml, validate
 from soilcast.task import Task
@@ -95,7 +95,13 @@ class _Section(BaseModel):
 class NetworkConfig(_Section):
     """Trunk of the network and its dropout."""
 
-    name: str = Field("lstm", description="architecture of the trunk")
+    name: str = Field(
+        "lstm",
+        description="architecture of the trunk. lstm: Eq. 1-6; gru: gated recurrent unit; ea_lstm: entity-aware LSTM, "
+        "whose input gate opens by the static inputs alone (Kratzert et al. 2019); mc_lstm: mass-conserving LSTM of the "
+        "rain (Hoedt et al. 2021); transformer: encoder with causal attention; cnn, conv_lstm: convolutions over the "
+        "cells around each cell (task.neighbourhood)",
+    )
     hidden_size: int = Field(128, ge=1, le=8192, description="number of hidden units")
     dropout: float = Field(0.15, ge=0.0, lt=1.0, description="dropout rate of the hidden units before the head")
     mc_dropout: int = Field(
@@ -392,6 +398,8 @@ class Config(_Section):
             )
         if self.water.placebo != "none" and loss.balance == "none":
             raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
+        if lacking := self.lacking_of_network():
+            raise ValueError(lacking)
         is_store, needs_water, closes = _traits_of(head.name)
         begins = head.predict != "level" or head.name == "rollout" or is_store
         if begins and not task.sees_own_layers:
@@ -445,6 +453,24 @@ class Config(_Section):
                 "network.mc_dropout samples with network.dropout, which is 0: set it, or remove mc_dropout"
             )
         return self
+
+    def lacking_of_network(self) -> str | None:
+        """Say what the trunk cannot do without and the config does not give it; None if nothing."""
+        task, name, needs = self.task, self.network.name, needs_of(self.network.name)
+        if "static" in needs and not task.static:
+            return (
+                f"network.name={name} tells cells apart by task.static, which is empty: name static inputs there, or "
+                "set network.name=lstm"
+            )
+        if "neighbours" in needs and task.neighbourhood == 1:
+            return (
+                f"network.name={name} looks at the cells around a cell: set task.neighbourhood=3, or network.name=lstm"
+            )
+        if "rain" in needs and "tp" not in task.dynamic:
+            return f"network.name={name} conserves the mass of the rain: add tp to task.dynamic, or set network.name=lstm"
+        if "rain" in needs and self.loss.rain:
+            return f"network.name={name} takes the rain as its mass, which loss.rain does not change: remove loss.rain"
+        return None
 
     @property
     def balance(self) -> Form | None:

@@ -190,7 +190,8 @@ def make_dataset(
     large = tuple(arrays[name] for name in _LARGE if name in arrays) if folder and low_memory else ()
 
     def source_of(statistics: Statistics) -> WindowSource:
-        return window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics, forecast=forecast)
+        time, ready = cube["time"].to_numpy()[days], arrays.get("ready")
+        return window_source(inputs, layout, cube, time, statistics, forecast=forecast, ready=ready)
 
     samples = Samples(
         source=source_of(statistics),
@@ -295,6 +296,7 @@ def _fill(
         by_day["ahead"] = allocate("ahead", shape, np.float32)
         ahead_known = allocate("ahead_known", shape[:3], np.bool_)
     usable = allocate("usable", (cells, count), np.bool_)
+    ready = allocate("ready", (cells, count), np.bool_) if task.neighbourhood > 1 else None
     learnable = allocate("learnable", (cells,), np.bool_)
     counts = {name: allocate(name, (cells, len(task.dynamic)), np.int64) for name in ("missing", "clipped")}
     unobserved = allocate("unobserved", (cells, layers), np.int64)
@@ -322,7 +324,10 @@ def _fill(
         varies = [usable_target(own[layer].restore(observed[..., number])) for number, layer in enumerate(task.layers)]
         learnable[block] = np.all([*varies, among[block]], axis=0)
         came = any_of_next(np.asarray(np.isfinite(inputs.observed).any(axis=2)), task.lead_days)
-        usable[block] = inputs.first_days(task, task.lead_days, forecast) & came & learnable[block, np.newaxis]
+        first_days = inputs.first_days(task, task.lead_days, forecast)
+        usable[block] = first_days & came & learnable[block, np.newaxis]
+        if ready is not None:
+            ready[block] = first_days
         newest = inputs.newest
         if is_held_back[: train[-1].stop].any():  # as where training follows the test
             held = np.where(is_held_back[:, np.newaxis], np.float32(np.nan), inputs.observed)

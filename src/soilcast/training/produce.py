@@ -32,7 +32,7 @@ from soilcast.training.dataset import choose_folder, days_seen, make_dataset
 from soilcast.training.devices import Ranks, choose_device, engine_of, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.fitting import fit_networks, refit_networks
-from soilcast.training.inputs import missing_inputs, refuse_lacking
+from soilcast.training.inputs import missing_inputs, refuse_lacking, refuse_without_grid
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
@@ -241,6 +241,9 @@ def require_plugins_to_resume(out: Path) -> None:
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
+    if message := config.lacking_of_network():
+        raise SoilcastError(f"{cube.encoding.get('source', 'the cube')}: {message}")
+    refuse_without_grid(cube, config.task)
     lacking = missing_inputs(cube, config.task)
     if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
         lacking.append(shortfall)
