@@ -117,9 +117,7 @@ def expect_transformer(trunk: nn.Module, windows: Floats) -> Floats:
     for block in ("encoder.layers.0", "encoder.layers.1"):
         seen = normed(u, f"{block}.norm1") @ of[f"{block}.self_attn.in_proj_weight"].T
         seen = seen + of[f"{block}.self_attn.in_proj_bias"]
-        q, k, v = (
-            part.reshape(samples, steps, heads, -1).transpose(0, 2, 1, 3) for part in np.split(seen, 3, axis=-1)
-        )
+        q, k, v = (part.reshape(samples, steps, heads, -1).transpose(0, 2, 1, 3) for part in np.split(seen, 3, axis=-1))
         fit = q @ k.transpose(0, 1, 3, 2) / np.sqrt(HIDDEN / heads)
         fit = np.where(np.tri(steps, dtype=bool), fit, -np.inf)
         attended = (softmax(fit, axis=-1) @ v).transpose(0, 2, 1, 3).reshape(samples, steps, -1)

@@ -81,7 +81,9 @@ class DroppingGRU(nn.GRU):
 @pytest.fixture(autouse=True)
 def _gru(monkeypatch: pytest.MonkeyPatch) -> None:
     register_gru(monkeypatch)
-    monkeypatch.setitem(NETWORKS, "gru", lambda design: DroppingGRU(design.layout.features, design.hidden_size, batch_first=True))
+    monkeypatch.setitem(
+        NETWORKS, "gru", lambda design: DroppingGRU(design.layout.features, design.hidden_size, batch_first=True)
+    )
 
 
 @pytest.fixture(scope="module")

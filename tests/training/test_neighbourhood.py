@@ -170,7 +170,7 @@ def test_a_network_without_what_it_needs_is_refused(settings: tuple[str, ...], m
 
 def test_cells_without_a_grid_have_no_neighbours(tmp_path: Path) -> None:
     save_cube(small_cube(CELLS, DAYS, grid=False), tmp_path / "places")
-    with pytest.raises(SoilcastError, match=r"places: its cells are stations, .*: set task\.neighbourhood=1 \(it is 3\)"):
+    with pytest.raises(SoilcastError, match=r"places: its cells are stations, .*: set task\.neighbourhood=1 "):
         train(tmp_path / "places", tmp_path / "run", load_config(settings=[*QUICK, "network.name=conv_lstm"]))
     assert not (tmp_path / "run").exists()
 

@@ -237,7 +237,10 @@ class BlockForecaster:
         of_group = None if scale is None else torch.from_numpy(scale[group])
         count = sequences.shape[1] - window + 1
         with torch.inference_mode():
-            yield (group, slice(block.ready.shape[1] - count, None)), self._predictor.from_sequences(sequences, of_group)
+            yield (
+                (group, slice(block.ready.shape[1] - count, None)),
+                self._predictor.from_sequences(sequences, of_group),
+            )
 
     def _of_windows(
         self, block: BlockInputs, scale: Floats | None, group: slice

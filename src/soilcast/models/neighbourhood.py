@@ -31,10 +31,10 @@ class _Neighbourhood(nn.Module):
         """Lay out windows ``(sample, step, feature)`` as ``(sample, step, channel, row, column)``."""
         own = windows[..., : self._around.start]
         own = torch.cat((own, torch.ones_like(own[..., :1])), dim=-1).unsqueeze(-2)
-        around = windows[..., self._around].unflatten(-1, (-1, self.channels))
+        around = windows[..., self._around].reshape(*windows.shape[:2], -1, self.channels)
         middle = around.shape[-2] // 2
         cells = torch.cat((around[..., :middle, :], own, around[..., middle:, :]), dim=-2)
-        return cells.transpose(-1, -2).unflatten(-1, (self.width, self.width))
+        return cells.transpose(-1, -2).reshape(*windows.shape[:2], self.channels, self.width, self.width)
 
 
 class CNN(_Neighbourhood):
@@ -92,7 +92,8 @@ class ConvLSTM(_Neighbourhood):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """See `soilcast.models.design.NETWORKS`; the memory are the maps h and c."""
         pictures = self.pictures(windows)
-        from_inputs = self.inputs(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+        from_inputs = self.inputs(pictures.flatten(0, 1))
+        from_inputs = from_inputs.view(*pictures.shape[:2], *from_inputs.shape[1:])
         states = []
         for step in range(windows.shape[1]):
             sums = from_inputs[:, step] if memory is None else from_inputs[:, step] + self.output(memory[0])

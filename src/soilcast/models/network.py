@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from soilcast.models.design import HEADS, NETWORKS, NetworkDesign
 from soilcast.models.heads import ClosingHead, RolloutHead
-
+from soilcast.models.trunks import EALSTM
 
 _MORE_RAIN = 0.5
 """How much more rain the response is to, in units of the normalised rain."""
@@ -73,7 +73,7 @@ class Network(nn.Module):
 
     def absent(self) -> Mapping[str, Tensor]:
         """Mark by parameter the connections that the trunk lacks, whose weights are 0 and stay so; none for most."""
-        of_trunk: Mapping[str, Tensor] = self.trunk.absent() if hasattr(self.trunk, "absent") else {}
+        of_trunk = self.trunk.absent() if isinstance(self.trunk, EALSTM) else {}
         return {f"trunk.{name}": absent for name, absent in of_trunk.items()}
 
     def closure_residual(self, windows: Tensor) -> Tensor:

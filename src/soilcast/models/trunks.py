@@ -62,12 +62,12 @@ class EALSTM(nn.LSTM):
 
     def absent(self) -> Mapping[str, Tensor]:
         """Mark what of each parameter stays 0: of x and h in the input gate, and of s in the other gates."""
-        inputs = torch.zeros_like(self.weight_ih_l0, dtype=torch.bool)
+        weights = {name: self.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0")}
+        inputs, output = (torch.zeros_like(one, dtype=torch.bool) for one in weights.values())
         inputs[:, self._static] = True
-        output = torch.zeros_like(self.weight_hh_l0, dtype=torch.bool)
         inputs[: self.hidden_size] = ~inputs[: self.hidden_size]
         output[: self.hidden_size] = True
-        return {"weight_ih_l0": inputs, "weight_hh_l0": output}
+        return dict(zip(weights, (inputs, output), strict=True))
 
 
 class MassConservingLSTM(nn.Module):
@@ -82,8 +82,8 @@ class MassConservingLSTM(nn.Module):
         h  = o m
         c' = (1 - o) m
 
-    So |c'|_1 + |h|_1 = |c|_1 + x in every step. The states are log(1 + h), which takes millimetres to the scale of other
-    trunks; of rain that is not known there is none.
+    So |c'|_1 + |h|_1 = |c|_1 + x in every step. The states are log(1 + h), which takes millimetres to the scale of
+    other trunks; rain that is not known is 0.
     """
 
     needs: ClassVar = frozenset({"rain"})
@@ -115,7 +115,7 @@ class MassConservingLSTM(nn.Module):
             share = cell / cell.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
             recurrent = functional.linear(share.to(windows.dtype), self.gates.weight[:, others.shape[-1] :])
             enter, leave, move = self._parts((from_inputs[:, step] + recurrent).float())
-            moved = torch.softmax(move.unflatten(-1, (self._hidden, self._hidden)), dim=-2)
+            moved = torch.softmax(move.view(-1, self._hidden, self._hidden), dim=-2)
             mass = torch.einsum("sto,so->st", moved, cell) + torch.softmax(enter, dim=-1) * rain[:, step]
             output = torch.sigmoid(leave) * mass
             before, cell = cell, mass - output

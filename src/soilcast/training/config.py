@@ -98,7 +98,7 @@ class NetworkConfig(_Section):
     name: str = Field(
         "lstm",
         description="architecture of the trunk. lstm: Eq. 1-6; gru: gated recurrent unit; ea_lstm: entity-aware LSTM, "
-        "whose input gate opens by the static inputs alone (Kratzert et al. 2019); mc_lstm: mass-conserving LSTM of the "
+        "whose input gate opens by the static inputs alone (Kratzert et al. 2019); mc_lstm: mass-conserving LSTM of "
         "rain (Hoedt et al. 2021); transformer: encoder with causal attention; cnn, conv_lstm: convolutions over the "
         "cells around each cell (task.neighbourhood)",
     )
@@ -467,7 +467,9 @@ class Config(_Section):
                 f"network.name={name} looks at the cells around a cell: set task.neighbourhood=3, or network.name=lstm"
             )
         if "rain" in needs and "tp" not in task.dynamic:
-            return f"network.name={name} conserves the mass of the rain: add tp to task.dynamic, or set network.name=lstm"
+            return (
+                f"network.name={name} conserves the mass of the rain: add tp to task.dynamic, or set network.name=lstm"
+            )
         if "rain" in needs and self.loss.rain:
             return f"network.name={name} takes the rain as its mass, which loss.rain does not change: remove loss.rain"
         return None

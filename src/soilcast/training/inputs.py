@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
-from soilcast.cube import PAPER_DYNAMIC, Grid, grid_of, neighbours, read, thickness_name
+from soilcast.cube import PAPER_DYNAMIC, grid_of, neighbours, read, thickness_name
 from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError

@@ -42,7 +42,7 @@ class WindowSource:
     mass
         ``(cell, 2)`` float32: offset and scale that the rain was normalised with [m d-1]; None if no network counts it.
     neighbours
-        Positions of the cells around each cell, row by row without itself ``(cell, neighbour)``, -1 where there is none;
+        Positions of the cells around each cell, row by row without itself ``(cell, neighbour)``, -1 for none;
         None if no network sees them.
     ready
         Whether a cell's inputs are there for a first forecast day ``(cell, time)``, without which no neighbour sees it.
@@ -93,7 +93,7 @@ class WindowSource:
         """
         first, day = self._steps(layout, cells, days)
         parts = self._seen(layout, cells, days)
-        if self.neighbours is not None:
+        if layout.task.neighbourhood > 1:
             parts.append(self._around(layout, cells, days))
         if layout.physical:
             for number, (name, back) in enumerate(layout.surface_inputs.values()):
@@ -157,7 +157,8 @@ class WindowSource:
         if layout.task.sees_own_layers:
             parts.append(self._newest(layout, cells, days).unsqueeze(-3).expand(*day.shape, -1))
         parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
-        if self.mass is not None:
+        if layout.mass:
+            assert self.mass is not None, "known where it is counted"
             position = layout.task.dynamic.index("tp")
             rain = weather[..., position, None]
             if "tp" in layout.task.known_future:
@@ -165,8 +166,8 @@ class WindowSource:
                 is_known = torch.ones_like(rain)
             else:
                 is_known = (day - 1 <= issue - layout.dynamic_latency[position]).unsqueeze(-1)
-            offset, scale = self.mass[cells].unsqueeze(-3).split(1, dim=-1)
-            parts.append(torch.relu(rain * scale + offset) * is_known)
+            offset, scale = self.mass[cells].unsqueeze(-3).unbind(-1)
+            parts.append(torch.relu(rain * scale.unsqueeze(-1) + offset.unsqueeze(-1)) * is_known)
         return parts
 
     def _around(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
@@ -178,7 +179,7 @@ class WindowSource:
         own = self._seen(layout, around, firsts)
         there = (found >= 0).flatten(-2) & self.ready.flatten()[around * self.ready.shape[1] + firsts]
         seen = torch.cat((*own, torch.ones_like(own[0][..., :1])), dim=-1) * there.unsqueeze(-2).unsqueeze(-1)
-        return seen.unflatten(-2, found.shape[-2:]).flatten(-2)
+        return seen.reshape(*seen.shape[:-2], found.shape[-2], -1)
 
     def _weather(self, layout: Layout, first: Tensor, day: Tensor, issue: Tensor) -> list[Tensor]:
         """Dynamic inputs of the day before each step, and of each group of equal latency whether they are known."""
