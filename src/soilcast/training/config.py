@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     field_serializer,
     field_validator,
@@ -20,7 +21,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from soilcast.cube.calendar import days_of
-from soilcast.cube.contract import ERA5_LAND_LAYERS
+from soilcast.cube.contract import ERA5_LAND_LAYERS, VARIABLES
 from soilcast.errors import SoilcastError
 from soilcast.models.design import HEADS, NETWORKS, needs_of
 from soilcast.plugins import Registry
@@ -84,6 +85,9 @@ def unset_word(field: FieldInfo) -> str | None:
 
 _PLAIN_HEADS = ("direct", "rollout")
 """Heads without any store: what they are is known without their classes, for which torch would be imported."""
+
+_OF_A_CLASS = ("loss.balance", "loss.weights")
+_CLIMATES = ("A", "B", "C", "D", "E")
 
 _OR_PLUGIN = " (your own: --plugin FILE.py)"
 
@@ -304,6 +308,16 @@ class LossConfig(_Section):
         (1.0, 0.0),
         description="l1, l2 of Eq. 8; best of the paper's Table 2: [0.5,0.5] (PHY-LSTM), [0.1,0.9] (PHYs-LSTM)",
     )
+    by: str = Field(
+        "none",
+        description="class map of the cube by which the guidance differs: climate_zone (main climates A to E), or "
+        "another static variable, such as landcover; none: one guidance for all cells",
+    )
+    classes: dict[str, dict[str, Any]] = Field(
+        {},
+        description="loss.balance, loss.weights and water.* of some classes of loss.by, in place of those of all, such "
+        "as {B: {loss.balance: none}, D: {water.sign: inflow}}",
+    )
     space: Literal["normalised", "physical", "persistence"] = Field(
         "normalised",
         description="scale of the errors. normalised: as the target is; physical: m3 m-3; persistence: divided by the "
@@ -326,6 +340,11 @@ class LossConfig(_Section):
         if value not in LOSSES:
             raise ValueError(f"no such loss: {nearest(value, LOSSES)}{_OR_PLUGIN}")
         return value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _have_names(cls, value: Any) -> Any:
+        return {str(name): one for name, one in value.items()} if isinstance(value, Mapping) else value
 
     @field_validator("weights")
     @classmethod
@@ -396,6 +415,7 @@ class Config(_Section):
                 f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
+        self._check_classes()
         if self.water.placebo != "none" and loss.balance == "none":
             raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
         if lacking := self.lacking_of_network():
@@ -476,8 +496,72 @@ class Config(_Section):
 
     @property
     def balance(self) -> Form | None:
-        """Which W guides, if any."""
+        """Which W guides, if any; with `LossConfig.by` the cells of other classes than those that are named."""
         return None if self.loss.balance == "none" else self.loss.balance
+
+    @property
+    def guided(self) -> list[Self]:
+        """Itself, and the config of each class of cells, as far as a water balance guides there."""
+        return [one for one in (self, *map(self.of_class, self.loss.classes)) if one.balance]
+
+    @property
+    def guidance_weights(self) -> tuple[float, float]:
+        """l1 and l2 of Eq. 8; with ``loss.by`` l2 is that of the class that is guided most (`guidance_strength`)."""
+        if self.loss.by == "none":
+            return self.loss.weights
+        return self.loss.weights[0], self.loss.weights[0] * max((one._l2_to_l1 for one in self.guided), default=0.0)
+
+    @property
+    def guidance_strengths(self) -> dict[str, float]:
+        """How much Eq. 14 counts in each class, and in other cells (an empty name): 1 where it does most."""
+        ratios = {"": self._l2_to_l1} | {name: self.of_class(name)._l2_to_l1 for name in self.loss.classes}
+        most = max(ratios.values()) or 1.0
+        return {name: ratio / most for name, ratio in ratios.items()}
+
+    @property
+    def _l2_to_l1(self) -> float:
+        return self.loss.weights[1] / self.loss.weights[0] if self.balance else 0.0
+
+    def of_class(self, name: str) -> Self:
+        """Give the config of the cells of a class of ``loss.by``: with its guidance in place of that of all cells."""
+        content = self.model_dump(mode="json")
+        content["loss"] |= {"by": "none", "classes": {}}
+        for key, value in self.loss.classes[name].items():
+            section, _, inner = key.partition(".")
+            content[section][inner] = value
+        if content["loss"]["balance"] == "none":
+            content["loss"]["weights"] = [content["loss"]["weights"][0], 0.0]
+            content["water"]["placebo"] = "none"
+        return type(self).model_validate(content)
+
+    def _check_classes(self) -> None:
+        by, classes = self.loss.by, self.loss.classes
+        if by == "none":
+            if classes:
+                raise ValueError(
+                    "loss.classes has no effect while loss.by is none: set loss.by=climate_zone, or remove it"
+                )
+            return
+        if by not in VARIABLES or not VARIABLES[by].is_static:
+            maps = [name for name in VARIABLES if VARIABLES[name].is_static]
+            raise ValueError(f"loss.by={by} is no static variable of the cube: {nearest(by, maps)}")
+        if not classes:
+            raise ValueError(
+                f"loss.by={by} has no effect without loss.classes: name classes, or set loss.by=none"
+            )
+        if self.water.placebo != "none":
+            raise ValueError("water.placebo is for one guidance of all cells: set loss.by=none")
+        valid = [key for key in dotted_keys(type(self)) if key in _OF_A_CLASS or key.startswith("water.")]
+        for name, settings in classes.items():
+            if by == "climate_zone" and name not in _CLIMATES:
+                raise ValueError(f"loss.classes names {name}, which is no main climate: use {', '.join(_CLIMATES)}")
+            for key in settings:
+                if key not in valid or key == "water.placebo":
+                    raise ValueError(f"loss.classes: {name} sets {key}: {nearest(key, valid)}")
+            try:
+                self.of_class(name)
+            except ValueError as error:
+                raise ValueError(f"loss.classes: {name}: {_first_line(error)}") from error
 
 
 def _traits_of(head: str) -> tuple[bool, bool, bool]:
@@ -487,6 +571,15 @@ def _traits_of(head: str) -> tuple[bool, bool, bool]:
     from soilcast.models.heads import ClosingHead, StoreHead
 
     return issubclass(HEADS[head], StoreHead), HEADS[head].needs_water, issubclass(HEADS[head], ClosingHead)
+
+
+def _first_line(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        said = fault["msg"].removeprefix("Value error, ")
+        return f"{where}: {said}" if where else said
+    return str(error)
 
 
 def _is_score(loss: DataLoss) -> bool:

@@ -19,6 +19,7 @@ from soilcast.task import newest_values
 from soilcast.training.ahead import WeatherAhead, read_ahead
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
+from soilcast.training.cell_guidance import cell_guidances
 from soilcast.training.config import Config
 from soilcast.training.damped import fit_damped
 from soilcast.training.inputs import (
@@ -185,7 +186,6 @@ def make_dataset(
         ahead=empty,
     )
     space = config.loss.space
-    depths = np.stack([layer_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
     forecast = WeatherAhead(arrays["ahead"], arrays["ahead_known"]) if weather else None
     large = tuple(arrays[name] for name in _LARGE if name in arrays) if folder and low_memory else ()
 
@@ -199,10 +199,7 @@ def make_dataset(
         observed=torch.from_numpy(arrays["observed"]),
         water_sign=torch.from_numpy(signs),
         error_scale=_tensor(error_scale(space, statistics, task.layers), len(learnable)),
-        depth=_tensor(
-            None if depths is None else column_depth(space, statistics, task.layers, depths, guided_layers(config)),
-            len(learnable),
-        ),
+        depth=_guided_depth(cube, config, statistics),
         bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
         mapped=large,
     )
@@ -352,6 +349,21 @@ def _fill(
         stored |= {begin + name: values for name, values in zip(_DAMPED, of_all, strict=True)}
     for name, value in stored.items():
         allocate(name, value.shape, value.dtype)[:] = value
+
+
+def _guided_depth(cube: xr.Dataset, config: Config, statistics: Statistics) -> torch.Tensor | None:
+    """Give `Targets.depth` ``(cell, layer)``: as deep in each cell as makes Eq. 14 count as its guidance is to."""
+    if not config.guided:
+        return None
+    space, layers = config.loss.space, config.task.layers
+    thickness = np.stack([layer_thickness(cube, layer) for layer in layers], axis=-1)
+    depth = np.zeros((cube.sizes["cell"], len(layers)), dtype=np.float32)
+    for one in cell_guidances(cube, config):
+        if one.config.balance:
+            of_all = column_depth(space, statistics, layers, thickness, guided_layers(one.config))
+            weighted = of_all * np.sqrt(one.strength)  # Eq. 14 takes squares
+            depth[one.cells] = spread_over_cells(weighted, len(depth))[one.cells]
+    return torch.from_numpy(depth)
 
 
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:

@@ -245,9 +245,10 @@ def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
         raise SoilcastError(f"{cube.encoding.get('source', 'the cube')}: {message}")
     refuse_without_grid(cube, config.task)
     lacking = missing_inputs(cube, config.task)
-    if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
-        lacking.append(shortfall)
-    several = config.balance == "single" and len(config.task.layers) > 1
+    for one in config.guided:
+        if one.balance and (shortfall := missing_terms(cube, one.balance, one.water)) and shortfall not in lacking:
+            lacking.append(shortfall)
+    several = any(one.balance == "single" for one in config.guided) and len(config.task.layers) > 1
     needs_water = HEADS[config.head.name].needs_water
     needed = config.task.layers if several or needs_water else ()
     if missing := [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]:
