@@ -63,7 +63,7 @@ def distribution_of(config: Config) -> Distribution:
 def build_loss(config: Config) -> Loss:
     """Build the loss of a config."""
     loss, task = config.loss, config.task
-    guidance = Guidance(config.guidance_weights, loss.bounds, loss.rain)
+    guidance = Guidance(config.guidance_weights, loss.bounds, loss.rain, loss.amounts)
     return Loss(loss.name, LOSSES[loss.name](task.quantiles), guidance, task.lead_days, loss.lead_decay)
 
 

@@ -323,6 +323,13 @@ class LossConfig(_Section):
         description="scale of the errors. normalised: as the target is; physical: m3 m-3; persistence: divided by the "
         "RMSE of persistence of each cell, lead and layer",
     )
+    amounts: float = Field(
+        0.0,
+        ge=0.0,
+        le=1e6,
+        description="weight of the penalty on the residual of the water balance: on what the forecast change of water "
+        "misses W by, beyond what observed changes of the training days miss it by",
+    )
     lead_decay: float = Field(0.0, ge=0.0, le=10.0, description="exponent p of the weight of lead k in the loss, k^-p")
     bounds: float = Field(
         0.0, ge=0.0, le=1e6, description="weight of the penalty on forecasts below 0 or above porosity"
@@ -410,11 +417,15 @@ class Config(_Section):
             )
         if loss.weights[1] and loss.balance == "none":
             raise ValueError("l2 of loss.weights is above 0, but loss.balance is none: set loss.balance, or l2=0")
-        if loss.balance != "none" and not loss.weights[1]:
+        if loss.balance != "none" and not (loss.weights[1] or loss.amounts):
             raise ValueError(
                 f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
                 "0.5,0.5"
             )
+        if loss.amounts and loss.balance == "none":
+            raise ValueError("loss.amounts has no effect while loss.balance is none: set loss.balance")
+        if loss.amounts and loss.by != "none":
+            raise ValueError("loss.amounts is for one guidance of all cells: set loss.by=none")
         self._check_classes()
         if self.water.placebo != "none" and loss.balance == "none":
             raise ValueError("water.placebo has no effect while loss.balance is none: set loss.balance")
@@ -514,6 +525,8 @@ class Config(_Section):
     @property
     def guidance_strengths(self) -> dict[str, float]:
         """How much Eq. 14 counts in each class, and in other cells (an empty name): 1 where it does most."""
+        if self.loss.by == "none":
+            return {"": 1.0}
         ratios = {"": self._l2_to_l1} | {name: self.of_class(name)._l2_to_l1 for name in self.loss.classes}
         most = max(ratios.values()) or 1.0
         return {name: ratio / most for name, ratio in ratios.items()}
@@ -530,7 +543,7 @@ class Config(_Section):
             section, _, inner = key.partition(".")
             content[section][inner] = value
         if content["loss"]["balance"] == "none":
-            content["loss"]["weights"] = [content["loss"]["weights"][0], 0.0]
+            content["loss"] |= {"weights": [content["loss"]["weights"][0], 0.0], "amounts": 0.0}
             content["water"]["placebo"] = "none"
         return type(self).model_validate(content)
 
@@ -546,9 +559,7 @@ class Config(_Section):
             maps = [name for name in VARIABLES if VARIABLES[name].is_static]
             raise ValueError(f"loss.by={by} is no static variable of the cube: {nearest(by, maps)}")
         if not classes:
-            raise ValueError(
-                f"loss.by={by} has no effect without loss.classes: name classes, or set loss.by=none"
-            )
+            raise ValueError(f"loss.by={by} has no effect without loss.classes: name classes, or set loss.by=none")
         if self.water.placebo != "none":
             raise ValueError("water.placebo is for one guidance of all cells: set loss.by=none")
         valid = [key for key in dotted_keys(type(self)) if key in _OF_A_CLASS or key.startswith("water.")]

@@ -17,6 +17,7 @@ from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
 from soilcast.task import newest_values
 from soilcast.training.ahead import WeatherAhead, read_ahead
+from soilcast.training.amounts import guiding_amounts
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
 from soilcast.training.cell_guidance import cell_guidances
@@ -40,6 +41,7 @@ from soilcast.training.statistics import (
     Scaling,
     Statistics,
     column_depth,
+    column_unit,
     error_scale,
     layer_bounds,
     persistence_errors,
@@ -177,6 +179,10 @@ def make_dataset(
     train = index_of("training", split.train, split.validation, split.test)
     validation = index_of("validation", split.validation, split.test)
     signs = guiding_signs(folder, identity, cube, config, days, train, low_memory=low_memory)
+    amounts: dict[str, torch.Tensor] = {}
+    if config.loss.amounts:
+        found = guiding_amounts(folder, identity, cube, config, days, split.train, low_memory=low_memory)
+        amounts = {name: torch.from_numpy(values) for name, values in found.items()}
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
@@ -186,6 +192,9 @@ def make_dataset(
         ahead=empty,
     )
     space = config.loss.space
+    if amounts:
+        unit = column_unit(space, statistics, task.layers, _thicknesses(cube, config), guided_layers(config))
+        amounts["per_metre"] = torch.from_numpy(spread_over_cells(1 / unit.astype(np.float64), len(learnable)))
     forecast = WeatherAhead(arrays["ahead"], arrays["ahead_known"]) if weather else None
     large = tuple(arrays[name] for name in _LARGE if name in arrays) if folder and low_memory else ()
 
@@ -201,6 +210,7 @@ def make_dataset(
         error_scale=_tensor(error_scale(space, statistics, task.layers), len(learnable)),
         depth=_guided_depth(cube, config, statistics),
         bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
+        **amounts,
         mapped=large,
     )
     counts = [np.array(arrays[name]) for name in ("missing", "clipped", "unobserved")]
@@ -240,7 +250,7 @@ def choose_folder(
     days = seen.stop - seen.start
     soil = len(task.lags) + len(task.layers) * (1 + task.sees_own_layers)
     ahead = task.lead_days * len(task.known_future) * forecasts
-    large = cells * days * (4 * (len(task.dynamic) + soil + ahead) + 1)
+    large = cells * days * (4 * (len(task.dynamic) + soil + ahead + bool(config.loss.amounts)) + 1)
     always = held_memory() + _WORKING_BYTES + cells * days * 3
     if always > memory:
         raise SoilcastError(
@@ -355,8 +365,7 @@ def _guided_depth(cube: xr.Dataset, config: Config, statistics: Statistics) -> t
     """Give `Targets.depth` ``(cell, layer)``: as deep in each cell as makes Eq. 14 count as its guidance is to."""
     if not config.guided:
         return None
-    space, layers = config.loss.space, config.task.layers
-    thickness = np.stack([layer_thickness(cube, layer) for layer in layers], axis=-1)
+    space, layers, thickness = config.loss.space, config.task.layers, _thicknesses(cube, config)
     depth = np.zeros((cube.sizes["cell"], len(layers)), dtype=np.float32)
     for one in cell_guidances(cube, config):
         if one.config.balance:
@@ -364,6 +373,11 @@ def _guided_depth(cube: xr.Dataset, config: Config, statistics: Statistics) -> t
             weighted = of_all * np.sqrt(one.strength)  # Eq. 14 takes squares
             depth[one.cells] = spread_over_cells(weighted, len(depth))[one.cells]
     return torch.from_numpy(depth)
+
+
+def _thicknesses(cube: xr.Dataset, config: Config) -> Array:
+    """Thickness of the layers that are forecast ``(cell, layer)`` [m]."""
+    return np.stack([layer_thickness(cube, layer) for layer in config.task.layers], axis=-1)
 
 
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:
