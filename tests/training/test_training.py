@@ -21,7 +21,7 @@ from soilcast.task import Task
 from soilcast.training import load_config, open_run, train
 from soilcast.training.build import build_loss, build_networks, layout_of
 from soilcast.training.checkpoint import Checkpoint
-from soilcast.training.config import Config, NetworkConfig, TrainConfig
+from soilcast.training.config import Config
 from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner
@@ -29,6 +29,7 @@ from soilcast.training.loop import _RATES, Training, _plateaus, train_networks
 from soilcast.training.losses import LOSSES, Prediction, Targets
 from soilcast.training.run_folder import RUN_FORMAT
 from soilcast.training.samples import SampleIndex, SampleIndices, Samples
+from soilcast.training.sections import NetworkConfig, TrainConfig
 from soilcast.training.windows import WindowSource
 from tests.helpers.forks import start_command, wait_until
 from tests.helpers.small import small_cube

@@ -17,8 +17,8 @@ from soilcast.errors import SoilcastError
 from soilcast.models.harmonics import annual_waves
 from soilcast.task import PAPER, Layout, Task, newest_values
 from soilcast.training.ahead import WeatherAhead
-from soilcast.training.config import NormaliseConfig
 from soilcast.training.damped import DampedAnomaly
+from soilcast.training.sections import NormaliseConfig
 from soilcast.training.split import Periods
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
 from soilcast.training.windows import WindowSource

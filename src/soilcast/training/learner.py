@@ -11,11 +11,11 @@ from torch import Tensor
 from soilcast.models import Network
 from soilcast.models.backends import PRODUCTS, Backend, LSTMBackend, make_training_backend
 from soilcast.models.members import Members
-from soilcast.training.config import TrainConfig
 from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.losses import Loss, Targets, join_targets
 from soilcast.training.samples import Batch, SampleIndices, Samples, map_tensors
+from soilcast.training.sections import TrainConfig
 
 INFERENCE_BATCH = 512
 """Windows that go through a network at once without gradients: more fall out of the cache (benchmarks/)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles, constant
-from soilcast.training.config import LOSSES as LOSSES
+from soilcast.training.sections import LOSSES as LOSSES
 from soilcast.water.guidance import against_rain, against_water, beyond_bounds, missed_water
 
 # The root has no gradient at zero; this floor [squared units of the loss] keeps a perfect batch from giving NaN.

@@ -36,6 +36,7 @@ from soilcast.training.inputs import missing_inputs, refuse_lacking, refuse_with
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
+from soilcast.training.rules import lacking_of_network
 from soilcast.training.run import Run, open_run, save_run
 from soilcast.training.run_folder import RECORD, read_record
 from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
@@ -241,7 +242,7 @@ def require_plugins_to_resume(out: Path) -> None:
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
-    if message := config.lacking_of_network():
+    if message := lacking_of_network(config):
         raise SoilcastError(f"{cube.encoding.get('source', 'the cube')}: {message}")
     refuse_without_grid(cube, config.task)
     lacking = missing_inputs(cube, config.task)

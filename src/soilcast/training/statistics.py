@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.training.config import NormaliseConfig
+from soilcast.training.sections import NormaliseConfig
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
