@@ -19,6 +19,7 @@ from soilcast.provenance import versions
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 PARTS = {
     "training": ("training",),
+    "networks": ("networks",),
     "training-avx2": ("training", "--engine", "avx2"),
     "instructions": ("instructions",),
     "design": ("design",),

@@ -48,6 +48,9 @@ def random_samples(layout: Layout, cells: int = 1000, days: int = 540) -> tuple[
         static=random(cells, len(task.static)),
         rain=torch.zeros(cells, 0, 2),
         physical=torch.zeros(cells, 0),
+        mass=random(cells, 2),
+        neighbours=torch.randint(-1, cells, (cells, task.neighbourhood**2 - 1), generator=generator),
+        ready=torch.ones(cells, days, dtype=torch.bool),
         damped=DampedAnomaly(random(days, 5), random(cells, leads, layers, 5), random(cells, leads, layers)),
     )
     samples = Samples(

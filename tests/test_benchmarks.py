@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MONTH = "--resolution 8 --period 2020-12"
 SMALL = {
     "training": "--rounds 1 --batches 2",
+    "networks": "--rounds 1 --batches 2 --hidden 8",
     "design": "--rounds 1 --epochs 1 --batches 2 --runs 2 --resolution 8",
     "forecast": f"--rounds 1 {MONTH} --period-ahead 2020-12",
     "metrics": "--rounds 1 --cells 40 --loop-cells 10 --days 30",

@@ -40,8 +40,8 @@ from soilcast.training.losses import LOSSES
 from soilcast.training.produce import require_plugins_to_resume
 
 
-def build_gru(features, hidden_size):
-    return nn.GRU(features, hidden_size, batch_first=True)
+def build_stacked_gru(design):
+    return nn.GRU(design.layout.features, design.hidden_size, num_layers=2, batch_first=True)
 
 
 class MeanAbsoluteError:
@@ -54,11 +54,11 @@ class MeanAbsoluteError:
         return total / there.flatten(1).sum(dim=-1).clamp_min(1)
 
 
-NETWORKS["gru"] = build_gru
+NETWORKS["stacked_gru"] = build_stacked_gru
 LOSSES["mae"] = lambda quantiles: MeanAbsoluteError()
 PRESETS["phy-gru"] = {
     "label": "PHY-GRU",
-    "network": {"name": "gru"},
+    "network": {"name": "stacked_gru"},
     "loss": {"name": "mae", "balance": "single", "weights": [0.5, 0.5]},
 }
 '''
@@ -151,15 +151,15 @@ def said(path: Path) -> str:
 
 def test_a_file_registers_and_is_known_by_its_hash(gru: Path) -> None:
     made = load_plugin(gru)
-    assert made.parts == ("network gru", "loss mae", "model phy-gru")
+    assert made.parts == ("network stacked_gru", "loss mae", "model phy-gru")
     assert loaded_plugins() == (made,)
     assert soilcast.load_config(model="phy-gru").loss.name == "mae"
-    assert NETWORKS.plugin_of("gru") == made
+    assert NETWORKS.plugin_of("stacked_gru") == made
     assert NETWORKS.plugin_of("lstm") is None
     assert str(made) == f"gru.py (sha256 {made.sha256[:12]})"
     assert not (gru.parent / "__pycache__").exists()
     use_plugins([])
-    assert "gru" not in NETWORKS
+    assert "stacked_gru" not in NETWORKS
 
 
 def test_the_same_content_is_run_once(gru: Path, tmp_path: Path) -> None:
@@ -187,21 +187,21 @@ def test_a_name_is_registered_once(gru: Path, tmp_path: Path) -> None:
         f"plugin {own}, line 2: network lstm is registered twice, first by soilcast, or by the script: give it another "
         "name"
     )
-    twice = written(tmp_path / "twice.py", GRU + 'NETWORKS["gru"] = build_gru\n')
-    assert "network gru is registered twice, first by this plugin: give it another name" in said(twice)
+    twice = written(tmp_path / "twice.py", GRU + 'NETWORKS["stacked_gru"] = build_stacked_gru\n')
+    assert "network stacked_gru is registered twice, first by this plugin: give it another name" in said(twice)
     made = load_plugin(gru)
     other = written(tmp_path / "other.py", "# another\n" + GRU)
-    assert f"network gru is registered twice, first by {made}: give it another name" in said(other)
+    assert f"network stacked_gru is registered twice, first by {made}: give it another name" in said(other)
     metric = written(tmp_path / "metric.py", METRIC.replace('"largest"', '"rmse"', 1))
     assert "metric rmse: the name is taken" in said(metric)
 
 
 def test_a_script_may_replace_what_a_plugin_registered(gru: Path) -> None:
     load_plugin(gru)
-    NETWORKS["gru"] = mine = NETWORKS["lstm"]
-    assert NETWORKS.plugin_of("gru") is None
+    NETWORKS["stacked_gru"] = mine = NETWORKS["lstm"]
+    assert NETWORKS.plugin_of("stacked_gru") is None
     use_plugins([])
-    assert NETWORKS.pop("gru") is mine
+    assert NETWORKS.pop("stacked_gru") is mine
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_an_artifact_is_not_believed_in_what_it_says_of_plugins(gru: Path) -> No
             require_plugins(recorded, "run")
     # A path in it is a name, and never loaded.
     with pytest.raises(SoilcastError, match="which is not loaded"):
-        require_plugins([{"name": str(gru), "sha256": "0", "parts": ["network gru"]}], "run")
+        require_plugins([{"name": str(gru), "sha256": "0", "parts": ["network stacked_gru"]}], "run")
     assert loaded_plugins() == ()
 
 
@@ -265,7 +265,7 @@ def test_an_installed_plugin_needs_no_path(tmp_path: Path) -> None:
     lines = "print(soilcast.load_config(model='phy-gru').network.name)\n"
     lines += "from soilcast.plugins import loaded_plugins\nprint(loaded_plugins())"
     assert python(lines).startswith("gru\n(Plugin(name='lab-gru 2.1', sha256='")
-    wanted = [{"name": "lab-gru 2.0", "sha256": "0" * 64, "parts": ["network gru"]}]
+    wanted = [{"name": "lab-gru 2.0", "sha256": "0" * 64, "parts": ["network stacked_gru"]}]
     told = python(f"from soilcast import plugins\nplugins.load_installed()\nplugins.require_plugins({wanted}, 'run')")
     assert "lab-gru 2.0 (sha256 000000000000), but lab-gru 2.1 (sha256 " in told
     with pytest.raises(SoilcastError, match=r"lab-gru 2.0 .*, which is not installed: install it"):
@@ -298,7 +298,7 @@ def trained(folder: Path) -> Path:
 @pytest.mark.slow
 def test_the_whole_path_with_a_network_and_a_loss_of_ones_own(folder: Path, trained: Path, tmp_path: Path) -> None:
     digest = load_plugin(folder / "gru.py").sha256
-    recorded = [{"name": "gru.py", "sha256": digest, "parts": ["model phy-gru", "network gru", "loss mae"]}]
+    recorded = [{"name": "gru.py", "sha256": digest, "parts": ["model phy-gru", "network stacked_gru", "loss mae"]}]
     opened = open_run(trained)
     assert opened.record["plugins"] == recorded
     assert {"train_mae", "train_physical"} <= opened.log[-1].keys()
@@ -333,7 +333,7 @@ def test_reproduced_by_two_processes(folder: Path, tmp_path: Path) -> None:
     (made,) = json.loads((tmp_path / "out" / "dossier" / "dossier.json").read_text())["plugins"]
     load_plugin(folder / "gru.py")
     networks = {open_run(path).config.network.name for path in (tmp_path / "out" / "runs").iterdir()}
-    assert networks == {"gru", "lstm"}
+    assert networks == {"stacked_gru", "lstm"}
     # With another file of that name the runs are others, too.
     changed = written(tmp_path / "own" / "gru.py", GRU + "# changed\n")
     told, _ = run(*words, "--out", tmp_path / "out", "--plugin", changed)

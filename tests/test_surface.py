@@ -221,7 +221,7 @@ def test_the_label_is_what_one_says(folder: Path, tmp_path: Path) -> None:
 def test_a_network_of_ones_own_is_not_called_by_another_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from soilcast.models import NETWORKS
 
-    monkeypatch.setitem(NETWORKS, "gru", NETWORKS["lstm"])
-    assert load_config(settings=["network.name=gru"]).label == "gru"
-    assert load_config(settings=["network.name=gru", "label=Mine"]).label == "Mine"
+    monkeypatch.setitem(NETWORKS, "mine", NETWORKS["lstm"])
+    assert load_config(settings=["network.name=mine"]).label == "mine"
+    assert load_config(settings=["network.name=mine", "label=Mine"]).label == "Mine"
     assert load_config(settings=["network.name=lstm"], model="phy-lstm").label == "PHY-LSTM"

@@ -30,10 +30,11 @@ from soilcast.reporting import report
 from soilcast.reporting.artifacts import artifact_file
 from soilcast.sources import prepare
 from soilcast.training.checkpoint import CHECKPOINT
-from soilcast.training.config import Config, SplitConfig
+from soilcast.training.config import Config
 from soilcast.training.jobs import train_runs
 from soilcast.training.produce import run_summary
 from soilcast.training.run import Run, open_run
+from soilcast.training.sections import SplitConfig
 from soilcast.training.split import Periods, period_slices, write_periods
 from soilcast.verify import evaluate, summarise
 from soilcast.weather import ARCHIVE, DEGRADED

@@ -55,6 +55,11 @@ class Task(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     window: int = Field(7, ge=1, le=3650, description="length of the input window before the first forecast day [d]")
+    neighbourhood: Literal[1, 3, 5, 7] = Field(
+        1,
+        description="side of the square of grid cells, around each cell, whose inputs are seen. 1: those of the cell "
+        "alone [cell]",
+    )
     lead_days: int = Field(1, ge=1, le=60, description="longest lead time; forecasts are of leads 1 to this [d]")
     layers: tuple[Layer, ...] = Field(
         ("swvl1",), description="soil layers to forecast; the water balance is of the first"
@@ -255,6 +260,8 @@ class Layout:
         Whether the head computes with water in metres and with the physical properties of the layers.
     damped
         Whether forecasts are departures from the damped anomaly.
+    mass
+        Whether the network sees rain in metres beside what is normalised.
 
     Attributes
     ----------
@@ -272,6 +279,8 @@ class Layout:
         the forecast days.
     channels
         Where in the features of a step what is: all that the network sees, then what a head computes with.
+    own_features
+        Features that the network sees of the cell itself, and of each of the cells around it.
     features
         Features that the network sees; those behind are for the sums of the head alone.
     is_sequence
@@ -279,8 +288,8 @@ class Layout:
         consecutive issue days overlap, and what the inputs add to the gates is computed once a day.
     """
 
-    def __init__(self, task: Task, physical: bool = False, damped: bool = False) -> None:
-        self.task, self.physical, self.damped = task, physical, damped
+    def __init__(self, task: Task, physical: bool = False, damped: bool = False, mass: bool = False) -> None:
+        self.task, self.physical, self.damped, self.mass = task, physical, damped, mass
         self.steps = task.window + task.lead_days - 1
         self.dynamic_latency, self.lag_latency, self.layer_latency = (
             tuple(task.latency_of(name) for name in names) for names in (task.dynamic, task.lags, task.layers)
@@ -299,6 +308,8 @@ class Layout:
             "lags_known": len(task.lags),
             "newest": len(task.layers) * task.sees_own_layers,
             "static": len(task.static),
+            "mass": int(mass),
+            "around": 0,
             "rain": len(self.surface_inputs),
             "physical": _PHYSICAL * len(task.layers) * physical,
             "damped": len(task.layers) * damped,
@@ -307,11 +318,14 @@ class Layout:
         self.channels: dict[str, slice] = {}
         end = 0
         for name, count in counts.items():
+            if name == "around":  # of each cell what is seen of this one, and whether it is there
+                count = (task.neighbourhood**2 - 1) * (end + 1)
             self.channels[name] = slice(end, end + count)
             end += count
-        self.features = int(self.channels["static"].stop)
+        self.own_features, self.features = int(self.channels["around"].start), int(self.channels["around"].stop)
         late = any((*self.dynamic_latency, *self.lag_latency))
-        self.is_sequence = not (late or task.known_future or task.calendar or task.sees_own_layers or physical)
+        self.is_sequence = not (late or task.known_future or task.calendar or task.sees_own_layers or physical or mass)
+        self.is_sequence &= task.neighbourhood == 1
 
     def count(self, channel: str) -> int:
         """Features of a channel."""

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from soilcast.models import HEADS, Network, NetworkDesign
+from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign, needs_of
 from soilcast.task import Layout, Task
 from soilcast.training.dropout import DropoutMask
-from tests.helpers.networks import build_gru, register_gru
 
 PAPER = NetworkDesign(Layout(Task(dynamic=("t2m", "tp"), static=("clay",))), hidden_size=5, dropout=0.0)
 
@@ -84,16 +83,14 @@ def test_masks_drop_the_share_that_is_asked_for_and_make_up_for_it() -> None:
 
 
 @pytest.mark.parametrize("head", list(HEADS))
-@pytest.mark.parametrize("trunk", ["lstm", "gru"])
-def test_any_trunk_carries_any_head(monkeypatch: pytest.MonkeyPatch, trunk: str, head: str) -> None:
-    register_gru(monkeypatch)
+@pytest.mark.parametrize("trunk", list(NETWORKS))
+def test_any_trunk_carries_any_head(trunk: str, head: str) -> None:
     task = Task(
         dynamic=("t2m", "tp"), static=("clay",), lead_days=3, lags=("swvl1", "swvl2"), layers=("swvl1", "swvl2"),
-        known_future=("tp",),
+        known_future=("tp",), neighbourhood=3 if "neighbours" in needs_of(trunk) else 1,
     )  # fmt: skip
-    layout = Layout(task, physical=HEADS[head].needs_water)
+    layout = Layout(task, physical=HEADS[head].needs_water, mass="rain" in needs_of(trunk))
     network = Network(NetworkDesign(layout, trunk, head, hidden_size=5, origin="newest", spread=(0.1, 0.2)))
-    assert isinstance(network.trunk, type(build_gru(2, 2)) if trunk == "gru" else nn.LSTM)
     windows = torch.rand(4, layout.steps, layout.channels["physical"].stop) + 0.1
     mask = torch.ones(4, *network.mask_shape)
     output = network(windows, mask)

@@ -22,7 +22,7 @@ from soilcast import evaluate, reproduce, reproducing
 from soilcast.cube import open_artifact, open_cube, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.experiments import PARTS, load_study
-from soilcast.models import NETWORKS
+from soilcast.models import NETWORKS, NetworkDesign
 from soilcast.reproducing import plans, scorer
 from soilcast.reproducing.claims import Claim
 from soilcast.reproducing.plans import StudyPlan, plan_study
@@ -594,9 +594,9 @@ def test_a_fault_in_scoring_takes_no_run_along(cube: Path, tmp_path: Path, monke
 class Mean(nn.Module):
     """A network of one's own: the output of each step is linear in its inputs."""
 
-    def __init__(self, features: int, hidden_size: int) -> None:
+    def __init__(self, design: NetworkDesign) -> None:
         super().__init__()
-        self.layer = nn.Linear(features, hidden_size)
+        self.layer = nn.Linear(design.layout.features, design.hidden_size)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, None]:
         return self.layer(inputs), None

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
-from soilcast.models import NETWORKS
-from soilcast.models.network import build_lstm
+from soilcast.models import NETWORKS, NetworkDesign
+from soilcast.models.trunks import build_lstm
 from soilcast.training import Run, load_config, open_run, train
 from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config
@@ -45,9 +45,9 @@ def config(*changes: str, model: str = "lstm") -> Config:
 class Turning(nn.Module):
     """A trunk whose states are no numbers from a certain call in training on."""
 
-    def __init__(self, features: int, hidden_size: int, calls: int) -> None:
+    def __init__(self, design: NetworkDesign, calls: int) -> None:
         super().__init__()
-        self.lstm, self._left = build_lstm(features, hidden_size), calls
+        self.lstm, self._left = build_lstm(design), calls
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, object]:
         self._left -= self.training
@@ -56,7 +56,7 @@ class Turning(nn.Module):
 
 
 def turn(patch: pytest.MonkeyPatch, calls: int) -> None:
-    patch.setitem(NETWORKS, "lstm", lambda *sizes: Turning(*sizes, calls))
+    patch.setitem(NETWORKS, "lstm", lambda design: Turning(design, calls))
 
 
 @pytest.mark.slow

@@ -81,7 +81,9 @@ class DroppingGRU(nn.GRU):
 @pytest.fixture(autouse=True)
 def _gru(monkeypatch: pytest.MonkeyPatch) -> None:
     register_gru(monkeypatch)
-    monkeypatch.setitem(NETWORKS, "gru", lambda features, hidden: DroppingGRU(features, hidden, batch_first=True))
+    monkeypatch.setitem(
+        NETWORKS, "gru", lambda design: DroppingGRU(design.layout.features, design.hidden_size, batch_first=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,6 @@ def near(one: Tensor, other: Tensor) -> None:
 
 @pytest.mark.parametrize("name", [*CASES, *WITHOUT_AUTOGRAD])
 def test_forecasts_and_gradients_are_those_of_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(NETWORKS, "gru", lambda features, hidden: nn.GRU(features, hidden, batch_first=True))
     case = {**CASES, **WITHOUT_AUTOGRAD}[name]
     there = Members([case.network(number).to(GPU) for number in range(case.members)])
     here = case.stacked()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from soilcast.training.config import NormaliseConfig
+from soilcast.training.sections import NormaliseConfig
 from soilcast.training.statistics import MOST_BEYOND, Statistics, fit_scaling, take_moments
 
 CONFIGS = [

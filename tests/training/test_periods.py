@@ -13,8 +13,8 @@ from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
 from soilcast.training import load_config, open_run
-from soilcast.training.config import SplitConfig
 from soilcast.training.dataset import make_dataset
+from soilcast.training.sections import SplitConfig
 from soilcast.training.split import Periods, Split, days_in, period_slices, split_days
 from soilcast.verify import evaluate
 from tests.helpers.multiday import AHEAD, changed_cube, quick

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from soilcast.cube import open_cube, save_cube
 from soilcast.errors import SoilcastError
-from soilcast.models import NETWORKS
+from soilcast.models import NETWORKS, NetworkDesign
 from soilcast.models.native import VARIABLE, engine_name
 from soilcast.provenance import versions
 from soilcast.training import load_config, open_run, train
@@ -357,9 +357,9 @@ def test_an_ensemble_goes_on_and_its_members_are_those_trained_alone(cube: Path,
 LAGS = ("task.lead_days=2", "task.lags=[swvl1]", "task.static=[]", "network.masked_lags=0.3", "head.predict=change")
 
 
-def build_dropping_gru(features: int, hidden_size: int) -> nn.Module:
+def build_dropping_gru(design: NetworkDesign) -> nn.Module:
     """Build a trunk that drops by itself, from the random state of torch."""
-    return nn.GRU(features, hidden_size, num_layers=2, dropout=0.3, batch_first=True)
+    return nn.GRU(design.layout.features, design.hidden_size, num_layers=2, dropout=0.3, batch_first=True)
 
 
 @pytest.mark.slow

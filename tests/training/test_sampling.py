@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soilcast.task import Task
-from soilcast.training.config import NormaliseConfig
 from soilcast.training.inputs import any_of_next, fit_scalings, load_inputs
 from soilcast.training.samples import SAMPLERS, SampleIndex, draw_cell_days, draw_shared_days, fixed_sample
+from soilcast.training.sections import NormaliseConfig
 from tests.helpers.small import small_cube
 
 

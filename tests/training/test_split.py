@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soilcast.errors import SoilcastError
-from soilcast.training.config import SplitConfig
+from soilcast.training.sections import SplitConfig
 from soilcast.training.split import split_days
 
 

@@ -14,14 +14,14 @@ import torch
 
 from soilcast.cube import save_cube
 from soilcast.errors import SoilcastError
-from soilcast.models import NETWORKS, Network
+from soilcast.models import NETWORKS, Network, NetworkDesign
 from soilcast.models.distributions import Distribution, Point
 from soilcast.models.native import VARIABLE
 from soilcast.task import Task
 from soilcast.training import load_config, open_run, train
 from soilcast.training.build import build_loss, build_networks, layout_of
 from soilcast.training.checkpoint import Checkpoint
-from soilcast.training.config import Config, NetworkConfig, TrainConfig
+from soilcast.training.config import Config
 from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner
@@ -29,6 +29,7 @@ from soilcast.training.loop import _RATES, Training, _plateaus, train_networks
 from soilcast.training.losses import LOSSES, Prediction, Targets
 from soilcast.training.run_folder import RUN_FORMAT
 from soilcast.training.samples import SampleIndex, SampleIndices, Samples
+from soilcast.training.sections import NetworkConfig, TrainConfig
 from soilcast.training.windows import WindowSource
 from tests.helpers.forks import start_command, wait_until
 from tests.helpers.small import small_cube
@@ -171,9 +172,9 @@ def fixed_samples(cells: int = 6, days: int = 60) -> tuple[Samples, SampleIndex,
 class Drifting(torch.nn.Module):
     """Its validation loss falls, then rises: the weight walks past the best value at the optimiser's pace."""
 
-    def __init__(self, features: int, hidden_size: int) -> None:
+    def __init__(self, design: NetworkDesign) -> None:
         super().__init__()
-        self.hidden_size = hidden_size
+        self.hidden_size = design.hidden_size
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, None]:

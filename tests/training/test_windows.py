@@ -57,6 +57,9 @@ def source(seed: int = 0, layers: int = 1, leads: int = 4) -> WindowSource:
         static=some(CELLS, len(STATIC)),
         rain=some(CELLS, 1, 2),
         physical=some(CELLS, 4 * layers),
+        mass=some(CELLS, 2).abs(),
+        neighbours=torch.randint(-1, CELLS, (CELLS, 8), generator=random),
+        ready=some(CELLS, DAYS) > -1.0,
         damped=DampedAnomaly(some(DAYS, 3), some(CELLS, leads, layers, 3), some(CELLS, leads, layers)),
     )
 
@@ -89,6 +92,8 @@ def without_what_is_later(there: WindowSource, wanted: Task, issue: int) -> Wind
     ahead=st.sets(st.sampled_from(DYNAMIC)),
     physical=st.booleans(),
     damped=st.booleans(),
+    mass=st.booleans(),
+    neighbourhood=st.sampled_from([1, 3]),
     layers=st.sampled_from([("swvl1",), LAYERS]),
 )
 def test_what_comes_after_what_is_known_does_not_matter(
@@ -98,13 +103,17 @@ def test_what_comes_after_what_is_known_does_not_matter(
     ahead: set[str],
     physical: bool,
     damped: bool,
+    mass: bool,
+    neighbourhood: int,
     layers: tuple[str, ...],
 ) -> None:
     ahead = ahead | ({"tp"} if physical else set())
     ahead = {name for name in ahead if not task(latency=latency, known_future=()).latency_of(name)}
     physical = physical and "tp" in ahead
-    wanted = task(latency=latency, lead_days=leads, known_future=tuple(sorted(ahead)), layers=layers)
-    layout = Layout(wanted, physical, damped)
+    wanted = task(
+        latency=latency, lead_days=leads, known_future=tuple(sorted(ahead)), layers=layers, neighbourhood=neighbourhood
+    )
+    layout = Layout(wanted, physical, damped, mass)
     cells, days = torch.arange(CELLS), torch.full((CELLS,), issue + 1)
     there = source(layers=len(layers), leads=leads)
     windows = there.gather(layout, cells, days)
@@ -129,8 +138,8 @@ def test_the_last_day_that_is_known_of_each_input_does_matter(latency: dict[str,
 
 @pytest.mark.parametrize("part", [field.name for field in fields(WindowSource)])
 def test_what_is_known_does_matter(part: str) -> None:
-    wanted = task()
-    layout = Layout(wanted, physical=True, damped=True)
+    wanted = task(neighbourhood=3)
+    layout = Layout(wanted, physical=True, damped=True, mass=True)
     cells, days = torch.arange(CELLS), torch.full((CELLS,), 20)
     there, another = (with_forecasts(source(seed), wanted, first=seed) for seed in (0, 1))
     other = replace(there, **{part: getattr(another, part)})
@@ -370,7 +379,7 @@ def test_positions_are_those_of_the_task() -> None:
     counts = {name: layout.count(name) for name in layout.channels}
     assert counts == {
         "past": 3, "past_known": 1, "ahead": 2, "calendar": 2, "lags": 2, "lags_known": 2, "newest": 1, "static": 2,
-        "rain": 0, "physical": 0, "damped": 0,
+        "mass": 0, "around": 0, "rain": 0, "physical": 0, "damped": 0,
     }  # fmt: skip
     ends = np.cumsum(list(counts.values()))
     assert [place.stop for place in layout.channels.values()] == ends.tolist()

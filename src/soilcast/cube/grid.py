@@ -89,6 +89,32 @@ def nearest_on_axis(
     return np.where(inside, order[np.clip(position, 0, len(axis) - 1)], -1)
 
 
+def neighbours(grid: Grid, width: int) -> npt.NDArray[np.int64]:
+    """Find the cells of the square around each cell, across 180 degrees too where the grid goes round the Earth.
+
+    Parameters
+    ----------
+    width
+        Side of the square, odd [cell].
+
+    Returns
+    -------
+    ``(cell, width ** 2 - 1)``, positions among the cells, row by row without the cell itself; -1 for none, as in the
+    sea and beyond the edge.
+    """
+    rows, columns = len(grid.lat), len(grid.lon)
+    position = np.full((rows, columns), -1, dtype=np.int64)
+    position.ravel()[grid.index] = np.arange(len(grid.index))
+    reach = width // 2
+    goes_round = columns > width and np.isclose(columns * spacing(grid.lon), 360.0)
+    padded = np.pad(position, ((reach, reach), (0, 0)), constant_values=-1)
+    sides = ((0, 0), (reach, reach))
+    padded = np.pad(padded, sides, mode="wrap") if goes_round else np.pad(padded, sides, constant_values=-1)
+    row, column = np.divmod(grid.index, columns)
+    steps = [(down, right) for down in range(width) for right in range(width) if (down, right) != (reach, reach)]
+    return np.stack([padded[row + down, column + right] for down, right in steps], axis=-1)
+
+
 def grid_of(cube: xr.Dataset) -> Grid | None:
     """Give the grid of a cube or of a forecast on it; None where its cells are stations, basins or other units."""
     if "grid_lat" not in cube.coords:

@@ -11,7 +11,7 @@ from soilcast.cube.contract import (
     Variable,
     thickness_name,
 )
-from soilcast.cube.grid import Grid, from_grid, grid_of, spacing, to_grid, wrap_longitude
+from soilcast.cube.grid import Grid, from_grid, grid_of, neighbours, spacing, to_grid, wrap_longitude
 from soilcast.cube.kinds import FORMATS
 from soilcast.cube.store import open_artifact, open_cube, open_forecast, read, write_dataset
 from soilcast.cube.units import Conversion, conversion, conversion_between, is_amount
@@ -38,6 +38,7 @@ __all__ = [
     "from_grid",
     "grid_of",
     "is_amount",
+    "neighbours",
     "open_artifact",
     "open_cube",
     "open_forecast",

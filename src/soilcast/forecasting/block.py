@@ -18,7 +18,7 @@ from soilcast.training.build import layout_of
 from soilcast.training.calibration_groups import Indices as Rows
 from soilcast.training.calibration_groups import season_of
 from soilcast.training.conformal import Calibration
-from soilcast.training.inputs import Counts, Inputs, load_inputs, spread_over_cells, window_source
+from soilcast.training.inputs import Counts, Inputs, load_inputs, seen_cells, spread_over_cells, window_source
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
 from soilcast.training.statistics import Scaling, Statistics, error_scale
@@ -45,7 +45,9 @@ class BlockInputs:
     statistics
         Of these cells.
     inputs
-        Their variables.
+        The variables of these cells, or of all that are seen around them too.
+    first
+        Position of the first of these cells in `inputs` and `sources`.
     sources
         Windows are cut from these, one for each forecast of the weather.
     ready
@@ -55,6 +57,7 @@ class BlockInputs:
     cells: slice
     statistics: Statistics
     inputs: Inputs
+    first: int
     sources: list[WindowSource]
     ready: Bools
 
@@ -150,19 +153,20 @@ class BlockForecaster:
         )
         of_loss = error_scale(run.config.loss.space, statistics, task.layers)
         scale = None if of_loss is None else spread_over_cells(of_loss, len(ready))
-        centre, errors = self._predict(block.sources, scale, ready, cells.start)
+        centre, errors = self._predict(block, scale)
         centre[~ready], errors[~ready] = np.nan, np.nan
         if run.calibration is not None:
             errors = run.calibration.apply(errors, self._calibration_rows(run.calibration, cells))
         width = np.float32(1.0) if scale is None else (1 / scale)[:, np.newaxis, :, :, np.newaxis]
         quantiles = centre[..., np.newaxis] + errors * width
-        age, there = self._age(block.inputs, ready)
+        age, there = self._age(block)
         mean, around = (self._restored(one, statistics.scalings) for one in (centre, quantiles))
         median = around[..., self._predictor.median] if task.quantiles else None
         if around.shape[-1] > len(task.quantiles):
             around = np.delete(around, self._predictor.median, axis=-1)
         able = np.broadcast_to(self._opened.usable[cells, np.newaxis], ready.shape)
-        counts = block.inputs.missing, block.inputs.clipped
+        own = slice(block.first, block.first + len(ready))
+        counts = block.inputs.missing[own], block.inputs.clipped[own]
         return BlockForecast(mean, median, around, age, able & ~there, able & there & ~ready, *counts)
 
     def _calibration_rows(self, calibration: Calibration, cells: slice) -> Rows:
@@ -175,38 +179,39 @@ class BlockForecaster:
     def closure_residual(self, cells: slice) -> float:
         """Give the largest residual [m] of the water balance of a block's forecasts, where the head closes it."""
         block = self.read(cells)
-        pieces = self._windows(block.sources, block.ready, slice(0, len(block.ready)))
+        pieces = self._windows(block, slice(0, len(block.ready)))
         return max((self._predictor.closure_residual(windows) for _, windows in pieces), default=0.0)
 
     def read(self, cells: slice) -> BlockInputs:
         """Read what a block is forecast from."""
         opened, task = self._opened, self._layout.task
-        statistics = opened.run.statistics.of_cells(opened.rows[cells])
-        inputs = load_inputs(self._seen, task, statistics.scalings, cells, beyond=self._beyond)
+        seen = seen_cells(opened.cube, task, cells)
+        own = slice(cells.start - seen.start, cells.stop - seen.start)
+        of_seen = opened.run.statistics.of_cells(opened.rows[seen])
+        inputs = load_inputs(self._seen, task, of_seen.scalings, seen, beyond=self._beyond)
         forecasts: Sequence[WeatherAhead | None] = [None]
         if opened.weather is not None:
-            forecasts = read_ahead(opened.weather, statistics.scalings, cells, task.lead_days, int(self._issues[0]))
-        complete = inputs.first_days(task, opened.leads, forecasts[0])[:, self._issues + 1]
-        ready = complete & opened.usable[cells, np.newaxis]
-        place = self._layout, opened.cube, self._days, statistics, cells
-        sources = [window_source(inputs, *place, one) for one in forecasts]
-        return BlockInputs(cells, statistics, inputs, sources, ready)
+            forecasts = read_ahead(opened.weather, of_seen.scalings, seen, task.lead_days, int(self._issues[0]))
+        complete = inputs.first_days(task, opened.leads, forecasts[0])
+        ready = complete[own][:, self._issues + 1] & opened.usable[cells, np.newaxis]
+        place = self._layout, opened.cube, self._days, of_seen, seen
+        as_neighbour = complete & (opened.rows[seen] >= 0)[:, np.newaxis] if task.neighbourhood > 1 else None
+        sources = [window_source(inputs, *place, one, as_neighbour) for one in forecasts]
+        return BlockInputs(cells, of_seen.of_cells(own), inputs, own.start, sources, ready)
 
-    def _predict(
-        self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int
-    ) -> tuple[Floats, Floats]:
+    def _predict(self, block: BlockInputs, scale: Floats | None) -> tuple[Floats, Floats]:
         """Give centre and errors of `PredictiveQuantiles` by cell and issue day, group by group of a block.
 
-        ``start`` is the block's first cell; what is not ``ready`` holds anything.
+        What is not ready holds anything.
         """
-        task = self._layout.task
+        task, ready = self._layout.task, block.ready
         shape = (*ready.shape, task.lead_days, len(task.layers))
         centre = np.full(shape, np.nan, dtype=np.float32)
         errors = np.full((*shape, len(self._predictor.levels)), np.nan, dtype=np.float32)
         predictions = self._of_sequences if self._as_sequences else self._of_windows
 
         def work(group: slice) -> None:
-            for at, found in predictions(sources, scale, ready, start, group):
+            for at, found in predictions(block, scale, group):
                 centre[at] = found.centre.numpy().reshape(centre[at].shape)
                 errors[at] = found.errors.numpy().reshape(errors[at].shape)
 
@@ -222,45 +227,47 @@ class BlockForecaster:
         return centre, errors
 
     def _of_sequences(
-        self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int, group: slice
+        self, block: BlockInputs, scale: Floats | None, group: slice
     ) -> Iterator[tuple[At, PredictiveQuantiles]]:
         """Forecast a group from whole sequences: where the forecasts are of, and what they are."""
         # Up to the last issue day: the days after it are forecast and not seen.
         window, stop = self._layout.task.window, int(self._issues[-1]) + 1
         days = slice(max(0, stop - len(self._issues) + 1 - window), stop)
-        sequences = sources[0].sequences(self._layout, group, days, self._device)
+        sequences = block.sources[0].sequences(self._layout, group, days, self._device)
         of_group = None if scale is None else torch.from_numpy(scale[group])
         count = sequences.shape[1] - window + 1
         with torch.inference_mode():
-            yield (group, slice(ready.shape[1] - count, None)), self._predictor.from_sequences(sequences, of_group)
+            yield (
+                (group, slice(block.ready.shape[1] - count, None)),
+                self._predictor.from_sequences(sequences, of_group),
+            )
 
     def _of_windows(
-        self, sources: list[WindowSource], scale: Floats | None, ready: Bools, start: int, group: slice
+        self, block: BlockInputs, scale: Floats | None, group: slice
     ) -> Iterator[tuple[At, PredictiveQuantiles]]:
         """Do what `_of_sequences` does window by window."""
-        for number, (at, windows) in enumerate(self._windows(sources, ready, group)):
+        for number, (at, windows) in enumerate(self._windows(block, group)):
             of_cells = None if scale is None else torch.from_numpy(scale[at[0]])
-            yield at, self._predictor.from_windows(windows, of_cells, (start + group.start) // self.group, number)
+            place = (block.cells.start + group.start) // self.group
+            yield at, self._predictor.from_windows(windows, of_cells, place, number)
 
-    def _windows(
-        self, sources: list[WindowSource], ready: Bools, group: slice
-    ) -> Iterator[tuple[tuple[Indices, Indices], Tensor]]:
+    def _windows(self, block: BlockInputs, group: slice) -> Iterator[tuple[tuple[Indices, Indices], Tensor]]:
         """Cut the windows of a group piece by piece: where they are, and ``(weather, step, sample, feature)``."""
-        rows, issues = np.nonzero(ready[group])
-        size = max(1, self._at_once // len(sources))
+        rows, issues = np.nonzero(block.ready[group])
+        size = max(1, self._at_once // len(block.sources))
         for first in range(0, len(rows), size):
             piece = slice(first, first + size)
             at = rows[piece] + group.start, issues[piece]
-            where, firsts = torch.from_numpy(at[0]), torch.from_numpy(self._issues[at[1]] + 1)
-            yield at, torch.stack([one.gather(self._layout, where, firsts) for one in sources])
+            where, firsts = torch.from_numpy(at[0] + block.first), torch.from_numpy(self._issues[at[1]] + 1)
+            yield at, torch.stack([one.gather(self._layout, where, firsts) for one in block.sources])
 
-    def _age(self, inputs: Inputs, ready: Bools) -> tuple[Floats | None, Bools]:
+    def _age(self, block: BlockInputs) -> tuple[Floats | None, Bools]:
         """Age of the soil moisture that forecasts begin from ``(cell, issue)`` [d], and whether it is there."""
-        task = self._layout.task
+        task, ready = self._layout.task, block.ready
         if not task.sees_own_layers:
             return None, np.ones_like(ready)
         oldest = np.zeros(ready.shape, dtype=np.float32)
-        ages = newest_age(inputs.observed, task.fill_days)
+        ages = newest_age(block.inputs.observed[block.first : block.first + len(ready)], task.fill_days)
         for position, latency in enumerate(self._layout.layer_latency):
             back = self._issues - latency
             age = ages[:, np.maximum(back, 0), position] + np.float32(latency)

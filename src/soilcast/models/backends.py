@@ -225,8 +225,8 @@ def _full_precision() -> AbstractContextManager[None]:
 
 
 def _is_one_layer(trunk: nn.Module) -> bool:
-    """Whether a trunk is the LSTM of Eq. 1-6, and nothing more."""
-    if type(trunk) is not nn.LSTM:
+    """Whether a trunk computes the LSTM of Eq. 1-6, and nothing more."""
+    if not isinstance(trunk, nn.LSTM) or type(trunk).forward is not nn.LSTM.forward:
         return False
     return trunk.num_layers == 1 and trunk.bias and not trunk.bidirectional and not trunk.proj_size
 

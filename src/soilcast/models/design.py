@@ -14,15 +14,34 @@ if TYPE_CHECKING:
 
     from soilcast.models.heads import Head
 
-NETWORKS: Registry[Callable[[int, int], nn.Module]] = Registry(
-    "network", {"lstm": "soilcast.models.network:build_lstm"}
+NETWORKS: Registry[Callable[[NetworkDesign], nn.Module]] = Registry(
+    "network",
+    {
+        "lstm": "soilcast.models.trunks:build_lstm",
+        "gru": "soilcast.models.trunks:build_gru",
+        "ea_lstm": "soilcast.models.trunks:EALSTM",
+        "mc_lstm": "soilcast.models.trunks:MassConservingLSTM",
+        "transformer": "soilcast.models.trunks:Transformer",
+        "cnn": "soilcast.models.neighbourhood:CNN",
+        "conv_lstm": "soilcast.models.neighbourhood:ConvLSTM",
+    },
 )
-"""Every trunk by name: built from the number of features and the hidden size.
+"""Every trunk by name: built from the design of its network.
 
 A trunk takes ``(sample, step, feature)`` float32 and gives ``(states, memory)``, its states ``(sample, step, hidden)``
 and whatever it needs, given as a second argument, to go on with the next step: what ``nn.LSTM(batch_first=True)`` and
-``nn.GRU(batch_first=True)`` do.
+``nn.GRU(batch_first=True)`` do. What it cannot do without is named by its ``needs``: ``static`` inputs, ``rain`` in
+metres (the channel ``mass``), ``neighbours`` (the channel ``around``).
 """
+
+_FREE = ("lstm", "gru")
+"""Trunks that need nothing: this is known without the import of torch."""
+
+
+def needs_of(network: str) -> frozenset[str]:
+    """Give what a trunk cannot do without: see `NETWORKS`."""
+    return frozenset() if network in _FREE else frozenset(getattr(NETWORKS[network], "needs", ()))
+
 
 HEADS: Registry[type[Head]] = Registry(
     "head",

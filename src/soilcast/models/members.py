@@ -65,6 +65,16 @@ class Members:
                 marks[:, columns] = 0.0
         return marks
 
+    def absent(self) -> Tensor | None:
+        """Mark the connections that the networks lack ``(1, parameter)`` (`Network.absent`); None if they lack none."""
+        absent = self.networks[0].absent()
+        if not absent:
+            return None
+        marks = torch.zeros_like(self.weights[:1], dtype=torch.bool)
+        for name, of_parameter in absent.items():
+            self.of(marks, name)[0].copy_(of_parameter)
+        return marks
+
     def train(self, training: bool) -> None:
         """Set all networks to training or to evaluation."""
         for network in self.networks:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from soilcast.models.design import HEADS, NETWORKS, NetworkDesign
 from soilcast.models.heads import ClosingHead, RolloutHead
-
-
-def build_lstm(features: int, hidden_size: int) -> nn.Module:
-    """Build the LSTM of Eq. 1-6 of Geng et al. (2024): one layer, c_0 = h_0 = 0."""
-    return nn.LSTM(features, hidden_size, batch_first=True)
-
+from soilcast.models.trunks import EALSTM
 
 _MORE_RAIN = 0.5
 """How much more rain the response is to, in units of the normalised rain."""
@@ -37,7 +34,7 @@ class Network(nn.Module):
     def __init__(self, design: NetworkDesign) -> None:
         super().__init__()
         self.design = design
-        self.trunk = NETWORKS[design.network](design.layout.features, design.hidden_size)
+        self.trunk = NETWORKS[design.network](design)
         self.head = HEADS[design.head](design)
         self.mask_shape = self.head.mask_rows, design.hidden_size
         numbers = 1 + len(design.spread) + (design.rain_response is not None)
@@ -73,6 +70,11 @@ class Network(nn.Module):
             return self.head.roll_out(self.trunk, windows, mask)
         forecast: Tensor = self.head(self._states(windows), windows, mask)
         return forecast
+
+    def absent(self) -> Mapping[str, Tensor]:
+        """Mark by parameter the connections that the trunk lacks, whose weights are 0 and stay so; none for most."""
+        of_trunk = self.trunk.absent() if isinstance(self.trunk, EALSTM) else {}
+        return {f"trunk.{name}": absent for name, absent in of_trunk.items()}
 
     def closure_residual(self, windows: Tensor) -> Tensor:
         """Give the largest residual of the water balance of a `ClosingHead` over windows ``()`` [m]."""

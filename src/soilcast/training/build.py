@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from soilcast.errors import SoilcastError
-from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign
+from soilcast.models import HEADS, NETWORKS, Network, NetworkDesign, needs_of
 from soilcast.models.distributions import Distribution
 from soilcast.plugins import plugin_record
 from soilcast.task import Layout
@@ -47,8 +47,12 @@ def plugins_of(config: Config) -> list[dict[str, Any]]:
 
 def layout_of(config: Config) -> Layout:
     """Lay out the windows of a config's task, with what its head computes with."""
-    damped = config.head.predict == "departure"
-    return Layout(config.task, physical=HEADS[config.head.name].needs_water, damped=damped)
+    return Layout(
+        config.task,
+        physical=HEADS[config.head.name].needs_water,
+        damped=config.head.predict == "departure",
+        mass="rain" in needs_of(config.network.name),
+    )
 
 
 def distribution_of(config: Config) -> Distribution:
@@ -59,7 +63,7 @@ def distribution_of(config: Config) -> Distribution:
 def build_loss(config: Config) -> Loss:
     """Build the loss of a config."""
     loss, task = config.loss, config.task
-    guidance = Guidance(loss.weights, loss.bounds, loss.rain)
+    guidance = Guidance(config.guidance_weights, loss.bounds, loss.rain, loss.amounts)
     return Loss(loss.name, LOSSES[loss.name](task.quantiles), guidance, task.lead_days, loss.lead_decay)
 
 

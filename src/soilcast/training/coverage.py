@@ -12,6 +12,7 @@ from soilcast.cube import read
 from soilcast.models import HEADS, ClosingHead
 from soilcast.task import PAPER, AutoInputs, Task
 from soilcast.training.build import layout_of
+from soilcast.training.cell_guidance import guidance_notes
 from soilcast.training.config import Config
 from soilcast.training.dataset import Dataset
 from soilcast.training.inputs import cell_blocks
@@ -77,6 +78,8 @@ def training_notes(cube: xr.Dataset, config: Config, split: Split, dataset: Data
     ):
         yield _period_line(name, parts, index, task)
     yield from _snow_note(config)
+    yield from guidance_notes(cube, config, dataset.training.by_cell > 0)
+    yield from _evaporation_note(config)
     yield from _unobserved(cube, task, split, dataset)
     yield from _gaps(cube, task, dataset)
     tested = _observed_cells(cube, task, split.test)
@@ -131,6 +134,15 @@ def clip_notes(cube: xr.Dataset, task: Task, clipped: npt.NDArray[np.int64], day
                 f"({name_cells(cube, clipped[:, feature] > 0)}): more than {MOST_BEYOND:g} times the width of its "
                 "training range beyond it"
             )
+
+
+def _evaporation_note(config: Config) -> Iterator[str]:
+    """Say that a water balance cannot tell drying."""
+    if any("E" not in one.water.terms for one in config.guided):
+        yield (
+            "water.terms has no evaporation, so the water balance cannot tell drying from rest: compare with an "
+            "unguided run (--model lstm)"
+        )
 
 
 def _snow_note(config: Config) -> Iterator[str]:

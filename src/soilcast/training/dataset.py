@@ -17,8 +17,10 @@ from soilcast.errors import SoilcastError
 from soilcast.memory import held_memory
 from soilcast.task import newest_values
 from soilcast.training.ahead import WeatherAhead, read_ahead
+from soilcast.training.amounts import guiding_amounts
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
 from soilcast.training.build import layout_of
+from soilcast.training.cell_guidance import cell_guidances
 from soilcast.training.config import Config
 from soilcast.training.damped import fit_damped
 from soilcast.training.inputs import (
@@ -39,6 +41,7 @@ from soilcast.training.statistics import (
     Scaling,
     Statistics,
     column_depth,
+    column_unit,
     error_scale,
     layer_bounds,
     persistence_errors,
@@ -176,6 +179,10 @@ def make_dataset(
     train = index_of("training", split.train, split.validation, split.test)
     validation = index_of("validation", split.validation, split.test)
     signs = guiding_signs(folder, identity, cube, config, days, train, low_memory=low_memory)
+    amounts: dict[str, torch.Tensor] = {}
+    if config.loss.amounts:
+        found = guiding_amounts(folder, identity, cube, config, days, split.train, low_memory=low_memory)
+        amounts = {name: torch.from_numpy(values) for name, values in found.items()}
     small = {name: np.array(value) for name, value in arrays.items() if name.startswith(("scaling.", "soil."))}
     statistics = Statistics.from_arrays(small, (*task.dynamic, *task.soil_layers, *task.static))
     empty = np.zeros((len(learnable), 0), dtype=np.bool_)
@@ -185,12 +192,15 @@ def make_dataset(
         ahead=empty,
     )
     space = config.loss.space
-    depths = np.stack([layer_thickness(cube, layer) for layer in task.layers], axis=-1) if config.balance else None
+    if amounts:
+        unit = column_unit(space, statistics, task.layers, _thicknesses(cube, config), guided_layers(config))
+        amounts["per_metre"] = torch.from_numpy(spread_over_cells(1 / unit.astype(np.float64), len(learnable)))
     forecast = WeatherAhead(arrays["ahead"], arrays["ahead_known"]) if weather else None
     large = tuple(arrays[name] for name in _LARGE if name in arrays) if folder and low_memory else ()
 
     def source_of(statistics: Statistics) -> WindowSource:
-        return window_source(inputs, layout, cube, cube["time"].to_numpy()[days], statistics, forecast=forecast)
+        time, ready = cube["time"].to_numpy()[days], arrays.get("ready")
+        return window_source(inputs, layout, cube, time, statistics, forecast=forecast, ready=ready)
 
     samples = Samples(
         source=source_of(statistics),
@@ -198,11 +208,9 @@ def make_dataset(
         observed=torch.from_numpy(arrays["observed"]),
         water_sign=torch.from_numpy(signs),
         error_scale=_tensor(error_scale(space, statistics, task.layers), len(learnable)),
-        depth=_tensor(
-            None if depths is None else column_depth(space, statistics, task.layers, depths, guided_layers(config)),
-            len(learnable),
-        ),
+        depth=_guided_depth(cube, config, statistics),
         bounds=_tensor(layer_bounds(statistics, task.layers), len(learnable)) if config.loss.bounds else None,
+        **amounts,
         mapped=large,
     )
     counts = [np.array(arrays[name]) for name in ("missing", "clipped", "unobserved")]
@@ -242,7 +250,7 @@ def choose_folder(
     days = seen.stop - seen.start
     soil = len(task.lags) + len(task.layers) * (1 + task.sees_own_layers)
     ahead = task.lead_days * len(task.known_future) * forecasts
-    large = cells * days * (4 * (len(task.dynamic) + soil + ahead) + 1)
+    large = cells * days * (4 * (len(task.dynamic) + soil + ahead + bool(config.loss.amounts)) + 1)
     always = held_memory() + _WORKING_BYTES + cells * days * 3
     if always > memory:
         raise SoilcastError(
@@ -295,6 +303,7 @@ def _fill(
         by_day["ahead"] = allocate("ahead", shape, np.float32)
         ahead_known = allocate("ahead_known", shape[:3], np.bool_)
     usable = allocate("usable", (cells, count), np.bool_)
+    ready = allocate("ready", (cells, count), np.bool_) if task.neighbourhood > 1 else None
     learnable = allocate("learnable", (cells,), np.bool_)
     counts = {name: allocate(name, (cells, len(task.dynamic)), np.int64) for name in ("missing", "clipped")}
     unobserved = allocate("unobserved", (cells, layers), np.int64)
@@ -322,7 +331,10 @@ def _fill(
         varies = [usable_target(own[layer].restore(observed[..., number])) for number, layer in enumerate(task.layers)]
         learnable[block] = np.all([*varies, among[block]], axis=0)
         came = any_of_next(np.asarray(np.isfinite(inputs.observed).any(axis=2)), task.lead_days)
-        usable[block] = inputs.first_days(task, task.lead_days, forecast) & came & learnable[block, np.newaxis]
+        first_days = inputs.first_days(task, task.lead_days, forecast)
+        usable[block] = first_days & came & learnable[block, np.newaxis]
+        if ready is not None:
+            ready[block] = first_days
         newest = inputs.newest
         if is_held_back[: train[-1].stop].any():  # as where training follows the test
             held = np.where(is_held_back[:, np.newaxis], np.float32(np.nan), inputs.observed)
@@ -347,6 +359,25 @@ def _fill(
         stored |= {begin + name: values for name, values in zip(_DAMPED, of_all, strict=True)}
     for name, value in stored.items():
         allocate(name, value.shape, value.dtype)[:] = value
+
+
+def _guided_depth(cube: xr.Dataset, config: Config, statistics: Statistics) -> torch.Tensor | None:
+    """Give `Targets.depth` ``(cell, layer)``: as deep in each cell as makes Eq. 14 count as its guidance is to."""
+    if not config.guided:
+        return None
+    space, layers, thickness = config.loss.space, config.task.layers, _thicknesses(cube, config)
+    depth = np.zeros((cube.sizes["cell"], len(layers)), dtype=np.float32)
+    for one in cell_guidances(cube, config):
+        if one.config.balance:
+            of_all = column_depth(space, statistics, layers, thickness, guided_layers(one.config))
+            weighted = of_all * np.sqrt(one.strength)  # Eq. 14 takes squares
+            depth[one.cells] = spread_over_cells(weighted, len(depth))[one.cells]
+    return torch.from_numpy(depth)
+
+
+def _thicknesses(cube: xr.Dataset, config: Config) -> Array:
+    """Thickness of the layers that are forecast ``(cell, layer)`` [m]."""
+    return np.stack([layer_thickness(cube, layer) for layer in config.task.layers], axis=-1)
 
 
 def _tensor(values: npt.NDArray[np.floating] | None, cells: int) -> torch.Tensor | None:

@@ -10,15 +10,15 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
-from soilcast.cube import PAPER_DYNAMIC, read, thickness_name
+from soilcast.cube import PAPER_DYNAMIC, grid_of, neighbours, read, thickness_name
 from soilcast.cube.calendar import Days
 from soilcast.cube.store import CELL_CHUNK
 from soilcast.errors import SoilcastError
 from soilcast.models.harmonics import annual_waves
 from soilcast.task import PAPER, Layout, Task, newest_values
 from soilcast.training.ahead import WeatherAhead
-from soilcast.training.config import NormaliseConfig
 from soilcast.training.damped import DampedAnomaly
+from soilcast.training.sections import NormaliseConfig
 from soilcast.training.split import Periods
 from soilcast.training.statistics import NO_VALUE, Scaling, Statistics, fit_scaling, take_moments
 from soilcast.training.windows import WindowSource
@@ -236,6 +236,7 @@ def window_source(
     statistics: Statistics,
     cells: slice = slice(None),
     forecast: WeatherAhead | None = None,
+    ready: Bools | None = None,
 ) -> WindowSource:
     """Give what windows of some cells are cut from.
 
@@ -251,7 +252,12 @@ def window_source(
         Of these very cells, or of all.
     forecast
         The weather of the forecast days, if it is not that of the inputs.
+    ready
+        Where the inputs of these cells are there for a first forecast day ``(cell, time)``, if neighbours see them.
     """
+    around = None
+    if ready is not None:
+        around = _among(_neighbours(cube, layout.task, cells), cells.indices(cube.sizes["cell"])[0], len(ready))
     newest = inputs.newest if layout.task.sees_own_layers else inputs.newest[..., :0]
     rain, physical = torch.zeros(len(newest), 0, 2), torch.zeros(len(newest), 0)
     if layout.physical:
@@ -264,10 +270,51 @@ def window_source(
         static=torch.from_numpy(inputs.static),
         rain=rain,
         physical=physical,
+        mass=_scaling_of("tp", statistics, len(newest)) if layout.mass else None,
+        neighbours=None if around is None else torch.from_numpy(around),
+        ready=None if ready is None else torch.from_numpy(ready),
         damped=_damped(statistics, days, len(newest)) if layout.damped else None,
         ahead=None if forecast is None else torch.from_numpy(forecast.values),
         first_issue=0 if forecast is None else forecast.first,
     )
+
+
+def _scaling_of(name: str, statistics: Statistics, cells: int) -> torch.Tensor:
+    """Offset and scale that a variable was normalised with ``(cell, 2)``."""
+    scaling = statistics.scalings[name]
+    return torch.from_numpy(spread_over_cells(np.stack((scaling.offset, scaling.scale), axis=-1), cells))
+
+
+def refuse_without_grid(cube: xr.Dataset, task: Task) -> None:
+    """Raise `SoilcastError` if cells around a cell are to be seen, and the cube has no grid that says which."""
+    if task.neighbourhood > 1 and grid_of(cube) is None:
+        raise SoilcastError(
+            f"{cube.encoding.get('source', 'the cube')}: its cells are stations, basins or other units without a grid, "
+            f"so that none is around another: set task.neighbourhood=1 (it is {task.neighbourhood}) and a network.name "
+            "that sees each cell alone, such as lstm"
+        )
+
+
+def seen_cells(cube: xr.Dataset, task: Task, cells: slice) -> slice:
+    """Give the cells whose inputs the windows of some cells hold: with all around them, and what lies between."""
+    if task.neighbourhood == 1:
+        return cells
+    start, stop, _ = cells.indices(cube.sizes["cell"])
+    found = _neighbours(cube, task, slice(start, stop))
+    there = found[found >= 0]
+    return slice(min(start, there.min(initial=start)), max(stop, there.max(initial=stop - 1) + 1))
+
+
+def _neighbours(cube: xr.Dataset, task: Task, cells: slice) -> npt.NDArray[np.int64]:
+    """Positions in the cube of the cells around some cells: see `soilcast.cube.neighbours`."""
+    grid = grid_of(cube)
+    assert grid is not None, "refused before"
+    return neighbours(grid, task.neighbourhood)[cells]
+
+
+def _among(positions: npt.NDArray[np.int64], start: int, count: int) -> npt.NDArray[np.int64]:
+    """Give positions among some cells from ``start`` on; -1 for others."""
+    return np.where((positions >= start) & (positions < start + count), positions - start, -1)
 
 
 def _damped(statistics: Statistics, days: Days, cells: int) -> DampedAnomaly:

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from soilcast.models.design import HEADS, NETWORKS
-from soilcast.training.config import LOSSES, PRESETS, Config, unset_word
+from soilcast.training.config import PRESETS, Config
+from soilcast.training.sections import LOSSES, unset_word
 
 _WIDTH = 100
 

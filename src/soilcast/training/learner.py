@@ -11,11 +11,11 @@ from torch import Tensor
 from soilcast.models import Network
 from soilcast.models.backends import PRODUCTS, Backend, LSTMBackend, make_training_backend
 from soilcast.models.members import Members
-from soilcast.training.config import TrainConfig
 from soilcast.training.devices import Ranks
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.losses import Loss, Targets, join_targets
 from soilcast.training.samples import Batch, SampleIndices, Samples, map_tensors
+from soilcast.training.sections import TrainConfig
 
 INFERENCE_BATCH = 512
 """Windows that go through a network at once without gradients: more fall out of the cache (benchmarks/)."""
@@ -64,6 +64,9 @@ class Learner:
         self.frozen = config.freeze
         self._learns = self.members.marked(config.freeze) if config.freeze else None
         self.moments = {"exp_avg": torch.zeros_like(weights), "exp_avg_sq": torch.zeros_like(weights)}
+        if (absent := self.members.absent()) is not None:
+            # An infinite mean square: Adam never moves the weight of a connection that a network lacks.
+            self.moments["exp_avg_sq"].masked_fill_(absent, torch.inf)
         self.moments["step"] = weights.new_zeros(())
         self.rate = config.learning_rate
         self._rate_on_gpu = weights.new_tensor(self.rate)  # where a captured step sees it change

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from soilcast.training.build import seed_of
 from soilcast.training.checkpoint import Checkpoint
-from soilcast.training.config import NetworkConfig, TrainConfig
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner, Losses
 from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples
+from soilcast.training.sections import NetworkConfig, TrainConfig
 from soilcast.training.steps import Steps, make_steps
 from soilcast.training.windows import mask_lags
 

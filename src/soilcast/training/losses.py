@@ -11,8 +11,8 @@ from torch import Tensor
 
 from soilcast.errors import SoilcastError
 from soilcast.models.distributions import CMAL, Distribution, Point, Quantiles, constant
-from soilcast.training.config import LOSSES as LOSSES
-from soilcast.water.guidance import against_rain, against_water, beyond_bounds
+from soilcast.training.sections import LOSSES as LOSSES
+from soilcast.water.guidance import against_rain, against_water, beyond_bounds, missed_water
 
 # The root has no gradient at zero; this floor [squared units of the loss] keeps a perfect batch from giving NaN.
 _SMALLEST_SQUARE = 1e-16
@@ -38,6 +38,10 @@ class Targets:
         space of the loss ``(..., sample, layer)``; None without a water balance.
     bounds
         Normalised 0 and porosity ``(..., sample, layer, 2)``; None where they do not count.
+    inflow, tolerance
+        W_t of the forecast days ``(..., sample, lead)``, NaN where it is not known, and what the observations of the
+        training days miss it by ``(..., sample)``, both in the space of the loss as `depth` has it; None where amounts
+        do not count.
     """
 
     observed: Tensor
@@ -46,6 +50,8 @@ class Targets:
     error_scale: Tensor | None = None
     depth: Tensor | None = None
     bounds: Tensor | None = None
+    inflow: Tensor | None = None
+    tolerance: Tensor | None = None
 
     def error(self, level: Tensor) -> Tensor:
         """Observed less forecast in the space of the loss; NaN where missing."""
@@ -143,13 +149,14 @@ class Guidance:
     ----------
     weights
         l1 and l2 of Eq. 8.
-    bounds, rain
-        Of forecasts beyond the bounds, and of those that fall with more rain.
+    bounds, rain, amounts
+        Of forecasts beyond the bounds, of those that fall with more rain, and of the residual of the water balance.
     """
 
     weights: tuple[float, float] = (1.0, 0.0)
     bounds: float = 0.0
     rain: float = 0.0
+    amounts: float = 0.0
 
 
 class Loss:
@@ -212,6 +219,10 @@ class Loss:
         if self.guidance.weights[1]:
             parts["physical"] = self._physical(prediction, targets)
             total = total + self.guidance.weights[1] * parts["physical"]
+        if self.guidance.amounts and targets.inflow is not None and targets.tolerance is not None:
+            change, tolerance = self._water_change(prediction, targets), targets.tolerance.unsqueeze(-1)
+            parts["amounts"] = missed_water(change, targets.inflow, tolerance).flatten(1).mean(dim=-1)
+            total = total + self.guidance.amounts * parts["amounts"]
         if self.guidance.bounds and targets.bounds is not None:
             low, high = targets.bounds.unsqueeze(-3).unbind(-1)
             beyond = _squared_scale(beyond_bounds(self._centre(prediction, targets), high, low), targets)
@@ -225,7 +236,8 @@ class Loss:
     @property
     def known_score(self) -> ScoreLoss | None:
         """The loss of the data where gradients of it are known: without penalties, and no other that begins from it."""
-        is_known = type(self.data) is ScoreLoss and not self.guidance.bounds and not self.guidance.rain
+        guidance = self.guidance
+        is_known = type(self.data) is ScoreLoss and not (guidance.bounds or guidance.rain or guidance.amounts)
         return self.data if is_known and isinstance(self.data, ScoreLoss) else None
 
     def is_guided_by_water(self, targets: Targets) -> bool:
@@ -269,11 +281,14 @@ class Loss:
         return prediction.level + (error if targets.error_scale is None else error / targets.error_scale)
 
     def _physical(self, prediction: Prediction, targets: Targets) -> Tensor:
-        """Eq. 14 on the change of each day: of lead 1 since the observation, of the others since the lead before."""
+        """Eq. 14 on the change of each day."""
+        return (against_water(self._water_change(prediction, targets), targets.water_sign) ** 2).flatten(1).mean(dim=-1)
+
+    def _water_change(self, prediction: Prediction, targets: Targets) -> Tensor:
+        """Change of the guided water of each day: of lead 1 since the observation, of others since the lead before."""
         assert targets.depth is not None, "without a water balance there is nothing to follow"
         levels = torch.cat((targets.previous.unsqueeze(-2), self._centre(prediction, targets)), dim=-2)
-        change = torch.diff(levels, dim=-2) * targets.depth.unsqueeze(-2)
-        return (against_water(change.sum(dim=-1), targets.water_sign) ** 2).flatten(1).mean(dim=-1)
+        return (torch.diff(levels, dim=-2) * targets.depth.unsqueeze(-2)).sum(dim=-1)
 
 
 def _squared_scale(values: Tensor, targets: Targets) -> Tensor:

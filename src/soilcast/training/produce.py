@@ -32,10 +32,11 @@ from soilcast.training.dataset import choose_folder, days_seen, make_dataset
 from soilcast.training.devices import Ranks, choose_device, engine_of, full_gpu_told, joined_ranks, torch_threads
 from soilcast.training.finetune import open_init_run, refuse_seen, take_weights
 from soilcast.training.fitting import fit_networks, refit_networks
-from soilcast.training.inputs import missing_inputs, refuse_lacking
+from soilcast.training.inputs import missing_inputs, refuse_lacking, refuse_without_grid
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training
 from soilcast.training.predictor import calibrated, shrinkage
+from soilcast.training.rules import lacking_of_network
 from soilcast.training.run import Run, open_run, save_run
 from soilcast.training.run_folder import RECORD, read_record
 from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
@@ -241,10 +242,14 @@ def require_plugins_to_resume(out: Path) -> None:
 
 
 def _refuse_lacking(cube: xr.Dataset, config: Config) -> None:
+    if message := lacking_of_network(config):
+        raise SoilcastError(f"{cube.encoding.get('source', 'the cube')}: {message}")
+    refuse_without_grid(cube, config.task)
     lacking = missing_inputs(cube, config.task)
-    if config.balance and (shortfall := missing_terms(cube, config.balance, config.water)):
-        lacking.append(shortfall)
-    several = config.balance == "single" and len(config.task.layers) > 1
+    for one in config.guided:
+        if one.balance and (shortfall := missing_terms(cube, one.balance, one.water)) and shortfall not in lacking:
+            lacking.append(shortfall)
+    several = any(one.balance == "single" for one in config.guided) and len(config.task.layers) > 1
     needs_water = HEADS[config.head.name].needs_water
     needed = config.task.layers if several or needs_water else ()
     if missing := [thickness_name(layer) for layer in needed if thickness_name(layer) not in cube]:

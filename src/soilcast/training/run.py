@@ -98,11 +98,19 @@ class Run:
         members = f"{len(self.networks)} x " if len(self.networks) > 1 else ""
         return {
             "model": f"{members}{config.network.name} of {config.network.hidden_size}, {config.head.name} head",
-            "loss": config.loss.name if config.balance is None else f"{config.loss.name}, guided ({config.balance})",
+            "loss": f"{config.loss.name}{_guidance_of(config)}",
             "forecasts": f"{', '.join(task.layers)}, {ahead}",
             "training": f"{record['status']} after {record['epochs']} epoch(s), {record['train_period']}",
             "cells": f"{record['cells_trained']} of {record['cells_total']}",
         }
+
+
+def _guidance_of(config: Config) -> str:
+    """Which water balance guides, as a page says it after the name of the loss."""
+    if not config.guided:
+        return ""
+    forms = " and ".join(dict.fromkeys(str(one.balance) for one in config.guided))
+    return f", guided ({forms}{'' if config.loss.by == 'none' else f', by {config.loss.by}'})"
 
 
 def save_run(folder: Path, run: Run) -> None:

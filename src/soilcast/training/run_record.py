@@ -65,7 +65,7 @@ def make_run(
         "cells_masked": int((~dataset.learnable).sum()),
         "training_samples": len(dataset.training),
         "validation_samples": min(len(dataset.validation), config.train.validation_samples or len(dataset.validation)),
-        "water_sign_share": dataset.water_sign_share if config.balance else None,
+        "water_sign_share": dataset.water_sign_share if config.guided else None,
         "cube_sha256": cube.attrs["content_sha256"],
         "cube_title": cube.attrs["title"],
         "content": cube.attrs["content"],

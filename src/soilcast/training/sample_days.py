@@ -88,7 +88,7 @@ def first_days_within(parts: Periods, hidden: Sequence[Periods], config: Config)
 def _days_back(config: Config) -> int:
     """How many days before its first forecast day a sample sees soil moisture, as an input or in its loss."""
     task = config.task
-    back = _BALANCE_BACK if config.balance else 0
+    back = _BALANCE_BACK if config.guided else 0
     if task.lags:
         newest = 1 + task.fill_days + max(task.latency_of(layer) for layer in task.soil_layers)
         back = max(back, task.window, newest)

@@ -97,6 +97,11 @@ class Samples:
     error_scale, depth, bounds
         ``(cell, lead, layer)``, ``(cell, layer)`` and ``(cell, layer, 2)`` float32, see
         `soilcast.training.losses.Targets`.
+    inflow
+        W_t ``(cell, time)`` float32 [m], NaN where it is not known; None where amounts do not count.
+    tolerance, per_metre
+        What observed changes miss W_t by [m], and what takes metres of water to the space of the loss [m-1], each
+        ``(cell,)`` float32.
     mapped
         Arrays that are mapped from files and whose pages `gather` lets go, so that memory stays free.
     """
@@ -108,6 +113,9 @@ class Samples:
     error_scale: Tensor | None = None
     depth: Tensor | None = None
     bounds: Tensor | None = None
+    inflow: Tensor | None = None
+    tolerance: Tensor | None = None
+    per_metre: Tensor | None = None
     mapped: Sequence[npt.NDArray[np.generic]] = ()
 
     def to(self, device: torch.device) -> Samples:
@@ -127,6 +135,11 @@ class Samples:
         at = cells * self.observed.shape[1] + days
         ahead = at.unsqueeze(-1) + torch.arange(self.layout.task.lead_days, device=device)
         observed = self.observed.view(-1, self.observed.shape[2])
+        amounts: dict[str, Tensor] = {}
+        if self.inflow is not None and self.tolerance is not None and self.per_metre is not None:
+            scale = self.per_metre[cells]
+            amounts["inflow"] = self.inflow.view(-1)[ahead] * scale.unsqueeze(-1)
+            amounts["tolerance"] = self.tolerance[cells] * scale
         targets = Targets(
             observed=observed[ahead],
             previous=torch.nan_to_num(observed[at - 1]),
@@ -134,6 +147,7 @@ class Samples:
             error_scale=None if self.error_scale is None else self.error_scale[cells],
             depth=None if self.depth is None else self.depth[cells],
             bounds=None if self.bounds is None else self.bounds[cells],
+            **amounts,
         )
         forget_pages(self.mapped)
         return Batch(windows, targets)

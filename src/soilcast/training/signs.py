@@ -12,6 +12,7 @@ import xarray as xr
 
 from soilcast.cube import read, thickness_name
 from soilcast.training.arrays import Allocate, Array, forget_pages, make_arrays
+from soilcast.training.cell_guidance import cell_guidances
 from soilcast.training.config import Config
 from soilcast.training.inputs import Floats, cell_blocks
 from soilcast.training.samples import SampleIndex
@@ -30,7 +31,7 @@ def guiding_signs(
     *,
     low_memory: bool,
 ) -> Signs:
-    """Give dW_t of Eq. 12 after Eq. 13 on some days; 0 for a model that follows no water balance.
+    """Give dW_t of Eq. 12 after Eq. 13 on some days; 0 in cells that follow no water balance.
 
     Parameters
     ----------
@@ -47,19 +48,21 @@ def guiding_signs(
     -------
     ``(cell, time)``.
     """
-    form, settings = config.balance, config.water
+    settings, guided = config.water, [one for one in cell_guidances(cube, config) if one.config.balance]
     seen = cube.isel(time=days)
 
     def fill(allocate: Allocate) -> None:
         cells, count = cube.sizes["cell"], days.stop - days.start
         signs = allocate("sign", (cells, count), np.int8)
-        if form is None:
-            signs[:] = 0
-            return
         blocks = list(cell_blocks(cells, count, len(config.task.dynamic)))
         for block in blocks:
-            of_balance = water_sign(cube.isel(cell=block), form, settings, days)
-            signs[block] = mask_observed(of_balance, _guided_water(seen, config, block), settings.ties)
+            signs[block] = 0
+            for one in (one for one in guided if one.cells[block].any()):
+                form, water = one.config.balance, one.config.water
+                assert form is not None, "guided"
+                of_balance = water_sign(cube.isel(cell=block), form, water, days)
+                followed = mask_observed(of_balance, _guided_water(seen, one.config, block), water.ties)
+                signs[block] = np.where(one.cells[block, np.newaxis], followed, signs[block])
             forget_pages((signs,), write=True)
         if settings.placebo == "none":
             return
@@ -71,7 +74,8 @@ def guiding_signs(
             signs[block] = _placebo_signs(seen, config, settings.placebo, block, kept / max(possible, 1))
             forget_pages((signs,), write=True)
 
-    water = {"form": form, "water": settings.model_dump(mode="json") if form else None}
+    readings = [[one.name, one.config.balance, one.config.water.model_dump(mode="json")] for one in guided]
+    water = {"by": config.loss.by, "guided": readings}
     return make_arrays(folder, {**identity, **water}, fill, low_memory=low_memory)["sign"]
 
 

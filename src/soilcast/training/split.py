@@ -14,12 +14,12 @@ from soilcast.cube import days_of, read
 from soilcast.cube.calendar import Days, last_year
 from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
-from soilcast.training.config import SplitConfig
+from soilcast.training.sections import SplitConfig
 
-_LETTERS = "ABCDE"
+CLIMATES = "ABCDE"
 _NONE = -1
 
-GROUPS = len(_LETTERS)
+GROUPS = len(CLIMATES)
 """How many groups `climate_groups` knows."""
 
 
@@ -183,7 +183,7 @@ def climate_groups(cube: xr.Dataset) -> npt.NDArray[np.int64]:
     if "climate_zone" not in cube:
         return np.full(cube.sizes["cell"], _NONE, dtype=np.int64)
     letters = [name[0] for name in KOEPPEN_CLASSES.values()]
-    of_class = np.array([_NONE, *map(_LETTERS.index, letters)], dtype=np.int64)
+    of_class = np.array([_NONE, *map(CLIMATES.index, letters)], dtype=np.int64)
     zone = np.nan_to_num(read(cube, "climate_zone"), nan=0.0).astype(np.int64)
     return of_class[zone]
 
@@ -200,7 +200,7 @@ def learning_cells(cube: xr.Dataset, config: SplitConfig) -> npt.NDArray[np.bool
     """
     chosen = np.ones(cube.sizes["cell"], dtype=np.bool_)
     if config.without_climate is not None:
-        chosen &= climate_groups(cube) != _LETTERS.index(config.without_climate)
+        chosen &= climate_groups(cube) != CLIMATES.index(config.without_climate)
     if config.cells_share < 1.0:
         among = np.flatnonzero(chosen)
         count = max(1, round(config.cells_share * len(among))) if len(among) else 0

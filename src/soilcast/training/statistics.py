@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from soilcast.training.config import NormaliseConfig
+from soilcast.training.sections import NormaliseConfig
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -303,14 +303,18 @@ def column_depth(space: str, statistics: Statistics, layers: Sequence[str], thic
     scale = np.stack([statistics.scalings[layer].scale for layer in layers], axis=-1)
     inside = np.zeros(scale.shape[-1])
     inside[guided] = 1.0
-    depth = scale * thickness * inside
+    return scale * thickness * inside / column_unit(space, statistics, layers, thickness, guided)[:, np.newaxis]
+
+
+def column_unit(space: str, statistics: Statistics, layers: Sequence[str], thickness: Array, guided: slice) -> Array:
+    """Give the water that is 1 in the space of the loss ``(cell,)`` [m]: see `column_depth`."""
+    thickness = thickness[:, guided]
+    depth = np.stack([statistics.scalings[layer].scale for layer in layers[guided]], axis=-1) * thickness
     if space == "normalised":
-        unit = depth.sum(axis=1)
-    elif space == "physical":
-        unit = (thickness * inside).sum(axis=1)
-    else:
-        unit = np.sqrt(np.sum((depth * statistics.persistence_error[:, 0]) ** 2, axis=1))
-    return np.asarray(depth / unit[:, np.newaxis])
+        return np.asarray(depth.sum(axis=1))
+    if space == "physical":
+        return np.asarray(thickness.sum(axis=1))
+    return np.asarray(np.sqrt(np.sum((depth * statistics.persistence_error[:, 0, guided]) ** 2, axis=1)))
 
 
 def layer_bounds(statistics: Statistics, layers: Sequence[str]) -> Array:

@@ -39,6 +39,13 @@ class WindowSource:
         with [m] or [m d-1].
     physical
         ``(cell, 4 x layer)`` float32, see `soilcast.task.Layout.channels`; empty if the head needs none.
+    mass
+        ``(cell, 2)`` float32: offset and scale that the rain was normalised with [m d-1]; None if no network counts it.
+    neighbours
+        Positions of the cells around each cell, row by row without itself ``(cell, neighbour)``, -1 for none;
+        None if no network sees them.
+    ready
+        Whether a cell's inputs are there for a first forecast day ``(cell, time)``, without which no neighbour sees it.
     damped
         Of a layout whose forecasts are departures from the damped anomaly.
     ahead
@@ -55,6 +62,9 @@ class WindowSource:
     static: Tensor
     rain: Tensor
     physical: Tensor
+    mass: Tensor | None = None
+    neighbours: Tensor | None = None
+    ready: Tensor | None = None
     damped: DampedAnomaly | None = None
     ahead: Tensor | None = None
     first_issue: int = 0
@@ -81,26 +91,10 @@ class WindowSource:
         -------
         ``(..., step, sample, feature)`` float32.
         """
-        step = torch.arange(layout.steps, device=days.device).unsqueeze(-1)
-        issue = days.unsqueeze(-2) - 1
-        # Days of cells lie one behind the other: one index finds a cell-day.
-        first = cells.unsqueeze(-2) * self.dynamic.shape[1]
-        day = issue + 1 + step - (layout.task.window - 1)
-        parts = self._weather(layout, first, day, issue)
-        if layout.ahead:
-            parts.append(self._known_ahead(layout, layout.task.known_future, cells, days, first + day))
-        if layout.task.calendar:
-            parts.append(self.calendar[day])
-        if layout.task.lags:
-            newest = issue.unsqueeze(-1) - torch.tensor(layout.lag_latency, device=days.device)
-            seen = torch.minimum((day - 1).unsqueeze(-1), newest)
-            lag = torch.arange(len(layout.task.lags), device=days.device)
-            found = self.lags.flatten(0, 1)[first.unsqueeze(-1) + seen, lag]
-            is_known = torch.isfinite(found) & ((day - 1).unsqueeze(-1) <= newest)
-            parts += [torch.where(is_known, found, 0.0), is_known.to(found.dtype)]
-        if layout.task.sees_own_layers:
-            parts.append(self._newest(layout, cells, days).unsqueeze(-3).expand(*day.shape, -1))
-        parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
+        first, day = self._steps(layout, cells, days)
+        parts = self._seen(layout, cells, days)
+        if layout.task.neighbourhood > 1:
+            parts.append(self._around(layout, cells, days))
         if layout.physical:
             for number, (name, back) in enumerate(layout.surface_inputs.values()):
                 offset, scale = self.rain[cells, number].unsqueeze(-3).unbind(-1)
@@ -136,6 +130,56 @@ class WindowSource:
             parts += [torch.nan_to_num(found), torch.isfinite(found).to(found.dtype)]
         parts.append(static.unsqueeze(1).expand(-1, shape[1], -1))
         return torch.cat(parts, dim=2)
+
+    def _steps(self, layout: Layout, cells: Tensor, days: Tensor) -> tuple[Tensor, Tensor]:
+        """Position of each cell's first day among all cell-days, and the day of each step ``(..., step, sample)``."""
+        step = torch.arange(layout.steps, device=days.device).unsqueeze(-1)
+        # Days of cells lie one behind the other: one index finds a cell-day.
+        return cells.unsqueeze(-2) * self.dynamic.shape[1], days.unsqueeze(-2) + step - (layout.task.window - 1)
+
+    def _seen(self, layout: Layout, cells: Tensor, days: Tensor) -> list[Tensor]:
+        """What a network sees of the cells themselves, each ``(..., step, sample, feature)``."""
+        first, day = self._steps(layout, cells, days)
+        issue = days.unsqueeze(-2) - 1
+        parts = self._weather(layout, first, day, issue)
+        weather = parts[0]
+        if layout.ahead:
+            parts.append(self._known_ahead(layout, layout.task.known_future, cells, days, first + day))
+        if layout.task.calendar:
+            parts.append(self.calendar[day])
+        if layout.task.lags:
+            newest = issue.unsqueeze(-1) - torch.tensor(layout.lag_latency, device=days.device)
+            seen = torch.minimum((day - 1).unsqueeze(-1), newest)
+            lag = torch.arange(len(layout.task.lags), device=days.device)
+            found = self.lags.flatten(0, 1)[first.unsqueeze(-1) + seen, lag]
+            is_known = torch.isfinite(found) & ((day - 1).unsqueeze(-1) <= newest)
+            parts += [torch.where(is_known, found, 0.0), is_known.to(found.dtype)]
+        if layout.task.sees_own_layers:
+            parts.append(self._newest(layout, cells, days).unsqueeze(-3).expand(*day.shape, -1))
+        parts.append(self.static[cells].unsqueeze(-3).expand(*day.shape, -1))
+        if layout.mass:
+            assert self.mass is not None, "known where it is counted"
+            position = layout.task.dynamic.index("tp")
+            rain = weather[..., position, None]
+            if "tp" in layout.task.known_future:
+                rain = self._known_ahead(layout, ("tp",), cells, days, first + day)
+                is_known = torch.ones_like(rain)
+            else:
+                is_known = (day - 1 <= issue - layout.dynamic_latency[position]).unsqueeze(-1)
+            offset, scale = self.mass[cells].unsqueeze(-3).unbind(-1)
+            parts.append(torch.relu(rain * scale.unsqueeze(-1) + offset.unsqueeze(-1)) * is_known)
+        return parts
+
+    def _around(self, layout: Layout, cells: Tensor, days: Tensor) -> Tensor:
+        """What a network sees of the cells around, and whether they are there, ``(..., step, sample, feature)``."""
+        assert self.neighbours is not None, "seen by this network"
+        assert self.ready is not None, "what neighbours are known by"
+        found = self.neighbours[cells]
+        around, firsts = found.clamp_min(0).flatten(-2), days.unsqueeze(-1).expand(found.shape).flatten(-2)
+        own = self._seen(layout, around, firsts)
+        there = (found >= 0).flatten(-2) & self.ready.flatten()[around * self.ready.shape[1] + firsts]
+        seen = torch.cat((*own, torch.ones_like(own[0][..., :1])), dim=-1) * there.unsqueeze(-2).unsqueeze(-1)
+        return seen.reshape(*seen.shape[:-2], found.shape[-2], -1)
 
     def _weather(self, layout: Layout, first: Tensor, day: Tensor, issue: Tensor) -> list[Tensor]:
         """Dynamic inputs of the day before each step, and of each group of equal latency whether they are known."""

@@ -168,7 +168,9 @@ def _configs(entries: Sequence[Entry], cube: xr.Dataset, cube_path: Path) -> Map
     for entry in entries:
         keys = {key: entry.config[key] for key in ("task", "normalise", "split") if key in entry.config}
         config = validate(Config, keys, f"{entry.path}: config")
-        task = config.task.for_cube({str(name) for name in cube.variables}).model_copy(update={"quantiles": ()})
+        task = config.task.for_cube({str(name) for name in cube.variables}).model_copy(
+            update={"quantiles": (), "neighbourhood": 1}
+        )
         if bool(task.known_future) in configs:
             continue
         if lacking := missing_inputs(cube, task):

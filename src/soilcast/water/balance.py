@@ -146,12 +146,43 @@ def water_sign(cube: xr.Dataset, form: Form, config: WaterConfig, days: slice | 
     SoilcastError
         The cube lacks a variable that W needs.
     """
+    inflow, before = _read_inflow(cube, form, config, days or slice(None), 2)
+    return _SIGNS[config.sign](inflow)[:, before:]
+
+
+def water_amount(
+    cube: xr.Dataset, form: Form, config: WaterConfig, days: slice = slice(None)
+) -> npt.NDArray[np.float64]:
+    """W_t of Eq. 10 or 11 for every cell of a cube, read at once, and some days of it ``(cell, time)`` [m].
+
+    Parameters
+    ----------
+    cube
+        An opened cube.
+    form, config
+        Which W, and how it is read.
+    days
+        The days wanted, as positions with a step of one; the day before them is read as well.
+
+    Raises
+    ------
+    SoilcastError
+        The cube lacks a variable that W needs.
+    """
+    inflow, before = _read_inflow(cube, form, config, days, 1)
+    return inflow[:, before:]
+
+
+def _read_inflow(
+    cube: xr.Dataset, form: Form, config: WaterConfig, days: slice, back: int
+) -> tuple[npt.NDArray[np.float64], int]:
+    """W_t of some days and of at most ``back`` days before them, and how many these are."""
     refuse_missing(cube, form, config)
-    first, last, _ = (days or slice(None)).indices(cube.sizes["time"])
-    before = min(first, 2)
+    first, last, _ = days.indices(cube.sizes["time"])
+    before = min(first, back)
     part = cube.isel(time=slice(first - before, last))
     values = {variable: read(part, variable) for variable in required_variables(form, config)}
-    return _SIGNS[config.sign](water_inflow(values, form, config))[:, before:]
+    return water_inflow(values, form, config), before
 
 
 def water_signs(cube: xr.Dataset, readings: Mapping[str, tuple[Form, WaterConfig]]) -> dict[str, Signs]:

@@ -29,6 +29,27 @@ def against_water(increment: Tensor, sign: Tensor) -> Tensor:
     return torch.relu(-sign * increment)
 
 
+def missed_water(change: Tensor, inflow: Tensor, tolerance: Tensor) -> Tensor:
+    """Squared residual of the water balance beyond what it is known to: ReLU(|dS - W_t| - tolerance)^2.
+
+    Parameters
+    ----------
+    change
+        Forecast change of the guided water of a day dS ``(..., lead)``.
+    inflow
+        W_t in the same unit ``(..., lead)``; NaN where it is not known.
+    tolerance
+        What the observations miss it by ``(..., 1)``.
+
+    Returns
+    -------
+    ``(..., lead)``, the unit squared; 0 where W_t is not known.
+    """
+    known = torch.isfinite(inflow)
+    residual = change - torch.where(known, inflow, 0.0)
+    return torch.where(known, torch.relu(residual.abs() - tolerance) ** 2, 0.0)
+
+
 def beyond_bounds(level: Tensor, porosity: Tensor, lowest: Tensor | float = 0.0) -> Tensor:
     """Squared excess of soil moisture over the porosity, or its squared lack below the lowest possible value.
 
