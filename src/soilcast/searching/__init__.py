@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pandas as pd
@@ -100,7 +100,7 @@ def search(
 
     Returns
     -------
-    The table of trials, best first: index ``trial``; ``status`` (complete, pruned, failed), ``value``, a column for each
+    The table of trials, best first: index ``trial``; ``status`` (complete, pruned, failed), ``value``, a column of each
     config key, ``values`` and ``epochs`` of the seeds, ``reason``.
 
     Raises
@@ -161,18 +161,18 @@ def search(
 
 def _run(plan: Search, trials: Trials, jobs: int, hours: float | None, log: Log) -> None:
     """Train the trials that are missing, batch by batch."""
-    began, ended = time.monotonic(), 0
+    began, ended = monotonic(), 0
     at_once = plan.batch if hours is None else max(1, jobs // plan.seeds)
     for before, chosen in _batches(plan, trials.done):
         for part in _parts(chosen, at_once):
-            spent = (time.monotonic() - began) / 3600
+            spent = (monotonic() - began) / 3600
             if hours is not None and ended and spent + spent / ended * len(part) > hours:
                 log(f"--hours {hours:g}: {len(trials.done)} of {plan.trials} trials; --resume goes on")
                 return
             trials.train(before, part)
             ended += len(part)
             if hours is not None and ended == len(part):
-                each = (time.monotonic() - began) / 3600 / ended
+                each = (monotonic() - began) / 3600 / ended
                 _refuse_short(plan, hours, each, len(trials.done) - ended)
         if all(trial.status == "failed" for trial in trials.done.values()):
             reason = next(iter(trials.done.values())).reason

@@ -53,7 +53,8 @@ def propose(search: Search, done: Sequence[Trial], count: int) -> list[dict[str,
     """
     import optuna
 
-    distributions = {key: _distribution(space) for key, space in search.search.items()}
+    # In an order of their own: what is drawn for one key depends on what was drawn before it.
+    distributions = {key: _distribution(search.search[key]) for key in sorted(search.search)}
     seed = int(np.random.default_rng([search.sampler_seed, len(done)]).integers(2**31))
     earlier = [_frozen(trial, search, distributions) for trial in done]
     tried = {_key(trial.parameters) for trial in done}
