@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import yaml
 
 import soilcast
 from soilcast.errors import SoilcastError
-from soilcast.experiments.searches import Search, load_search
+from soilcast.experiments.searches import Search, load_search, refuse_impossible
+from soilcast.schema import parse_yaml
 from soilcast.searching.figure import draw_trials
 from soilcast.searching.journal import Trial, limits_of
 from soilcast.searching.proposing import propose
+from tests.helpers import ROOT
 from tests.helpers.figure_texts import watched_figures
 from tests.searching.conftest import Made
 
@@ -249,6 +252,13 @@ def test_no_text_of_the_figure_lies_on_another(monkeypatch: pytest.MonkeyPatch) 
         pictures = [draw_trials(plan, done), draw_trials(few, done_by(few, 2)), draw_trials(few, done_by(few, 1))]
     assert len(seen) == 3
     assert all(one.startswith(b"\x89PNG") for one in pictures)
+
+
+def test_the_example_of_the_docs_is_a_search() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/own-model.md").read_text(encoding="utf-8"), re.DOTALL)
+    plan = Search(**parse_yaml(example, "docs"))
+    refuse_impossible(plan, ())
+    assert (plan.trials, plan.objective) == (40, "ratio")
 
 
 def test_a_file_with_a_mapping_is_read_from_where_it_lies(tmp_path: Path) -> None:
