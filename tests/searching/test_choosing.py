@@ -226,6 +226,8 @@ def test_what_no_trial_could_be_trained_with_is_refused_before_any_work(tmp_path
         made(out, search={"model": ["lstm", "multi-day"]}, trials=2)
     with pytest.raises(SoilcastError, match="the search names no source: give the data by --cube CUBE"):
         soilcast.search(Search(search=RATES), out)
+    with pytest.raises(SoilcastError, match="nowhere: no such cube"):
+        made(out, cube=tmp_path / "nowhere")
     with pytest.raises(SoilcastError, match=r"nowhere\.yaml: no such file"):
         soilcast.search(tmp_path / "nowhere.yaml", out)
     assert not out.exists()

@@ -156,6 +156,9 @@ def test_the_data_can_be_those_of_a_source(
     assert sum(line.startswith("trial 0") for line in told) == 2
     with pytest.raises(SoilcastError, match="the search names a source: leave out --cube"):
         made(tmp_path / "out", resume=True, **options)
+    with pytest.raises(SoilcastError, match="no such source smal: did you mean small"):
+        made(tmp_path / "other", cube=None, **{**options, "source": "smal"})
+    made(tmp_path / "other", cube=None, **options)  # what could not be prepared is in nobody's way
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ class Search(BaseModel):
     )
     warm_up_trials: int = Field(5, ge=1, description="completed trials before any is pruned")
     warm_up_epochs: int = Field(0, ge=0, description="epochs of a training before it can be pruned")
-    batch: int = Field(4, ge=1, le=1024, description="trials that are chosen together: more than --jobs are no use")
+    batch: int = Field(4, ge=1, le=1024, description="trials that are chosen, and can be trained, together")
     sampler_seed: int = Field(0, ge=0, description="random seed of the choice of values")
 
     @model_validator(mode="before")
@@ -139,7 +139,7 @@ class Search(BaseModel):
         return math.prod(one.count if isinstance(one, Range) else len(one) for one in self.search.values())
 
     @property
-    def sums_up_trials(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """All that the trials depend on beside the data: more of them can be asked for later."""
         kept = self.model_dump(mode="json", exclude={"about", "trials"})
         return dict(json.loads(json.dumps(kept, default=str)))

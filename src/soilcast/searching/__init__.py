@@ -123,19 +123,20 @@ def search(
         raise SoilcastError(f"{file or 'the search'} {lacking}")
     refuse_impossible(plan, settings)
     _refuse_existing(out, overwrite=overwrite, resume=resume)
+    found = None if cube is None else _content_sha256(Path(cube))
     make_folder(out, out)
     with locked(out / SEARCH_LOCK, f"{out}: another soilcast process is searching there: give another --out"):
-        about: dict[str, Any] = {"soilcast_kind": "search", "format": FORMAT, "search": plan.sums_up_trials}
+        about: dict[str, Any] = {"soilcast_kind": "search", "format": FORMAT, "search": plan.identity}
         about |= {"settings": list(settings), "cube_sha256": None}
         earlier = None if overwrite else _earlier(out, about)
-        if not (out / ABOUT).exists():
+        if not _is_begun(out):
             _write_about(out, about)
         if plan.source is not None:
             origin = (plan.source, [Path(data) / path for path in plan.paths], plan.options)
             cube = prepared_cube(*origin, out / "cube", overwrite=overwrite, resume=not overwrite, log=log)
+            found = _content_sha256(cube)
         assert cube is not None
-        with open_cube(cube) as opened:
-            about["cube_sha256"] = opened.attrs["content_sha256"]
+        about["cube_sha256"] = found
         if earlier is not None and earlier["cube_sha256"] not in (None, about["cube_sha256"]):
             raise SoilcastError(f"{out}: a search on another cube: give another --out, or --overwrite to start over")
         if overwrite:
@@ -227,12 +228,16 @@ def _parts(chosen: Mapping[int, dict[str, Any]], size: int) -> Iterator[dict[int
 
 
 def _refuse_existing(out: Path, *, overwrite: bool, resume: bool) -> None:
-    there = out.is_dir() and any(one.name != SEARCH_LOCK for one in out.iterdir())
-    if there and not (overwrite or resume):
+    if _is_begun(out) and not (overwrite or resume):
         raise SoilcastError(
             f"{out} exists already: continue with --resume, give another --out, or --overwrite to replace it"
         )
     refuse_existing(out, kind="search", overwrite=True)
+
+
+def _is_begun(out: Path) -> bool:
+    """Whether there is more than a search leaves whose data could not be prepared."""
+    return out.is_dir() and any(one.name not in (SEARCH_LOCK, ABOUT) for one in out.iterdir())
 
 
 def _earlier(out: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -243,7 +248,7 @@ def _earlier(out: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
     SoilcastError
         It is another one.
     """
-    if not (out / ABOUT).exists():
+    if not _is_begun(out):
         return None
     earlier = parsed(out / ABOUT, (out / ABOUT).read_bytes())
     mine, found = ({**one["search"], **{key: one[key] for key in ("format", "settings")}} for one in (about, earlier))
@@ -280,6 +285,11 @@ def _write_results(
     write_file(out / FIGURE, draw_trials(plan, done))
     counts = {status: sum(trial.status == status for trial in done) for status in ("complete", "pruned", "failed")}
     _write_about(out, {**about, "trials": counts, "best": best.model_dump(mode="json")})
+
+
+def _content_sha256(cube: Path) -> str:
+    with open_cube(cube) as opened:
+        return str(opened.attrs["content_sha256"])
 
 
 def _sha256(file: Path | None) -> str | None:
