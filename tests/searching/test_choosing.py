@@ -20,6 +20,7 @@ from soilcast.schema import parse_yaml
 from soilcast.searching.figure import draw_trials
 from soilcast.searching.journal import Trial, limits_of
 from soilcast.searching.proposing import propose
+from soilcast.searching.trials import trained_as
 from tests.helpers import ROOT
 from tests.helpers.figure_texts import watched_figures
 from tests.searching.conftest import Made
@@ -94,6 +95,14 @@ def test_every_seed_counts(tmp_path: Path, made: Made) -> None:
     values = [[float(one) for one in cell.split()] for cell in table["values"]]
     np.testing.assert_allclose(table["value"], np.mean(values, axis=1))
     np.testing.assert_allclose(np.diff(values, axis=1), 0.01)
+
+
+def test_trials_are_not_refitted_on_the_days_that_they_are_compared_on(tmp_path: Path, made: Made) -> None:
+    made(tmp_path, config={"train": {"refit": True, "seed": 5}}, trials=1)
+    config = soilcast.load_config(tmp_path / "best.yaml")
+    trained = trained_as(config, 2).train
+    assert (config.train.refit, config.train.seed, config.train.threads) == (True, 5, 0)
+    assert (trained.refit, trained.seed, trained.threads) == (False, 7, 1)
 
 
 def test_pruned_trials_are_no_candidates(tmp_path: Path, made: Made) -> None:

@@ -115,7 +115,7 @@ class Search(BaseModel):
         twice = [key for key in self.search if key in flatten(self.config)]
         if twice:
             raise ValueError(f"{twice[0]} is under search and under config: remove one of them")
-        other = next((key for key in self.search if _begins(key, _OTHER_LOSS)), None)
+        other = next((key for key in self.search if _is_of(key, _OTHER_LOSS)), None)
         if other is not None and self.objective == "validation_loss":
             raise ValueError(
                 f"objective: validation_loss cannot compare trials that differ in {other}, whose losses are different "
@@ -172,16 +172,6 @@ def config_of(search: Search, parameters: Parameters, settings: Sequence[str] = 
     return load_config(settings=settings, base=merged(search.config, nested(parameters)))
 
 
-def trained_as(config: Config, seed: int) -> Config:
-    """Give how a trial is trained: without a refit, which would see the validation days, and with a thread.
-
-    A training of more threads ends with other bits, so that the choice of values would depend on ``--jobs``.
-    """
-    train = config.train
-    changed = {"seed": train.seed + seed, "refit": False, "threads": train.threads or 1}
-    return config.model_copy(update={"train": train.model_copy(update=changed)})
-
-
 def refuse_impossible(search: Search, settings: Sequence[str]) -> None:
     """Refuse what no trial could be trained with, or what would make trials incomparable.
 
@@ -222,17 +212,16 @@ def space_index(space: Sequence[Any], value: Any) -> int:
     return [json.dumps(one) for one in space].index(json.dumps(value))
 
 
+def _is_of(key: str, some: Sequence[str]) -> bool:
+    return any(key == one or (one.endswith(".") and key.startswith(one)) for one in some)
+
+
 def _whole(space: Range | tuple[Any, ...], value: Any) -> Any:
     return int(value) if isinstance(space, Range) and space.whole else value
 
 
 def _fixed_of(config: Config) -> dict[str, Any]:
-    flat = flatten(config.model_dump(mode="json"))
-    return {key: flat.get(key) for key in ("task.layers", "task.lead_days")}
-
-
-def _begins(key: str, beginnings: Sequence[str]) -> bool:
-    return any(key == one or (one.endswith(".") and key.startswith(one)) for one in beginnings)
+    return {"task.layers": config.task.layers, "task.lead_days": config.task.lead_days}
 
 
 def _space(key: str, given: Any) -> Range | tuple[Any, ...]:
@@ -247,7 +236,7 @@ def _space(key: str, given: Any) -> Range | tuple[Any, ...]:
         raise ValueError(f"search: {key} was renamed to {FORMER_KEYS[key]}: change the key")
     if key not in dotted_keys(Config):
         raise ValueError(f"search: unknown config key {key}: {nearest(key, dotted_keys(Config))}")
-    if (why := next((why for one, why in _FIXED.items() if _begins(key, (one,))), None)) is not None:
+    if (why := next((why for one, why in _FIXED.items() if _is_of(key, (one,))), None)) is not None:
         raise ValueError(f"search: {key} cannot be searched ({why}): set it under config")
     if isinstance(given, Mapping):
         return _range(key, given)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soilcast.errors import SoilcastError
-from soilcast.experiments.searches import Parameters, Search, config_of, trained_as
+from soilcast.experiments.searches import Parameters, Search, config_of
 from soilcast.files import remove
 from soilcast.progress import Log
 from soilcast.searching.journal import Trial, best_of, limits_of, trial_of, write_journal
@@ -18,6 +18,16 @@ from soilcast.workplace import clear_workplace
 
 _GO_ON = "--resume"
 """In a fault of the machine: with it the trial is not over."""
+
+
+def trained_as(config: Config, seed: int) -> Config:
+    """Give how a trial is trained: without a refit, which would see the validation days, and with a thread.
+
+    A training of more threads ends with other bits, so that the choice of values would depend on ``--jobs``.
+    """
+    train = config.train
+    changed = {"seed": train.seed + seed, "refit": False, "threads": train.threads or 1}
+    return config.model_copy(update={"train": train.model_copy(update=changed)})
 
 
 @dataclass
