@@ -121,6 +121,7 @@ REFUSALS = {
     "report cube --out new.html": "cube: a scores or a forecast is expected, but this is a cube",
     "inspect nowhere": "nowhere: no such file or folder",
     "export nowhere --variable swvl1 --out new.tif": "nowhere: no such forecast",
+    "search nowhere.yaml --cube cube --out new": "nowhere.yaml: no such file",
     "compare nowhere --out new": "nowhere: neither a built-in experiment nor a file",
     "reproduce table9 --cube cube --out new": "table9: neither a part of the paper nor a file",
     "prepare planett --out new": "no such source planett: did you mean planet?",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from soilcast.reporting import report
     from soilcast.reporting.scores import open_scores
     from soilcast.reproducing import reproduce
+    from soilcast.searching import search
     from soilcast.serving import serve
     from soilcast.sources import prepare
     from soilcast.stations import verdict
@@ -61,6 +62,7 @@ _HOME = {
     "prepare": "sources.preparing",
     "report": "reporting",
     "reproduce": "reproducing",
+    "search": "searching",
     "serve": "serving",
     "summarise": "verify",
     "train": "training.produce",
@@ -94,6 +96,7 @@ __all__ = [
     "prepare",
     "report",
     "reproduce",
+    "search",
     "serve",
     "summarise",
     "train",

@@ -194,6 +194,40 @@ def compare(
     )
 
 
+@app.command()
+def search(
+    file: Annotated[Path, typer.Argument(metavar="SEARCH.yaml", help="YAML file of the search (docs: own-model).")],
+    out: Out,
+    cube: Annotated[
+        Path | None, typer.Option("--cube", help="Data cube; default: prepared from the source that the file names.")
+    ] = None,
+    data: Annotated[Path, typer.Option("--data", help="Folder to which the paths in the file are relative.")] = Path(),
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    hours: Annotated[
+        float | None, typer.Option(metavar="HOURS", help="Begin no trial that would end after this time [h].")
+    ] = None,
+    memory: Memory = None,
+    keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the runs of all trials, not the best.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    plugins: Plugins = None,
+) -> None:
+    """Search hyper-parameters on the validation days. After Ctrl-C, --resume continues with the same trials."""
+    from soilcast.experiments.searches import load_search
+    from soilcast.memory import parse_bytes
+
+    load_installed()
+    load_search(file)
+    if cube is not None:
+        _refuse_others(cube, "cube")
+    options: dict[str, Any] = {"hours": hours, "memory": parse_bytes(memory) if memory else None}
+    options |= {"keep_runs": keep_runs, "overwrite": overwrite, "resume": resume}
+    soilcast.search(
+        file, out, cube=cube, data=data, settings=settings or (), jobs=jobs, **options, progress=True, log=_say
+    )
+
+
 download_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -120,7 +120,8 @@ def compare(
     named = {_of_year(name, year): config for name, config in plans.items() for year in years} or plans
     weather = weather_of_runs(experiment, named)
     _refuse_existing_outputs(out, named, years, weather, overwrite=overwrite, resume=resume)
-    cube = _prepared(experiment, out / "cube", data, overwrite=overwrite, resume=resume, log=log)
+    origin = (experiment.source, [data / path for path in experiment.paths], experiment.options)
+    cube = prepared_cube(*origin, out / "cube", overwrite=overwrite, resume=resume, log=log)
     if years:
         with open_cube(cube) as opened:
             days = opened["time"].to_numpy()
@@ -329,16 +330,31 @@ def _outputs(out: Path, plans: Mapping[str, Config], years: Sequence[int]) -> It
         yield workplace_of(out / "runs" / name) / CHECKPOINT, "checkpoint"
 
 
-def _prepared(experiment: Experiment, cube: Path, data: Path, *, overwrite: bool, resume: bool, log: Log) -> Path:
+def prepared_cube(
+    source: str,
+    paths: Sequence[Path],
+    options: Mapping[str, Any],
+    cube: Path,
+    *,
+    overwrite: bool,
+    resume: bool,
+    log: Log,
+) -> Path:
+    """Prepare the cube of an experiment; with ``resume`` one that stands is taken, if it was prepared so.
+
+    Raises
+    ------
+    SoilcastError
+        What `prepare` raises; a cube of another experiment.
+    """
     if resume and cube.exists():
         with open_cube(cube) as opened:
             provenance = _parsed(opened.attrs.get("provenance"))
-        expected = json.loads(json.dumps({"source": experiment.source, "options": experiment.options}, default=str))
+        expected = json.loads(json.dumps({"source": source, "options": options}, default=str))
         if {name: provenance.get(name) for name in expected} != expected:
             raise SoilcastError(f"{cube} belongs to another experiment: give another --out, or --overwrite")
     else:
-        paths = [data / path for path in experiment.paths]
-        prepare(experiment.source, paths, out=cube, overwrite=overwrite, **experiment.options)
+        prepare(source, paths, out=cube, overwrite=overwrite, **options)
     with open_cube(cube) as opened:
         log(f"{cube}: {opened.attrs['title']}; {opened.sizes['cell']} cells, {opened.sizes['time']} days")
     return cube

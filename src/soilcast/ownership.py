@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ _REGIONS = "regions"
 _VERDICT = frozenset({"verdict.nc", "verdict.html", "stations.csv", "answers.csv", "scores"})
 """All that a folder of a verdict may hold; ``scores`` is a folder of its own kind."""
 
+SEARCH_LOCK = ".soilcast-lock"
+SEARCH_FILES = (
+    "search.json",
+    "trials.jsonl",
+    "trials.csv",
+    "trials.png",
+    "best.yaml",
+    "runs",
+    "cube",
+    "cube.unfinished",
+)
+"""All that a folder of a search may hold beside its lock; ``runs`` are trials and unfinished ones."""
+
+_TRIAL = re.compile(r"trial-\d{4,}-s\d+(\.unfinished)?|\.soilcast-samples|\..+\.partial-[0-9a-f]{16}")
+
 _LARGEST = 1 << 26
 _START = 1 << 12
 _HDF5, _PNG, _PDF, _PARQUET, _TIFF = b"\x89HDF", b"\x89PNG", b"%PDF", b"PAR1", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -39,9 +55,9 @@ def kind_of(path: Path) -> str | None:
 
     Returns
     -------
-    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``dossier``, ``page``, ``picture``, ``map``, ``GeoTIFF``,
-    ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a folder of ours that holds
-    more than we wrote, too. Whether it is damaged or of an earlier format does not count.
+    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``search``, ``dossier``, ``page``, ``picture``, ``map``,
+    ``GeoTIFF``, ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a folder of ours
+    that holds more than we wrote, too. Whether it is damaged or of an earlier format does not count.
     """
     try:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
@@ -86,6 +102,8 @@ def _kind_of_folder(folder: Path) -> str | None:
     if (folder / "verdict.nc").is_file() and _names(folder) <= _VERDICT:
         is_ours = not (folder / "scores").exists() or _kind_of_folder(folder / "scores") == "scores"
         return "verdict" if is_ours and _kind_of_file(folder / "verdict.nc") == "verdict" else None
+    if (folder / "search.json").is_file() or _names(folder) == {SEARCH_LOCK}:
+        return "search" if _is_search(folder) else None
     for kind, (mark, all_of_it) in _FOLDERS.items():
         inner = folder / _REGIONS
         if kind == "scores" and inner.is_dir() and _kind_of_folder(inner) == "scores":
@@ -94,6 +112,19 @@ def _kind_of_folder(folder: Path) -> str | None:
             own = _parsed(folder / mark)["soilcast_kind"] if mark.endswith(".json") else _kind_of_file(folder / mark)
             return kind if own in (kind, f"outlook_{kind}") else None
     return None
+
+
+def _is_search(folder: Path) -> bool:
+    """Whether a folder is that of a search, and holds nothing else."""
+    names = _names(folder)
+    if names == {SEARCH_LOCK}:
+        return True
+    runs, cube = folder / "runs", folder / "cube"
+    is_ours = not runs.exists() or all(_TRIAL.fullmatch(name) for name in _names(runs))
+    is_ours &= not cube.exists() or kind_of(cube) == "cube"
+    partial = {name for name in names if re.fullmatch(r"\.(cube\.partial-[0-9a-f]{16}|.+\.partial)", name)}
+    known = {*SEARCH_FILES, SEARCH_LOCK, *partial}
+    return is_ours and names <= known and _parsed(folder / "search.json")["soilcast_kind"] == "search"
 
 
 def _is_array(folder: Path) -> bool:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from soilcast.cube import open_cube, save_cube, usable_target
+from soilcast.cube.check import SMALLEST_ERROR
 from soilcast.verify import evaluate, score_cells, summarise
 from soilcast.verify.dayblocks import sum_day_blocks
-from soilcast.verify.kernels import SMALLEST_ERROR, ratio_over, skill_over
+from soilcast.verify.kernels import ratio_over, skill_over
 from tests.helpers.forecast_factory import TEST, made_cube, made_forecast
 
 RATIOS = ("r", "r2", "kge")

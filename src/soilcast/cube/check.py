@@ -13,6 +13,10 @@ from soilcast.errors import SoilcastError
 SMALLEST_SPREAD = 1e-3
 """Soil moisture that moves less than this over its whole record [m3 m-3] counts as constant: ice, bare rock."""
 
+SMALLEST_ERROR = 1e-5
+"""Error of a reference forecast [m3 m-3] below which nothing is divided by it: about the step in which reanalyses are
+packed."""
+
 _ROUNDING = 1e-6
 """Share of the valid range that rounding, and packing of which nothing is known, may leave beyond the bounds."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -23,6 +23,9 @@ NO_WEATHER, OBSERVED = "none", "observed"
 
 PARTS = ("table1", "table2", "fig3", "fig4", "fig5", "readings")
 """The parts of the paper, ``experiments/paper/NAME.yaml``: tables, figures, and the readings of its equations."""
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Design(BaseModel):
@@ -149,7 +152,7 @@ class Study(Design):
 
 def builtin_experiment(name: str) -> Experiment:
     """Read ``experiments/NAME.yaml`` of the package."""
-    return _read(_HERE / f"{name}.yaml")
+    return read_experiment(_HERE / f"{name}.yaml", Experiment)
 
 
 def load_experiment(name: str | Path) -> Experiment:
@@ -170,7 +173,7 @@ def load_experiment(name: str | Path) -> Experiment:
         return builtin_experiment(str(name))
     if not Path(name).is_file():
         raise SoilcastError(f"{name}: neither a built-in experiment nor a file: {nearest(str(name), built_in)}")
-    return _read(Path(name))
+    return read_experiment(Path(name), Experiment)
 
 
 def plan_runs(experiment: Experiment, settings: Sequence[str] = ()) -> dict[str, Config]:
@@ -242,9 +245,16 @@ def load_study(name: str | Path) -> Study:
     return validate(Study, read_yaml(file), str(file))
 
 
-def _read(file: Path) -> Experiment:
-    experiment = validate(Experiment, read_yaml(file), str(file))
-    options = dict(experiment.options)
+def read_experiment(file: Path, kind: type[Kind]) -> Kind:
+    """Read a file with ``options`` for `prepare`, of which ``mapping`` is relative to the file.
+
+    Raises
+    ------
+    SoilcastError
+        There is no such file, or it has an unknown key or a value that does not fit.
+    """
+    experiment = validate(kind, read_yaml(file), str(file))
+    options = dict(getattr(experiment, "options", {}))
     if "mapping" in options:
         options["mapping"] = (file.parent / str(options["mapping"])).resolve()
     return experiment.model_copy(update={"options": options})

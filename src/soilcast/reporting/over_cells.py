@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from soilcast.cube.check import SMALLEST_ERROR
 from soilcast.reporting.scores import networks
-from soilcast.verify.kernels import SMALLEST_ERROR
 from soilcast.verify.summary import cell_weights, summarise, weighted_means, weighted_medians
 
 

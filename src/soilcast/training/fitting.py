@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -27,8 +27,12 @@ def fit_networks(
     resume: bool,
     shown: bool,
     epochs: Sequence[int] | None = None,
+    limits: Mapping[int, float] | None = None,
 ) -> Training:
-    """Train networks: on the training days, or if ``epochs`` says how long each on those of validation too."""
+    """Train networks: on the training days, or if ``epochs`` says how long each on those of validation too.
+
+    ``limits`` are those of `train_networks`.
+    """
     ranks = learner.ranks
     samples, usable = dataset.samples, dataset.training
     if epochs is not None:
@@ -72,6 +76,7 @@ def fit_networks(
             network=config.network,
             start=start,
             epochs=epochs,
+            limits=limits,
         )
 
 

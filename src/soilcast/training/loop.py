@@ -73,7 +73,8 @@ class Training:
     weights
         State of each member's network at its lowest validation loss, as ``MEMBER.NAME``.
     status
-        ``"finished"`` (all epochs), ``"stopped early"`` or ``"interrupted"``.
+        ``"finished"`` (all epochs), ``"stopped early"``, ``"pruned"`` (behind other trials of a search) or
+        ``"interrupted"``.
     log
         One record an epoch: epoch, train_loss, validation_loss (None between validations), parts of the
         loss, seconds, samples_per_second; losses are means over the members.
@@ -132,6 +133,7 @@ def train_networks(
     network: NetworkConfig,
     start: Checkpoint | None = None,
     epochs: Sequence[int] | None = None,
+    limits: Mapping[int, float] | None = None,
 ) -> Training:
     """Train networks in place.
 
@@ -156,6 +158,8 @@ def train_networks(
     epochs
         Epoch whose weights are kept of each member, ``(member,)``, instead of that of its lowest validation loss: then
         nothing is validated.
+    limits
+        Epoch -> lowest validation loss by then above which the training ends there, pruned.
 
     Returns
     -------
@@ -175,11 +179,12 @@ def train_networks(
     steps = make_steps(learner)
     try:
         last = config.epochs if epochs is None else max(epochs)
-        while len(training.log) < last and not _all_stopped(training, config):
+        while len(training.log) < last and not (_all_stopped(training, config) or _is_behind(training, limits or {})):
             _run_epoch(learner, steps, samples, usable, validation, config, network, training, epochs)
             point = _checkpoint(training, learner)
             on_epoch_end(training, point)
-        training.status = "stopped early" if _all_stopped(training, config) else "finished"
+        whole = "finished" if len(training.log) == last else "pruned"
+        training.status = "stopped early" if _all_stopped(training, config) else whole
     except KeyboardInterrupt:
         training = _standing_of(point)
         training.status = "interrupted"
@@ -353,6 +358,20 @@ def _plateaus(log: Sequence[Record], config: TrainConfig) -> int:
 
 def _all_stopped(training: Training, config: TrainConfig) -> bool:
     return all(member.without_gain >= config.patience for member in training.members)
+
+
+def best_losses(log: Sequence[Record]) -> dict[int, float]:
+    """Give the lowest validation loss by each epoch that was validated."""
+    best, lowest = {}, math.inf
+    for record in log:
+        if record["validation_loss"] is not None:
+            best[record["epoch"]] = lowest = min(lowest, record["validation_loss"])
+    return best
+
+
+def _is_behind(training: Training, limits: Mapping[int, float]) -> bool:
+    epoch = len(training.log)
+    return epoch in limits and best_losses(training.log).get(epoch, -math.inf) > limits[epoch]
 
 
 def _checkpoint(training: Training, learner: Learner) -> Checkpoint:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from soilcast.cube.calendar import Days
+from soilcast.cube.check import SMALLEST_ERROR
 from soilcast.models import ClosingHead, Network
 from soilcast.models.backends import PRODUCTS, make_backend, takes_sequences
 from soilcast.models.members import Members
@@ -213,6 +214,60 @@ def shrinkage(run: Run, dataset: Dataset) -> npt.NDArray[np.float64]:
         torch.finfo(torch.float64).tiny
     )
     return np.asarray(share.clamp(0.0, 1.0).numpy())
+
+
+def validation_ratio(run: Run, dataset: Dataset, hidden: npt.NDArray[np.bool_]) -> float:
+    """RMSE relative to persistence on the validation sample: median over the cells, and of that the mean over leads.
+
+    It is the same quantity whatever the loss of the run is. Persistence is of the same cell-days.
+
+    Parameters
+    ----------
+    hidden
+        ``(time,)``, days of the samples whose soil moisture is not to be looked at.
+
+    Returns
+    -------
+    NaN if persistence errs by less than `SMALLEST_ERROR` in every cell.
+    """
+    indices, task = _validation(run, dataset), run.config.task
+    sums = np.zeros((3, len(dataset.learnable), task.lead_days, len(task.layers)))
+    start = 0
+    for targets, _, predicted in _forecast(run, dataset, indices):
+        part = slice(start, start := start + len(predicted.centre))
+        newest = _newest(dataset, indices.cells[part], indices.days[part], run.config, hidden)
+        errors = (targets.observed - predicted.centre, targets.observed - newest[:, np.newaxis])
+        own, reference = (one.numpy().astype(np.float64) for one in errors)
+        both = np.isfinite(own) & np.isfinite(reference)
+        for total, values in zip(sums, (own**2, reference**2, both), strict=True):
+            np.add.at(total, indices.cells[part], np.where(both, values, 0.0))
+    scales = [np.broadcast_to(dataset.statistics.scalings[layer].scale, len(sums[0])) for layer in task.layers]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own, reference = np.sqrt(sums[:2] / sums[2]) * np.stack(scales, axis=-1)[:, np.newaxis]
+        ratio = own / np.where(reference >= SMALLEST_ERROR, reference, np.nan)
+    medians = [np.median(one[np.isfinite(one)]) for one in ratio.reshape(len(ratio), -1).T if np.isfinite(one).any()]
+    return float(np.mean(medians)) if medians else float("nan")
+
+
+def _newest(
+    dataset: Dataset,
+    cells: npt.NDArray[np.int64],
+    days: npt.NDArray[np.int64],
+    config: Config,
+    hidden: npt.NDArray[np.bool_],
+) -> Tensor:
+    """Newest soil moisture that is known where samples are issued ``(sample, layer)``; NaN where there is none."""
+    observed, task = dataset.samples.observed, config.task
+    columns = []
+    for number, layer in enumerate(task.layers):
+        newest = torch.full((len(cells),), torch.nan)
+        for back in range(task.fill_days + 1):
+            at = days - 1 - task.latency_of(layer) - back
+            known = (at >= 0) & ~hidden[np.maximum(at, 0)]
+            value = observed[torch.from_numpy(cells), torch.from_numpy(np.maximum(at, 0)), number]
+            newest = torch.where(newest.isnan() & torch.from_numpy(known), value, newest)
+        columns.append(newest)
+    return torch.stack(columns, dim=-1)
 
 
 def _validation(run: Run, dataset: Dataset) -> SampleIndices:

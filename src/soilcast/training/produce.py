@@ -35,12 +35,12 @@ from soilcast.training.fitting import fit_networks, refit_networks
 from soilcast.training.inputs import missing_inputs, refuse_lacking, refuse_without_grid
 from soilcast.training.learner import Learner
 from soilcast.training.loop import DivergedError, Training
-from soilcast.training.predictor import calibrated, shrinkage
+from soilcast.training.predictor import calibrated, shrinkage, validation_ratio
 from soilcast.training.rules import lacking_of_network
 from soilcast.training.run import Run, open_run, save_run
 from soilcast.training.run_folder import RECORD, read_record
 from soilcast.training.run_record import NOT_CONVERGED, describe_divergence, make_run, refitted, shrunk
-from soilcast.training.split import climate_groups, learning_cells, split_days
+from soilcast.training.split import climate_groups, days_in, learning_cells, split_days
 from soilcast.water import missing_terms
 from soilcast.workplace import clear_workplace, is_to_replace, locked_workplace, workplace_of
 
@@ -51,7 +51,7 @@ _PLUGIN = "plugin "
 _INPUTS = {"init_sha256": "--init", "weather": "--weather", "within": "--within"}
 """What a run's record says of its inputs beside the cube, and the option that each was given by."""
 
-_DONE = ("finished", "stopped early")
+_DONE = ("finished", "stopped early", "pruned")
 """How a training ended that --resume has nothing to add to."""
 
 
@@ -68,6 +68,7 @@ def train(
     weather: str | Path | None = None,
     units: Mapping[str, str] | None = None,
     within: str | Path | None = None,
+    limits: Mapping[int, float] | None = None,
     progress: bool = False,
     log: Callable[[str], None] = lambda line: None,
 ) -> Run:
@@ -105,6 +106,10 @@ def train(
     within
         Train only on the cells within a box or the regions of a file (`soilcast.regions.within.cells_within`): the run
         knows no others.
+    limits
+        For the trials of a search: epoch -> lowest validation loss by then above which the training ends there
+        (``record["status"]`` is then ``"pruned"``). The record says how the run compares with persistence on the
+        validation days (``record["validation_ratio"]``) where this is given, empty too.
     progress
         Show a progress bar.
     log
@@ -177,6 +182,11 @@ def train(
                 run = make_run(opened, config, split, dataset, training, notes)
                 share = shrinkage(run, dataset) if config.head.predict == "departure" else None
                 run = run if share is None else shrunk(run, share)
+                if limits is not None:
+                    hidden = days_in(split.test, days_seen(config, split))
+                    run = replace(
+                        run, record={**run.record, "validation_ratio": validation_ratio(run, dataset, hidden)}
+                    )
                 if config.task.quantiles:
                     run = calibrated(run, climate, opened["time"].to_numpy(), dataset)
                     uncalibrated = [*run.calibration.notes()] if run.calibration else []
@@ -205,7 +215,9 @@ def train(
                         take_weights(networks, init_run)
                     return Learner(networks, build_loss(config), config.train, ranks, threads)
 
-                training = fit_networks(learner(), dataset, config, checkpoints, resume=resume, shown=progress)
+                training = fit_networks(
+                    learner(), dataset, config, checkpoints, resume=resume, shown=progress, limits=limits
+                )
                 anew = None
                 if config.train.refit and training.status != "interrupted":
                     anew = refit_networks(

@@ -7,16 +7,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from soilcast.cube.check import SMALLEST_ERROR
 from soilcast.verify.aligned import Aligned
 from soilcast.verify.deterministic import Cells
 from soilcast.verify.drought import EventForecast
 from soilcast.verify.extremes import Side, is_extreme
 from soilcast.verify.probabilistic import crps_of_quantiles, is_covered
 from soilcast.water import physical_consistency
-
-SMALLEST_ERROR = 1e-5
-"""Error of a reference forecast [m3 m-3] below which nothing is divided by it: about the step in which reanalyses are
-packed."""
 
 FEWEST_DAYS = 2
 """With fewer days than this a cell has no score, as in `score_cells`."""

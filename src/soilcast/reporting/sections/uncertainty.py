@@ -9,6 +9,7 @@ import matplotlib.ticker
 import numpy as np
 import xarray as xr
 
+from soilcast.cube.check import SMALLEST_ERROR
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import leads, selected_leads
 from soilcast.reporting.figures import LOOK, canvas, svg
@@ -19,7 +20,6 @@ from soilcast.reporting.sections.scoreboard import boards, numbers_note
 from soilcast.reporting.tables import INTERVALS, coverages, model_table
 from soilcast.reporting.verdict import CALIBRATED
 from soilcast.reporting.wording import days, target_words, weighted
-from soilcast.verify.kernels import SMALLEST_ERROR
 
 SIDE = 3.4
 """Of the figures that are square [inch]."""
