@@ -54,10 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C stop what tests start, also where a shell (``&``) or a scheduler has it ignored in whatever it starts.
+    """Wait for no disk, and let Ctrl-C stop what tests start.
 
-    Whether it is ignored is inherited, and a command that was started so is right to ignore it too.
+    No test cuts the power, and whatever else ends a process loses nothing that the system has. Ctrl-C may be ignored
+    where a shell (``&``) or a scheduler has it ignored in whatever it starts: that is inherited, and a command that was
+    started so is right to ignore it too.
     """
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -327,8 +327,8 @@ def test_reproduced_by_two_processes(folder: Path, tmp_path: Path) -> None:
     rows = {"GRU": {"model": "phy-gru"}, "LSTM": {"model": "lstm"}}
     study = tmp_path / "mine.yaml"
     study.write_text(yaml.safe_dump({"title": "Mine", "show": "table", "runs": rows}))
-    words = ["reproduce", study, "--cube", folder / "cube", *AHEAD, *QUICK, "--jobs", "2", "--seeds", "1"]
-    run(*words, "--out", tmp_path / "out", "--plugin", folder / "gru.py")
+    words = ["reproduce", study, "--cube", folder / "cube", *AHEAD, *QUICK, "--seeds", "1"]
+    run(*words, "--out", tmp_path / "out", "--plugin", folder / "gru.py", "--jobs", "2")
     assert "GRU" in (tmp_path / "out" / "dossier" / "report.html").read_text()
     (made,) = json.loads((tmp_path / "out" / "dossier" / "dossier.json").read_text())["plugins"]
     load_plugin(folder / "gru.py")
@@ -336,7 +336,7 @@ def test_reproduced_by_two_processes(folder: Path, tmp_path: Path) -> None:
     assert networks == {"stacked_gru", "lstm"}
     # With another file of that name the runs are others, too.
     changed = written(tmp_path / "own" / "gru.py", GRU + "# changed\n")
-    told, _ = run(*words, "--out", tmp_path / "out", "--plugin", changed)
+    told, _ = run(*words, "--out", tmp_path / "out", "--plugin", changed, "--jobs", "1")
     assert "2 runs, 1 of them done" in told
     assert "no such model: did you mean phy-lstm? (your own: --plugin FILE.py)" in refusal(
         *words, "--out", tmp_path / "out"

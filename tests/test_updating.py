@@ -37,9 +37,8 @@ from tests.helpers.updates import GIVEN, changes_of_update, fork_update, hard_li
 
 @pytest.fixture(autouse=True)
 def quickly_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A source by the name ``made``, and a disk that is not waited for."""
+    """A source by the name ``made``."""
     monkeypatch.setitem(SOURCES, "made", made)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test cuts the power, and disks are slow
     yield
     GIVEN.clear()
 
@@ -637,7 +636,7 @@ def test_an_update_that_is_killed_at_any_change_of_its_files_loses_nothing(
     masters: Path, tables: Path, tmp_path: Path
 ) -> None:
     old, new = content_of(masters / "0-380"), content_of(masters / "0-400")
-    for change in itertools.count(1, 9):
+    for change in itertools.count(1, 17):
         out = tmp_path / str(change) / "cube"
         shutil.copytree(masters / "0-380", out)
         code = ends(fork_update(out, [tables / "380-400"], Death(change, 64 if change % 2 else None)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import platform
@@ -19,7 +20,13 @@ _PACKAGES = ("soilcast", "numpy", "xarray", "zarr", "torch")
 
 def versions() -> dict[str, str]:
     """Versions of soilcast, of Python and of the packages that shape a result."""
-    found = {"python": platform.python_version()}
+    return {"python": platform.python_version(), **_of_packages()}
+
+
+@functools.cache
+def _of_packages() -> dict[str, str]:
+    # Kept: to look takes milliseconds, every artifact asks, and what is imported does not change.
+    found = {}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -23,7 +23,7 @@ FLUXES = ("tp", "e", "sro", "ssro", "ro", "ssrd", "strd")
 
 @pytest.fixture(scope="module")
 def weather() -> HourlyWeather:
-    return hourly_weather(8.0, start="2020-05-01", days=40, box=BOX)
+    return hourly_weather(8.0, start="2020-05-01", days=36, box=BOX)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_files_without_soil_moisture_say_so(files: dict[str, Path]) -> None:
 
 @pytest.mark.slow
 def test_the_command_tells_by_its_exit_code(files: dict[str, Path], tmp_path: Path) -> None:
-    right = run_command("doctor", files["grib"], "--json")
+    right = run_command("doctor", files["states"], files["fluxes"], "--json")
     assert right.returncode == 0
     assert right.stderr == ""
     assert json.loads(right.stdout)["faults"] == []

@@ -117,7 +117,7 @@ def _number(cell: Any) -> float:
 
 @contextmanager
 def opened(
-    browser: Browser, address: str, state: str = "", *, size: Sequence[int] = (1280, 800), **context: Any
+    browser: Browser, address: str, state: str = "", *, size: Sequence[int] = (1000, 640), **context: Any
 ) -> Iterator[Opened]:
     """Open a page in a window of a size [pixels] and wait until it is drawn; in the end nothing may have gone wrong."""
     surroundings = browser.new_context(viewport={"width": size[0], "height": size[1]}, **context)

@@ -27,6 +27,8 @@ Corners = np.ndarray
 def watched_figures(monkeypatch: pytest.MonkeyPatch, keep: Path | None = None) -> Iterator[list[Figure]]:
     """Check every figure that is written or drawn inside; fail at the end with all that is wrong.
 
+    Those of pages are checked in place of being written: their pages hold none.
+
     ``keep`` is a folder for pictures of the figures that fail, for a person to look at.
     """
     seen: list[Figure] = []
@@ -42,6 +44,7 @@ def watched_figures(monkeypatch: pytest.MonkeyPatch, keep: Path | None = None) -
     def watching(original):  # type: ignore[no-untyped-def]
         def write(canvas, *args, **options):  # type: ignore[no-untyped-def]
             nonlocal busy
+            is_of_page = original is originals[FigureCanvasSVG, "print_svg"]
             if not busy and canvas.figure not in seen:
                 busy = True
                 found = text_faults(canvas.figure, originals[FigureCanvasAgg, "draw"])
@@ -51,7 +54,7 @@ def watched_figures(monkeypatch: pytest.MonkeyPatch, keep: Path | None = None) -
                 seen.append(canvas.figure)
                 busy = False
                 canvas.figure.set_canvas(canvas)
-            return original(canvas, *args, **options)
+            return None if is_of_page else original(canvas, *args, **options)
 
         return write
 

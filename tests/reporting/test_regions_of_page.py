@@ -19,6 +19,7 @@ from soilcast.regions.forecasts import regional_forecast
 from soilcast.regions.weights import open_regions
 from soilcast.reporting.maps import Canvas, Scale
 from soilcast.reporting.style import MapStyle
+from soilcast.reporting.wording import cells_text
 from tests.helpers.forecast_factory import LEADS, LEVELS, made_cube
 from tests.helpers.forecast_factory import made_forecast as scored_forecast
 from tests.helpers.region_files import write_regions
@@ -127,20 +128,20 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("outlined", [False, True])
-def test_a_page_on_scores_has_a_chapter_on_their_regions(scored: Path, tmp_path: Path, outlined: bool) -> None:
-    more = {"regions": scored / "r.geojson"} if outlined else {}
-    soilcast.report(scored / "scores", tmp_path / "page.html", **more)
+def test_a_page_on_scores_has_a_chapter_on_their_regions(scored: Path, tmp_path: Path) -> None:
+    soilcast.report(scored / "scores", tmp_path / "page.html", regions=scored / "r.geojson")
     text = texts_of(tmp_path / "page.html")
     table = text[text.index("Of the mean of each region, by the best network of each target.") :]
-    found = soilcast.open_scores(scored / "scores" / "regions").sel(model="LSTM", target="swvl1", lead=1)
+    scores = soilcast.open_scores(scored / "scores" / "regions")
+    found = scores.sel(model="LSTM", target="swvl1", lead=1)
     for at, name in enumerate(("South", "North")):
         row = table[table.index(f" {name} ") :].split()
         for column, metric, decimals in ((1, "ratio", 3), (2, "rmse", 4)):
             value = float(found[metric][at])
             assert row[column] == (f"{value:.{decimals}f}" if np.isfinite(value) else "–")
     assert np.isfinite(found["rmse"]).any()
-    assert ("A dot stands for each region; --regions FILE gives outlines." in text) == (not outlined)
+    assert "A dot stands for each region" not in text
+    assert "A dot stands for each region; --regions FILE gives outlines." in cells_text(scores, "was not scored")
 
 
 @pytest.mark.slow

@@ -83,27 +83,28 @@ def test_no_scores_at_all(tmp_path: Path) -> None:
         report([], tmp_path / "report.html")
 
 
+FAULTS: list[tuple[Callable[[xr.Dataset], xr.Dataset], str]] = [
+    (lambda scores: scores.drop_sel(model="persistence"), "but reports always show it: evaluate again"),
+    (lambda scores: scores.drop_vars("days"), r"days \('target', 'lead', 'cell'\) is missing"),
+    (lambda scores: scores.assign_coords(lead=scores["lead"] - 1), "leads are not distinct whole days from 1"),
+    (lambda scores: scores.assign_coords(lead=scores["lead"] + 0.5), "leads are not distinct whole days"),
+    (lambda scores: scores.isel(target=[]), "no target"),
+    (
+        lambda scores: scores.assign(pick_cell=scores["pick_cell"] + 10**6),
+        "pick_cell names cells that do not exist",
+    ),
+    (lambda scores: scores.assign(reliability=scores["rmse"]), "reliability .* is missing"),
+    (lambda scores: scores.assign(difference=scores["rmse"]), "difference .* is missing"),
+    (lambda scores: scores.assign(kge=scores["area"]), "kge .* is missing"),
+    (lambda scores: scores.assign_attrs(configs="{"), "configs is not JSON"),
+    (lambda scores: scores.drop_vars("grid_lon"), "an axis of its grid is missing"),
+    (lambda scores: scores.assign(area=scores["area"] * np.inf), "cell area is missing"),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda scores: scores.drop_sel(model="persistence"), "but reports always show it: evaluate again"),
-        (lambda scores: scores.drop_vars("days"), r"days \('target', 'lead', 'cell'\) is missing"),
-        (lambda scores: scores.assign_coords(lead=scores["lead"] - 1), "leads are not distinct whole days from 1"),
-        (lambda scores: scores.assign_coords(lead=scores["lead"] + 0.5), "leads are not distinct whole days"),
-        (lambda scores: scores.isel(target=[]), "no target"),
-        (
-            lambda scores: scores.assign(pick_cell=scores["pick_cell"] + 10**6),
-            "pick_cell names cells that do not exist",
-        ),
-        (lambda scores: scores.assign(reliability=scores["rmse"]), "reliability .* is missing"),
-        (lambda scores: scores.assign(difference=scores["rmse"]), "difference .* is missing"),
-        (lambda scores: scores.assign(kge=scores["area"]), "kge .* is missing"),
-        (lambda scores: scores.assign_attrs(configs="{"), "configs is not JSON"),
-        (lambda scores: scores.drop_vars("grid_lon"), "an axis of its grid is missing"),
-        (lambda scores: scores.assign(area=scores["area"] * np.inf), "cell area is missing"),
-    ],
+    ("count", "change", "message"), [((1, 3)[number % 2], *fault) for number, fault in enumerate(FAULTS)]
 )
 def test_scores_that_no_page_can_be_made_of(
     tmp_path: Path, count: int, change: Callable[[xr.Dataset], xr.Dataset], message: str

@@ -48,6 +48,20 @@ def page(browser: Browser, address: str) -> Iterator[Opened]:
         yield shown
 
 
+@pytest.fixture(scope="module")
+def plain(browser: Browser, address: str) -> Iterator[Opened]:
+    """The page as it opens, for tests that leave it so."""
+    with opened(browser, address) as shown:
+        yield shown
+
+
+@pytest.fixture(scope="module")
+def placed(browser: Browser, address: str, made: Served) -> Iterator[Opened]:
+    """The page with the panel of a cell open, for tests that leave it so."""
+    with opened(browser, address, at(made, 3)) as shown:
+        yield shown
+
+
 def place_of(made: Served, cell: int) -> tuple[float, float]:
     """Latitude and longitude of a cell [degrees]."""
     cube = open_cube(made.cube)
@@ -64,17 +78,17 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).mean())
 
 
-def test_page_says_what_it_shows(page: Opened) -> None:
-    picture = page.picture()
+def test_page_says_what_it_shows(plain: Opened) -> None:
+    picture = plain.picture()
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50  # a map and no empty canvas
-    assert "Model forecast, not an observation" in page.page.locator("#credit").inner_text()
-    assert "Synthetic data" in page.page.locator("#credit").inner_text()
-    assert "small" in page.page.locator("#credit .source").inner_text()
-    assert re.search(r"Licence: \S", page.page.locator("#credit").inner_text())
-    assert "Natural Earth" in page.page.locator("#credit").inner_text()
-    assert "12 Feb 2020" in page.page.locator("#issue-text").inner_text()
-    assert "13 Feb 2020 · 1 day ahead" in page.page.locator("#lead-text").inner_text()
-    assert page.page.locator("#legend").inner_text().startswith("Odds of D2 or drier")
+    assert "Model forecast, not an observation" in plain.page.locator("#credit").inner_text()
+    assert "Synthetic data" in plain.page.locator("#credit").inner_text()
+    assert "small" in plain.page.locator("#credit .source").inner_text()
+    assert re.search(r"Licence: \S", plain.page.locator("#credit").inner_text())
+    assert "Natural Earth" in plain.page.locator("#credit").inner_text()
+    assert "12 Feb 2020" in plain.page.locator("#issue-text").inner_text()
+    assert "13 Feb 2020 · 1 day ahead" in plain.page.locator("#lead-text").inner_text()
+    assert plain.page.locator("#legend").inner_text().startswith("Odds of D2 or drier")
 
 
 def test_tiles_are_drawn_where_the_cells_are_in_their_colours(page: Opened, made: Served) -> None:
@@ -104,20 +118,20 @@ def test_tiles_are_drawn_where_the_cells_are_in_their_colours(page: Opened, made
     assert found >= 0.8 * forecast.sizes["cell"]  # names and rivers lie over the others
 
 
-@pytest.mark.parametrize("slider", ["#lead", "#issue"])
-def test_sliders_change_the_picture(page: Opened, slider: str) -> None:
+def test_sliders_change_the_picture(page: Opened) -> None:
     page.page.select_option("#variable", "swvl1")
     page.settle()
     before, words = page.picture(), page.page.locator("#timeline").inner_text()
-    page.page.focus(slider)
-    page.page.keyboard.press("ArrowRight" if slider == "#lead" else "ArrowLeft")
-    page.settle()
-    assert page.page.locator("#timeline").inner_text() != words
-    assert difference(before, page.picture()) > 0.05
-    page.page.focus(slider)
-    page.page.keyboard.press("ArrowLeft" if slider == "#lead" else "ArrowRight")
-    page.settle()
-    assert difference(before, page.picture()) < 0.05
+    for slider, there, back in (("#lead", "ArrowRight", "ArrowLeft"), ("#issue", "ArrowLeft", "ArrowRight")):
+        page.page.focus(slider)
+        page.page.keyboard.press(there)
+        page.settle()
+        assert page.page.locator("#timeline").inner_text() != words
+        assert difference(before, page.picture()) > 0.05
+        page.page.focus(slider)
+        page.page.keyboard.press(back)
+        page.settle()
+        assert difference(before, page.picture()) < 0.05
 
 
 def test_click_shows_the_numbers_of_the_files(page: Opened, made: Served) -> None:
@@ -142,45 +156,44 @@ def test_click_shows_the_numbers_of_the_files(page: Opened, made: Served) -> Non
     assert np.array_equal(past, record)
 
 
-def test_chart_draws_the_fan(browser: Browser, address: str, made: Served) -> None:
-    with opened(browser, address, at(made, 3)) as page:
-        chart = page.page.locator("#part-coming .chart")
-        drawn = chart.evaluate(
-            """box => { const canvas = box.querySelector("canvas");
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            const seen = new Set(); for (let at = 0; at < data.length; at += 4) if (data[at + 3])
-            seen.add(`${data[at]},${data[at + 1]},${data[at + 2]}`); return seen.size; }"""
-        )
-        assert drawn > 20
-        assert "Chart of soil moisture" in chart.get_attribute("aria-label")
-        before = page.page.locator("#part-coming .readout").inner_text()
-        chart.hover()
-        assert page.page.locator("#part-coming .readout").inner_text() != before
-        assert page.numbers("skill-by-lead")
-        assert "a forecast of no change errs by" in page.page.locator("#part-skill").inner_text()
+def test_chart_draws_the_fan(placed: Opened) -> None:
+    chart = placed.page.locator("#part-coming .chart")
+    drawn = chart.evaluate(
+        """box => { const canvas = box.querySelector("canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const seen = new Set(); for (let at = 0; at < data.length; at += 4) if (data[at + 3])
+        seen.add(`${data[at]},${data[at + 1]},${data[at + 2]}`); return seen.size; }"""
+    )
+    assert drawn > 20
+    assert "Chart of soil moisture" in chart.get_attribute("aria-label")
+    before = placed.page.locator("#part-coming .readout").inner_text()
+    chart.hover()
+    assert placed.page.locator("#part-coming .readout").inner_text() != before
+    assert placed.numbers("skill-by-lead")
+    assert "a forecast of no change errs by" in placed.page.locator("#part-skill").inner_text()
 
 
-def test_more_rain_is_wetter(browser: Browser, address: str, made: Served) -> None:
-    with opened(browser, address, at(made, 3)) as page:
-        page.page.click("#part-what_if summary")
-        result = page.page.locator("#what-if-result")
-        assert "nothing is added" in result.inner_text()
-        page.page.fill('[name="rain-1"]', "15")
-        result.filter(has_text="becomes").wait_for()
-        before, after = (float(one) for one in re.findall(r"\d\.\d{3}", result.inner_text())[:2])
-        assert after > before
-        assert page.page.locator(".chart-key .only-changed").is_visible()
-        with page.page.expect_response(
-            lambda answer: "what-if" in answer.url and "rain=10%2C10%2C10" in answer.url
-        ) as told:
-            page.page.click("#wetter")
-        layer = told.value.json()["layers"]["swvl1"]
-        assert np.all(np.array(layer["changed"]) > np.array(layer["as_forecast"]))
-        central = loaded(made.forecast(NEWEST))["swvl1"].isel(time=0, cell=3).to_numpy()
-        assert np.allclose(layer["as_forecast"], central, atol=2e-6)
-        page.page.click("#reset")
-        result.filter(has_text="nothing").wait_for()
-        assert not page.page.locator(".chart-key .only-changed").is_visible()
+def test_more_rain_is_wetter(placed: Opened, made: Served) -> None:
+    placed.page.click("#part-what_if summary")
+    result = placed.page.locator("#what-if-result")
+    assert "nothing is added" in result.inner_text()
+    placed.page.fill('[name="rain-1"]', "15")
+    result.filter(has_text="becomes").wait_for()
+    before, after = (float(one) for one in re.findall(r"\d\.\d{3}", result.inner_text())[:2])
+    assert after > before
+    assert placed.page.locator(".chart-key .only-changed").is_visible()
+    with placed.page.expect_response(
+        lambda answer: "what-if" in answer.url and "rain=10%2C10%2C10" in answer.url
+    ) as told:
+        placed.page.click("#wetter")
+    layer = told.value.json()["layers"]["swvl1"]
+    assert np.all(np.array(layer["changed"]) > np.array(layer["as_forecast"]))
+    central = loaded(made.forecast(NEWEST))["swvl1"].isel(time=0, cell=3).to_numpy()
+    assert np.allclose(layer["as_forecast"], central, atol=2e-6)
+    placed.page.click("#reset")
+    result.filter(has_text="nothing").wait_for()
+    assert not placed.page.locator(".chart-key .only-changed").is_visible()
+    placed.page.click("#part-what_if summary")
 
 
 def test_keyboard_alone_is_enough(page: Opened, made: Served) -> None:
@@ -215,16 +228,16 @@ def test_keyboard_alone_is_enough(page: Opened, made: Served) -> None:
     assert f"{abs(lat):.2f}° N" in page.page.locator("#place .where").inner_text()
 
 
-def test_search_finds_places_by_name(page: Opened) -> None:
-    page.page.focus("#search-text")
-    page.page.keyboard.type("zuri")
-    page.page.wait_for_selector("#search-results [role=option]")
-    assert "Zürich" in page.page.locator("#search-results [role=option]").first.inner_text()
-    assert "Switzerland" in page.page.locator("#search-results [role=option]").first.inner_text()
-    page.page.keyboard.press("ArrowDown")
-    assert page.page.get_attribute("#search-text", "aria-activedescendant") == "search-result-0"
-    page.page.fill("#search-text", "nowhere at all")
-    page.page.wait_for_selector("#search-results .none")
+def test_search_finds_places_by_name(plain: Opened) -> None:
+    plain.page.focus("#search-text")
+    plain.page.keyboard.type("zuri")
+    plain.page.wait_for_selector("#search-results [role=option]")
+    assert "Zürich" in plain.page.locator("#search-results [role=option]").first.inner_text()
+    assert "Switzerland" in plain.page.locator("#search-results [role=option]").first.inner_text()
+    plain.page.keyboard.press("ArrowDown")
+    assert plain.page.get_attribute("#search-text", "aria-activedescendant") == "search-result-0"
+    plain.page.fill("#search-text", "nowhere at all")
+    plain.page.wait_for_selector("#search-results .none")
 
 
 def test_link_shows_the_same_again(browser: Browser, address: str, made: Served) -> None:
@@ -291,10 +304,10 @@ def test_text_can_be_read_in_light_and_dark(browser: Browser, address: str, made
             assert (luminance(ground) < 0.2) == (scheme == "dark"), selector
 
 
-def test_everything_that_can_be_used_has_a_name(browser: Browser, address: str, made: Served) -> None:
-    with opened(browser, address, at(made, 3)) as page:
-        page.page.click("#part-what_if summary")
-        tree = page.page.context.new_cdp_session(page.page).send("Accessibility.getFullAXTree")["nodes"]
+def test_everything_that_can_be_used_has_a_name(placed: Opened) -> None:
+    placed.page.click("#part-what_if summary")
+    tree = placed.page.context.new_cdp_session(placed.page).send("Accessibility.getFullAXTree")["nodes"]
+    placed.page.click("#part-what_if summary")
     roles = {"button", "combobox", "searchbox", "slider", "spinbutton", "checkbox", "radio", "link", "textbox"}
     usable = [one for one in tree if not one["ignored"] and one["role"]["value"] in roles]
     assert len(usable) > 20
@@ -410,15 +423,15 @@ def test_region_shows_the_forecast_of_its_mean(browser: Browser, tmp_path: Path)
         assert difference(before, page.picture()) < 0.5
 
 
-def test_sea_says_that_nothing_is_forecast(page: Opened) -> None:
-    page.page.fill("#search-text", "-45, 100")
-    page.page.press("#search-text", "Enter")
-    page.page.locator("#place .reason").wait_for()
-    assert page.page.locator("#place .reason").inner_text().startswith("No cell")
-    page.page.click("#close-place")
-    assert page.page.locator("#place").is_hidden()
-    assert [fault.partition(" ")[0] for fault in page.faults] == ["404"]
-    page.faults.clear()
+def test_sea_says_that_nothing_is_forecast(plain: Opened) -> None:
+    plain.page.fill("#search-text", "-45, 100")
+    plain.page.press("#search-text", "Enter")
+    plain.page.locator("#place .reason").wait_for()
+    assert plain.page.locator("#place .reason").inner_text().startswith("No cell")
+    plain.page.click("#close-place")
+    assert plain.page.locator("#place").is_hidden()
+    assert [fault.partition(" ")[0] for fault in plain.faults] == ["404"]
+    plain.faults.clear()
 
 
 def test_without_webgl_the_numbers_are_there(browser: Browser, address: str, made: Served) -> None:

@@ -180,7 +180,7 @@ def test_answers_are_those_of_the_openapi_document(folder: Path, mode: Generatio
         assert len(operations) > 25
         for operation in operations:
 
-            @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=10, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy(generation_mode=mode))
             def answers(case: schemathesis.Case) -> None:
                 case.call_and_validate(checks=CHECKS)

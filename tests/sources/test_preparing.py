@@ -10,8 +10,6 @@ import pickle
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -219,7 +217,7 @@ def test_a_lazy_series_travels_small(tree: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [3, 60, 90, 120, 150, 175])
+@pytest.mark.parametrize("change", [3, 90, 175])
 def test_a_preparation_that_is_killed_goes_on(
     tree: Path, tmp_path: Path, expected: dict[str, Any], change: int
 ) -> None:
@@ -233,7 +231,7 @@ def test_a_preparation_that_is_killed_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("days", "written", "step"), [(None, None, 31), (100, 64, 43)])
+@pytest.mark.parametrize(("days", "written", "step"), [(None, None, 53), (100, 64, 71)])
 def test_a_preparation_that_is_killed_at_any_change_of_its_files_goes_on(
     tmp_path: Path, days: int | None, written: int | None, step: int
 ) -> None:
@@ -639,8 +637,7 @@ def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
 
     def command(out: str, *options: str) -> tuple[int, str, str]:
         words = ["prepare", "landbench", str(tmp_path / "tree"), "--resolution", "1", "--out", str(tmp_path / out)]
-        child = [sys.executable, "-c", TELLS_ITS_PEAK, *words, *options]
-        done = subprocess.run(child, capture_output=True, text=True, check=False)
+        done = run_script(TELLS_ITS_PEAK, *words, *options)
         held = re.search(r"held (\d+)", done.stdout)
         assert held
         return int(held[1]) * 1024, done.stdout, done.stderr

@@ -50,8 +50,8 @@ def test_samples_of_dropout_are_pooled(folder: Path, tmp_path: Path) -> None:
     run = run_of(folder, tmp_path / "run", *MC)
     plain = run.config.model_copy(update={"network": run.config.network.model_copy(update={"mc_dropout": 0})})
     layout = run.networks[0].design.layout
-    windows = torch.rand(1, layout.steps, 50, layout.features)
-    scale = torch.ones(50, 3, 1)
+    windows = torch.rand(1, layout.steps, 20, layout.features)
+    scale = torch.ones(20, 3, 1)
     device = torch.device("cpu")
     sampled, alone = Predictor(run.networks, run.config, device), Predictor(run.networks, plain, device)
     first, other, again = (sampled.from_windows(windows, scale, number) for number in (1, 2, 1))

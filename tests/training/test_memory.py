@@ -23,7 +23,7 @@ from soilcast.training.config import Config
 from soilcast.training.dataset import make_dataset
 from soilcast.training.samples import SAMPLERS, SampleIndices
 from soilcast.training.split import split_days
-from tests.helpers.processes import Job, bits, command
+from tests.helpers.processes import Job, bits, fork_command
 from tests.helpers.small import small_cube
 
 MIB = 2**20
@@ -210,7 +210,7 @@ def large_cube(tiles: int) -> xr.Dataset:
 
 @pytest.mark.slow
 def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
-    save_cube(large_cube(160), tmp_path / "cube")
+    save_cube(large_cube(110), tmp_path / "cube")
     settings = (
         "train.epochs=2",
         "train.validate_every=1",
@@ -219,13 +219,13 @@ def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
         "network.hidden_size=8",
     )
     in_memory, mapped = (Job(tmp_path / "cube", tmp_path / name, settings, "lstm") for name in ("a", "b"))
-    _, refused = command(mapped, "--memory", "100MiB").communicate()
+    _, refused = fork_command(mapped, "--memory", "100MiB").communicate()
     least = re.search(r"takes at least (\d+) MiB", refused)
     assert least, refused
     memory = int(least[1]) + 16
     peaks = {}
     for job, options in ((in_memory, ()), (mapped, ("--memory", f"{memory}MiB"))):
-        process = command(job, *options)
+        process = fork_command(job, *options)
         printed, errors = process.communicate()
         assert process.returncode == 0, errors
         peaks[job.out.name] = open_run(job.out).record["peak_memory_bytes"]

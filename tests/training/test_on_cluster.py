@@ -23,7 +23,7 @@ from tests.test_commands import refusal
 pytestmark = pytest.mark.slow
 
 QUICK = ["train.epochs=3", "train.validate_every=1", "train.batches_per_epoch=10", "network.hidden_size=8"]
-LONG = [*QUICK[1:], "train.epochs=300", "train.batches_per_epoch=200", "train.patience=1000"]
+LONG = [*QUICK[1:], "train.epochs=120", "train.batches_per_epoch=200", "train.patience=1000"]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_stopped_command_leaves_checkpoints_and_no_work(cube: Path, tmp_path: 
 
     def rest() -> bool:  # an epoch that had begun may end
         before = logs()
-        time.sleep(2)
+        time.sleep(1)
         return logs() == before
 
     until(rest)  # fails if the workers go on though nobody waits: what they finish is no longer there

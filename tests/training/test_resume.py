@@ -116,13 +116,8 @@ def is_writing(job: Job) -> bool:
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_ends_with_the_same_bits(cube: Path, tmp_path: Path) -> None:
-    kill_at_random(cube, tmp_path, kills=5)
-
-
-@pytest.mark.slow
-def test_a_training_that_is_killed_20_times_ends_with_the_same_bits(cube: Path, tmp_path: Path) -> None:
-    kill_at_random(cube, tmp_path, kills=20)
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(cube: Path, tmp_path: Path) -> None:
+    kill_at_random(cube, tmp_path, kills=8)
 
 
 def die_and_go_on(cube: Path, folder: Path, death: Death, *, mapped: bool = False) -> int | None:
@@ -143,7 +138,7 @@ def die_and_go_on(cube: Path, folder: Path, death: Death, *, mapped: bool = Fals
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mapped", "step", "least"), [(False, 1, 20), (True, 11, 100)])
+@pytest.mark.parametrize(("mapped", "step", "least"), [(False, 3, 20), (True, 23, 100)])
 def test_a_training_that_is_killed_at_any_change_of_its_files_goes_on(
     cube: Path, tmp_path: Path, mapped: bool, step: int, least: int
 ) -> None:

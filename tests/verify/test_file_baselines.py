@@ -304,8 +304,8 @@ def test_blocks_of_members_that_are_read_one_by_one_are_the_same(tmp_path, cube,
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_command_names_it_and_the_report_shows_it(tmp_path, cube, forecast, noisy):
-    out = tmp_path / "scores"
+def test_the_command_names_it_and_the_report_shows_it(tmp_path, cube, noisy):
+    forecast, out = made_forecast(tmp_path / "lstm", cube), tmp_path / "scores"
     words = ["evaluate", str(forecast), "--cube", str(cube), "--out", str(out), "--baseline", f"IFS HRES={noisy}"]
     done = CliRunner().invoke(app, [*words, "--matching", "mean-variance"], catch_exceptions=False)
     assert done.exit_code == 0

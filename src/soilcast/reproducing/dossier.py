@@ -25,7 +25,7 @@ from soilcast.reproducing.section import Section, csv, listed, placeholder
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.reproducing.tables import main_sentences, show_table
 from soilcast.training.build import plugins_of
-from soilcast.training.run import open_run
+from soilcast.training.run_folder import read_record
 from soilcast.training.run_record import NOT_CONVERGED
 
 PAGE, MARKDOWN, MARK = "report.html", "report.md", "dossier.json"
@@ -190,7 +190,7 @@ def _training(findings: Findings, name: str) -> dict[str, object]:
         return {"status": "failed", "why": str(findings.faults[name])}
     if name not in findings.forecasts:
         return {"status": "not yet trained"}
-    record = open_run(findings.runs / name).record
+    record = read_record(findings.runs / name)
     return {key: record[key] for key in ("status", *_TRAINED)}
 
 
@@ -317,7 +317,7 @@ def _days_ahead(lead_days: int) -> str:
 def _periods(findings: Findings) -> dict[str, str]:
     for run in (run for plan in findings.plans for run in plan.runs):
         if run in findings.forecasts:
-            record = open_run(findings.runs / run).record
+            record = read_record(findings.runs / run)
             keys = {"Training days": "train_period", "Validation": "validation_period", "Test": "test_period"}
             return {name: str(record[key]) for name, key in keys.items()}
     return {}

@@ -13,7 +13,7 @@ from soilcast.reproducing.claims import Claim, against_reference, make_claim
 from soilcast.reproducing.reported import SCORES
 from soilcast.reproducing.section import Section, csv, listed, markdown_table
 from soilcast.reproducing.study_scores import StudyScores, guiding_reading
-from soilcast.training.run import open_run
+from soilcast.training.run_folder import read_record
 from soilcast.training.split import split_days
 from soilcast.verify.agreement import measure_agreement
 from soilcast.water import PLACEBOS
@@ -126,7 +126,7 @@ def _claims(scores: StudyScores, metric: str) -> list[Claim]:
 def _share_of_signs(scores: StudyScores, row: str) -> float:
     """Share of the training cell-days with a sign after Eq. 13, which all seeds have in common."""
     run = next(iter(scores.rows[row].values()))
-    return float(open_run(scores.runs / run).record["water_sign_share"])
+    return float(read_record(scores.runs / run)["water_sign_share"])
 
 
 def _consistencies(scores: StudyScores, row: str) -> dict[str, float]:

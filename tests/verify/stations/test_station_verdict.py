@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from soilcast.errors import SoilcastError
 from soilcast.models.baselines import damped_anomaly
 from soilcast.stations import verdict
 from soilcast.verify.stations.estimates import Answer
+from tests.helpers.forks import run_command
 from tests.helpers.html_page import Page
 from tests.helpers.station_truth import (
     CELLS,
@@ -236,11 +235,10 @@ def test_what_cannot_be_compared_is_refused_in_one_line(made: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_the_command_replaces_only_its_own(made: Path, tmp_path: Path) -> None:
     arguments = ["verdict", made / "good.zarr", "--stations", made / "stations.zarr", "--out", tmp_path / "out"]
-    command = [sys.executable, "-m", "soilcast", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_command(*arguments)
     assert done.returncode == 0, done.stderr
     assert "at 3 station(s)" in done.stdout
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    again = run_command(*arguments)
     assert again.returncode == 2
     assert "exists" in again.stderr
     soilcast.verdict(made / "good.zarr", made / "stations.zarr", tmp_path / "out", overwrite=True)
