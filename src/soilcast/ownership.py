@@ -20,6 +20,7 @@ _STORE = "zarr.json"
 _FOLDERS: dict[str, tuple[str, frozenset[str]]] = {
     "run": ("run.json", frozenset({"run.json", "config.yaml", "weights.safetensors", "log.jsonl"})),
     "scores": ("scores.nc", frozenset({"scores.nc", "table.csv", "cells.csv", "significance.csv"})),
+    "audit": ("audit.json", frozenset({"audit.json", "audit.html", "probes.csv"})),
 }
 """Kind of a folder -> the file that says so, and all files that it may hold."""
 
@@ -39,7 +40,7 @@ def kind_of(path: Path) -> str | None:
 
     Returns
     -------
-    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``dossier``, ``page``, ``picture``, ``map``, ``GeoTIFF``,
+    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``audit``, ``dossier``, ``page``, ``picture``, ``map``, ``GeoTIFF``,
     ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a folder of ours that holds
     more than we wrote, too. Whether it is damaged or of an earlier format does not count.
     """
