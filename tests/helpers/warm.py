@@ -6,7 +6,7 @@ import importlib
 import os
 
 _NAMES = (
-    "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting", "reporting",
+    "auditing", "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting", "reporting",
     "reproducing", "serving.app", "sources.preparing", "sources.era5land", "sources.planet", "sources.table",
     "training.public", "updating", "verify",
 )  # fmt: skip

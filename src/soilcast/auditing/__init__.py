@@ -50,9 +50,10 @@ def audit(
 ) -> pd.DataFrame:
     """Probe what a run has learnt, and compare it with the cube's own land model.
 
-    The probes: the response of each layer to a pulse of rain (sign, size, decay time, and how it travels down), the time
-    scale of drying, forecasts out of bounds, and the sensitivity to each input by gradients and by exchanging blocks of
-    days. By main climate, each number with a standard error; the cube's own come from its soil moisture alone.
+    The probes: the response of each layer to a pulse of rain (sign, size, decay time, and how it travels down), the
+    time scale of drying, forecasts out of bounds, and the sensitivity to each input by gradients and by exchanging
+    blocks of days. By main climate, with standard errors; the cube's own numbers come from its soil moisture and
+    weather alone.
 
     Parameters
     ----------

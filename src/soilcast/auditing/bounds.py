@@ -6,10 +6,13 @@ import numpy as np
 
 from soilcast.auditing.estimates import Estimate, ratio
 from soilcast.auditing.events import blocks_of
-from soilcast.auditing.findings import Finding, Row
+from soilcast.auditing.findings import About, Finding, Row
 from soilcast.auditing.subject import Array, Bools, Indices, Subject
 
 BELOW, ABOVE = "share below 0", "share above the highest of training"
+
+_RARE = 0.001
+"""Shares that differ by less are alike."""
 
 _SLACK = 0.005
 """By this share the highest of training may be passed: of a rare day, and by rounding."""
@@ -25,18 +28,18 @@ def bounds(subject: Subject) -> Finding:
     for name, cells in subject.groups().items():
         inside = np.isin(at.cells, cells)
         for position, layer in enumerate(subject.task.layers):
-            for quantity, is_beyond in ((BELOW, lambda one: one < 0), (ABOVE, lambda one: one > highest)):
+            for quantity, low, high in ((BELOW, 0.0, np.inf), (ABOVE, -np.inf, highest)):
                 shares = [
-                    _share(np.asarray(is_beyond(one))[inside, :, position], one[inside, :, position], at.days[inside])
+                    _share(((one < low) | (one > high))[inside, :, position], one[inside, :, position], at.days[inside])
                     for one in (run, cube)
                 ]
-                about = {"group": name, "layer": layer, "samples": int(inside.sum())}
-                rows.append(Row.of(*shares, absolute=0.001, quantity=quantity, units="1", **about))
+                about: About = {"group": name, "layer": layer, "samples": int(inside.sum())}
+                rows.append(Row.of(quantity, "1", *shares, absolute=_RARE, **about))
     return Finding(tuple(rows))
 
 
 def _share(beyond: Bools, values: Array, days: Indices) -> Estimate:
     """Share of what is known ``(sample, lead)`` that is beyond."""
     known = np.isfinite(values)
-    counts = [one.sum(axis=1).astype(float) for one in (beyond & known, known)]
-    return ratio(*counts, blocks_of(days))
+    over, under = (one.sum(axis=1).astype(np.float64) for one in (beyond & known, known))
+    return ratio(over, under, blocks_of(days))

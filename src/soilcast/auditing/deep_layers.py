@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from soilcast.auditing.estimates import Estimate
-from soilcast.auditing.findings import Finding, Row
+import numpy as np
+
+from soilcast.auditing.estimates import NONE, Estimate
+from soilcast.auditing.findings import About, Finding, Row
 from soilcast.auditing.rain_pulse import METHOD_ERROR, day_of_largest, largest, responses
 from soilcast.auditing.subject import Array, Subject
 
@@ -29,16 +31,12 @@ def deep_layers(subject: Subject) -> Finding:
         above: tuple[Estimate, Estimate] | None = None
         for layer in layers:
             both = found.of(subject.task, group, layer)
-            about = {"group": group, "layer": layer, "samples": found.count[group]}
-            known = [one.map(day) if one.value.size and _is_known(one) else one[0] for one in both]
-            rows.append(Row.of(*known, absolute=_ONE_DAY, quantity=LAG, units="d", **about))
+            about: About = {"group": group, "layer": layer, "samples": found.count[group]}
+            days = [one.map(day) if np.isfinite(one.value).any() else NONE for one in both]
+            rows.append(Row.of(LAG, "d", *days, absolute=_ONE_DAY, **about))
             sizes = both[0].map(largest), both[1].map(largest)
             if above is not None:
                 shares = [size.over(other) for size, other in zip(sizes, above, strict=True)]
-                rows.append(Row.of(*shares, relative=METHOD_ERROR, quantity=SHARE, units="1", **about))
+                rows.append(Row.of(SHARE, "1", *shares, relative=METHOD_ERROR, **about))
             above = sizes
     return Finding(tuple(rows))
-
-
-def _is_known(response: Estimate) -> bool:
-    return bool((response.value == response.value).any())

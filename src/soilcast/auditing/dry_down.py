@@ -8,8 +8,8 @@ import numpy as np
 
 from soilcast.auditing.estimates import Estimate, ratio, time_scale
 from soilcast.auditing.events import DRY, blocks_of, spells
-from soilcast.auditing.findings import Finding, Row
-from soilcast.auditing.subject import Array, Bools, CellDays, Indices, Subject
+from soilcast.auditing.findings import About, Finding, Row
+from soilcast.auditing.subject import Array, Bools, Indices, Subject
 
 DRY_DOWN = "time scale of drying"
 
@@ -30,7 +30,7 @@ def dry_down(subject: Subject) -> Finding:
     """
     if "tp" not in subject.cube:
         return Finding(notes=("The cube has no precipitation (tp): dry days are not known.",))
-    found = spells(subject, subject.first)
+    found = spells(subject.cube, subject.first)
     # The first of three dry days, the day after a dry one.
     starts = found.dry & (found.dry_after >= 2)
     forecasts = [*_triples(subject, starts)]
@@ -50,9 +50,12 @@ def dry_down(subject: Subject) -> Finding:
                 continue
             place = at[inside] * _SEASONS + season[inside], blocks_of(days[inside])
             scales = [_persistence(one[inside], *place).map(time_scale) for one in both]
-            about = {"group": name, "layer": layer, "samples": int(inside.sum())}
-            rows.append(Row.of(*scales, quantity=DRY_DOWN, units="d", **about))
-    notes = f"Dry days have less than {DRY * 1e3:g} mm of rain, as has the day before; the soil is neither frozen nor under snow."
+            about: About = {"group": name, "layer": layer, "samples": int(inside.sum())}
+            rows.append(Row.of(DRY_DOWN, "d", *scales, **about))
+    notes = (
+        f"Dry days have less than {DRY * 1e3:g} mm of rain, as has the day before; the soil is neither frozen nor "
+        "under snow."
+    )
     return Finding(tuple(rows), notes=(notes,))
 
 

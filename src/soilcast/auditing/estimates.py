@@ -17,6 +17,7 @@ DRAWS = 200
 
 _SEED = 20240527
 _LEAST_BLOCKS = 3
+_ALIKE = 0.9
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ class Estimate:
 
     @property
     def error(self) -> Array:
-        """Standard error; NaN where blocks that were drawn anew give no value."""
-        missing = ~np.isfinite(self.replicates)
-        with np.errstate(invalid="ignore"):
-            spread = np.nanstd(np.where(missing.all(axis=0), 0.0, self.replicates), axis=0)
-        return np.where(missing.mean(axis=0) > 0.5, np.nan, spread)
+        """Standard error; NaN where blocks that were drawn anew often give no value, or not one of the kind.
+
+        Without end, as a decay time may be, is a value: it has the error 0 where they agree.
+        """
+        alike = np.isfinite(self.replicates) == np.isfinite(self.value)
+        alike &= ~np.isnan(self.replicates)
+        values = np.where(alike & np.isfinite(self.replicates), self.replicates, 0.0)
+        count = np.maximum(alike.sum(axis=0), 1)
+        mean = values.sum(axis=0) / count
+        spread = np.sqrt(np.where(alike & np.isfinite(self.replicates), (values - mean) ** 2, 0.0).sum(axis=0) / count)
+        return np.where(np.isnan(self.value) | (alike.mean(axis=0) < _ALIKE), np.nan, spread)
 
     def __getitem__(self, key: Any) -> Estimate:
         return Estimate(self.value[key], self.replicates[(slice(None), *(key if isinstance(key, tuple) else (key,)))])

@@ -1,8 +1,8 @@
 """Rain between dry days: where it fell, and what the soil of the cube made of it.
 
-The cube's own response to rain needs no model. Soil moisture after a day of rain in a dry spell is compared with what it
-would have been without it, which is learnt from dry days of the same cells: the change over the same number of days, by
-the soil moisture before, temperature and radiation.
+The cube's own response to rain needs no network. Soil moisture after a day of rain in a dry spell is compared with what
+it would have been without it, which is learnt from dry days of the same cells: the change over the same number of days,
+by the soil moisture before, temperature and radiation.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
-from soilcast.auditing.estimates import Estimate, nothing, ratio
-from soilcast.auditing.subject import Array, Bools, Indices, Subject
+from soilcast.auditing.estimates import Array, Estimate, Indices, nothing, ratio
+
+Bools = npt.NDArray[np.bool_]
 
 DRY, LEAST_RAIN, MOST_RAIN = 1e-3, 5e-3, 20e-3
 """A day of less rain is dry; rain between the other two is an event [m d-1]."""
@@ -25,7 +27,7 @@ BLOCK = 15
 _THAWED = 275.15  # [K]: warmer days have rain, not snow
 _BARE = 1e-3  # [m]: less snow is none
 _LEAST_EVENTS, _LEAST_CONTROLS = 20, 100
-_WEATHER = ("t2m", "ssrd")
+_WEATHER = ("t2m", "ssrd", "strd")
 """What dry days are told apart by, beside soil moisture, where the cube has it."""
 
 
@@ -58,13 +60,9 @@ class Spells:
         return np.asarray(self.is_open & (self.rain < DRY))
 
 
-def spells(subject: Subject, first: int = 0) -> Spells:
+def spells(cube: xr.Dataset, first: int = 0) -> Spells:
     """Find rain between dry days, on the days of the cube from position ``first`` on."""
-    values = {
-        name: subject.cube[name].to_numpy()[:, first:].astype(np.float64)
-        for name in ("tp", "t2m", "sd")
-        if name in subject.cube
-    }
+    values = {name: cube[name].to_numpy()[:, first:].astype(np.float64) for name in ("tp", "t2m", "sd") if name in cube}
     rain = values["tp"]
     dry = rain < DRY
     is_open = np.zeros_like(dry)
@@ -79,23 +77,27 @@ def spells(subject: Subject, first: int = 0) -> Spells:
     return Spells(rain, is_open, after)
 
 
-def own_response(subject: Subject, cells: Indices, since: Sequence[int]) -> Estimate:
+def own_response(cube: xr.Dataset, layers: Sequence[str], cells: Indices, since: Indices) -> Estimate:
     """Estimate the response of the cube's soil to rain, over all of its days.
 
     Parameters
     ----------
+    cube
+        Some cells in memory.
+    layers
+        Soil layers of the cube.
     cells
-        Which of the drawn cells.
+        Which of the cells ``(cell,)``.
     since
-        Days after the rain.
+        Days after the rain ``(day,)``.
 
     Returns
     -------
-    ``(day, layer)`` [m3 m-3 m-1]: the layers are `Subject.observed_layers`. NaN with too few days.
+    ``(day, layer)`` [m3 m-3 m-1]; NaN with too few days.
     """
-    found = spells(subject)
-    soil = np.stack([subject.cube[name].to_numpy()[cells].astype(np.float64) for name in subject.observed_layers], -1)
-    weather = [subject.cube[name].to_numpy()[cells].astype(np.float64) for name in _WEATHER if name in subject.cube]
+    found = spells(cube)
+    soil = np.stack([cube[name].to_numpy()[cells].astype(np.float64) for name in layers], -1)
+    weather = [cube[name].to_numpy()[cells].astype(np.float64) for name in _WEATHER if name in cube]
     one_day = [_one_day(soil, weather, found, cells, days) for days in since]
     return Estimate(np.stack([one.value for one in one_day]), np.stack([one.replicates for one in one_day], axis=1))
 
@@ -139,6 +141,6 @@ def _without_rain(known: Array, change: Array, dry: Bools, event: Bools) -> tupl
     return expected, np.asarray(count[of_event] >= 2 * known.shape[-1])
 
 
-def blocks_of(days: npt.NDArray[np.int64]) -> Indices:
+def blocks_of(days: Indices) -> Indices:
     """Number of the block of each day."""
     return days // BLOCK

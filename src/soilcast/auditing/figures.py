@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from soilcast.auditing.findings import Curve, Row
-from soilcast.auditing.subject import Array
+from soilcast.auditing.subject import Array, Indices
 from soilcast.reporting.figures import LOOK, canvas, svg
 from soilcast.reporting.style import OBSERVED
 
@@ -20,8 +21,8 @@ _SIZE = (5.6, 2.9)
 _BAR = 0.26
 
 
-def draw_curve(curve: Curve) -> str:
-    """Response by days since the rain, of run and cube, with twice the standard error shaded."""
+def draw_curve(curve: Curve, limits: tuple[float, float]) -> str:
+    """Response by days since the rain, of run and cube, with twice the standard error shaded, within ``limits``."""
     with matplotlib.rc_context(LOOK):
         figure, axes = canvas(*_SIZE)
         for name, values, errors in (
@@ -29,20 +30,19 @@ def draw_curve(curve: Curve) -> str:
             ("run", curve.run, curve.run_error),
         ):
             _line(axes, curve.since, values, errors, COLOURS[name])
-        axes.axhline(0, color="#9aa1ab", linewidth=0.9)
-        axes.set_xlabel("days since the rain")
+        _day_axis(axes)
+        axes.set_ylim(*limits)
         axes.set_ylabel("m³ m⁻³ per 10 mm")
         return svg(figure)
 
 
 def draw_depth(curves: Mapping[str, tuple[Array, Array]], colours: Mapping[str, str]) -> str:
-    """Responses of all layers of one who is audited, each relative to the largest of the first: layer -> days, values."""
+    """Responses of all layers, relative to the largest of the first: layer -> days and values."""
     with matplotlib.rc_context(LOOK):
         figure, axes = canvas(*_SIZE)
         for layer, (since, values) in curves.items():
             axes.plot(since, values, color=colours[layer], linewidth=1.8, marker="o", markersize=3)
-        axes.axhline(0, color="#9aa1ab", linewidth=0.9)
-        axes.set_xlabel("days since the rain")
+        _day_axis(axes)
         axes.set_ylabel("relative to the first layer")
         return svg(figure)
 
@@ -87,7 +87,13 @@ def draw_bars(rows: Sequence[Row], label: str, scale: float = 1.0) -> str:
         return svg(figure)
 
 
-def _line(axes: Axes, since: Array, values: Array, errors: Array, colour: str) -> None:
+def _line(axes: Axes, since: Indices, values: Array, errors: Array, colour: str) -> None:
     axes.plot(since, values, color=colour, linewidth=1.8, marker="o", markersize=3.5)
     spread = 2 * np.nan_to_num(errors)
     axes.fill_between(since, values - spread, values + spread, color=colour, alpha=0.16, linewidth=0)
+
+
+def _day_axis(axes: Axes) -> None:
+    axes.axhline(0, color="#9aa1ab", linewidth=0.9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("days since the rain")

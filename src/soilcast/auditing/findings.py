@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
-from soilcast.auditing.estimates import NONE, Estimate
+from soilcast.auditing.estimates import NONE, Array, Estimate, Indices
 
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+
+class About(TypedDict, total=False):
+    """What a row is of, beside its numbers: see `Row`."""
+
+    group: str
+    layer: str
+    samples: int
+    about: str
 
 
 @dataclass(frozen=True)
@@ -20,56 +25,64 @@ class Row:
 
     Parameters
     ----------
-    group, layer
-        Cells and soil layer.
     quantity, units
         What it is.
     run, run_error, cube, cube_error
         Values and standard errors; NaN where there is none.
-    samples
-        How many cell-days it is of.
     allowance
         What the two may differ by beside twice their errors: the error of the method.
+    group, layer
+        Cells and soil layer.
+    samples
+        How many cell-days it is of.
     about
         The input that it is of, if it is of one.
     """
 
-    group: str
-    layer: str
     quantity: str
     units: str
     run: float
     run_error: float = np.nan
     cube: float = np.nan
     cube_error: float = np.nan
-    samples: int = 0
     allowance: float = 0.0
+    group: str = ""
+    layer: str = ""
+    samples: int = 0
     about: str = ""
 
     @staticmethod
-    def of(run: Estimate, cube: Estimate = NONE, *, relative: float = 0.0, absolute: float = 0.0, **parts: Any) -> Row:
+    def of(
+        quantity: str,
+        units: str,
+        run: Estimate,
+        cube: Estimate = NONE,
+        *,
+        relative: float = 0.0,
+        absolute: float = 0.0,
+        **about: Unpack[About],
+    ) -> Row:
         """Make a row of two estimates; ``relative`` (to the cube's) and ``absolute`` are the error of the method."""
-        numbers = [float(one) for one in (run.value, run.error, cube.value, cube.error)]
-        of_cube = abs(numbers[2]) if np.isfinite(numbers[2]) else 0.0
-        return Row(
-            run=numbers[0],
-            run_error=numbers[1],
-            cube=numbers[2],
-            cube_error=numbers[3],
-            allowance=absolute + relative * of_cube,
-            **parts,
+        run_value, run_error, cube_value, cube_error = (
+            float(one) for one in (run.value, run.error, cube.value, cube.error)
         )
+        allowance = absolute + relative * (abs(cube_value) if np.isfinite(cube_value) else 0.0)
+        return Row(quantity, units, run_value, run_error, cube_value, cube_error, allowance, **about)
 
     @property
     def error(self) -> float:
         """What a difference is compared with: the two errors and that of the method, together."""
-        errors = np.nan_to_num([self.run_error, self.cube_error])
-        return float(np.hypot(2 * np.hypot(*errors), self.allowance))
+        return float(np.hypot(2 * np.hypot(self.run_error, self.cube_error), self.allowance))
 
     @property
     def differs(self) -> bool:
-        """Whether run and cube differ by more than the errors allow; false where one of them has no value."""
+        """Whether run and cube differ by more than the errors allow; false where a value or an error is not known."""
         return bool(abs(self.run - self.cube) > self.error)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether there are both values, with errors."""
+        return not np.isnan([self.run, self.cube, self.error]).any()
 
 
 @dataclass(frozen=True)

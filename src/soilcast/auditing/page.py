@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from soilcast.auditing.deep_layers import SHARE
 from soilcast.auditing.figures import COLOURS, draw_bars, draw_curve, draw_depth, draw_rows
-from soilcast.auditing.findings import Finding, Row
+from soilcast.auditing.findings import Curve, Finding, Row
 from soilcast.auditing.rain_pulse import METHOD_ERROR
 from soilcast.auditing.sensitivity import GRADIENT, PERMUTED
 from soilcast.auditing.words import value_text
@@ -73,16 +72,25 @@ def audit_page(
 
 def _pulse(finding: Finding) -> html.Markup:
     text = (
-        "The response to 10 mm of rain by days since: the run's input is changed; the cube's own is estimated from its "
-        "days of rain between dry days, compared with dry days of the same cells. Shaded: twice the standard error. The "
+        "The response to 10 mm of rain by days since: the run's input is changed; the cube's own is estimated from days "
+        "of rain between dry days, compared with dry days of the same cells. Shaded: twice the standard error. The "
         f"cube's may err by another {100 * METHOD_ERROR:.0f}{PERCENT}, which {_DIFFERS} allows for."
     )
     parts = [html.paragraph(text, note=True), html.legend(_KEY)]
     for layer in dict.fromkeys(curve.layer for curve in finding.curves):
         of_layer = [curve for curve in finding.curves if curve.layer == layer and np.isfinite(curve.run).any()]
-        figures = [html.picture(draw_curve(curve), curve.group) for curve in of_layer]
+        limits = _limits(of_layer)
+        figures = [html.picture(draw_curve(curve, limits), curve.group) for curve in of_layer]
         parts += [html.heading(target_words(layer)), html.panels(figures)]
     return html.joined([*parts, _depth(finding), _table(finding.rows)])
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Give the ends of an axis for all curves of a layer, so that climates compare."""
+    values = [one for curve in curves for one in (curve.run, curve.cube, 0.0 * curve.run)]
+    low, high = (float(of(np.concatenate(values))) for of in (np.nanmin, np.nanmax))
+    margin = 0.08 * max(high - low, 1e-6)
+    return low - margin * (low < 0), high + margin
 
 
 def _depth(finding: Finding) -> html.Markup:
@@ -126,8 +134,8 @@ def _bounds(finding: Finding) -> html.Markup:
 def _sensitivity(finding: Finding) -> html.Markup:
     text = (
         "Left: by how much the RMSE rises with the input of other days (static inputs: of other cells). Right: by how "
-        "many of its standard deviations the forecast moves if the input is higher by one of its own on all days of the "
-        "window. Bars: twice the standard error."
+        "many of its standard deviations the forecast moves if the input is higher by one of its own on all days of "
+        "the window. Bars: twice the standard error."
     )
     parts = [html.paragraph(text, note=True)]
     for layer in dict.fromkeys(row.layer for row in finding.rows):
@@ -173,5 +181,4 @@ def _lines(rows: Sequence[Row], heads: Sequence[str]) -> Iterator[tuple[str, str
             "differs": html.Cell(_DIFFERS if row.differs else "", kind=kind),
             "cell-days": html.Cell(f"{row.samples:,}"),
         }
-        named = SHARE if row.quantity == SHARE else row.quantity
-        yield "", f"{row.layer}: {named}{f', {row.about}' if row.about else ''}", [texts[head] for head in heads]
+        yield "", f"{row.layer}: {row.quantity}{f', {row.about}' if row.about else ''}", [texts[head] for head in heads]

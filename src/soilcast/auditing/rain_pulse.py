@@ -10,7 +10,7 @@ import torch
 
 from soilcast.auditing.estimates import Estimate, e_folding, nothing, ratio
 from soilcast.auditing.events import blocks_of, own_response, spells
-from soilcast.auditing.findings import Curve, Finding, Row
+from soilcast.auditing.findings import About, Curve, Finding, Row
 from soilcast.auditing.subject import Array, Bools, CellDays, Indices, Subject
 from soilcast.task import Task
 from soilcast.training.statistics import MOST_BEYOND
@@ -18,13 +18,11 @@ from soilcast.training.statistics import MOST_BEYOND
 PULSE = 10e-3
 """Rain of the pulse [m]."""
 
-PER_PULSE = "m3 m-3 per 10 mm"
-
 RISES, SIZE, DECAY = "share of responses not below 0", "response to 10 mm of rain", "decay time of the response"
 
 METHOD_ERROR = 0.10
 """By this share the cube's own response may err beside its standard error: tests hold it against the built-in planet,
-whose land model is run again with and without the rain."""
+whose land model is run again with and without rain."""
 
 _HORIZON = 20
 _LEAST_PULSES, _LEAST_AMOUNT = 20, 1e-3
@@ -124,7 +122,7 @@ def responses(subject: Subject) -> Responses | str:
             f"In {int(clipped.sum())} of {len(clipped)} cells the training days had no {PULSE * 1e3:g} mm of rain: the "
             "pulse there is their wettest day, and the response is scaled to 10 mm."
         )
-    found = spells(subject, subject.first)
+    found = spells(subject.cube, subject.first)
     is_event = found.events & (most >= _LEAST_AMOUNT)[:, np.newaxis] & _can_show(subject, shown[0].first_day)
     at = subject.draw(is_event, use=1)
     if len(at) < _LEAST_PULSES:
@@ -159,12 +157,12 @@ def rain_pulse(subject: Subject) -> Finding:
     for group in found.run:
         for layer in subject.task.layers:
             run, cube = found.of(subject.task, group, layer)
-            about = {"group": group, "layer": layer, "samples": found.count[group]}
+            about: About = {"group": group, "layer": layer, "samples": found.count[group]}
             position = subject.task.layers.index(layer)
-            rows.append(Row.of(found.rises[group][position], quantity=RISES, units="1", **about))
-            for quantity, units, measure in ((SIZE, PER_PULSE, largest), (DECAY, "d", found.decay)):
+            rows.append(Row.of(RISES, "1", found.rises[group][position], **about))
+            for quantity, units, measure in ((SIZE, "m3 m-3", largest), (DECAY, "d", found.decay)):
                 both = run.map(measure), cube.map(measure)
-                rows.append(Row.of(*both, relative=METHOD_ERROR, quantity=quantity, units=units, **about))
+                rows.append(Row.of(quantity, units, *both, relative=METHOD_ERROR, **about))
             curves.append(Curve(group, layer, found.since, run.value, run.error, cube.value, cube.error))
     return Finding(tuple(rows), tuple(curves), found.notes)
 
@@ -204,11 +202,10 @@ def _can_show(subject: Subject, first_day: int) -> Bools:
 def _changes(subject: Subject, at: CellDays, shown: list[Place], amount: Array) -> Array:
     """Difference that the pulse makes ``(sample, place, layer)`` [m3 m-3]; NaN where there is no forecast.
 
-    Pulses of one cell are given one by one, those of different cells together: they are seen in no window but their own.
+    Pulses that no window sees both of are given together.
     """
     found = np.full((len(at), len(shown), len(subject.task.layers)), np.nan)
-    first_of_cell = np.searchsorted(at.cells, at.cells)
-    turn = np.arange(len(at)) - first_of_cell
+    turn = _turns(at, subject.task.window + subject.task.lead_days + 1)
     feature = subject.task.dynamic.index("tp")
     scaling = subject.statistics.scalings["tp"]
     levels = [scaling.normalise(np.broadcast_to(rain, len(subject.cells))) for rain in (amount, 0.0 * amount)]
@@ -235,6 +232,17 @@ def _changes(subject: Subject, at: CellDays, shown: list[Place], amount: Array) 
     return found
 
 
+def _turns(at: CellDays, apart: int) -> Indices:
+    """Number the samples so that those of one number and one cell are so many days apart, with few numbers."""
+    turn, last = np.empty(len(at), dtype=np.int64), dict[tuple[int, int], int]()
+    for position, (cell, day) in enumerate(zip(at.cells.tolist(), at.days.tolist(), strict=True)):
+        number = 0
+        while day - last.get((cell, number), -apart) < apart:
+            number += 1
+        turn[position], last[cell, number] = number, day
+    return turn
+
+
 def _with_enough(estimate: Estimate, count: Indices) -> Estimate:
     """Leave out the days of too few pulses."""
     few = count < _LEAST_PULSES
@@ -246,7 +254,7 @@ def _of_cube(subject: Subject, cells: Indices, since: Indices) -> Estimate:
     layers = subject.task.layers
     found = nothing(len(since), len(layers))
     if subject.observed_layers:
-        own = own_response(subject, cells, since)
+        own = own_response(subject.cube, subject.observed_layers, cells, since)
         held = [layers.index(layer) for layer in subject.observed_layers]
         found.value[:, held], found.replicates[..., held] = PULSE * own.value, PULSE * own.replicates
     return found

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from soilcast.auditing.estimates import ratio
 from soilcast.auditing.events import blocks_of
-from soilcast.auditing.findings import Finding, Row
+from soilcast.auditing.findings import About, Finding, Row
 from soilcast.auditing.subject import Array, CellDays, Indices, Subject
 from soilcast.training.build import distribution_of
 from soilcast.training.inputs import spread_over_cells
@@ -42,7 +42,10 @@ def sensitivity(subject: Subject) -> Finding:
     """
     group = next(iter(subject.groups()))
     rows = [*_gradients(subject, group), *_permutations(subject, group)]
-    notes = f"Blocks of {_block_days(subject)} days of the audited period and the days before it are exchanged, {_REPEATS} times."
+    notes = (
+        f"Blocks of {_block_days(subject)} days of the audited period and the days before it are exchanged, {_REPEATS} "
+        "times."
+    )
     return Finding(tuple(rows), notes=(notes,))
 
 
@@ -59,8 +62,8 @@ def _gradients(subject: Subject, group: str) -> Iterator[Row]:
     for (name, position), parts in found.items():
         for quantity, values in zip((GRADIENT, ABSOLUTE), zip(*parts, strict=True), strict=True):
             whole = np.concatenate(values)
-            about = {"group": group, "layer": subject.task.layers[position], "samples": len(at), "about": name}
-            yield Row.of(ratio(whole, np.ones(len(whole)), blocks), quantity=quantity, units="1", **about)
+            about: About = {"group": group, "layer": subject.task.layers[position], "samples": len(at), "about": name}
+            yield Row.of(quantity, "1", ratio(whole, np.ones(len(whole)), blocks), **about)
 
 
 def _of_samples(subject: Subject, at: CellDays) -> Iterator[tuple[tuple[str, int], Array]]:
@@ -72,7 +75,7 @@ def _of_samples(subject: Subject, at: CellDays) -> Iterator[tuple[tuple[str, int
     # One forward pass a member; in evaluation mode, without dropout.
     output = torch.stack([network(windows) for network in subject.run.networks])
     centre = _centre(subject, output, at).mean(dim=(0, 2))
-    for position, layer in enumerate(task.layers):
+    for position in range(len(task.layers)):
         asked = list(parts.values())
         grads = torch.autograd.grad(centre[:, position].sum(), asked, retain_graph=True, allow_unused=True)
         found = dict(zip(parts, grads, strict=True))
@@ -133,8 +136,8 @@ def _permutations(subject: Subject, group: str) -> Iterator[Row]:
         both = ratio(np.stack([errors[0], without], axis=1), np.stack([counts, counts], axis=1), blocks)
         rise = both.map(lambda squares: np.sqrt(squares[..., 1, :]) / np.sqrt(squares[..., 0, :]) - 1)
         for position, layer in enumerate(subject.task.layers):
-            about = {"group": group, "layer": layer, "samples": len(at), "about": name}
-            yield Row.of(rise[position], quantity=PERMUTED, units="1", **about)
+            about: About = {"group": group, "layer": layer, "samples": len(at), "about": name}
+            yield Row.of(PERMUTED, "1", rise[position], **about)
 
 
 def _exchanges(subject: Subject) -> dict[str, Callable[[np.random.Generator], WindowSource]]:

@@ -45,7 +45,7 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class CellDays:
-    """Samples by position: drawn cells, and first forecast days along the days of `Subject.days`, both ``(sample,)``."""
+    """Samples by position: drawn cells, and first forecast days along `Subject.days`, both ``(sample,)``."""
 
     cells: Indices
     days: Indices

@@ -26,7 +26,7 @@ _SUBJECTS = {
 
 def sentences(rows: Sequence[Row]) -> list[str]:
     """Say what was found: first how many numbers differ, then each of the first group of cells, layer by layer."""
-    compared = [row for row in rows if np.isfinite(row.run) and np.isfinite(row.cube)]
+    compared = [row for row in rows if row.is_compared]
     different = [row for row in compared if row.differs]
     if not compared:
         first = "Nothing of the run could be compared with the cube."
@@ -78,11 +78,12 @@ def _of_layer(rows: Sequence[Row], layer: str) -> Iterator[str]:
 
 def _compared(row: Row) -> str:
     signed = row.quantity == SIZE
-    units = row.units.removesuffix(" per 10 mm")
-    own = value_text(row.run, row.run_error, units, signed=signed)
+    own = value_text(row.run, row.run_error, row.units, signed=signed)
     if np.isnan(row.cube):
         return f"{own}."
-    cube = value_text(row.cube, row.cube_error, units, signed=signed)
+    cube = value_text(row.cube, row.cube_error, row.units, signed=signed)
+    if not row.is_compared:
+        return f"{own}, the cube's own {cube}: not compared, since an error is not known."
     if not row.differs:
         return f"{own}, the cube's own {cube}: alike within their errors."
     if signed and row.run * row.cube < 0:
