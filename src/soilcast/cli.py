@@ -862,7 +862,7 @@ def audit(
     _refuse_no_run(run)
     _refuse_others(cube, "cube")
     soilcast.audit(run, cube, out, period=period, samples=samples, seed=seed, overwrite=overwrite)
-    _say("\n".join(json.loads((out / "audit.json").read_text(encoding="utf-8"))["sentences"]))
+    _say(soilcast.inspect(out))
 
 
 @app.command()

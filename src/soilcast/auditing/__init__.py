@@ -21,6 +21,7 @@ from soilcast.provenance import stamp
 __all__ = ["audit"]
 
 PAGE, TABLE, RECORD = "audit.html", "probes.csv", "audit.json"
+FORMAT = 1
 
 _COLUMNS = {
     "group": "cells",
@@ -33,6 +34,7 @@ _COLUMNS = {
     "cube": "cube",
     "cube_error": "cube_error",
     "allowance": "method_error",
+    "deviation": "deviation",
     "samples": "cell_days",
     "differs": "differs",
 }
@@ -118,6 +120,7 @@ def _record(
     run = subject.run.record
     return {
         "soilcast_kind": "audit",
+        "format": FORMAT,
         "label": run["label"],
         "weights_sha256": run["weights_sha256"],
         "cube_sha256": subject.cube.attrs["content_sha256"],

@@ -51,7 +51,7 @@ def dry_down(subject: Subject) -> Finding:
             place = at[inside] * _SEASONS + season[inside], blocks_of(days[inside])
             scales = [_persistence(one[inside], *place).map(time_scale) for one in both]
             about: About = {"group": name, "layer": layer, "samples": int(inside.sum())}
-            rows.append(Row.of(DRY_DOWN, "d", *scales, **about))
+            rows.append(Row.of(DRY_DOWN, "d", *scales, as_rates=True, **about))
     notes = (
         f"Dry days have less than {DRY * 1e3:g} mm of rain, as has the day before; the soil is neither frozen nor "
         "under snow."

@@ -17,6 +17,9 @@ from soilcast.reporting.style import OBSERVED
 COLOURS = {"run": "#0072B2", "cube": OBSERVED}
 """Who is drawn in which colour."""
 
+LAYERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""Colours of the layers, from the surface down."""
+
 _SIZE = (5.6, 2.9)
 _BAR = 0.26
 

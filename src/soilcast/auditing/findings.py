@@ -19,6 +19,9 @@ class About(TypedDict, total=False):
     about: str
 
 
+_TINY = 1e-12
+
+
 @dataclass(frozen=True)
 class Row:
     """A number of a run, and the same of the land model or the observations of the cube.
@@ -30,7 +33,9 @@ class Row:
     run, run_error, cube, cube_error
         Values and standard errors; NaN where there is none.
     allowance
-        What the two may differ by beside twice their errors: the error of the method.
+        The error of the method, which counts beside the standard errors.
+    deviation
+        Run less cube, by what the errors allow: twice the two standard errors and that of the method, together.
     group, layer
         Cells and soil layer.
     samples
@@ -46,6 +51,7 @@ class Row:
     cube: float = np.nan
     cube_error: float = np.nan
     allowance: float = 0.0
+    deviation: float = np.nan
     group: str = ""
     layer: str = ""
     samples: int = 0
@@ -60,29 +66,47 @@ class Row:
         *,
         relative: float = 0.0,
         absolute: float = 0.0,
+        as_rates: bool = False,
         **about: Unpack[About],
     ) -> Row:
-        """Make a row of two estimates; ``relative`` (to the cube's) and ``absolute`` are the error of the method."""
+        """Make a row of two estimates.
+
+        Parameters
+        ----------
+        relative, absolute
+            Error of the method, relative to the cube's value and beside it.
+        as_rates
+            Compare times by their inverses, which are known where a time has no end.
+        """
         run_value, run_error, cube_value, cube_error = (
             float(one) for one in (run.value, run.error, cube.value, cube.error)
         )
         allowance = absolute + relative * (abs(cube_value) if np.isfinite(cube_value) else 0.0)
-        return Row(quantity, units, run_value, run_error, cube_value, cube_error, allowance, **about)
-
-    @property
-    def error(self) -> float:
-        """What a difference is compared with: the two errors and that of the method, together."""
-        return float(np.hypot(2 * np.hypot(self.run_error, self.cube_error), self.allowance))
+        both = (run.map(_inverse), cube.map(_inverse)) if as_rates else (run, cube)
+        deviation = _deviation(*both, relative, absolute)
+        return Row(quantity, units, run_value, run_error, cube_value, cube_error, allowance, deviation, **about)
 
     @property
     def differs(self) -> bool:
         """Whether run and cube differ by more than the errors allow; false where a value or an error is not known."""
-        return bool(abs(self.run - self.cube) > self.error)
+        return abs(self.deviation) > 1
 
     @property
     def is_compared(self) -> bool:
         """Whether there are both values, with errors."""
-        return not np.isnan([self.run, self.cube, self.error]).any()
+        return not np.isnan(self.deviation)
+
+
+def _inverse(time: Array) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.asarray(1 / time)
+
+
+def _deviation(run: Estimate, cube: Estimate, relative: float, absolute: float) -> float:
+    allowance = absolute + relative * abs(cube.value)
+    allowed = np.hypot(2 * np.hypot(run.error, cube.error), allowance)
+    difference = float(run.value - cube.value)
+    return 0.0 if difference == 0 and not np.isnan(allowed) else difference / max(float(allowed), _TINY)
 
 
 @dataclass(frozen=True)

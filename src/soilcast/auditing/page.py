@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from soilcast.auditing.figures import COLOURS, draw_bars, draw_curve, draw_depth, draw_rows
+from soilcast.auditing.figures import COLOURS, LAYERS, draw_bars, draw_curve, draw_depth, draw_rows
 from soilcast.auditing.findings import Curve, Finding, Row
 from soilcast.auditing.rain_pulse import METHOD_ERROR
 from soilcast.auditing.sensitivity import GRADIENT, PERMUTED
 from soilcast.auditing.words import value_text
 from soilcast.reporting import html
 from soilcast.reporting.artifacts import flat
-from soilcast.reporting.style import palette
 from soilcast.reporting.wording import PERCENT, target_words
 
 _KEY = {"the run": COLOURS["run"], "the cube's own": COLOURS["cube"]}
 _DIFFERS = "≠"
+_MOST_SENTENCES = 7
 
 
 class Part(NamedTuple):
@@ -51,7 +51,9 @@ def audit_page(
     record
         What ``audit.json`` holds.
     """
-    head = html.verdict(told[0], html.listed(told[1:])) + html.facts(facts)
+    first, rest = told[1 : 1 + _MOST_SENTENCES], told[1 + _MOST_SENTENCES :]
+    more = html.folded(f"{len(rest)} more", html.listed(rest)) if rest else html.NOTHING
+    head = html.verdict(told[0], html.listed(first) + more) + html.facts(facts)
     drawn = [(Part("headline", ""), head)]
     for name, finding in findings.items():
         anchor, heading, draw = SECTIONS[name]
@@ -72,22 +74,30 @@ def audit_page(
 
 def _pulse(finding: Finding) -> html.Markup:
     text = (
-        "The response to 10 mm of rain by days since: the run's input is changed; the cube's own is estimated from days "
-        "of rain between dry days, compared with dry days of the same cells. Shaded: twice the standard error. The "
-        f"cube's may err by another {100 * METHOD_ERROR:.0f}{PERCENT}, which {_DIFFERS} allows for."
+        "The response to 10 mm of rain by days since: the run's input is changed; the cube's own is estimated from "
+        "days of rain between dry days, compared with dry days of the same cells. Shaded: twice the standard error. "
+        f"The cube's may err by another {100 * METHOD_ERROR:.0f}{PERCENT}, which {_DIFFERS} allows for; of numbers "
+        "that are alike, about one in twenty is marked by chance."
     )
     parts = [html.paragraph(text, note=True), html.legend(_KEY)]
+    figures = {}
     for layer in dict.fromkeys(curve.layer for curve in finding.curves):
         of_layer = [curve for curve in finding.curves if curve.layer == layer and np.isfinite(curve.run).any()]
         limits = _limits(of_layer)
-        figures = [html.picture(draw_curve(curve, limits), curve.group) for curve in of_layer]
-        parts += [html.heading(target_words(layer)), html.panels(figures)]
+        figures[layer] = [(draw_curve(curve, limits), curve.group) for curve in of_layer]
+    if all(len(shown) == 1 for shown in figures.values()):
+        drawn = [html.picture(uri, target_words(layer), group) for layer, [(uri, group)] in figures.items()]
+        parts.append(html.panels(drawn))
+    else:
+        for layer, shown in figures.items():
+            parts += [html.heading(target_words(layer)), html.panels([html.picture(*one) for one in shown])]
     return html.joined([*parts, _depth(finding), _table(finding.rows)])
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     """Give the ends of an axis for all curves of a layer, so that climates compare."""
-    values = [one for curve in curves for one in (curve.run, curve.cube, 0.0 * curve.run)]
+    both = [one for curve in curves for one in ((curve.run, curve.run_error), (curve.cube, curve.cube_error))]
+    values = [value + times * np.nan_to_num(error) for value, error in both for times in (-2, 2)] + [np.zeros(1)]
     low, high = (float(of(np.concatenate(values))) for of in (np.nanmin, np.nanmax))
     margin = 0.08 * max(high - low, 1e-6)
     return low - margin * (low < 0), high + margin
@@ -99,7 +109,7 @@ def _depth(finding: Finding) -> html.Markup:
     curves = sorted((curve for curve in finding.curves if curve.group == group), key=lambda curve: curve.layer)
     if len(curves) < 2:
         return html.NOTHING
-    colours = palette([curve.layer for curve in curves], [])
+    colours = {curve.layer: colour for curve, colour in zip(curves, LAYERS, strict=False)}
     figures = []
     for who in COLOURS:
         largest = np.nanmax(np.abs(np.nan_to_num(getattr(curves[0], who))))

@@ -30,7 +30,7 @@ _LEAST_PULSES, _LEAST_AMOUNT = 20, 1e-3
 
 @dataclass(frozen=True)
 class Place:
-    """Where a forecast shows a pulse: so many days since, first forecast day relative to that of the pulse, and lead."""
+    """Where a forecast shows a pulse: days since, first forecast day relative to that of the pulse, and lead."""
 
     since: int
     first_day: int
@@ -160,9 +160,9 @@ def rain_pulse(subject: Subject) -> Finding:
             about: About = {"group": group, "layer": layer, "samples": found.count[group]}
             position = subject.task.layers.index(layer)
             rows.append(Row.of(RISES, "1", found.rises[group][position], **about))
-            for quantity, units, measure in ((SIZE, "m3 m-3", largest), (DECAY, "d", found.decay)):
-                both = run.map(measure), cube.map(measure)
-                rows.append(Row.of(quantity, units, *both, relative=METHOD_ERROR, **about))
+            sizes, times = ((run.map(measure), cube.map(measure)) for measure in (largest, found.decay))
+            rows.append(Row.of(SIZE, "m3 m-3", *sizes, relative=METHOD_ERROR, **about))
+            rows.append(Row.of(DECAY, "d", *times, relative=METHOD_ERROR, as_rates=True, **about))
             curves.append(Curve(group, layer, found.since, run.value, run.error, cube.value, cube.error))
     return Finding(tuple(rows), tuple(curves), found.notes)
 

@@ -37,7 +37,7 @@ Indices = npt.NDArray[np.int64]
 MOST_CELLS = 60
 """Cells that are drawn at most, as many of each climate as there are."""
 
-ALL = "all"
+ALL = "all cells"
 """Name of the group of all cells that are drawn."""
 
 _AT_ONCE = 1024
@@ -211,7 +211,7 @@ def open_subject(run: Path, cube: Path, period: str | None, samples: int, seed: 
     Raises
     ------
     SoilcastError
-        What is needed is not there: cells of the run, its inputs, days of the period, a forecast in it.
+        What is needed is not there: cells of the run, its inputs, a period and its days, a forecast in it.
     """
     opened, data = open_run(run), open_cube(cube)
     task, where = opened.config.task, str(cube)
@@ -219,7 +219,9 @@ def open_subject(run: Path, cube: Path, period: str | None, samples: int, seed: 
     rows, usable = match_cells(opened, data)
     if not usable.any():
         raise SoilcastError(f"{where}: the run can forecast none of its cells: give the cube that it was trained on")
-    text = str(opened.record["test_period"]) if period is None else period
+    text = opened.record["test_period"] if period is None else period
+    if text is None:
+        raise SoilcastError(f"{run}: the run has no test period: give --period, such as 2019")
     parts = period_slices(data["time"].to_numpy(), text, where, "the audited period")
     drawn = _draw_cells(usable, climate_groups(data), seed)
     chosen = _in_memory(data, drawn)

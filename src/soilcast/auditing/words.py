@@ -16,16 +16,16 @@ from soilcast.reporting.style import pretty_units
 from soilcast.reporting.wording import PERCENT, enumerated
 
 _MOST_INPUTS = 3
-_SUBJECTS = {
-    SIZE: "the response to 10 mm of rain",
-    DECAY: "the response falls by a factor e within",
-    LAG: "the response is largest so many days after the rain:",
-    DRY_DOWN: "without rain, soil moisture nears its low by a factor e within",
+_CLAUSES = {
+    SIZE: "the response to 10 mm of rain is {}",
+    DECAY: "the response to rain falls by a factor e in {}",
+    LAG: "the response to rain is largest {} after it",
+    DRY_DOWN: "without rain, soil moisture nears its low by a factor e in {}",
 }
 
 
 def sentences(rows: Sequence[Row]) -> list[str]:
-    """Say what was found: first how many numbers differ, then each of the first group of cells, layer by layer."""
+    """Say what was found: first how many numbers differ, then those of the first group of cells, what differs first."""
     compared = [row for row in rows if row.is_compared]
     different = [row for row in compared if row.differs]
     if not compared:
@@ -40,7 +40,8 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         first = f"None of {len(compared)} numbers of the run differs from the cube's by more than their errors allow."
     group = rows[0].group if rows else ""
     of_group = [row for row in rows if row.group == group]
-    return [first, *(text for layer in _layers(of_group) for text in _of_layer(of_group, layer))]
+    told = [one for layer in dict.fromkeys(row.layer for row in of_group) for one in _of_layer(of_group, layer)]
+    return [first, *(text for _, text in sorted(told, key=lambda one: not one[0]))]
 
 
 def value_text(value: float, error: float, units: str, *, signed: bool = False) -> str:
@@ -56,36 +57,36 @@ def value_text(value: float, error: float, units: str, *, signed: bool = False) 
     return f"{value:{sign}.{decimals}f}{spread} {pretty_units(units)}".strip().replace("-", "−")
 
 
-def _layers(rows: Sequence[Row]) -> list[str]:
-    return [*dict.fromkeys(row.layer for row in rows)]
-
-
-def _of_layer(rows: Sequence[Row], layer: str) -> Iterator[str]:
+def _of_layer(rows: Sequence[Row], layer: str) -> Iterator[tuple[bool, str]]:
     found = {(row.quantity, row.about): row for row in rows if row.layer == layer}
-    for quantity, subject in _SUBJECTS.items():
+    for quantity, clause in _CLAUSES.items():
         row = found.get((quantity, ""))
-        if row is not None and np.isfinite(row.run):
-            yield f"{layer}: {subject} {'is ' if quantity == SIZE else ''}{_compared(row)}"
+        if row is not None and not np.isnan(row.run):
+            own, cube = (value_text(*one, row.units, signed=quantity == SIZE) for one in _values(row))
+            beside = "" if np.isnan(row.cube) else f", the cube's own {cube}: {_comparison(row)}"
+            yield row.differs, f"{layer}: {clause.format(own)}{beside}."
     for quantity in (BELOW, ABOVE):
         row = found.get((quantity, ""))
         if row is not None and row.run > 0:
-            yield f"{layer}: {100 * row.run:.2g}{PERCENT} of the forecasts are {quantity.removeprefix('share ')}."
+            yield (
+                row.differs,
+                f"{layer}: {100 * row.run:.2g}{PERCENT} of the forecasts are {quantity.removeprefix('share ')}.",
+            )
     ranked = sorted((row for row in found.values() if row.quantity == PERMUTED), key=lambda row: -row.run)
     if ranked:
         texts = [f"{row.about} ({100 * row.run:+.0f}{PERCENT})" for row in ranked[:_MOST_INPUTS]]
-        yield f"{layer}: the RMSE rises most with other days of {enumerated(texts)}."
+        yield False, f"{layer}: the RMSE rises most with other days of {enumerated(texts)}."
 
 
-def _compared(row: Row) -> str:
-    signed = row.quantity == SIZE
-    own = value_text(row.run, row.run_error, row.units, signed=signed)
-    if np.isnan(row.cube):
-        return f"{own}."
-    cube = value_text(row.cube, row.cube_error, row.units, signed=signed)
+def _values(row: Row) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (row.run, row.run_error), (row.cube, row.cube_error)
+
+
+def _comparison(row: Row) -> str:
     if not row.is_compared:
-        return f"{own}, the cube's own {cube}: not compared, since an error is not known."
+        return "not compared, since an error is not known"
     if not row.differs:
-        return f"{own}, the cube's own {cube}: alike within their errors."
-    if signed and row.run * row.cube < 0:
-        return f"{own}, the cube's own {cube}: of the wrong sign."
-    return f"{own}, the cube's own {cube}: {'more' if abs(row.run) > abs(row.cube) else 'less'} than the errors allow."
+        return "no difference beyond their errors"
+    if row.quantity == SIZE and row.run * row.cube < 0:
+        return "of the wrong sign"
+    return f"{'more' if abs(row.run) > abs(row.cube) else 'less'} than the errors allow"
