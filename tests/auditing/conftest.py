@@ -51,7 +51,9 @@ def _responses(steps: int) -> tuple[Tensor, Tensor]:
 def bucket_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Folder of a bucket's ``cube`` and of the runs ``true``, ``reversed``, and ``next_day`` of one lead."""
     folder = tmp_path_factory.mktemp("bucket")
-    save_cube(BUCKET.cube(12), folder / "cube")
+    cube = BUCKET.cube(12)
+    cube["climate_zone"][:] = 1.0
+    save_cube(cube, folder / "cube")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(NETWORKS, "bucket_trunk", BucketTrunk)
         for name, sign, extra in (
@@ -82,7 +84,7 @@ def _make(cube: Path, out: Path, sign: int, settings: tuple[str, ...]) -> None:
             weight[:, layer, layer] = sign * BUCKET.gain * rain / scale
             if not run.config.task.known_future:  # what has fallen has faded by a day when it is forecast
                 weight[:, layer, layer] *= float(np.exp(-1 / BUCKET.time_scale[0]))
-            linear.bias.view(-1, 2)[:, layer] = (LOW + (0.1 if sign < 0 else 0.0) - offset) / scale
+            linear.bias.view(-1, 2)[:, layer] = (LOW - offset) / scale
     shutil.rmtree(out)
     out.mkdir()
     save_run(out, run)

@@ -12,6 +12,7 @@ import pandas as pd
 from soilcast.auditing.findings import Finding
 from soilcast.auditing.page import audit_page
 from soilcast.auditing.probes import PROBES
+from soilcast.auditing.rain_pulse import responses
 from soilcast.auditing.subject import MOST_CELLS, Subject, open_subject
 from soilcast.auditing.words import sentences
 from soilcast.errors import SoilcastError
@@ -90,7 +91,7 @@ def audit(
         raise SoilcastError(f"--samples {samples} --seed {seed}: give 1 sample or more, and a seed of 0 or more")
     subject = open_subject(run, cube, period, samples, seed)
     with atomic_write(out, kind="audit", overwrite=overwrite) as partial:
-        findings = {name: probe(subject) for name, probe in PROBES.items()}
+        findings = probed(subject)
         rows = [row for finding in findings.values() for row in finding.rows]
         told = sentences(rows)
         options = {"period": period, "samples": samples, "seed": seed}
@@ -103,6 +104,14 @@ def audit(
         page = audit_page(findings, told, label, _facts(subject), record)
         (partial / PAGE).write_text(page, encoding="utf-8", errors="replace")
     return table
+
+
+def probed(subject: Subject) -> dict[str, Finding]:
+    """Give what each probe finds."""
+    try:
+        return {name: probe(subject) for name, probe in PROBES.items()}
+    finally:
+        responses.cache_clear()  # which two probes share, and which holds the subject
 
 
 def _table(findings: Mapping[str, Finding]) -> pd.DataFrame:

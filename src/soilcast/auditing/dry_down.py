@@ -30,7 +30,7 @@ def dry_down(subject: Subject) -> Finding:
     """
     if "tp" not in subject.cube:
         return Finding(notes=("The cube has no precipitation (tp): dry days are not known.",))
-    found = spells(subject.cube, subject.first)
+    found = spells(subject.cube, subject.span)
     # The first of three dry days, the day after a dry one.
     starts = found.dry & (found.dry_after >= 2)
     forecasts = [*_triples(subject, starts)]

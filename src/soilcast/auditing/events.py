@@ -60,9 +60,9 @@ class Spells:
         return np.asarray(self.is_open & (self.rain < DRY))
 
 
-def spells(cube: xr.Dataset, first: int = 0) -> Spells:
-    """Find rain between dry days, on the days of the cube from position ``first`` on."""
-    values = {name: cube[name].to_numpy()[:, first:].astype(np.float64) for name in ("tp", "t2m", "sd") if name in cube}
+def spells(cube: xr.Dataset, days: slice = slice(None)) -> Spells:
+    """Find rain between dry days, on the days of the cube at some positions."""
+    values = {name: cube[name].to_numpy()[:, days].astype(np.float64) for name in ("tp", "t2m", "sd") if name in cube}
     rain = values["tp"]
     dry = rain < DRY
     is_open = np.zeros_like(dry)

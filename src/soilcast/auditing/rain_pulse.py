@@ -122,7 +122,7 @@ def responses(subject: Subject) -> Responses | str:
             f"In {int(clipped.sum())} of {len(clipped)} cells the training days had no {PULSE * 1e3:g} mm of rain: the "
             "pulse there is their wettest day, and the response is scaled to 10 mm."
         )
-    found = spells(subject.cube, subject.first)
+    found = spells(subject.cube, subject.span)
     is_event = found.events & (most >= _LEAST_AMOUNT)[:, np.newaxis] & _can_show(subject, shown[0].first_day)
     at = subject.draw(is_event, use=1)
     if len(at) < _LEAST_PULSES:

@@ -25,7 +25,7 @@ from soilcast.training.inputs import (
 )
 from soilcast.training.predictor import Predictor
 from soilcast.training.run import Run, open_run
-from soilcast.training.split import climate_groups, period_slices
+from soilcast.training.split import climate_groups, days_in, period_slices
 from soilcast.training.statistics import Statistics, error_scale
 from soilcast.training.windows import WindowSource
 from soilcast.verify.climate import CLIMATES
@@ -75,14 +75,14 @@ class Subject:
         Their positions in the cube ``(cell,)``.
     zone
         Main climate of each, its position in `CLIMATES` ``(cell,)``; -1 where the cube knows none.
-    first
-        Position in the cube of the first day of ``inputs``.
+    span
+        Positions in the cube of the days of ``inputs``: those of the period, and a window before it.
     period
         Whether a day of ``inputs`` lies in the period that is audited ``(time,)``.
     statistics
         Of the cells that were drawn.
     inputs, source
-        From that day on: normalised inputs, and what windows are cut from.
+        Of these days: normalised inputs, and what windows are cut from.
     ready
         Whether a day can be the first forecast day ``(cell, time)``: all inputs are there, and it and the further
         forecast days lie in the period.
@@ -96,7 +96,7 @@ class Subject:
     cube: xr.Dataset
     cells: Indices
     zone: Indices
-    first: int
+    span: slice
     period: Bools
     statistics: Statistics
     inputs: Inputs
@@ -118,7 +118,7 @@ class Subject:
     @property
     def days(self) -> npt.NDArray[np.datetime64]:
         """The days of the inputs ``(time,)``."""
-        found: npt.NDArray[np.datetime64] = self.cube["time"].to_numpy()[self.first :]
+        found: npt.NDArray[np.datetime64] = self.cube["time"].to_numpy()[self.span]
         return found
 
     @property
@@ -149,7 +149,7 @@ class Subject:
 
     def values(self, name: str) -> Array:
         """Values of a variable on the days of the inputs ``(cell, time)``, in its unit."""
-        return np.asarray(self.cube[name].to_numpy()[:, self.first :], dtype=np.float64)
+        return np.asarray(self.cube[name].to_numpy()[:, self.span], dtype=np.float64)
 
     def observed(self, at: CellDays) -> Array:
         """Observed soil moisture ``(sample, lead, layer)`` [m3 m-3]; NaN where there is none."""
@@ -226,11 +226,10 @@ def open_subject(run: Path, cube: Path, period: str | None, samples: int, seed: 
     drawn = _draw_cells(usable, climate_groups(data), seed)
     chosen = _in_memory(data, drawn)
     first = max(0, parts[0].start - task.window - task.soil_latency - task.fill_days)
-    inside = np.zeros(data.sizes["time"] - first, dtype=np.bool_)
-    for part in parts:
-        inside[part.start - first : part.stop - first] = True
+    days = slice(first, parts[-1].stop)
+    inside = days_in(parts, days)
     statistics = opened.statistics.of_cells(rows[drawn])
-    seen = chosen.isel(time=slice(first, None))
+    seen = chosen.isel(time=days)
     inputs = load_inputs(seen, task, statistics.scalings)
     source = window_source(inputs, layout_of(opened.config), chosen, seen["time"].to_numpy(), statistics)
     ready = inputs.first_days(task, task.lead_days) & inside
@@ -243,7 +242,7 @@ def open_subject(run: Path, cube: Path, period: str | None, samples: int, seed: 
             "another --period"
         )
     zone = climate_groups(data)[drawn]
-    return Subject(opened, chosen, drawn, zone, first, inside, statistics, inputs, source, ready, samples, seed)
+    return Subject(opened, chosen, drawn, zone, days, inside, statistics, inputs, source, ready, samples, seed)
 
 
 def _draw_cells(usable: Bools, zone: Indices, seed: int) -> Indices:
