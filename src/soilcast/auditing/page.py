@@ -133,7 +133,10 @@ def _drying(finding: Finding) -> html.Markup:
         )
         for layer in layers
     ]
-    text = "Days in which soil moisture nears its low by a factor e. Bars: twice the standard error."
+    text = (
+        "Days in which soil moisture nears its low by a factor e; compared by their inverses. Bars: twice the standard "
+        "error."
+    )
     return html.paragraph(text, note=True) + html.legend(_KEY) + html.panels(figures) + _table(finding.rows)
 
 

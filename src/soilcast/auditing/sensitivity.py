@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -80,22 +80,25 @@ def _of_samples(subject: Subject, at: CellDays) -> Iterator[tuple[tuple[str, int
         grads = torch.autograd.grad(centre[:, position].sum(), asked, retain_graph=True, allow_unused=True)
         found = dict(zip(parts, grads, strict=True))
         scale = _spread(subject.inputs.observed[..., position])
-        for feature, name in enumerate(task.dynamic):
-            yield (
-                (name, position),
-                _scaled(found["dynamic"], feature, at) * _spread(subject.inputs.dynamic[..., feature]) / scale,
-            )
-        for feature, name in enumerate(task.lags):
-            gradient = _scaled(found["lags"], feature, at)
-            if name in task.layers and task.sees_own_layers:
-                gradient = gradient + _scaled(found["newest"], task.layers.index(name), at)
-            yield (f"{_LAGS}{name}", position), gradient * _spread(subject.inputs.lags[..., feature]) / scale
-        for feature, name in enumerate(task.static):
-            of_static = found["static"]
-            gradient = (
-                np.zeros((len(at), 1)) if of_static is None else of_static[at.cells, feature].numpy()[:, np.newaxis]
-            )
-            yield (name, position), gradient * float(np.std(subject.inputs.static[:, feature])) / scale
+        if scale == 0:  # soil moisture that is not observed has no standard deviation to compare with
+            continue
+        for name, gradient, spread in _by_input(subject, found, at):
+            yield (name, position), gradient * spread / scale
+
+
+def _by_input(subject: Subject, found: Mapping[str, Tensor | None], at: CellDays) -> Iterator[tuple[str, Array, float]]:
+    """Give name, gradient ``(sample, day)`` and standard deviation of each input, all normalised."""
+    task, inputs = subject.task, subject.inputs
+    for feature, name in enumerate(task.dynamic):
+        yield name, _of_feature(found["dynamic"], feature, at), _spread(inputs.dynamic[..., feature])
+    for feature, name in enumerate(task.lags):
+        gradient = _of_feature(found["lags"], feature, at)
+        if name in task.layers and task.sees_own_layers:
+            gradient = gradient + _of_feature(found["newest"], task.layers.index(name), at)
+        yield f"{_LAGS}{name}", gradient, _spread(inputs.lags[..., feature])
+    by_day = None if found["static"] is None else found["static"].unsqueeze(1)
+    for feature, name in enumerate(task.static):
+        yield name, _of_feature(by_day, feature, at), float(np.std(inputs.static[:, feature]))
 
 
 def _centre(subject: Subject, output: Tensor, at: CellDays) -> Tensor:
@@ -109,7 +112,7 @@ def _centre(subject: Subject, output: Tensor, at: CellDays) -> Tensor:
     return level + distribution.mean(output[..., 1 : 1 + distribution.parameters]) / scale
 
 
-def _scaled(gradient: Tensor | None, feature: int, at: CellDays) -> Array:
+def _of_feature(gradient: Tensor | None, feature: int, at: CellDays) -> Array:
     """Gradient with respect to one feature of the cells of samples ``(sample, day)``; 0 where nothing depends on it."""
     if gradient is None:
         return np.zeros((len(at), 1))
@@ -117,9 +120,9 @@ def _scaled(gradient: Tensor | None, feature: int, at: CellDays) -> Array:
 
 
 def _spread(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
-    """Standard deviation within a cell, the mean over the cells, of ``(cell, time)``."""
+    """Standard deviation within a cell, the mean over the cells, of ``(cell, time)``; 0 without values."""
     known = values[np.isfinite(values).any(axis=1)].astype(np.float64)
-    return float(np.nanstd(known, axis=1).mean()) or 1.0
+    return float(np.nanstd(known, axis=1).mean()) if len(known) else 0.0
 
 
 def _permutations(subject: Subject, group: str) -> Iterator[Row]:
@@ -134,10 +137,18 @@ def _permutations(subject: Subject, group: str) -> Iterator[Row]:
         drawn = [subject.forecast(at, altered(subject.random(6, repeat))) for repeat in range(_REPEATS)]
         without = np.mean([_squares(one, observed) for one in drawn], axis=0)
         both = ratio(np.stack([errors[0], without], axis=1), np.stack([counts, counts], axis=1), blocks)
-        rise = both.map(lambda squares: np.sqrt(squares[..., 1, :]) / np.sqrt(squares[..., 0, :]) - 1)
+        rise = both.map(_rise)
         for position, layer in enumerate(subject.task.layers):
+            if not known[..., position].any():
+                continue
             about: About = {"group": group, "layer": layer, "samples": len(at), "about": name}
             yield Row.of(PERMUTED, "1", rise[position], **about)
+
+
+def _rise(squares: Array) -> Array:
+    """By what share the RMSE is higher, from mean squares ``(..., 2, layer)``."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.sqrt(squares[..., 1, :] / squares[..., 0, :]) - 1)
 
 
 def _exchanges(subject: Subject) -> dict[str, Callable[[np.random.Generator], WindowSource]]:

@@ -51,7 +51,7 @@ def value_text(value: float, error: float, units: str, *, signed: bool = False) 
     if np.isinf(value):
         return "without end"
     size = max(abs(value), error if np.isfinite(error) else 0.0)
-    decimals = int(np.clip(2 - np.floor(np.log10(size)), 0, 5)) if size > 0 else 3
+    decimals = int(np.clip(2 - np.floor(np.log10(size)), 0, 5)) if size > 0 else 0
     sign = "+" if signed else ""
     spread = f" ± {error:.{decimals}f}" if np.isfinite(error) else ""
     return f"{value:{sign}.{decimals}f}{spread} {pretty_units(units)}".strip().replace("-", "−")
@@ -70,12 +70,19 @@ def _of_layer(rows: Sequence[Row], layer: str) -> Iterator[tuple[bool, str]]:
         if row is not None and row.run > 0:
             yield (
                 row.differs,
-                f"{layer}: {100 * row.run:.2g}{PERCENT} of the forecasts are {quantity.removeprefix('share ')}.",
+                f"{layer}: {_percent(row.run)} of the forecasts are {quantity.removeprefix('share ')}.",
             )
-    ranked = sorted((row for row in found.values() if row.quantity == PERMUTED), key=lambda row: -row.run)
+    exchanged = [row for row in found.values() if row.quantity == PERMUTED]
+    ranked = sorted((row for row in exchanged if row.run > 2 * row.run_error), key=lambda row: -row.run)
     if ranked:
-        texts = [f"{row.about} ({100 * row.run:+.0f}{PERCENT})" for row in ranked[:_MOST_INPUTS]]
-        yield False, f"{layer}: the RMSE rises most with other days of {enumerated(texts)}."
+        texts = [f"{row.about} (+{_percent(row.run)})" for row in ranked[:_MOST_INPUTS]]
+        yield False, f"{layer}: the RMSE rises most without the true values of {enumerated(texts)}."
+    elif exchanged:
+        yield False, f"{layer}: the RMSE rises without the true values of no input, beyond its error."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{0 if share > 0.1 else 1}f}{PERCENT}" if share >= 0.001 else f"less than 0.1{PERCENT}"
 
 
 def _values(row: Row) -> tuple[tuple[float, float], tuple[float, float]]:
