@@ -25,7 +25,7 @@ def dry_down(subject: Subject) -> Finding:
 
     Of three dry days in a row, the fall from the second to the third is set against that from the first on: soil
     moisture is a share rho of the day before and a constant of each cell and season, and rho is estimated with the
-    first day as the instrument of the second, so that noise and rounding leave it unbiased. The time scale is
+    first day as the instrument of the second, so that noise and rounding do not lower it. The time scale is
     -1 / ln(rho).
     """
     if "tp" not in subject.cube:
