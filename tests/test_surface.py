@@ -118,6 +118,7 @@ REFUSALS = {
     "evaluate nowhere --cube cube --out new": "nowhere: no such forecast",
     "evaluate cube --cube cube --out new": "cube: a forecast is expected, but this is a cube",
     "evaluate cube.nc --cube cube --out new": "cube.nc: a forecast is expected, but this is a cube",
+    "audit nowhere --cube cube --out new": "nowhere: not a run",
     "report cube --out new.html": "cube: a scores or a forecast is expected, but this is a cube",
     "inspect nowhere": "nowhere: no such file or folder",
     "export nowhere --variable swvl1 --out new.tif": "nowhere: no such forecast",

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from soilcast.auditing import audit
     from soilcast.comparing import compare, demo
     from soilcast.cube import open_cube, open_forecast
     from soilcast.doctoring import doctor
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Config": "training.config",
     "SoilcastError": "errors",
+    "audit": "auditing",
     "bridge": "weather.bridging",
     "commented_yaml": "training.keys",
     "compare": "comparing",
@@ -73,6 +75,7 @@ _HOME = {
 __all__ = [
     "Config",
     "SoilcastError",
+    "audit",
     "bridge",
     "commented_yaml",
     "compare",

@@ -880,6 +880,26 @@ def verdict(
 
 
 @app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run, as train writes it.")],
+    cube: Cube,
+    out: Out,
+    period: Annotated[
+        str | None, typer.Option(metavar="FROM:TO", help="Days that are forecast; default: the run's test period.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, metavar="N", help="Number of cell-days per probe, at most.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the cells and days that are drawn.")] = 0,
+    overwrite: Overwrite = False,
+    plugins: Plugins = None,
+) -> None:
+    """Probe what a run has learnt: rain pulse, drying, bounds, sensitivity; beside the cube's own land model."""
+    _refuse_no_run(run)
+    _refuse_others(cube, "cube")
+    soilcast.audit(run, cube, out, period=period, samples=samples, seed=seed, overwrite=overwrite)
+    _say(soilcast.inspect(out))
+
+
+@app.command()
 def report(
     scores: Annotated[
         list[Path], typer.Argument(metavar="SCORES", help="Scores, as evaluate writes them, or forecasts.")

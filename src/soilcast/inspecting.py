@@ -1,4 +1,4 @@
-"""Describe any of soilcast's artifacts as text: a cube, a run, a forecast, scores, an archive of weather forecasts."""
+"""Describe any artifact as text: a cube, a run, a forecast, scores, an audit, an archive of weather forecasts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from soilcast.errors import SoilcastError
 from soilcast.training.run_folder import RECORD
 from soilcast.weather import ARCHIVE
 
-SCORES_FILE, VERDICT_FILE = "scores.nc", "verdict.nc"
+SCORES_FILE, VERDICT_FILE, AUDIT_FILE = "scores.nc", "verdict.nc", "audit.json"
 
 _METRICS = ("r", "rmse", "ubrmse", "bias", "r2", "kge", "skill", "consistency_w1", "consistency_w2")
 _METRICS_BY_LEAD = {
@@ -49,7 +49,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> Description:
     Parameters
     ----------
     path
-        A cube, run, forecast, scores or archive of weather forecasts.
+        A cube, run, forecast, scores, audit or archive of weather forecasts.
     verify
         Read every stored value and compare the hash of a cube's content; opening compares the checksums alone.
 
@@ -62,6 +62,8 @@ def inspect(path: str | Path, *, verify: bool = False) -> Description:
     refuse_missing(path, "file or folder")
     if (path / RECORD).is_file():
         return Description("\n".join(_run_lines(path)))
+    if (path / AUDIT_FILE).is_file():
+        return Description("\n".join(_audit_lines(path / AUDIT_FILE)))
     if (path / VERDICT_FILE).is_file():
         path = path / VERDICT_FILE
     if (path / SCORES_FILE).is_file():
@@ -69,6 +71,14 @@ def inspect(path: str | Path, *, verify: bool = False) -> Description:
     with open_artifact(path, *_DESCRIBE) as opened:
         lines = [*_DESCRIBE[str(opened.attrs["soilcast_kind"])](opened, path)]
         return Description("\n".join([*lines, *(_verified(opened, path) if verify else ())]))
+
+
+def _audit_lines(file: Path) -> list[str]:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return [f"audit: {record['label']}", *map(str, record["sentences"])]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SoilcastError(f"{file}: not what soilcast audit writes: audit again") from error
 
 
 def _verified(opened: xr.Dataset, path: Path) -> Iterator[str]:

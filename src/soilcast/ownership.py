@@ -21,6 +21,7 @@ _STORE = "zarr.json"
 _FOLDERS: dict[str, tuple[str, frozenset[str]]] = {
     "run": ("run.json", frozenset({"run.json", "config.yaml", "weights.safetensors", "log.jsonl"})),
     "scores": ("scores.nc", frozenset({"scores.nc", "table.csv", "cells.csv", "significance.csv"})),
+    "audit": ("audit.json", frozenset({"audit.json", "audit.html", "probes.csv"})),
 }
 """Kind of a folder -> the file that says so, and all files that it may hold."""
 
@@ -55,9 +56,9 @@ def kind_of(path: Path) -> str | None:
 
     Returns
     -------
-    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``search``, ``dossier``, ``page``, ``picture``, ``map``,
-    ``GeoTIFF``, ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a folder of ours
-    that holds more than we wrote, too. Whether it is damaged or of an earlier format does not count.
+    ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``search``, ``audit``, ``dossier``, ``page``, ``picture``,
+    ``map``, ``GeoTIFF``, ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a folder
+    of ours that holds more than we wrote, too. Whether it is damaged or of an earlier format does not count.
     """
     try:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)

@@ -6,9 +6,9 @@ import importlib
 import os
 
 _NAMES = (
-    "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting", "reporting",
-    "reproducing", "serving.app", "sources.preparing", "sources.era5land", "sources.planet", "sources.table",
-    "training.public", "updating", "verify",
+    "auditing", "cli", "backend", "comparing", "doctoring", "downloading", "exporting", "forecasting", "inspecting",
+    "reporting", "reproducing", "serving.app", "sources.preparing", "sources.era5land", "sources.planet",
+    "sources.table", "training.public", "updating", "verify",
 )  # fmt: skip
 _LAZY = (
     "cf_xarray.units", "dask.array", "ecmwf.datastores", "h5netcdf", "matplotlib.backends.backend_agg", "pytest",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import soilcast
 from soilcast.cube import Grid, neighbours, save_cube
 from soilcast.errors import SoilcastError
 from soilcast.forecasting import forecast
@@ -17,6 +18,7 @@ from soilcast.training import load_config, train
 from soilcast.training.build import layout_of
 from soilcast.training.dataset import make_dataset
 from soilcast.training.split import split_days
+from tests.helpers.serving import client
 from tests.helpers.small import small_cube
 
 CELLS, DAYS = 14, 500
@@ -214,3 +216,18 @@ def test_an_ea_lstm_trains_by_any_engine(cube: Path, tmp_path: Path, monkeypatch
         made.append(train(cube, tmp_path / engine, load_config(settings=settings)))
     for one, other in zip(made[0].networks[0].parameters(), made[1].networks[0].parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_what_alters_one_cell_alone_refuses_a_run_that_sees_others(cube: Path, tmp_path: Path) -> None:
+    settings = [*QUICK, *SEVERAL, "network.name=cnn"]
+    train(cube, tmp_path / "run", load_config(settings=settings))
+    with pytest.raises(SoilcastError, match=r"run: it sees the cells around a cell too, which an audit does not draw"):
+        soilcast.audit(tmp_path / "run", cube, tmp_path / "audit")
+    made = forecast(tmp_path / "run", cube, tmp_path / "forecast", weather="observed")
+    runs = {made.attrs["weights_sha256"]: tmp_path / "run"}
+    with client(tmp_path / "forecast", cube=cube, runs=runs) as http:
+        (found,) = http.get("/map/catalogue").json()["collections"]
+        assert not found["can_what_if"]
+        where = {"collection": found["id"], "lat": float(made["lat"][0]), "lon": float(made["lon"][0])}
+        assert "sees the cells around a cell too" in http.get("/map/place", params=where).json()["reasons"]["what_if"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,8 @@ class WhatIf:
         attributes = collection.newest.file.attributes
         if attributes.get("weather", "none") == "none":
             return "the run knows no weather of the coming days, so altered weather does not move its forecast"
+        if _sees_neighbours(attributes):
+            return "the run sees the cells around a cell too, whose weather is not altered with it"
         if self._run_of(collection.newest) is None:
             return "the run of these forecasts is not served: start with --run RUN"
         if self._record is None:
@@ -170,6 +173,14 @@ class WhatIf:
         }
         coordinates = {name: chosen[name].load() for name in ("cell", "lat", "lon", "time")}
         return xr.Dataset(values, coordinates, chosen.attrs)
+
+
+def _sees_neighbours(attributes: Mapping[str, Any]) -> bool:
+    """Whether a forecast is of a run that sees the cells around each cell."""
+    try:
+        return bool(json.loads(attributes.get("config", "{}"))["task"]["neighbourhood"] > 1)
+    except (ValueError, KeyError, TypeError):
+        return False  # made by an earlier version, or by others
 
 
 def _added(instance: Instance, numbers: Sequence[float], most: float, what: str, unit: str) -> Numbers:
