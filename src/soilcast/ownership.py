@@ -57,8 +57,8 @@ def kind_of(path: Path) -> str | None:
     Returns
     -------
     ``cube``, ``forecast``, ``scores``, ``verdict``, ``run``, ``search``, ``audit``, ``dossier``, ``page``, ``picture``,
-    ``map``, ``GeoTIFF``, ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a folder
-    of ours that holds more than we wrote, too. Whether it is damaged or of an earlier format does not count.
+    ``map``, ``GeoTIFF``, ``GeoJSON``, ``table``, ``style`` or ``description``; None for anything else, which is a
+    folder of ours that holds more than we wrote, too. Whether it is damaged or of an earlier format does not count.
     """
     try:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
