@@ -264,7 +264,7 @@ def test_an_installed_plugin_needs_no_path(tmp_path: Path) -> None:
 
     lines = "print(soilcast.load_config(model='phy-gru').network.name)\n"
     lines += "from soilcast.plugins import loaded_plugins\nprint(loaded_plugins())"
-    assert python(lines).startswith("gru\n(Plugin(name='lab-gru 2.1', sha256='")
+    assert python(lines).startswith("stacked_gru\n(Plugin(name='lab-gru 2.1', sha256='")
     wanted = [{"name": "lab-gru 2.0", "sha256": "0" * 64, "parts": ["network stacked_gru"]}]
     told = python(f"from soilcast import plugins\nplugins.load_installed()\nplugins.require_plugins({wanted}, 'run')")
     assert "lab-gru 2.0 (sha256 000000000000), but lab-gru 2.1 (sha256 " in told
@@ -357,7 +357,7 @@ def test_a_run_without_its_plugin_is_refused(folder: Path, trained: Path, tmp_pa
     ):
         told = refusal(*words)
         assert told == (
-            f"soilcast: {trained}: its model phy-gru, network gru, loss mae came from the plugin {made}, which is not "
+            f"soilcast: {trained}: its model phy-gru, network stacked_gru, loss mae came from the plugin {made}, which is not "
             "loaded: give it as --plugin gru.py, in Python to soilcast.load_plugin\n"
         )
         told = refusal(*words, "--plugin", changed)

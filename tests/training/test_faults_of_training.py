@@ -29,6 +29,7 @@ from tests.helpers.processes import Job, bits, fork, fork_command, leave_unfinis
 from tests.helpers.small import small_cube
 
 QUICK = ("train.epochs=6", "train.validate_every=2", "train.batches_per_epoch=10", "network.hidden_size=8")
+ENDLESS = ("train.epochs=100000", "train.patience=100000")
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +268,7 @@ def test_a_missing_or_damaged_block_of_the_cube_is_named(
 @pytest.mark.slow
 @pytest.mark.parametrize("finished", [False, True])
 def test_two_runs_into_one_folder_are_refused(cube: Path, tmp_path: Path, finished: bool) -> None:
-    job = Job(cube, tmp_path / "run", (*QUICK, "train.epochs=100000"), "lstm", options={"overwrite": finished})
+    job = Job(cube, tmp_path / "run", (*QUICK, *ENDLESS), "lstm", options={"overwrite": finished})
     if finished:
         train(cube, job.out, config())
     first = fork(job)
