@@ -357,8 +357,8 @@ def test_a_run_without_its_plugin_is_refused(folder: Path, trained: Path, tmp_pa
     ):
         told = refusal(*words)
         assert told == (
-            f"soilcast: {trained}: its model phy-gru, network stacked_gru, loss mae came from the plugin {made}, which is not "
-            "loaded: give it as --plugin gru.py, in Python to soilcast.load_plugin\n"
+            f"soilcast: {trained}: its model phy-gru, network stacked_gru, loss mae came from the plugin {made}, which "
+            "is not loaded: give it as --plugin gru.py, in Python to soilcast.load_plugin\n"
         )
         told = refusal(*words, "--plugin", changed)
         assert f"came from the plugin {made}, but gru.py (sha256 " in told
