@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,22 +48,41 @@ def _responses(steps: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(both[0], dtype=torch.float32), torch.tensor(both[1], dtype=torch.float32)
 
 
+@contextmanager
+def bucket_trunk() -> Iterator[None]:
+    """Register the bucket, for no longer than it is used: what others test is the registry as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "bucket_trunk", BucketTrunk)
+        yield
+
+
 @pytest.fixture(scope="session")
-def bucket_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def registered() -> Callable[[], AbstractContextManager[None]]:
+    """What has the bucket registered: for fixtures that outlast a test."""
+    return bucket_trunk
+
+
+@pytest.fixture(autouse=True)
+def _is_registered() -> Iterator[None]:
+    with bucket_trunk():
+        yield
+
+
+@pytest.fixture(scope="session")
+def bucket_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bucket's ``cube`` and of the runs ``true``, ``reversed``, and ``next_day`` of one lead."""
     folder = tmp_path_factory.mktemp("bucket")
     cube = BUCKET.cube(12)
     cube["climate_zone"][:] = 1.0
     save_cube(cube, folder / "cube")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, "bucket_trunk", BucketTrunk)
+    with bucket_trunk():
         for name, sign, extra in (
             ("true", 1, (f"task.lead_days={LEADS}", "task.known_future=[tp]")),
             ("reversed", -1, (f"task.lead_days={LEADS}", "task.known_future=[tp]")),
             ("next_day", 1, ()),
         ):
             _make(folder / "cube", folder / name, sign, extra)
-        yield folder
+    return folder
 
 
 def _make(cube: Path, out: Path, sign: int, settings: tuple[str, ...]) -> None:

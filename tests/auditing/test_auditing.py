@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +33,12 @@ RAIN = 0.01
 
 
 @pytest.fixture(scope="module")
-def audited(bucket_runs: Path) -> dict[str, pd.DataFrame]:
-    return {
-        name: soilcast.audit(bucket_runs / name, bucket_runs / "cube", bucket_runs / f"audit-{name}", samples=300)
-        for name in ("true", "reversed", "next_day")
-    }
+def audited(bucket_runs: Path, registered: Callable[[], AbstractContextManager[None]]) -> dict[str, pd.DataFrame]:
+    with registered():
+        return {
+            name: soilcast.audit(bucket_runs / name, bucket_runs / "cube", bucket_runs / f"audit-{name}", samples=300)
+            for name in ("true", "reversed", "next_day")
+        }
 
 
 def found(
