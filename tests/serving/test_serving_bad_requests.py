@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import string
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -26,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from soilcast.cube import save_cube
-from tests.helpers.serving import application, client, issue
+from tests.helpers.serving import application, client, issue, run_loop
 from tests.helpers.small import few
 
 CHECKS = [
@@ -148,8 +146,7 @@ def test_ten_thousand_random_requests_are_answered_without_a_defect(folder: Path
                 assert folder_name not in body, target
             seen[status] += 1
 
-    with ThreadPoolExecutor(1) as pool:  # the browser of other tests has a loop in this thread
-        pool.submit(asyncio.run, ask_all()).result()
+    run_loop(ask_all())
     assert sum(seen.values()) == COUNT
     assert {200, 400, 404, 405} <= set(seen), seen
     assert seen[400] + seen[404] > COUNT // 2, "most of them are bad"

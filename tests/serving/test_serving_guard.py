@@ -15,7 +15,7 @@ from soilcast.errors import SoilcastError
 from soilcast.serving import queries
 from soilcast.serving.answers import MOST_FEATURES
 from soilcast.serving.guard import access_of, read_token
-from tests.helpers.serving import application, client, issue
+from tests.helpers.serving import application, client, issue, run_loop
 
 TOKEN = "a-token-of-some-length"
 PUBLIC = ("/", "/map/catalogue", "/health", "/metrics", "/edr", "/edr/api", "/static/none", "/nothing", "/tiles/a")
@@ -218,14 +218,13 @@ def test_the_log_tells_nothing_of_who_asked_and_what_for(folder: Path) -> None:
     lines: list[str] = []
     app = application(folder)
     app._log = lines.append
-    import asyncio
 
     async def ask_it() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
             await http.get("/map/place", params={"collection": "lstm", "lat": 12.3456, "lon": 65.4321})
             await http.get("/my-secret/path", headers={"Cookie": "a=b", "User-Agent": "somebody"})
 
-    asyncio.run(ask_it())
+    run_loop(ask_it())
     assert len(lines) == 2
     assert lines[0].startswith("GET /map ")
     assert lines[1].startswith("GET /other 404 ")
