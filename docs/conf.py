@@ -59,6 +59,7 @@ nb_merge_streams = True
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+autodoc_type_aliases = {"Geometries": "numpy.ndarray"}  # its underscore would be a link
 autodoc_typehints_description_target = "documented"
 python_use_unqualified_type_names = True
 napoleon_use_rtype = False
