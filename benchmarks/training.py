@@ -26,6 +26,7 @@ from benchmarks.plain import (
     tuned_epoch,
     tuned_epoch_of,
 )
+from soilcast.models.backends import AutogradBackend
 from soilcast.models.native import VARIABLE, engine_name
 from soilcast.training.build import build_loss, build_networks, layout_of
 from soilcast.training.checkpoint import Checkpoint, Checkpoints
@@ -79,7 +80,7 @@ def soilcast_epoch(
 
     def epochs() -> None:
         # The native engine has threads of its own, beside which torch's would spin.
-        torch.set_num_threads(threads if engine == "torch" else 1)
+        torch.set_num_threads(threads if isinstance(learner.backend, AutogradBackend) else 1)
         train_networks(learner, samples, usable, one_sample, config.train, on_epoch_end, network=config.network)
 
     return epochs
