@@ -621,7 +621,7 @@ finally:
 
 @pytest.mark.slow
 def test_the_command_keeps_within_its_memory(tmp_path: Path) -> None:
-    axes = {"lats": np.linspace(80.0, -59.5, 200), "lons": np.arange(0.0, 360.0, 1.5)}
+    axes = {"lats": np.linspace(80.0, -59.5, 200), "lons": np.arange(0.0, 360.0, 1.2)}
     packed = {"dtype": "int16", "scale_factor": 2e-3, "add_offset": 0.0, "_FillValue": -32767}
     fields = {name: lambda day, lat, lon: 0.2 + 1e-4 * day + 1e-3 * np.cos(lat) + 0.0 * lon for name in LEAST}
     fields["tp"] = everywhere(1e-3)
