@@ -18,7 +18,16 @@ from soilcast.training.build import layout_of
 from soilcast.training.calibration_groups import Indices as Rows
 from soilcast.training.calibration_groups import season_of
 from soilcast.training.conformal import Calibration
-from soilcast.training.inputs import Counts, Inputs, load_inputs, seen_cells, spread_over_cells, window_source
+from soilcast.training.inputs import (
+    Counts,
+    Inputs,
+    among,
+    cells_around,
+    load_inputs,
+    seen_cells,
+    spread_over_cells,
+    window_source,
+)
 from soilcast.training.predictor import PredictiveQuantiles, Predictor
 from soilcast.training.split import climate_groups
 from soilcast.training.statistics import Scaling, Statistics, error_scale
@@ -130,6 +139,7 @@ class BlockForecaster:
         after = days[-1:] + np.arange(1, self._beyond + 1) * np.timedelta64(1, "D")
         self._days = np.concatenate((days, after))
         self._lat = cube["lat"].to_numpy().astype(np.float64)
+        self._around = cells_around(cube, task)
         self._cells, self._climate = opened.places, climate_groups(cube)
         self._predictor = Predictor(run.networks, run.config, device, opened.request.precision)
         self.closes = self._predictor.closes
@@ -185,7 +195,7 @@ class BlockForecaster:
     def read(self, cells: slice) -> BlockInputs:
         """Read what a block is forecast from."""
         opened, task = self._opened, self._layout.task
-        seen = seen_cells(opened.cube, task, cells)
+        seen = seen_cells(self._around, cells)
         own = slice(cells.start - seen.start, cells.stop - seen.start)
         of_seen = opened.run.statistics.of_cells(opened.rows[seen])
         inputs = load_inputs(self._seen, task, of_seen.scalings, seen, beyond=self._beyond)
@@ -195,8 +205,9 @@ class BlockForecaster:
         complete = inputs.first_days(task, opened.leads, forecasts[0])
         ready = complete[own][:, self._issues + 1] & opened.usable[cells, np.newaxis]
         place = self._layout, opened.cube, self._days, of_seen, seen
-        as_neighbour = complete & (opened.rows[seen] >= 0)[:, np.newaxis] if task.neighbourhood > 1 else None
-        sources = [window_source(inputs, *place, one, as_neighbour) for one in forecasts]
+        around = None if self._around is None else among(self._around, seen)
+        known = None if around is None else complete & (opened.rows[seen] >= 0)[:, np.newaxis]
+        sources = [window_source(inputs, *place, one, around, known) for one in forecasts]
         return BlockInputs(cells, of_seen.of_cells(own), inputs, own.start, sources, ready)
 
     def _predict(self, block: BlockInputs, scale: Floats | None) -> tuple[Floats, Floats]:

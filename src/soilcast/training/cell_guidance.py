@@ -11,7 +11,8 @@ import xarray as xr
 from soilcast.cube import read
 from soilcast.errors import SoilcastError
 from soilcast.training.config import Config
-from soilcast.training.split import CLIMATES, climate_groups
+from soilcast.training.sections import CLIMATES
+from soilcast.training.split import climate_groups
 
 Bools = npt.NDArray[np.bool_]
 

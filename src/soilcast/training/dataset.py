@@ -28,6 +28,7 @@ from soilcast.training.inputs import (
     Inputs,
     any_of_next,
     cell_blocks,
+    cells_around,
     fit_scalings,
     load_inputs,
     spread_over_cells,
@@ -198,9 +199,11 @@ def make_dataset(
     forecast = WeatherAhead(arrays["ahead"], arrays["ahead_known"]) if weather else None
     large = tuple(arrays[name] for name in _LARGE if name in arrays) if folder and low_memory else ()
 
+    around = cells_around(cube, task)
+
     def source_of(statistics: Statistics) -> WindowSource:
         time, ready = cube["time"].to_numpy()[days], arrays.get("ready")
-        return window_source(inputs, layout, cube, time, statistics, forecast=forecast, ready=ready)
+        return window_source(inputs, layout, cube, time, statistics, forecast=forecast, around=around, ready=ready)
 
     samples = Samples(
         source=source_of(statistics),

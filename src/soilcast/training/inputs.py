@@ -26,6 +26,7 @@ from soilcast.training.windows import WindowSource
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 64 * 2**20
 
@@ -236,6 +237,7 @@ def window_source(
     statistics: Statistics,
     cells: slice = slice(None),
     forecast: WeatherAhead | None = None,
+    around: Indices | None = None,
     ready: Bools | None = None,
 ) -> WindowSource:
     """Give what windows of some cells are cut from.
@@ -252,12 +254,11 @@ def window_source(
         Of these very cells, or of all.
     forecast
         The weather of the forecast days, if it is not that of the inputs.
+    around
+        Positions among these cells of those around each ``(cell, neighbour)``, if the network sees them.
     ready
         Where the inputs of these cells are there for a first forecast day ``(cell, time)``, if neighbours see them.
     """
-    around = None
-    if ready is not None:
-        around = _among(_neighbours(cube, layout.task, cells), cells.indices(cube.sizes["cell"])[0], len(ready))
     newest = inputs.newest if layout.task.sees_own_layers else inputs.newest[..., :0]
     rain, physical = torch.zeros(len(newest), 0, 2), torch.zeros(len(newest), 0)
     if layout.physical:
@@ -295,26 +296,28 @@ def refuse_without_grid(cube: xr.Dataset, task: Task) -> None:
         )
 
 
-def seen_cells(cube: xr.Dataset, task: Task, cells: slice) -> slice:
-    """Give the cells whose inputs the windows of some cells hold: with all around them, and what lies between."""
+def cells_around(cube: xr.Dataset, task: Task) -> Indices | None:
+    """Give the positions of the cells around each cell that are seen (`soilcast.cube.neighbours`); None if none are."""
     if task.neighbourhood == 1:
-        return cells
-    start, stop, _ = cells.indices(cube.sizes["cell"])
-    found = _neighbours(cube, task, slice(start, stop))
-    there = found[found >= 0]
-    return slice(min(start, there.min(initial=start)), max(stop, there.max(initial=stop - 1) + 1))
-
-
-def _neighbours(cube: xr.Dataset, task: Task, cells: slice) -> npt.NDArray[np.int64]:
-    """Positions in the cube of the cells around some cells: see `soilcast.cube.neighbours`."""
+        return None
     grid = grid_of(cube)
     assert grid is not None, "refused before"
-    return neighbours(grid, task.neighbourhood)[cells]
+    return neighbours(grid, task.neighbourhood)
 
 
-def _among(positions: npt.NDArray[np.int64], start: int, count: int) -> npt.NDArray[np.int64]:
-    """Give positions among some cells from ``start`` on; -1 for others."""
-    return np.where((positions >= start) & (positions < start + count), positions - start, -1)
+def seen_cells(around: Indices | None, cells: slice) -> slice:
+    """Give the cells whose inputs the windows of some cells hold: with all around them, and what lies between."""
+    if around is None:
+        return cells
+    found = around[cells]
+    there = found[found >= 0]
+    return slice(min(cells.start, there.min(initial=cells.start)), max(cells.stop, there.max(initial=0) + 1))
+
+
+def among(around: Indices, cells: slice) -> Indices:
+    """Give the cells around some cells by their position among these; -1 for others ``(cell, neighbour)``."""
+    found = around[cells]
+    return np.where((found >= cells.start) & (found < cells.stop), found - cells.start, -1)
 
 
 def _damped(statistics: Statistics, days: Days, cells: int) -> DampedAnomaly:

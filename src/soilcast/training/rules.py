@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from soilcast.cube.contract import ERA5_LAND_LAYERS, VARIABLES
 from soilcast.models.design import HEADS, needs_of
 from soilcast.schema import dotted_keys, nearest
-from soilcast.training.sections import LOSSES
+from soilcast.training.sections import CLIMATES, LOSSES
 
 if TYPE_CHECKING:
     from soilcast.training.config import Config
@@ -19,7 +19,6 @@ _PLAIN_HEADS = ("direct", "rollout")
 """Heads without any store: what they are is known without their classes, for which torch would be imported."""
 
 _OF_A_CLASS = ("loss.balance", "loss.weights")
-_CLIMATES = ("A", "B", "C", "D", "E")
 
 
 def refuse_impossible(config: Config) -> None:
@@ -130,8 +129,8 @@ def _refuse_classes(config: Config) -> None:
         raise ValueError("water.placebo is for one guidance of all cells: set loss.by=none")
     valid = [key for key in dotted_keys(type(config)) if key in _OF_A_CLASS or key.startswith("water.")]
     for name, settings in classes.items():
-        if by == "climate_zone" and name not in _CLIMATES:
-            raise ValueError(f"loss.classes names {name}, which is no main climate: use {', '.join(_CLIMATES)}")
+        if by == "climate_zone" and name not in CLIMATES:
+            raise ValueError(f"loss.classes names {name}, which is no main climate: use {', '.join(CLIMATES)}")
         for key in settings:
             if key not in valid or key == "water.placebo":
                 raise ValueError(f"loss.classes: {name} sets {key}: {nearest(key, valid)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,11 @@ from soilcast.schema import nearest
 
 if TYPE_CHECKING:
     from soilcast.training.losses import DataLoss
+
+Climate = Literal["A", "B", "C", "D", "E"]
+
+CLIMATES: tuple[str, ...] = get_args(Climate)
+"""Main climates of Koeppen."""
 
 OR_PLUGIN = " (your own: --plugin FILE.py)"
 
@@ -155,7 +160,7 @@ class SplitConfig(Section):
     cells_share: float = Field(
         1.0, gt=0.0, le=1.0, description="fraction of the cells used for training, drawn at random"
     )
-    without_climate: Literal["A", "B", "C", "D", "E"] | None = Field(
+    without_climate: Climate | None = Field(
         None,
         description="Koeppen main climate whose cells are excluded from training",
         json_schema_extra={"unset": "none"},

@@ -14,9 +14,8 @@ from soilcast.cube import days_of, read
 from soilcast.cube.calendar import Days, last_year
 from soilcast.cube.contract import KOEPPEN_CLASSES
 from soilcast.errors import SoilcastError
-from soilcast.training.sections import SplitConfig
+from soilcast.training.sections import CLIMATES, SplitConfig
 
-CLIMATES = "ABCDE"
 _NONE = -1
 
 GROUPS = len(CLIMATES)
