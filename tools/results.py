@@ -41,6 +41,7 @@ SEEDS = 3
 
 _OF_PLANET = ["train.epochs=100", "train.validate_every=10"]
 _SHORT = ["train.epochs=60", "train.validate_every=6", "train.batches_per_epoch=100"]
+_ROUTES = ["train.epochs=40", "train.validate_every=2", "train.patience=6"]
 REPRODUCED: dict[str, tuple[str, str, list[str]]] = {
     "planet": ("demo", "all", _OF_PLANET),
     "planet_daily_mean": ("planet_daily_mean", "readings", _OF_PLANET),
@@ -48,6 +49,10 @@ REPRODUCED: dict[str, tuple[str, str, list[str]]] = {
     "caravan_readings": ("caravan", "readings", [*_SHORT, "water.terms=[P,dSD]"]),
     "delaware": ("prms_delaware", "all", _SHORT),
     "moselle": ("mhm_moselle", "all", _SHORT),
+    "planet_routes": ("demo", "routes", _ROUTES),
+    "caravan_routes": ("caravan", "routes", [*_ROUTES, "water.terms=[P,dSD]"]),
+    "delaware_routes": ("prms_delaware", "routes", _ROUTES),
+    "moselle_routes": ("mhm_moselle", "routes", _ROUTES),
 }
 """Name of a dossier -> the experiment whose cube and config it takes, the parts of the paper, what is set beside."""
 

@@ -338,8 +338,8 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
-            help="planet, delaware, landbench, era5land, caravan, stations (ISMN, or CSV with --mapping) or table "
-            "(NetCDF, Zarr or CSV with --mapping)."
+            help="planet, bucket (a bucket model under the weather of a cube), delaware, landbench, era5land, caravan, "
+            "stations (ISMN, or CSV with --mapping) or table (NetCDF, Zarr or CSV with --mapping)."
         ),
     ],
     out: Out,
@@ -977,7 +977,10 @@ def serve(
 @app.command()
 def reproduce(
     part: Annotated[
-        str, typer.Argument(help="table1, table2, fig3, fig4, fig5, readings or all; or a YAML study file.")
+        str,
+        typer.Argument(
+            help="table1, table2, fig3, fig4, fig5, readings, all of these, or routes; or a YAML study file."
+        ),
     ],
     cube: Cube,
     out: Annotated[Path, typer.Option("--out", help="Output folder; an interrupted reproduction in it is resumed.")],

@@ -163,6 +163,7 @@ def train_and_forecast(
     resume: bool = False,
     memory: int | None = None,
     weather: Mapping[str, Path] = {},
+    init: Mapping[str, Path] = {},
     progress: bool = False,
     log: Log = print,
     ended: OnRunEnd = lambda name, outcome: None,
@@ -179,6 +180,8 @@ def train_and_forecast(
         Folder to write: ``runs/NAME`` and ``forecasts/NAME``.
     weather
         Name of a run -> archive of the weather forecasts that it is trained and forecasts with.
+    init
+        Name of a run -> the run whose weights its training starts from.
     jobs, dask, overwrite, resume, memory, progress, log
         See `compare`.
     ended
@@ -206,6 +209,7 @@ def train_and_forecast(
     configs = {out / "runs" / name: config for name, config in plans.items()}
     options: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "memory": memory, "progress": progress}
     options["weather"] = {out / "runs" / name: path for name, path in weather.items()}
+    options["init"] = {out / "runs" / name: path for name, path in init.items()}
     outcomes = train_runs(cube, configs, jobs=jobs, dask=dask, **options, then=then, ended=on_run_end)
     failed = {run.name: outcome for run, outcome in outcomes.items() if isinstance(outcome, SoilcastError)}
     return {run.name: folder / run.name for run in outcomes if run.name not in failed}, failed

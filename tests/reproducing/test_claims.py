@@ -40,7 +40,7 @@ def made_study(seed: int, lead: int = 2, seeds: int = 3, row: SimpleNamespace = 
     pairs = [(name, "damped anomaly") for name in ERRORS] + [(name, "LSTM") for name in ERRORS if name != "LSTM"]
     blocks = summed(observed, models)
     return StudyScores(
-        plan=SimpleNamespace(name="mine", rows=dict.fromkeys(ERRORS, row)),
+        plan=SimpleNamespace(amount="", name="mine", rows=dict.fromkeys(ERRORS, row)),
         lead=lead,
         cube=Path("cube"),
         forecasts={},

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from soilcast.errors import SoilcastError
 from soilcast.training.sections import SplitConfig
-from soilcast.training.split import split_days
+from soilcast.training.split import split_days, write_periods
 
 
 def days(first: str, last: str) -> np.ndarray:
@@ -52,6 +53,7 @@ def test_parts_follow_each_other_without_overlap(count: int, share: float) -> No
             "split.development and split.test have 365 day(s) in common",
         ),
         (SplitConfig(test="2018"), "only 0 day(s) for training"),
+        (SplitConfig(months=25), "split.months 25 is longer than the development period (2018-01-01:2019-12-31)"),
     ],
 )
 def test_a_period_that_cannot_be_is_named(config: SplitConfig, expected: str) -> None:
@@ -59,3 +61,26 @@ def test_a_period_that_cannot_be_is_named(config: SplitConfig, expected: str) ->
         split_days(days("2018-01-01", "2020-12-31"), config, "my.cube")
     assert expected in str(caught.value)
     assert "my.cube" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("development", "months", "expected"),
+    [
+        ("2018:2019", 1, "2019-12-01:2019-12-31"),
+        ("2018:2019", 24, "2018-01-01:2019-12-31"),
+        ("2018-01-15:2019-03-14", 3, "2018-12-15:2019-03-14"),
+        ("2018-01-01:2018-06-30,2019-05-01:2019-06-30", 12, "2019-05-01:2019-06-30"),
+        ("2018-01-01:2018-06-30,2019-05-01:2019-06-30", 14, "2018-05-01:2018-06-30,2019-05-01:2019-06-30"),
+    ],
+)
+def test_the_last_months_of_development_alone(development: str, months: int, expected: str) -> None:
+    axis = days("2018-01-01", "2020-12-31")
+    config = SplitConfig(test="2020", development=development.split(","), months=months)
+    split = split_days(axis, config, "cube")
+    assert write_periods(axis, split.development) == expected
+
+
+def test_months_are_of_development_and_not_of_a_training_period() -> None:
+    with pytest.raises(ValidationError, match=r"split\.months shortens split\.development, which split.train replaces"):
+        SplitConfig(train="2018", validation="2019", months=3)
+    assert SplitConfig(months="all").months is None

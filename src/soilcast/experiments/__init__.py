@@ -24,6 +24,9 @@ NO_WEATHER, OBSERVED = "none", "observed"
 PARTS = ("table1", "table2", "fig3", "fig4", "fig5", "readings")
 """The parts of the paper, ``experiments/paper/NAME.yaml``: tables, figures, and the readings of its equations."""
 
+STUDIES = (*PARTS, "routes")
+"""The parts, and beyond the paper the routes that it names for physics in networks."""
+
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -109,16 +112,49 @@ class Quick(BaseModel):
     config: dict[str, Any] = Field({}, description="config keys, over those of every run")
 
 
+class ProcessModel(BaseModel):
+    """What networks are pretrained on: a cube of the output of a process model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(description="source for `prepare`")
+    options: dict[str, Any] = Field({}, description="options for `prepare`")
+    of_cube: bool = Field(False, description="the source reads the cube of the study; otherwise it reads nothing")
+
+
 class Study(Design):
     """A part of the paper, on any cube: which runs, compared with which, shown how. See `reproduce`."""
 
     title: str = Field(description="heading in the report")
-    show: Literal["table", "zones", "consistency", "series", "readings"] = Field(description="kind of result")
+    show: Literal["table", "zones", "consistency", "series", "readings", "routes"] = Field(description="kind of result")
     reference: str = Field("LSTM", description="reference run of the comparisons")
     placebos: tuple[str, ...] = Field(
         (), description="runs that are also trained with the placebo of their water balance, water.placebo=observed"
     )
+    process_models: dict[str, ProcessModel] = Field(
+        {}, description="name -> the process model that runs can be pretrained on"
+    )
+    pretrained: dict[str, str] = Field({}, description="name of a run -> the process model that it is pretrained on")
+    data: dict[str, dict[str, Any]] = Field(
+        {},
+        description="name of an amount of training data -> its config keys: every run is trained with each amount, and "
+        "compared with the reference of the same",
+    )
     quick: Quick = Quick()
+
+    @model_validator(mode="after")
+    def _is_pretrained_on_what_there_is(self) -> Self:
+        for name, model in self.pretrained.items():
+            if name not in self.runs:
+                raise ValueError(f"pretrained: there is no run {name}: {nearest(name, self.runs)}")
+            if model not in self.process_models:
+                raise ValueError(f"pretrained: no process model {model}: {nearest(model, self.process_models)}")
+        if (self.show == "routes") != bool(self.data):
+            raise ValueError("data: name amounts of training data for show: routes, and for no other")
+        for name, keys in self.data.items():
+            if {*keys} - {"split"} or "test" in keys.get("split", {}):
+                raise ValueError(f"data: {name} may set keys of split other than split.test alone: remove the others")
+        return self
 
     @model_validator(mode="after")
     def _has_its_reference(self) -> Self:
@@ -232,16 +268,16 @@ def load_study(name: str | Path) -> Study:
     Parameters
     ----------
     name
-        Name of a part of the paper, or a YAML file.
+        Name of one of `STUDIES`, or a YAML file.
 
     Raises
     ------
     SoilcastError
         There is none of this name, or its file has an unknown key or a value that does not fit.
     """
-    file = _HERE / "paper" / f"{name}.yaml" if str(name) in PARTS else Path(name)
+    file = _HERE / "paper" / f"{name}.yaml" if str(name) in STUDIES else Path(name)
     if not file.is_file():
-        raise SoilcastError(f"{name}: neither a part of the paper nor a file: {nearest(str(name), (*PARTS, 'all'))}")
+        raise SoilcastError(f"{name}: neither a part of the paper nor a file: {nearest(str(name), (*STUDIES, 'all'))}")
     return validate(Study, read_yaml(file), str(file))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from soilcast.comparing import train_and_forecast
+from soilcast.comparing import prepared_cube, train_and_forecast
 from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
-from soilcast.experiments import PARTS, load_study
+from soilcast.experiments import PARTS, STUDIES, Study, load_study
 from soilcast.files import refuse_existing
 from soilcast.progress import Log
 from soilcast.reproducing.dossier import Findings, skipped
@@ -18,6 +21,8 @@ from soilcast.reproducing.scorer import StudyScorer
 from soilcast.schema import nearest
 from soilcast.training.checkpoint import CHECKPOINT
 from soilcast.training.config import Config
+from soilcast.training.jobs import train_runs
+from soilcast.training.produce import run_summary
 from soilcast.training.run import open_run
 from soilcast.training.run_folder import RECORD
 from soilcast.verify.climate import CLIMATE_SETS
@@ -55,12 +60,13 @@ def reproduce(
     Parameters
     ----------
     part
-        ``table1``, ``table2``, ``fig3``, ``fig4``, ``fig5``, ``readings``, ``all``, or a YAML file such as those in
-        ``soilcast/experiments/paper``.
+        ``table1``, ``table2``, ``fig3``, ``fig4``, ``fig5``, ``readings``, ``all`` of these, ``routes``, or a YAML file
+        such as those in ``soilcast/experiments/paper``.
     cube
         Path of a cube.
     out
-        Output folder: ``runs/``, ``forecasts/`` and ``dossier/`` with ``report.html``.
+        Output folder: ``runs/``, ``forecasts/`` and ``dossier/`` with ``report.html``; with runs that are pretrained
+        also ``process_models/`` and ``pretraining/``.
     seeds
         Number of seeds of each row (0, 1, ...); by default that of the study.
     settings
@@ -96,7 +102,7 @@ def reproduce(
         raise SoilcastError(f"--zones {zones}: {nearest(zones, CLIMATE_SETS)}")
     cube, out = Path(cube), Path(out)
     refuse_existing(out / "dossier", kind="dossier", overwrite=True)
-    plans, runs = _plan(part, cube, settings, seeds, quick=quick, zones=zones)
+    plans, runs = _plan(part, cube, out, settings, seeds, quick=quick, zones=zones, log=log)
     for plan in plans:
         for line in skipped(plan):
             log(f"{plan.name}: {line}")
@@ -106,10 +112,15 @@ def reproduce(
     log(f"{len(runs)} runs, {len(trained)} of them done")
     finished = _remove_unresumable(out / "runs", trained)
     jobs = min(jobs or usable_cores(), len(runs))
+    options: dict[str, Any] = {"resume": True, "memory": memory, "progress": progress}
+    started, unstarted = _pretrain(plans, out, finished, jobs=jobs, log=log, **options)
+    runs = {name: config for name, config in runs.items() if name not in unstarted}
     findings = Findings(cube, out / "runs", plans, quick, settings)
     with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, log=log) as scorer:
+        for name, fault in unstarted.items():
+            scorer.on_run_end(name, fault)
         forecasts, faults = train_and_forecast(
-            cube, runs, out, jobs=jobs, resume=True, memory=memory, progress=progress, log=log, ended=scorer.on_run_end
+            cube, runs, out, jobs=jobs, init=started, log=log, ended=scorer.on_run_end, **options
         )
     if not forecasts:
         reason = next(iter(faults.values()))
@@ -120,20 +131,71 @@ def reproduce(
 
 
 def _plan(
-    part: str | Path, cube: Path, settings: Sequence[str], seeds: int | None, *, quick: bool, zones: str
+    part: str | Path,
+    cube: Path,
+    out: Path,
+    settings: Sequence[str],
+    seeds: int | None,
+    *,
+    quick: bool,
+    zones: str,
+    log: Log,
 ) -> tuple[list[StudyPlan], Mapping[str, Config]]:
     studies = {name: load_study(name) for name in (PARTS if str(part) == _ALL else (part,))}
     plans: list[StudyPlan] = []
     runs: dict[str, Config] = {}
     with open_cube(cube) as opened:
         for name, study in studies.items():
-            stem = str(name) if str(name) in PARTS else Path(name).stem
+            stem = str(name) if str(name) in STUDIES else Path(name).stem
             if stem in _TAKEN:
                 raise SoilcastError(f"{name}: the name {stem} is that of another table of the dossier: rename the file")
-            plan, study_runs = plan_study(stem, study, opened, settings, seeds, quick=quick, zones=zones)
+            models = _prepared_models(study, cube, opened.attrs["content_sha256"], out / "process_models", log)
+            plan, study_runs = plan_study(
+                stem, study, opened, settings, seeds, quick=quick, zones=zones, process_models=models
+            )
             plans.append(plan)
             runs |= study_runs
     return plans, runs
+
+
+def _prepared_models(study: Study, cube: Path, content: str, folder: Path, log: Log) -> dict[str, Path]:
+    """Prepare the output of the process models of a study, and give the cube of each; what is there is used again."""
+    cubes = {}
+    for name, model in study.process_models.items():
+        made_of = json.dumps([model.source, model.options, content if model.of_cube else ""], sort_keys=True)
+        path = folder / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+        paths = [cube] if model.of_cube else []
+        cubes[name] = prepared_cube(model.source, paths, model.options, path, overwrite=True, resume=True, log=log)
+    return cubes
+
+
+def _pretrain(
+    plans: Sequence[StudyPlan], out: Path, finished: Container[str], *, jobs: int, log: Log, **options: Any
+) -> tuple[dict[str, Path], dict[str, SoilcastError]]:
+    """Train the runs that others start from.
+
+    Returns
+    -------
+    Name of each run that is pretrained -> the run that it starts from, and name -> why it cannot.
+    """
+    init = {run: start for plan in plans for run, start in plan.init.items()}
+    needed = {start for run, start in init.items() if run not in finished}
+    pretraining = {name: one for plan in plans for name, one in plan.pretraining.items()}
+    faults: dict[str, SoilcastError] = {}
+    for cube in dict.fromkeys(one.cube for one in pretraining.values()):
+        runs = {out / "pretraining" / name: one.config for name, one in pretraining.items() if one.cube == cube}
+        runs = {run: config for run, config in runs.items() if run.name in needed}
+        if not runs:
+            continue
+        log(f"{len(runs)} pretraining(s) on {cube}")
+        for run, outcome in train_runs(cube, runs, jobs=jobs, **options).items():
+            if isinstance(outcome, SoilcastError):
+                log(f"{run} failed: {outcome}")
+                faults[run.name] = SoilcastError(f"its pretraining failed: {outcome}")
+            else:
+                log(f"{run}: {run_summary(outcome.record)}")
+    started = {run: out / "pretraining" / start for run, start in init.items()}
+    return started, {run: faults[start] for run, start in init.items() if start in faults}
 
 
 def _remove_unresumable(folder: Path, names: Sequence[str]) -> set[str]:

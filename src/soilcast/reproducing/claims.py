@@ -23,7 +23,10 @@ CONSISTENCIES = ("consistency_w1", "consistency_w1_masked", "consistency_w2", "c
 COMPARED = (*SCORES, *CONSISTENCIES)
 """Metrics in which rows are compared."""
 
-RELATIVE = ("rmse",)
+ERRORS = ("rmse", "rmse_dry", "rmse_wet")
+"""Those in which rows of different amounts of training data are compared: of all days, and of the extremes."""
+
+RELATIVE = ERRORS
 """Metrics whose differences are given in per cent of the reference."""
 
 _SHARES = "consistency"
@@ -157,7 +160,8 @@ def with_adjusted_p(scored: Sequence[StudyScores]) -> list[StudyScores]:
 
 def _compared(scores: StudyScores) -> list[tuple[str, str, str]]:
     """Row, reference and metric of each comparison, once."""
-    metrics = [metric for metric in (*COMPARED, *scores.blocks.custom) if metric in scores.sample.metrics]
+    wanted = ERRORS if scores.plan.amount else (*COMPARED, *scores.blocks.custom)
+    metrics = [metric for metric in wanted if metric in scores.sample.metrics]
     keys = [
         (row, reference, metric)
         for row, reference in scores.sample.variance

@@ -21,6 +21,7 @@ from soilcast.reproducing.claims import with_adjusted_p
 from soilcast.reproducing.figures import show_consistency, show_series, show_zones
 from soilcast.reproducing.plans import StudyPlan, code_in_use
 from soilcast.reproducing.readings import show_readings
+from soilcast.reproducing.routes import show_routes
 from soilcast.reproducing.section import Section, csv, listed, placeholder
 from soilcast.reproducing.study_scores import StudyScores
 from soilcast.reproducing.tables import main_sentences, show_table
@@ -30,14 +31,15 @@ from soilcast.training.run_record import NOT_CONVERGED
 
 PAGE, MARKDOWN, MARK = "report.html", "report.md", "dossier.json"
 
-SHOWS: dict[str, Callable[[StudyScores], Section]] = {
+SHOWS: dict[str, Callable[..., Section]] = {
     "table": show_table,
     "zones": show_zones,
     "consistency": show_consistency,
     "series": show_series,
     "readings": show_readings,
+    "routes": show_routes,
 }
-"""How a study can be shown, by its key ``show``."""
+"""How a study can be shown, by its key ``show``: of its `StudyScores` at a lead, of several those of each part."""
 
 _KINDS = (
     ("synthetic", "The data are synthetic: the results hold for this synthetic world and not for real soil."),
@@ -137,7 +139,7 @@ def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[s
     """
     missing = list(skipped(plan))
     missing += [
-        f"{row.name} (run {name}) failed: {faults[name]}"
+        f"{row.full_name} (run {name}) failed: {faults[name]}"
         for row in plan.rows.values()
         for name in row.runs
         if name in faults
@@ -145,9 +147,11 @@ def show_study(plan: StudyPlan, scored: Sequence[StudyScores], faults: Mapping[s
     if not scored:
         return _headed(plan.name, plan.study.title, placeholder("No row could be run."), missing)
     scored, sections = with_adjusted_p(scored), []
-    for scores in scored:
-        left_out = missing if scores is scored[-1] else []
-        sections.append(_headed(scores.name, scores.title, SHOWS[plan.study.show](scores), left_out))
+    show = SHOWS[plan.study.show]
+    for lead in dict.fromkeys(scores.lead for scores in scored):
+        of_lead = [scores for scores in scored if scores.lead == lead]
+        left_out = missing if scored[-1] in of_lead else []
+        sections.append(_headed(of_lead[0].name, of_lead[0].title, show(*of_lead), left_out))
     return Section(
         html.joined(section.body for section in sections),
         "\n".join(section.markdown for section in sections),
@@ -166,7 +170,7 @@ def runs_frame(findings: Findings) -> pd.DataFrame:
     records: list[dict[str, object]] = []
     for plan in findings.plans:
         for row in plan.rows.values():
-            identity: dict[str, object] = {"study": plan.name, "model": row.name}
+            identity: dict[str, object] = {"study": plan.name, "model": row.full_name}
             if row.skipped:
                 records.append(identity | {"status": "skipped", "why": row.skipped})
             for seed, name in enumerate(row.runs, row.config.train.seed):
@@ -181,7 +185,11 @@ def skipped(plan: StudyPlan) -> Iterator[str]:
     """Sentences on the rows that are skipped, those of one reason together."""
     rows = [row for row in plan.rows.values() if row.skipped]
     for reason in dict.fromkeys(row.skipped for row in rows):
-        names = [row.name for row in rows if row.skipped == reason]
+        names = [row.full_name for row in rows if row.skipped == reason]
+        for part in plan.parts:  # by one name where a whole amount of training data is skipped
+            whole = [row.full_name for row in part.rows.values()]
+            if part.amount and set(whole) <= set(names):
+                names = [part.amount, *(name for name in names if name not in whole)]
         yield f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} skipped: {reason}"
 
 
@@ -246,7 +254,8 @@ def _summary(findings: Findings, runs: pd.DataFrame) -> _Summary:
     left_out = sorted({name for one in findings.plans for name in one.left_out})
     warnings = [_scope_of(content)]
     if left_out:
-        warnings.append(f"Inputs of the paper that the cube lacks, left out of all runs: {', '.join(left_out)}.")
+        lacks = "the cube, or that of a process model, lacks" if _process_models(findings) else "the cube lacks"
+        warnings.append(f"Inputs of the paper that {lacks}, left out of all runs: {', '.join(left_out)}.")
     if findings.quick:
         warnings.append("Quick: every training was shortened (see the studies); no conclusion can be drawn.")
     trained = runs.drop_duplicates("run").set_index("run")["best_is_last"].dropna().astype(bool)
@@ -256,7 +265,7 @@ def _summary(findings: Findings, runs: pd.DataFrame) -> _Summary:
         titles = ", ".join(plan.study.title for plan in findings.open_studies)
         warnings.append(f"Not all runs are done: {titles} will follow.")
     plan = findings.plans[0]
-    config = plan.rows[plan.study.reference].config
+    config = plan.reference.config
     if config.task.known_future:
         inputs = ", ".join(config.task.known_future)
         warnings.append(
@@ -276,6 +285,10 @@ def _summary(findings: Findings, runs: pd.DataFrame) -> _Summary:
     sections = [findings.sections[one.name] for one in findings.plans if one.name in findings.sections]
     verdict = next((section.verdict for section in sections if section.verdict), "")
     return _Summary(title, content or "of unknown kind", verdict, warnings, facts)
+
+
+def _process_models(findings: Findings) -> bool:
+    return any(plan.study.process_models for plan in findings.plans)
 
 
 def _page(
@@ -315,11 +328,11 @@ def _days_ahead(lead_days: int) -> str:
 
 
 def _periods(findings: Findings) -> dict[str, str]:
-    for run in (run for plan in findings.plans for run in plan.runs):
-        if run in findings.forecasts:
+    for plan in findings.plans:
+        for run in (run for run in plan.runs if run in findings.forecasts):
             record = read_record(findings.runs / run)
-            keys = {"Training days": "train_period", "Validation": "validation_period", "Test": "test_period"}
-            return {name: str(record[key]) for name, key in keys.items()}
+            keys = {"Training days": "train_period", "Validation": "validation_period"} if not plan.study.data else {}
+            return {name: str(record[key]) for name, key in {**keys, "Test": "test_period"}.items()}
     return {}
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import xarray as xr
 
+from soilcast.cube import open_cube
 from soilcast.errors import SoilcastError
 from soilcast.experiments import Study
 from soilcast.provenance import code_sha256, file_sha256, versions
@@ -19,7 +22,8 @@ from soilcast.task import Task
 from soilcast.training.build import plugins_of, registered_parts
 from soilcast.training.config import Config, load_config, merged
 from soilcast.training.inputs import missing_inputs, refuse_lacking
-from soilcast.training.split import split_days
+from soilcast.training.sections import CLIMATES, SplitConfig
+from soilcast.training.split import climate_groups, split_days
 from soilcast.water import WaterConfig, refuse_missing
 
 ROOMS = ("task.py", "cube", "water", "models", "products", "training", "weather", "forecasting")
@@ -29,7 +33,7 @@ _IGNORED_KEYS = ("threads", "device")
 """Keys of `train` that do not change the weights."""
 
 _INPUTS = ("dynamic", "static", "known_future")
-_DAYS = ("test", "development", "validation_share")
+_DAYS = ("test", "development", "months", "validation_share")
 """Keys of `split` that divide the days."""
 
 
@@ -47,12 +51,31 @@ class Row:
         Names of the runs, one a seed; none if it cannot be run.
     skipped
         Why it cannot be run on this cube, or empty.
+    amount
+        Of training data: a name in `Study.data`, or empty.
+    init
+        Names of the runs that ``runs`` start from, one each; none without pretraining.
     """
 
     name: str
     config: Config
     runs: tuple[str, ...]
     skipped: str = ""
+    amount: str = ""
+    init: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """Its name, with the amount of training data."""
+        return ", ".join(filter(None, (self.name, self.amount)))
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A run on the output of a process model, from which others start: on which cube, and what to train."""
+
+    cube: Path
+    config: Config
 
 
 @dataclass(frozen=True)
@@ -66,13 +89,17 @@ class StudyPlan:
     study
         What it is.
     rows
-        Its rows by name.
+        Its rows by their full name; within a part by their name.
     left_out
-        Inputs of the study that the cube lacks.
+        Inputs of the study that the cube, or that of a process model, lacks.
     water
         The balance by which all rows are scored: that of the study, not of its rows.
     zones
         Climates that are distinguished: a name in `soilcast.verify.climate.CLIMATE_SETS`.
+    pretraining
+        Name of each run that others start from -> what it is.
+    amount
+        Of a part: the training data of its rows.
     """
 
     name: str
@@ -81,6 +108,28 @@ class StudyPlan:
     left_out: tuple[str, ...]
     water: WaterConfig
     zones: str = "main"
+    pretraining: Mapping[str, Pretraining] = field(default_factory=dict)
+    amount: str = ""
+
+    @property
+    def parts(self) -> list[StudyPlan]:
+        """Itself, or a part for each amount of training data: rows that are compared with each other."""
+        if not self.study.data:
+            return [self]
+        of_amount = {
+            amount: {row.name: row for row in self.rows.values() if row.amount == amount} for amount in self.study.data
+        }
+        return [replace(self, rows=rows, amount=amount) for amount, rows in of_amount.items()]
+
+    @property
+    def init(self) -> dict[str, str]:
+        """Name of each run that is pretrained -> the run that it starts from."""
+        return {run: start for row in self.rows.values() for run, start in zip(row.runs, row.init, strict=False)}
+
+    @property
+    def reference(self) -> Row:
+        """The row that others are compared with; of several amounts of training data that of the first."""
+        return next(row for row in self.rows.values() if row.name == self.study.reference)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -90,7 +139,7 @@ class StudyPlan:
     @property
     def task(self) -> Task:
         """The task of the reference, whose leads, first layer and latency all rows share."""
-        return self.rows[self.study.reference].config.task
+        return self.reference.config.task
 
 
 def plan_study(
@@ -102,6 +151,7 @@ def plan_study(
     *,
     quick: bool = False,
     zones: str = "main",
+    process_models: Mapping[str, Path] = {},
 ) -> tuple[StudyPlan, dict[str, Config]]:
     """Plan the runs of a study on a cube.
 
@@ -122,6 +172,8 @@ def plan_study(
         Shorten trainings as the study defines.
     zones
         Climates that are distinguished.
+    process_models
+        Name of each process model of the study -> the cube of its output.
 
     Returns
     -------
@@ -138,24 +190,36 @@ def plan_study(
     code = code_in_use()
     rows: dict[str, Row] = {}
     plans: dict[str, Config] = {}
+    pretraining: dict[str, Pretraining] = {}
     absent: set[str] = set()
-    for row, keys in study.rows.items():
-        base = merged(study.config, keys)
-        try:
-            config = load_config(settings=settings, base=merged(base, study.quick.config) if quick else base)
-        except SoilcastError as error:
-            raise SoilcastError(f"{name}, run {row}: {error}") from error
-        _refuse_unlike(name, config, row, rows)
-        config, missing = _with_available_inputs(config, cube)
-        absent.update(missing)
-        split_days(cube["time"].to_numpy(), config.split, _source(cube))
-        runs = {_run_name(seed_config, cube, code): seed_config for seed_config in _seeded(config, count)}
-        skipped = _skip_reason(config, cube)
-        rows[row] = Row(row, config, () if skipped else tuple(runs), skipped)
-        if not skipped:
-            plans |= {run: seed_config.model_copy(update={"label": run}) for run, seed_config in runs.items()}
-    water = load_config(settings=settings, base=study.config).water
-    return StudyPlan(name, study, rows, tuple(sorted(absent)), water, zones), plans
+    of_all = load_config(settings=settings, base=merged(study.config, study.quick.config) if quick else study.config)
+    with ExitStack() as stack:
+        others = {model: stack.enter_context(open_cube(path)) for model, path in process_models.items()}
+        for amount, (row, keys) in itertools.product(study.data or {"": {}}, study.rows.items()):
+            base = merged(merged(study.config, keys), study.data.get(amount, {}))
+            try:
+                config = load_config(settings=settings, base=merged(base, study.quick.config) if quick else base)
+            except SoilcastError as error:
+                raise SoilcastError(f"{name}, run {row}: {error}") from error
+            _refuse_unlike(name, config, row, [one for one in rows.values() if one.amount == amount])
+            config, missing = _with_available_inputs(config, cube, list(others.values()))
+            absent.update(missing)
+            skipped = _skip_reason(config, cube, amount)
+            init: dict[str, Config] = {}
+            if row in study.pretrained and not skipped:
+                model = study.pretrained[row]
+                split = of_all.split if study.process_models[model].of_cube else SplitConfig()
+                first = config.model_copy(update={"split": split, "train": of_all.train})
+                skipped = _lacking_reason(first, others[model])
+                init = {_run_name(one, others[model], code): one for one in _seeded(first, count)}
+                init = {} if skipped else init
+                pretraining |= {run: Pretraining(process_models[model], one) for run, one in _labelled(init).items()}
+            seeded = zip(_seeded(config, count), init or [""] * count, strict=True)
+            runs = {} if skipped else {_run_name(one, cube, code, start): one for one, start in seeded}
+            planned = Row(row, config, tuple(runs), skipped, amount, tuple(init))
+            rows[planned.full_name] = planned
+            plans |= _labelled(runs)
+    return StudyPlan(name, study, rows, tuple(sorted(absent)), of_all.water, zones, pretraining), plans
 
 
 @cache
@@ -173,7 +237,11 @@ def _seeded(config: Config, seeds: int) -> list[Config]:
     ]
 
 
-def _run_name(config: Config, cube: xr.Dataset, code: str) -> str:
+def _labelled(runs: Mapping[str, Config]) -> dict[str, Config]:
+    return {run: config.model_copy(update={"label": run}) for run, config in runs.items()}
+
+
+def _run_name(config: Config, cube: xr.Dataset, code: str, init: str = "") -> str:
     content = config.model_dump(mode="json")
     del content["label"]
     content["train"] = {key: value for key, value in content["train"].items() if key not in _IGNORED_KEYS}
@@ -182,6 +250,7 @@ def _run_name(config: Config, cube: xr.Dataset, code: str) -> str:
     content["own_code"] = _user_code(config)
     packages = {package: versions().get(package) for package in ("torch", "numpy")}
     identity = {"config": content, "cube": cube.attrs["content_sha256"], "code": code, "versions": packages}
+    identity |= {"init": init} if init else {}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return f"{config.model}-{digest[:12]}-s{config.train.seed}"
 
@@ -204,9 +273,9 @@ def _user_code(config: Config) -> dict[str, str]:
     return hashes
 
 
-def _refuse_unlike(study: str, config: Config, row: str, rows: Mapping[str, Row]) -> None:
+def _refuse_unlike(study: str, config: Config, row: str, rows: Sequence[Row]) -> None:
     """Check that a row can be scored together with those before it."""
-    for first in list(rows.values())[:1]:
+    for first in rows[:1]:
         keys, reference_keys = _shared_keys(config), _shared_keys(first.config)
         for name, value in keys.items():
             if value != reference_keys[name]:
@@ -226,8 +295,14 @@ def _shared_keys(config: Config) -> dict[str, object]:
     return of_task | {f"split.{name}": value for name, value in config.split.model_dump().items() if name in _DAYS}
 
 
-def _with_available_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, list[str]]:
-    available = {key: tuple(name for name in getattr(config.task, key) if name in cube) for key in _INPUTS}
+def _with_available_inputs(
+    config: Config, cube: xr.Dataset, others: Sequence[xr.Dataset] = ()
+) -> tuple[Config, list[str]]:
+    """Leave out inputs that a cube, or one of those of process models, lacks."""
+    available = {
+        key: tuple(name for name in getattr(config.task, key) if all(name in one for one in (cube, *others)))
+        for key in _INPUTS
+    }
     missing = [name for key in available for name in getattr(config.task, key) if name not in available[key]]
     if not available["dynamic"]:
         raise SoilcastError(
@@ -239,14 +314,34 @@ def _with_available_inputs(config: Config, cube: xr.Dataset) -> tuple[Config, li
     return config.model_copy(update={"task": task}), missing
 
 
-def _skip_reason(config: Config, cube: xr.Dataset) -> str:
-    form = config.balance
+def _skip_reason(config: Config, cube: xr.Dataset, amount: str) -> str:
+    """Say why a row cannot be run, if it cannot; without an amount of training data too few days are an error."""
+    form, split, source = config.balance, config.split, _source(cube)
     try:
         if form:
             refuse_missing(cube, form, config.water)
+        if amount:
+            split_days(cube["time"].to_numpy(), split, source)
     except SoilcastError as error:
-        return str(error).removeprefix(f"{_source(cube)}: ")
+        return str(error).removeprefix(f"{source}: ")
+    split_days(cube["time"].to_numpy(), split, source)
+    cells = cube.sizes["cell"]
+    if amount and split.cells_share * cells < 1:
+        return f"{100 * split.cells_share:g} % of {cells} cells is less than one cell"
+    if amount and split.without_climate is not None:
+        if "climate_zone" not in cube:
+            return "no climate_zone, by which cells are left out"
+        unseen = climate_groups(cube) == CLIMATES.index(split.without_climate)
+        if unseen.all() or not unseen.any():
+            which = "all cells are" if unseen.any() else "no cell is"
+            return f"{which} of the climate {split.without_climate}"
     return ""
+
+
+def _lacking_reason(config: Config, process_model: xr.Dataset) -> str:
+    """Say what the cube of a process model lacks for a pretraining, if anything."""
+    lacking = [what for what, _ in missing_inputs(process_model, config.task)]
+    return f"{_source(process_model)}: no {', '.join(lacking)}" if lacking else ""
 
 
 def _source(cube: xr.Dataset) -> str:

@@ -13,6 +13,8 @@ import xarray as xr
 from soilcast.cube import open_cube, read
 from soilcast.models.baselines import BASELINES
 from soilcast.reproducing.plans import Row, StudyPlan
+from soilcast.training.sections import CLIMATES
+from soilcast.training.split import climate_groups
 from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
 from soilcast.verify.scores import CELL_VARIABLES
@@ -122,7 +124,9 @@ class StudyScores:
 def score_study(
     plan: StudyPlan, forecasts: Mapping[str, Path], cube: Path, runs: Path, *, progress: bool = False
 ) -> list[StudyScores]:
-    """Score the rows of a study, with the baselines, on the same cell-days of each lead.
+    """Score the rows of a study, with the baselines, on the same cell-days of each lead, part by part.
+
+    Rows that were trained without a climate are scored in its cells alone.
 
     Parameters
     ----------
@@ -146,6 +150,13 @@ def score_study(
     SoilcastError
         There is no cell-day to score.
     """
+    parts = [_score_part(part, forecasts, cube, runs, progress=progress) for part in plan.parts]
+    return [scores for part in parts for scores in part]
+
+
+def _score_part(
+    plan: StudyPlan, forecasts: Mapping[str, Path], cube: Path, runs: Path, *, progress: bool
+) -> list[StudyScores]:
     rows = {name: _seeds(row, forecasts) for name, row in plan.rows.items()}
     rows = {name: seeds for name, seeds in rows.items() if seeds}
     if not rows:
@@ -165,6 +176,11 @@ def score_study(
     reference = plan.study.reference if plan.study.reference in networks else None
     placebos = {row: placebo for row, placebo in plan.study.placebo_of.items() if {row, placebo} <= {*networks}}
     weights = cell_weights(cells)
+    unseen = plan.rows[networks[0]].config.split.without_climate if plan.amount else None
+    if unseen is not None:
+        inside = climate_groups(cells) == CLIMATES.index(unseen)
+        sums = {key: blocks.of_cells(inside) for key, blocks in sums.items()}
+        cells, weights = cells.isel(cell=inside), weights[inside]
     best = {lead: _best_baseline(blocks, weights) for (_, lead), blocks in sums.items()}
     return [
         StudyScores(

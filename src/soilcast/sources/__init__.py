@@ -27,6 +27,7 @@ SOURCES: Registry[Callable[..., xr.Dataset]] = Registry(
     "source",
     {
         "planet": "soilcast.sources.planet:planet",
+        "bucket": "soilcast.sources.bucket:bucket",
         "delaware": "soilcast.sources.delaware:delaware",
         "landbench": "soilcast.sources.landbench:landbench",
         "era5land": "soilcast.sources.era5land:era5land",

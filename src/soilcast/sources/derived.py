@@ -1,4 +1,4 @@
-"""What follows from other variables: humidity of air from its dewpoint, the unit of a soil texture from its sum."""
+"""What follows from other variables: humidity from the dewpoint, the unit of a texture, sunlight above the air."""
 
 from __future__ import annotations
 
@@ -90,3 +90,24 @@ def unit_of_texture(fractions: Mapping[str, npt.NDArray[np.floating]]) -> str | 
         return None
     middle = float(np.median(total))
     return next((unit for unit, whole in _WHOLES.items() if abs(middle - whole) <= _TOLERANCE * whole), None)
+
+
+_SOLAR_CONSTANT = 1361.0  # W m-2
+
+
+def top_of_atmosphere(latitude: npt.NDArray[np.float64], day: np.datetime64) -> npt.NDArray[np.float64]:
+    """Daily mean solar radiation at the top of the atmosphere, ``(cell,)`` [W m-2]."""
+    angle = 2.0 * np.pi * year_share(day)
+    declination = np.radians(23.44) * np.sin(angle - 2.0 * np.pi * 80.0 / 365.25)
+    phi = np.radians(latitude)
+    sunset = np.arccos(np.clip(-np.tan(phi) * np.tan(declination), -1.0, 1.0))
+    height = sunset * np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.sin(sunset)
+    distance = 1.0 + 0.033 * np.cos(angle)
+    return np.asarray(np.maximum(_SOLAR_CONSTANT * distance / np.pi * height, 0.0))
+
+
+def year_share(day: np.datetime64) -> float:
+    """How much of the year has gone at noon of the day, 0 .. 1."""
+    year = day.astype("datetime64[Y]")
+    start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
+    return float(((day.astype("datetime64[D]") - start).astype(int) + 0.5) / (end - start).astype(int))

@@ -51,6 +51,7 @@ def train_runs(
     memory: int | None = None,
     samples: str | Path | None = None,
     weather: Mapping[Path, str | Path] = {},
+    init: Mapping[Path, str | Path] = {},
     limits: Mapping[Path, Mapping[int, float]] = {},
     progress: bool = False,
     then: Then | None = None,
@@ -82,6 +83,8 @@ def train_runs(
         at the end. Runs on a GPU keep samples of their own there, unless a folder is given.
     weather
         Folder of a run -> the archive of weather forecasts that it is trained with (see `train`).
+    init
+        Folder of a run -> the run whose weights its training starts from (see `train`).
     limits
         Folder of a run -> where its training is given up (see `train`).
     progress
@@ -125,7 +128,7 @@ def train_runs(
         work = {}
         for out, config in configs.items():
             own: dict[str, Any] = {"samples": samples or _kept(folder, config), "weather": weather.get(out)}
-            own["limits"] = limits.get(out)
+            own |= {"init": init.get(out), "limits": limits.get(out)}
             work[out] = functools.partial(_train, cube, out, config, then, **options, **own)
         if dask is None:
             run_tasks(work, jobs, note)

@@ -154,6 +154,12 @@ class SplitConfig(Section):
         description="validation period or periods, with split.train; auto: of split.development",
         json_schema_extra={"unset": "auto"},
     )
+    months: int | None = Field(
+        None,
+        ge=1,
+        description="length of split.development: its last months alone, validation included; all: the whole of it",
+        json_schema_extra={"unset": "all"},
+    )
     validation_share: float = Field(
         0.25, gt=0.0, lt=1.0, description="fraction of the development period, at its end, used for validation"
     )
@@ -166,12 +172,12 @@ class SplitConfig(Section):
         json_schema_extra={"unset": "none"},
     )
 
-    @field_validator("test", "development", "train", "validation", "without_climate", mode="before")
+    @field_validator("test", "development", "train", "validation", "months", "without_climate", mode="before")
     @classmethod
     def _is_unset(cls, value: Any, info: ValidationInfo) -> Any:
         if value == unset_word(cls.model_fields[str(info.field_name)]):
             return None
-        is_one = info.field_name != "without_climate" and isinstance(value, (str, int))
+        is_one = info.field_name not in ("months", "without_climate") and isinstance(value, (str, int))
         return str(value).split(",") if is_one else value
 
     @field_validator("test", "development", "train", "validation")
@@ -198,6 +204,8 @@ class SplitConfig(Section):
             raise ValueError("split.train and split.validation are given together: set the other too")
         if self.train is not None and self.development is not None:
             raise ValueError("split.train and split.validation stand in place of split.development: remove one of them")
+        if self.train is not None and self.months is not None:
+            raise ValueError("split.months shortens split.development, which split.train replaces: remove one of them")
         return self
 
 

@@ -84,6 +84,8 @@ def split_days(days: Days, config: SplitConfig, where: str) -> Split:
     else:
         before = (slice(0, test[0].start),)
         development = _parts(days, config.development, where, "split.development") or before
+        if config.months is not None:
+            development = _last_months(days, development, config.months, where)
         split = Split(*_cut(development, config.validation_share, where), test)
     keys = ("split.train", "split.validation") if config.train else ("split.development",)
     _refuse_overlap(split, days, where, keys)
@@ -141,6 +143,19 @@ def write_periods(days: Days, periods: Sequence[slice]) -> str:
 
 def _parts(days: Days, periods: Sequence[str] | None, where: str, key: str) -> Periods:
     return period_slices(days, ",".join(periods), where, key) if periods else ()
+
+
+def _last_months(days: Days, development: Periods, months: int, where: str) -> Periods:
+    end = days[development[-1].stop - 1].astype("datetime64[D]") + 1
+    month = end.astype("datetime64[M]")
+    begin = (month - months).astype("datetime64[D]") + (end - month.astype("datetime64[D]"))
+    if begin < days[development[0].start]:
+        raise SoilcastError(
+            f"{where}: split.months {months} is longer than the development period "
+            f"({write_periods(days, development)}): set a smaller number, or all"
+        )
+    first = int(np.searchsorted(days, begin))
+    return tuple(slice(max(part.start, first), part.stop) for part in development if part.stop > first)
 
 
 def _cut(development: Periods, share: float, where: str) -> tuple[Periods, Periods]:

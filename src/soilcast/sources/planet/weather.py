@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import special
 
 from soilcast.cube.calendar import Days
+from soilcast.sources.derived import top_of_atmosphere, year_share
 from soilcast.sources.planet.geography import Geography
 from soilcast.sources.planet.noise import MovingField, Texture, view, zonal_drift
 
@@ -26,7 +27,6 @@ STEFAN_BOLTZMANN = 5.670374e-8
 FREEZING = 273.15
 """[K]."""
 
-_SOLAR_CONSTANT = 1361.0  # W m-2
 _TEXTURES = {
     "pressure": Texture(length=700e3, memory=3.0, drift=1.0),
     "storms": Texture(length=350e3, memory=1.2, drift=1.0),
@@ -150,31 +150,13 @@ def monthly_knots(means: Floats) -> Floats:
 
 def at_day(knots: Floats, day: np.datetime64) -> Floats:
     """Interpolate between mid-months, ``(month, cell)`` -> ``(cell,)``; December is followed by January."""
-    position = (_year_share(day) * 12.0 - 0.5) % 12.0
+    position = (year_share(day) * 12.0 - 0.5) % 12.0
     before = int(position)
     share = position - before
     return np.asarray((1.0 - share) * knots[before] + share * knots[(before + 1) % 12])
-
-
-def top_of_atmosphere(latitude: Floats, day: np.datetime64) -> Floats:
-    """Daily mean solar radiation at the top of the atmosphere, ``(cell,)`` [W m-2]."""
-    angle = 2.0 * np.pi * _year_share(day)
-    declination = np.radians(23.44) * np.sin(angle - 2.0 * np.pi * 80.0 / 365.25)
-    phi = np.radians(latitude)
-    sunset = np.arccos(np.clip(-np.tan(phi) * np.tan(declination), -1.0, 1.0))
-    height = sunset * np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.sin(sunset)
-    distance = 1.0 + 0.033 * np.cos(angle)
-    return np.asarray(np.maximum(_SOLAR_CONSTANT * distance / np.pi * height, 0.0))
 
 
 def saturation_pressure(temperature: Floats) -> Floats:
     """Saturation pressure of water vapour over water (Magnus) [Pa], of a temperature [K]."""
     celsius = temperature - FREEZING
     return np.asarray(611.2 * np.exp(17.62 * celsius / (243.12 + celsius)))
-
-
-def _year_share(day: np.datetime64) -> float:
-    """How much of the year has gone at noon of the day, 0 .. 1."""
-    year = day.astype("datetime64[Y]")
-    start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
-    return float(((day.astype("datetime64[D]") - start).astype(int) + 0.5) / (end - start).astype(int))
