@@ -21,7 +21,6 @@ from soilcast.reporting.scores import networks
 from soilcast.reporting.wording import weather_of
 from soilcast.verify.regressions import WITH_WEATHER
 from soilcast.verify.summary import summarise
-from tools.guidance import guidance_section
 
 SEARCHES = (
     "multiday_caravan_search",
@@ -160,6 +159,5 @@ def _scores(folder: Path) -> xr.Dataset:
 MULTIDAY: dict[str, Callable[[Path, Path], Iterator[str]]] = {
     "multiday": experiments,
     **{name: partial(_search, name) for name in SEARCHES},
-    "guidance": lambda data, out: guidance_section(out),
 }
 """Region of docs/results.md on forecasts of several days -> what writes it."""

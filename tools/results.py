@@ -52,7 +52,7 @@ REPRODUCED: dict[str, tuple[str, str, list[str]]] = {
     "planet_routes": ("demo", "routes", _ROUTES),
     "caravan_routes": ("caravan", "routes", [*_ROUTES, "water.terms=[P,dSD]"]),
     "delaware_routes": ("prms_delaware", "routes", _ROUTES),
-    "moselle_routes": ("mhm_moselle", "routes", _ROUTES),
+    "moselle_routes": ("mhm_moselle", "routes", [*_ROUTES, "water.deep_layers=[swvl2,swvl3]"]),
 }
 """Name of a dossier -> the experiment whose cube and config it takes, the parts of the paper, what is set beside."""
 

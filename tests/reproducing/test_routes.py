@@ -195,9 +195,9 @@ def test_the_routes_that_come_with_soilcast_plan_every_amount(cube: Path) -> Non
     with open_cube(cube) as opened:
         models = dict.fromkeys(loaded.process_models, cube)
         plan, _ = plan_study("routes", loaded, opened, [], process_models=models)
-    assert len(plan.rows) == len(loaded.runs) * len(loaded.data)
+    assert len(plan.rows) == len(loaded.rows) * len(loaded.data)
     assert [part.amount for part in plan.parts] == list(loaded.data)
-    assert all(list(part.rows) == list(loaded.runs) for part in plan.parts)
+    assert all(list(part.rows) == list(loaded.rows) for part in plan.parts)
 
 
 @pytest.mark.parametrize(

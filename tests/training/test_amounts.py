@@ -127,3 +127,20 @@ def test_a_run_learns_to_keep_the_balance(cube: xr.Dataset, tmp_path: Path, seve
 def test_amounts_that_cannot_be_are_refused(settings: tuple[str, ...], message: str) -> None:
     with pytest.raises(SoilcastError, match=message):
         load_config(settings=settings)
+
+
+def test_a_placebo_has_the_amounts_of_other_days_of_the_cell(cube: xr.Dataset) -> None:
+    made, placebo = dataset(cube), dataset(cube, "water.placebo=coin_toss")
+    inflow, shuffled = made.samples.inflow, placebo.samples.inflow
+    assert inflow is not None
+    assert shuffled is not None
+    for cell in (0, 1, 3, 5):
+        mine, other = (np.nan_to_num(one[cell].numpy(), nan=-1.0) for one in (inflow, shuffled))
+        # The day before the first sample has no observation before it: all but that one are there.
+        assert np.isin(np.round(other[1:], 9), np.round(mine, 9)).mean() > 0.99
+        assert np.mean(mine == other) < 0.2
+    assert made.samples.tolerance is not None
+    assert placebo.samples.tolerance is not None
+    assert (placebo.samples.tolerance > 10 * made.samples.tolerance)[[0, 1, 3, 5]].all()
+    with pytest.raises(SoilcastError, match=r"water\.placebo=observed is a placebo of signs, which loss\.amounts"):
+        dataset(cube, "water.placebo=observed")

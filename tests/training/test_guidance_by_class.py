@@ -172,3 +172,46 @@ def test_a_map_without_such_cells_is_refused(
     with pytest.raises(SoilcastError, match=message):
         train(cube.encoding["source"], tmp_path / "run", load_config(settings=[*QUICK, *settings], model="phy-lstm"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_term_that_a_cell_lacks_is_left_out_there_alone(tmp_path: Path) -> None:
+    made = small_cube(CELLS, DAYS, climate_zone=ZONES)
+    gone = {"e": [1, 4], "swvl3": [4, 5], "sd": [8], "sro": [8], "tp": []}
+    for name, cells in gone.items():
+        made[name].to_numpy()[cells] = np.nan
+    made["e"].to_numpy()[2, 100:200] = np.nan  # gaps of some days are no lack
+    save_cube(made, tmp_path / "lacking")
+    save_cube(small_cube(CELLS, DAYS, climate_zone=ZONES), tmp_path / "whole")
+    settings = ("water.sign=inflow", "water.snow=closing")
+    with open_cube(tmp_path / "lacking") as lacking, open_cube(tmp_path / "whole") as whole:
+        signs = dataset(lacking, *settings, model="phys-lstm").samples.water_sign
+
+        def alone(*of: str) -> torch.Tensor:
+            return dataset(whole, *settings, *of, model="phys-lstm").samples.water_sign
+
+        for cell, of in (
+            (0, ()),
+            (1, ("water.terms=[P,SRO,dSD]",)),
+            (4, ("water.terms=[P,SRO,dSD]", "water.deep_layers=[swvl2]")),
+            (5, ("water.deep_layers=[swvl2]",)),
+            (8, ("water.terms=[P,E]",)),
+        ):
+            assert torch.equal(signs[cell], alone(*of)[cell]), cell
+        assert not torch.equal(signs[2], alone()[2])
+        run = train(lacking.encoding["source"], tmp_path / "run", load_config(settings=QUICK, model="phys-lstm"))
+    told = "\n".join(run.record["notes"])
+    assert "e has no value on any day in 1 of 9 cells: there the water balance is without it" in told
+    assert "e, swvl3 has no value on any day in 1 of 9 cells" in told
+    assert "sro, sd has no value on any day in 1 of 9 cells" in told
+
+
+def test_a_cell_without_any_term_is_not_guided(tmp_path: Path) -> None:
+    made = small_cube(CELLS, DAYS)
+    made["tp"].to_numpy()[3, :] = np.nan
+    save_cube(made.drop_vars("u10"), tmp_path / "cube")
+    with open_cube(tmp_path / "cube") as opened:
+        of_rain = dataset(opened, "water.terms=[P]", "task.dynamic=[t2m]")
+    assert not of_rain.samples.water_sign[3].any()
+    assert of_rain.samples.depth is not None
+    assert of_rain.samples.depth[3].item() == 0
+    assert (of_rain.samples.depth[:3] > 0).all()

@@ -129,7 +129,9 @@ class Study(Design):
     show: Literal["table", "zones", "consistency", "series", "readings", "routes"] = Field(description="kind of result")
     reference: str = Field("LSTM", description="reference run of the comparisons")
     placebos: tuple[str, ...] = Field(
-        (), description="runs that are also trained with the placebo of their water balance, water.placebo=observed"
+        (),
+        description="runs that are also trained with the placebo of their water balance: water.placebo=observed, with "
+        "loss.amounts coin_toss",
     )
     process_models: dict[str, ProcessModel] = Field(
         {}, description="name -> the process model that runs can be pretrained on"
@@ -182,7 +184,8 @@ class Study(Design):
         for name, keys in self.runs.items():
             rows[name] = keys
             if name in self.placebo_of:
-                rows[self.placebo_of[name]] = merged(keys, {"water": {"placebo": "observed"}})
+                kind = "coin_toss" if keys.get("loss", {}).get("amounts") else "observed"
+                rows[self.placebo_of[name]] = merged(keys, {"water": {"placebo": kind}})
         return rows
 
 

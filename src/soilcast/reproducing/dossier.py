@@ -185,12 +185,25 @@ def skipped(plan: StudyPlan) -> Iterator[str]:
     """Sentences on the rows that are skipped, those of one reason together."""
     rows = [row for row in plan.rows.values() if row.skipped]
     for reason in dict.fromkeys(row.skipped for row in rows):
-        names = [row.full_name for row in rows if row.skipped == reason]
-        for part in plan.parts:  # by one name where a whole amount of training data is skipped
-            whole = [row.full_name for row in part.rows.values()]
-            if part.amount and set(whole) <= set(names):
-                names = [part.amount, *(name for name in names if name not in whole)]
+        names = _named_shortly(plan, {row.full_name for row in rows if row.skipped == reason})
         yield f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} skipped: {reason}"
+
+
+def _named_shortly(plan: StudyPlan, full_names: set[str]) -> list[str]:
+    """Name rows: by their amount of training data where all of it are meant, by their name alone with every amount."""
+    names = []
+    all_skipped = {row.full_name for row in plan.rows.values() if row.skipped}
+    whole = [
+        *((part.amount, part.rows.values()) for part in plan.parts if part.amount),
+        *((name, [row for row in plan.rows.values() if row.name == name]) for name in plan.study.rows),
+    ]
+    left = set(full_names)
+    for name, rows in whole:
+        group = {row.full_name for row in rows}
+        if group <= all_skipped and group & left:
+            names.append(name)
+            left -= group
+    return [*names, *(name for name in plan.rows if name in left)]
 
 
 def _training(findings: Findings, name: str) -> dict[str, object]:

@@ -20,6 +20,7 @@ from soilcast.experiments import Study
 from soilcast.provenance import code_sha256, file_sha256, versions
 from soilcast.task import Task
 from soilcast.training.build import plugins_of, registered_parts
+from soilcast.training.cell_guidance import cell_guidances
 from soilcast.training.config import Config, load_config, merged
 from soilcast.training.inputs import missing_inputs, refuse_lacking
 from soilcast.training.sections import CLIMATES, SplitConfig
@@ -316,10 +317,13 @@ def _with_available_inputs(
 
 def _skip_reason(config: Config, cube: xr.Dataset, amount: str) -> str:
     """Say why a row cannot be run, if it cannot; without an amount of training data too few days are an error."""
-    form, split, source = config.balance, config.split, _source(cube)
+    split, source = config.split, _source(cube)
     try:
-        if form:
-            refuse_missing(cube, form, config.water)
+        for one in config.guided:
+            assert one.balance is not None, "guided"
+            refuse_missing(cube, one.balance, one.water)
+        if config.loss.by != "none":
+            cell_guidances(cube, config)
         if amount:
             split_days(cube["time"].to_numpy(), split, source)
     except SoilcastError as error:

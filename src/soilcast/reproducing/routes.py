@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,8 @@ def show_routes(*scored: StudyScores) -> Section:
         seeds=f"{first.seeds} seeds" if first.seeds > 1 else "one seed",
         blocks=first.sample.blocks,
     )
-    verdicts, sentences = _verdicts(frame), [_sentence(scores, frame) for scores in scored]
+    verdicts = [*_verdicts(frame), *_beside_placebos(scored)]
+    sentences = [_sentence(scores, frame) for scores in scored]
     body = [html.verdict(verdicts[0], html.listed(verdicts[1:])), html.paragraph(legend, note=True)]
     text = [listed([*verdicts, *sentences])]
     for metric in ERRORS:
@@ -110,6 +111,22 @@ def _verdicts(frame: pd.DataFrame) -> list[str]:
         found = {name: list(records.loc[records["verdict"] == name, "data"]) for name in _VERDICTS}
         said = [f"{words} with {', '.join(found[name])}" for name, words in _VERDICTS.items() if found[name]]
         lines.append(f"{row}: {'; '.join(said) or 'no difference found'} ({len(records)} amounts of data compared).")
+    return lines
+
+
+def _beside_placebos(scored: Sequence[StudyScores]) -> list[str]:
+    """Say with how many amounts of data a row is better or worse than its placebo, which has no water balance."""
+    lines = []
+    pairs = dict.fromkeys(pair for scores in scored for pair in scores.placebos.items())
+    for row, placebo in pairs:
+        claims = {
+            scores.plan.amount: make_claim(scores, row, placebo, "rmse") for scores in scored if row in scores.placebos
+        }
+        found = {name: [of for of, claim in claims.items() if claim.verdict == name] for name in _VERDICTS}
+        said = [f"{words} with {', '.join(found[name])}" for name, words in _VERDICTS.items() if found[name]]
+        size = max(abs(100 * float(claim.estimate.detectable) / claim.base) for claim in claims.values())
+        rest = f" ({not_seen(f'{size:.1f} %')})" if np.isfinite(size) else ""
+        lines.append(f"{row} beside its placebo: {'; '.join(said) or f'no difference found{rest}'}.")
     return lines
 
 

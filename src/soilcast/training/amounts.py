@@ -15,7 +15,7 @@ from soilcast.training.config import Config
 from soilcast.training.inputs import cell_blocks
 from soilcast.training.signs import guided_layers, layer_thickness
 from soilcast.training.split import Periods, days_in
-from soilcast.water import water_amount
+from soilcast.water import draw_uniform, water_amount
 
 
 def guiding_amounts(
@@ -44,7 +44,8 @@ def guiding_amounts(
     Returns
     -------
     ``inflow (cell, time)`` float32 [m], NaN where W_t or the observation of the day before is missing; ``tolerance
-    (cell,)`` float32 [m], the root mean square of the observed change less W_t, 0 where there is none.
+    (cell,)`` float32 [m], the root mean square of the observed change less W_t, 0 where there is none. With a placebo
+    W_t is that of another day of the cell.
     """
     form, water = config.balance, config.water
     assert form is not None, "amounts are those of a water balance"
@@ -57,6 +58,8 @@ def guiding_amounts(
         tolerance = allocate("tolerance", (cells,), np.float32)
         for block in cell_blocks(cells, count, len(config.task.dynamic)):
             amount = water_amount(cube.isel(cell=block), form, water, days)
+            if water.placebo != "none":
+                amount = np.take_along_axis(amount, draw_uniform(seen.isel(cell=block)).argsort(axis=1), axis=1)
             depths = (read(seen, one, block) * layer_thickness(seen, one, block)[:, np.newaxis] for one in layers)
             stored = np.sum([depth.astype(np.float64) for depth in depths], axis=0)
             missed = np.diff(stored, axis=1, prepend=np.nan) - amount

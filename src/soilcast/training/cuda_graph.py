@@ -15,9 +15,9 @@ Step = Callable[[Batch, Tensor | None], Losses]
 _WARM_UP = 3
 
 
-def make_step(learner: Learner) -> Step:
-    """Give the step of a learner: captured where it is alone on a GPU, else as it is."""
-    if learner.members.weights.device.type == "cuda" and learner.ranks.size == 1:
+def make_step(learner: Learner, *, is_fixed: bool = True) -> Step:
+    """Give the step of a learner: captured where it is alone on a GPU and its loss is fixed, else as it is."""
+    if is_fixed and learner.members.weights.device.type == "cuda" and learner.ranks.size == 1:
         return _CapturedStep(learner)
     return learner.learn
 

@@ -74,6 +74,7 @@ def fit_networks(
             config.train,
             on_epoch_end,
             network=config.network,
+            adapt=config.loss.adapt,
             start=start,
             epochs=epochs,
             limits=limits,

@@ -59,7 +59,7 @@ class Learner:
         self.backend: Backend = make_training_backend(self.members, self.product, threads)
         if isinstance(self.backend, LSTMBackend) and not weights.is_cuda:
             torch.set_num_threads(1)  # the native engine has the others, which torch's would spin beside
-        self.loss, self._monitor, self.ranks = loss, config.monitor, ranks
+        self.loss, self._validated, self._monitor, self.ranks = loss, loss, config.monitor, ranks
         self.mask_shape, self._output_shape = networks[0].mask_shape, networks[0].output_shape
         self.frozen = config.freeze
         self._learns = self.members.marked(config.freeze) if config.freeze else None
@@ -75,6 +75,17 @@ class Learner:
         """Take steps of this learning rate from now on."""
         self.rate = rate
         self._rate_on_gpu.fill_(rate)
+
+    def set_strength(self, strength: float) -> None:
+        """Let the penalty of Eq. 14 count so much in training from now on, beside what it does in validation."""
+        self.loss = self._validated.with_strength(strength)
+
+    def gradient_ratio(self, batch: Batch) -> float:
+        """See `Loss.gradient_ratio`, of the forecasts of a batch without dropout."""
+        self.members.train(False)
+        output = self.backend.infer(batch.windows, None)
+        self.members.train(True)
+        return self._validated.gradient_ratio(output, batch.targets)
 
     def learn(self, batch: Batch, mask: Tensor | None) -> Losses:
         """Take one step.
@@ -123,7 +134,7 @@ class Learner:
         together = self.ranks.add(torch.cat(outputs, dim=1))
         with torch.no_grad():
             every = map_tensors(join_targets(targets), lambda one: one.expand(members, *one.shape[1:]))
-            total, parts = self.loss(together, every)
+            total, parts = self._validated(together, every)
         return total if self._monitor == "loss" else parts[self.loss.name]
 
     def state(self) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from soilcast.training.build import seed_of
 from soilcast.training.checkpoint import Checkpoint
 from soilcast.training.dropout import DropoutMask
 from soilcast.training.learner import Learner, Losses
-from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples
+from soilcast.training.samples import SAMPLERS, Batch, SampleIndex, SampleIndices, Samples, map_tensors
 from soilcast.training.sections import NetworkConfig, TrainConfig
 from soilcast.training.steps import Steps, make_steps
 from soilcast.training.windows import mask_lags
@@ -35,6 +36,12 @@ _RATES: dict[str, Callable[[float, float, int], float]] = {
     "plateau": lambda rate, passed, plateaus: rate / 2**plateaus,
 }
 """Learning rate once a share of the epochs has passed and the loss has stood still so often, by ``train.schedule``."""
+
+STRENGTHS: dict[str, Callable[[Learner, float, Batch], float]] = {
+    "decay": lambda learner, passed, batch: 1.0 - passed,
+    "gradients": lambda learner, passed, batch: learner.gradient_ratio(batch),
+}
+"""Factor of l2 once a share of the epochs has passed, by ``loss.adapt``; the batch is the first of the epoch."""
 
 _TRAINING, _VALIDATION, _LAGS = 1, 2, 4
 """What is drawn: dropout of training and of validation, masks of lagged inputs."""
@@ -77,7 +84,7 @@ class Training:
         ``"interrupted"``.
     log
         One record an epoch: epoch, train_loss, validation_loss (None between validations), parts of the
-        loss, seconds, samples_per_second; losses are means over the members.
+        loss, l2 if it adapts, seconds, samples_per_second; losses are means over the members.
     """
 
     members: list[MemberStanding]
@@ -131,6 +138,7 @@ def train_networks(
     on_epoch_end: OnEpochEnd,
     *,
     network: NetworkConfig,
+    adapt: str = "none",
     start: Checkpoint | None = None,
     epochs: Sequence[int] | None = None,
     limits: Mapping[int, float] | None = None,
@@ -153,6 +161,8 @@ def train_networks(
         when it is interrupted, as its status then says.
     network
         What is dropped or masked in training.
+    adapt
+        How l2 of the loss changes over the epochs: a name in `STRENGTHS`, or ``none``.
     start
         Where to go on.
     epochs
@@ -176,11 +186,11 @@ def train_networks(
         learner.restore(_part(start.tensors, "learner."))
     # All of an epoch's end is one object, so that an interruption finds either this epoch's or the one's before.
     point = _checkpoint(training, learner)
-    steps = make_steps(learner)
+    steps = make_steps(learner, is_fixed=adapt == "none")
     try:
         last = config.epochs if epochs is None else max(epochs)
         while len(training.log) < last and not (_all_stopped(training, config) or _is_behind(training, limits or {})):
-            _run_epoch(learner, steps, samples, usable, validation, config, network, training, epochs)
+            _run_epoch(learner, steps, samples, usable, validation, config, network, adapt, training, epochs)
             point = _checkpoint(training, learner)
             on_epoch_end(training, point)
         whole = "finished" if len(training.log) == last else "pruned"
@@ -217,6 +227,7 @@ def _run_epoch(
     validation: SampleIndices,
     config: TrainConfig,
     network: NetworkConfig,
+    adapt: str,
     training: Training,
     epochs: Sequence[int] | None,
 ) -> None:
@@ -225,9 +236,13 @@ def _run_epoch(
     learner.set_rate(_RATES[config.schedule](config.learning_rate, passed, plateaus))
     began = time.perf_counter()
     draws = _draws(usable, config, epoch)
+    if adapt != "none":
+        first = samples.gather(draws[:1]).to(learner.members.weights.device)
+        learner.set_strength(STRENGTHS[adapt](learner, passed, map_tensors(first, operator.itemgetter(0))))
     losses = _take_steps(learner, steps, samples, draws, config, epoch, network)
     seconds = time.perf_counter() - began
     record: Record = {"epoch": epoch, **losses, "validation_loss": None}
+    record |= {} if adapt == "none" else {"l2": learner.loss.guidance.weights[1]}
     training.log.append(record)
     if epochs is not None:
         for number in (member for member, kept in enumerate(epochs) if kept == epoch):

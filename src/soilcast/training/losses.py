@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from copy import copy
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -232,6 +234,28 @@ class Loss:
             parts["rain"] = _squared_scale(against_rain(prediction.rain_response), targets).flatten(1).mean(dim=-1)
             total = total + self.guidance.rain * parts["rain"]
         return total, parts
+
+    def with_strength(self, strength: float) -> Loss:
+        """Give the same loss with l2 times a factor."""
+        loss = copy(self)
+        l1, l2 = self.guidance.weights
+        loss.guidance = replace(self.guidance, weights=(l1, strength * l2))
+        return loss
+
+    def gradient_ratio(self, output: Tensor, targets: Targets) -> float:
+        """How large the gradient of the loss of the data is beside that of Eq. 14, by the forecasts; 1 without either.
+
+        Parameters
+        ----------
+        output
+            What the network gives ``(member, sample, lead, layer, number)``.
+        """
+        sizes = []
+        for name in (self.name, "physical"):
+            leaf = output.clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(self(leaf, targets)[1][name].sum(), leaf)
+            sizes.append(float(torch.linalg.vector_norm(gradient)))
+        return sizes[0] / sizes[1] if min(sizes) > 0 and np.isfinite(sizes).all() else 1.0
 
     @property
     def known_score(self) -> ScoreLoss | None:

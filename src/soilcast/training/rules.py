@@ -36,6 +36,13 @@ def refuse_impossible(config: Config) -> None:
             f"loss.balance={loss.balance} has no effect while l2 of loss.weights is 0: set loss.weights, such as "
             "0.5,0.5"
         )
+    if loss.adapt != "none" and not config.guidance_weights[1]:
+        raise ValueError(f"loss.adapt={loss.adapt} has no effect while l2 of loss.weights is 0: set loss.weights")
+    if loss.amounts and config.water.placebo == "observed":
+        raise ValueError(
+            "water.placebo=observed is a placebo of signs, which loss.amounts does not look at: set "
+            "water.placebo=coin_toss, which takes the amounts of other days"
+        )
     if loss.amounts and loss.balance == "none":
         raise ValueError("loss.amounts has no effect while loss.balance is none: set loss.balance")
     if loss.amounts and loss.by != "none":

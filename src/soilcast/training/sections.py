@@ -276,6 +276,12 @@ class LossConfig(Section):
         (1.0, 0.0),
         description="l1, l2 of Eq. 8; best of the paper's Table 2: [0.5,0.5] (PHY-LSTM), [0.1,0.9] (PHYs-LSTM)",
     )
+    adapt: Literal["none", "decay", "gradients"] = Field(
+        "none",
+        description="l2 over the epochs of a training. none: fixed; decay: falls to 0 in a straight line; gradients: "
+        "set in every epoch so that the gradients of penalty and data loss are as large as l2 to l1. Validation "
+        "has the fixed weights",
+    )
     by: str = Field(
         "none",
         description="class map of the cube by which the guidance differs: climate_zone (main climates A to E), or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,17 +26,17 @@ _MOST_OPERATIONS = 5e9
 """Of a call of the native engine, which Ctrl-C waits for: a tenth of a second, a second on the slowest processor."""
 
 
-def make_steps(learner: Learner) -> Steps:
-    """Choose how the steps of a learner are taken."""
+def make_steps(learner: Learner, *, is_fixed: bool = True) -> Steps:
+    """Choose how the steps of a learner are taken; ``is_fixed`` says that its loss stays as it is."""
     loss = _loss_of_engine(learner)
-    return _OneByOne(learner) if loss is None else _NativeSteps(learner, loss)
+    return _OneByOne(learner, is_fixed) if loss is None else _NativeSteps(learner, loss)
 
 
 class _OneByOne:
     """Through the learner, captured where it is alone on a GPU."""
 
-    def __init__(self, learner: Learner) -> None:
-        self._step, self._device = make_step(learner), learner.members.weights.device
+    def __init__(self, learner: Learner, is_fixed: bool) -> None:
+        self._step, self._device = make_step(learner, is_fixed=is_fixed), learner.members.weights.device
 
     def __call__(self, batches: Batch, dropout: DropoutMask) -> Losses:
         every: list[Losses] = []
@@ -72,7 +73,7 @@ class _NativeSteps:
         losses = learn(
             learner.members,
             Adam(mean, square, learner.rate, int(step), BETAS, EPSILON),
-            self._loss,
+            replace(self._loss, weights=learner.loss.guidance.weights),
             batches.windows,
             {name: targets[name] for name in targets if name != "bounds"},
             draws=torch.from_numpy(np.stack(drawn)) if drawn else None,

@@ -58,8 +58,9 @@ class WaterConfig(BaseModel):
     )
     placebo: Literal["none", "coin_toss", "observed"] = Field(
         "none",
-        description="guidance without the water balance, to compare with. coin_toss: dW of +1 or -1 at random; "
-        "observed: sign of the observed change on random cell-days, as many as Eq. 13 keeps of the balance",
+        description="guidance without the water balance, to compare with. coin_toss: dW of +1 or -1 at random, and for "
+        "loss.amounts W of other days; observed: sign of the observed change on random cell-days, as many as Eq. 13 "
+        "keeps of the balance",
     )
     deep_layers: tuple[Literal["swvl2", "swvl3", "swvl4"], ...] = Field(
         ("swvl2", "swvl3"), description="soil layers of dSM2 in Eq. 11 (7-100 cm)"
