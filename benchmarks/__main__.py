@@ -20,6 +20,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 PARTS = {
     "training": ("training",),
     "networks": ("networks",),
+    "training-avx512": ("training", "--engine", "avx512"),
     "training-avx2": ("training", "--engine", "avx2"),
     "instructions": ("instructions",),
     "design": ("design",),
@@ -42,8 +43,8 @@ _HEAD = """# Performance
 Written by `make bench` (`python -m benchmarks`); every figure below is what a benchmark printed. Each stands beside
 a reference of the same run, since seconds alone say little about another machine. Both sides run in turns; `min`,
 `median` and `max` are over the rounds, and a ratio is the median of those of each round: above 1 soilcast is faster.
-`training-avx2` limits both sides to AVX2 (`--engine avx2`, which other benchmarks take too). Each section says on what
-machine it was made, and with which versions.
+`training-avx512` and `training-avx2` limit both sides to an instruction set (`--engine avx2`, which other benchmarks
+take too). Each section says on what machine it was made, and with which versions.
 """
 
 
@@ -77,7 +78,8 @@ def main() -> None:
 def _is_of_use(name: str) -> bool:
     """Whether a part has something to measure here that no other measures."""
     there = engines()
-    unasked = {"gpu": not torch.cuda.is_available(), "training-avx2": there[-1:] == ["avx2"] or "avx2" not in there}
+    limited = {f"training-{name}": there[-1:] == [name] or name not in there for name in ("avx512", "avx2")}
+    unasked = {"gpu": not torch.cuda.is_available(), **limited}
     return not unasked.get(name, False)
 
 
