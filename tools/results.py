@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from soilcast.training.run_record import NOT_CONVERGED
 from tools.document import rewritten
 from tools.multiday_results import MULTIDAY
 from tools.multiday_results import overview as multiday_overview
+from tools.regional_results import regional
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -42,6 +43,7 @@ SEEDS = 3
 _OF_PLANET = ["train.epochs=100", "train.validate_every=10"]
 _SHORT = ["train.epochs=60", "train.validate_every=6", "train.batches_per_epoch=100"]
 _ROUTES = ["train.epochs=40", "train.validate_every=2", "train.patience=6"]
+_FEW = ["train.batches_per_epoch=100", "train.validation_samples=5000"]
 REPRODUCED: dict[str, tuple[str, str, list[str]]] = {
     "planet": ("demo", "all", _OF_PLANET),
     "planet_daily_mean": ("planet_daily_mean", "readings", _OF_PLANET),
@@ -55,6 +57,13 @@ REPRODUCED: dict[str, tuple[str, str, list[str]]] = {
     "moselle_routes": ("mhm_moselle", "routes", [*_ROUTES, "water.deep_layers=[swvl2,swvl3]"]),
 }
 """Name of a dossier -> the experiment whose cube and config it takes, the parts of the paper, what is set beside."""
+
+REGIONAL: dict[str, tuple[str, str, Sequence[str], list[str]]] = {
+    "planet": ("demo", "climate_zone", "ABCDE", [*_ROUTES, *_FEW]),
+    "caravan": ("caravan", "landcover", ("2", "4", "16"), [*_ROUTES, *_FEW]),
+    "delaware": ("prms_delaware", "landcover", "123", [*_ROUTES, *_FEW]),
+}
+"""Name of a data set with a class map -> its experiment, the map, its classes, and what is set beside."""
 
 _PICTURES = ("fig3", "fig4")
 _PICTURED = "planet"
@@ -88,11 +97,22 @@ def reproduced(name: str, data: Path, out: Path) -> Path:
     """Reproduce the paper on the cube of an experiment, and give its dossier; what is there already is used again."""
     experiment, part, settings = REPRODUCED[name]
     compared(experiment, data, out)
-    config = flatten(builtin_experiment(experiment).config)
-    beside = {setting.partition("=")[0] for setting in settings} | {"water.terms"}  # which the studies vary
-    chosen = [f"{key}={json.dumps(value)}" for key, value in config.items() if key not in beside]
+    chosen = _settings_of(experiment, settings, {"water.terms"})  # which the studies vary
     folder = out / "reproduced" / name
-    return reproduce(part, out / experiment / "cube", folder, seeds=SEEDS, settings=[*chosen, *settings]).parent
+    return reproduce(part, out / experiment / "cube", folder, seeds=SEEDS, settings=chosen).parent
+
+
+def _settings_of(experiment: str, settings: Sequence[str], varied: Collection[str]) -> list[str]:
+    """The config keys of an experiment but for those that are varied, and then the settings."""
+    config = flatten(builtin_experiment(experiment).config)
+    beside = {setting.partition("=")[0] for setting in settings} | {*varied}
+    return [*(f"{key}={json.dumps(value)}" for key, value in config.items() if key not in beside), *settings]
+
+
+def _regional(name: str, data: Path, out: Path) -> Iterator[str]:
+    experiment, by, classes, settings = REGIONAL[name]
+    chosen = _settings_of(experiment, settings, ())
+    yield from regional(name, by, classes, compared(experiment, data, out) / "cube", out / "regional", chosen)
 
 
 def _rewrite(page: Path, region: str, text: str) -> None:
@@ -180,6 +200,7 @@ def _scores(folder: Path) -> xr.Dataset:
 REGIONS: dict[str, Callable[[Path, Path], str]] = {
     **{name: partial(_joined, sections) for name, sections in MULTIDAY.items()},
     **{f"reproduced-{name}": partial(_dossier, name) for name in REPRODUCED},
+    **{f"regional-{name}": partial(_joined, partial(_regional, name)) for name in REGIONAL},
     **{f"single-{name}": partial(_single_runs, name) for name in EXPERIMENTS},
 }
 """Region of docs/results.md -> what writes it."""

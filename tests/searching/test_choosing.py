@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 
 import soilcast
 from soilcast.errors import SoilcastError
-from soilcast.experiments.searches import Search, load_search, refuse_impossible
+from soilcast.experiments.searches import Search, config_of, load_search, refuse_impossible
 from soilcast.schema import parse_yaml
 from soilcast.searching.figure import draw_trials
 from soilcast.searching.journal import Trial, limits_of
@@ -276,3 +277,17 @@ def test_a_file_with_a_mapping_is_read_from_where_it_lies(tmp_path: Path) -> Non
     content = {"source": "table", "paths": ["a.nc"], "options": {"mapping": "mine.yaml"}, "search": RATES}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(content))
     assert load_search(tmp_path / "search.yaml").options == {"mapping": tmp_path / "mine.yaml"}
+
+
+def test_the_guidance_of_a_class_can_be_searched_class_by_class() -> None:
+    choices = [{"loss.balance": "none"}, {"loss.balance": "single", "loss.weights": [0.5, 0.5]}]
+    plan = Search(
+        config={"loss": {"by": "climate_zone"}}, search={"loss.classes.B": choices, "loss.classes.C": choices}, trials=4
+    )
+    config = config_of(plan, {"loss.classes.B": choices[0], "loss.classes.C": choices[1]})
+    assert config.loss.classes == {"B": choices[0], "C": choices[1]}
+    assert config.of_class("C").loss.weights == (0.5, 0.5)
+    with pytest.raises(ValidationError, match=r"loss\.classes\.B.*dictionary.*but it is 3"):
+        Search(search={"loss.classes.B": [3, 4]}, trials=2)
+    with pytest.raises(ValidationError, match=r"loss\.classes\.B is no number: name its values in a list"):
+        Search(search={"loss.classes.B": {"low": 1, "high": 2}}, trials=2)

@@ -32,6 +32,9 @@ _FIXED: dict[str, str] = {
 _OTHER_LOSS = ("loss.", "normalise.", "water.", "model", "train.monitor", "train.validation_dropout", "task.quantiles")
 """Keys, or beginnings of them, by which the validation loss becomes another quantity."""
 
+_OF_A_CLASS = "loss.classes."
+"""Begins the key of the guidance of one class, whose name ends it."""
+
 _RANGE = ("low", "high", "log", "step")
 
 
@@ -234,7 +237,7 @@ def _space(key: str, given: Any) -> Range | tuple[Any, ...]:
     """
     if key in FORMER_KEYS:
         raise ValueError(f"search: {key} was renamed to {FORMER_KEYS[key]}: change the key")
-    if key not in dotted_keys(Config):
+    if key not in dotted_keys(Config) and not key.startswith(_OF_A_CLASS):
         raise ValueError(f"search: unknown config key {key}: {nearest(key, dotted_keys(Config))}")
     if (why := next((why for one, why in _FIXED.items() if _is_of(key, (one,))), None)) is not None:
         raise ValueError(f"search: {key} cannot be searched ({why}): set it under config")
@@ -250,7 +253,7 @@ def _space(key: str, given: Any) -> Range | tuple[Any, ...]:
 
 
 def _range(key: str, given: Mapping[str, Any]) -> Range:
-    kind = _annotation(key)
+    kind = None if key.startswith(_OF_A_CLASS) else _annotation(key)
     if kind not in (int, float):
         raise ValueError(f"search: {key} is no number: name its values in a list")
     if (other := next((str(name) for name in given if name not in _RANGE), None)) is not None:
@@ -277,6 +280,8 @@ def _annotation(key: str) -> Any:
 def _refuse_value(key: str, value: Any) -> None:
     """Refuse a value that the key can never have, whatever the others are."""
     section, _, name = key.rpartition(".")
+    if key.startswith(_OF_A_CLASS):
+        section, name, value = "loss", "classes", {name: value}
     if key == "model":
         if value not in PRESETS:
             raise ValueError(f"search: model {value}: no such model: {nearest(str(value), PRESETS)}")
