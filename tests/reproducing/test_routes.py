@@ -19,6 +19,7 @@ from soilcast.experiments import load_study
 from soilcast.reproducing.plans import plan_study
 from soilcast.training import open_run
 from soilcast.training.split import climate_groups
+from tests.helpers.forks import run_command, start_command, wait_until
 from tests.helpers.small import small_cube
 
 TINY = {
@@ -213,3 +214,44 @@ def test_the_routes_that_come_with_soilcast_plan_every_amount(cube: Path) -> Non
 def test_a_study_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(SoilcastError, match=message):
         load_study(study(tmp_path / "mine.yaml", **changes))
+
+
+def test_a_process_model_that_cannot_be_is_the_reason_of_its_runs_alone(tmp_path: Path) -> None:
+    save_cube(small_cube(cells=3, days=800, drop=["t2m"]), tmp_path / "cube")
+    mine = study(
+        tmp_path / "mine.yaml",
+        seeds=1,
+        pretrained={"Bucket first": "bucket"},
+        process_models={"bucket": STUDY["process_models"]["bucket"]},  # type: ignore[index]
+        runs={"LSTM": {"model": "lstm"}, "Bucket first": {"model": "lstm"}},
+        data={"all data": {}},
+    )
+    reproduce(mine, tmp_path / "cube", tmp_path / "out", jobs=1, log=lambda line: None)
+    runs = pd.read_csv(tmp_path / "out" / "dossier" / "runs.csv").set_index("model")
+    assert runs.loc["LSTM, all data", "status"] == "finished"
+    assert "no t2m, which the bucket model needs" in runs.loc["Bucket first, all data", "why"]
+
+
+@pytest.mark.slow
+def test_killed_in_pretraining_or_after_it_goes_on_to_the_same_dossier(cube: Path, tmp_path: Path) -> None:
+    mine = study(
+        tmp_path / "mine.yaml",
+        seeds=1,
+        config={**STUDY["config"], "train": {**TINY["train"], "epochs": 12}},  # type: ignore[dict-item]
+        pretrained={"Bucket first": "bucket"},
+        process_models={"bucket": STUDY["process_models"]["bucket"]},  # type: ignore[index]
+        runs={"LSTM": {"model": "lstm"}, "Bucket first": {"model": "lstm"}},
+        data={"all data": {}},
+    )
+    reproduce(mine, cube, tmp_path / "expected", jobs=1, log=lambda line: None)
+    out = tmp_path / "out"
+    words = ["reproduce", mine, "--cube", cube, "--out", out, "--jobs", "1"]
+    for moment in ("pretraining/*.unfinished/log.jsonl", "runs/*.unfinished/log.jsonl"):
+        with start_command(*words) as process:
+            wait_until(lambda: process.poll() is not None or any(out.glob(moment)))  # noqa: B023 (at once)
+    assert run_command(*words).returncode == 0
+    found, expected = (
+        {file.name: file.read_bytes() for file in (folder / "dossier").iterdir() if file.name != "dossier.json"}
+        for folder in (out, tmp_path / "expected")
+    )
+    assert found == expected

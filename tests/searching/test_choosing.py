@@ -287,7 +287,7 @@ def test_the_guidance_of_a_class_can_be_searched_class_by_class() -> None:
     config = config_of(plan, {"loss.classes.B": choices[0], "loss.classes.C": choices[1]})
     assert config.loss.classes == {"B": choices[0], "C": choices[1]}
     assert config.of_class("C").loss.weights == (0.5, 0.5)
-    with pytest.raises(ValidationError, match=r"loss\.classes\.B.*dictionary.*but it is 3"):
+    with pytest.raises(ValidationError, match=r"loss\.classes\.B.*valid dictionary, but it is 3"):
         Search(search={"loss.classes.B": [3, 4]}, trials=2)
     with pytest.raises(ValidationError, match=r"loss\.classes\.B is no number: name its values in a list"):
         Search(search={"loss.classes.B": {"low": 1, "high": 2}}, trials=2)

@@ -280,6 +280,7 @@ def _annotation(key: str) -> Any:
 def _refuse_value(key: str, value: Any) -> None:
     """Refuse a value that the key can never have, whatever the others are."""
     section, _, name = key.rpartition(".")
+    given = value
     if key.startswith(_OF_A_CLASS):
         section, name, value = "loss", "classes", {name: value}
     if key == "model":
@@ -293,4 +294,4 @@ def _refuse_value(key: str, value: Any) -> None:
         for fault in error.errors():
             if fault["loc"][:1] == (name,):
                 message = fault["msg"].removeprefix("Value error, ")
-                raise ValueError(f"search: {key}: {message}, but it is {value!r}") from None
+                raise ValueError(f"search: {key}: {message}, but it is {given!r}") from None

@@ -158,14 +158,23 @@ def _plan(
     return plans, runs
 
 
-def _prepared_models(study: Study, cube: Path, content: str, folder: Path, log: Log) -> dict[str, Path]:
-    """Prepare the output of the process models of a study, and give the cube of each; what is there is used again."""
-    cubes = {}
+def _prepared_models(study: Study, cube: Path, content: str, folder: Path, log: Log) -> dict[str, Path | SoilcastError]:
+    """Prepare the output of the process models of a study; what is there is used again.
+
+    Returns
+    -------
+    Name of each -> its cube, or why there is none.
+    """
+    cubes: dict[str, Path | SoilcastError] = {}
     for name, model in study.process_models.items():
         made_of = json.dumps([model.source, model.options, content if model.of_cube else ""], sort_keys=True)
         path = folder / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
         paths = [cube] if model.of_cube else []
-        cubes[name] = prepared_cube(model.source, paths, model.options, path, overwrite=True, resume=True, log=log)
+        try:
+            cubes[name] = prepared_cube(model.source, paths, model.options, path, overwrite=True, resume=True, log=log)
+        except SoilcastError as error:
+            log(f"process model {name}: {error}")
+            cubes[name] = error
     return cubes
 
 
@@ -182,8 +191,10 @@ def _pretrain(
     needed = {start for run, start in init.items() if run not in finished}
     pretraining = {name: one for plan in plans for name, one in plan.pretraining.items()}
     faults: dict[str, SoilcastError] = {}
+    folder = out / "pretraining"
+    _remove_unresumable(folder, [name for name in needed if (folder / name / RECORD).is_file()])
     for cube in dict.fromkeys(one.cube for one in pretraining.values()):
-        runs = {out / "pretraining" / name: one.config for name, one in pretraining.items() if one.cube == cube}
+        runs = {folder / name: one.config for name, one in pretraining.items() if one.cube == cube}
         runs = {run: config for run, config in runs.items() if run.name in needed}
         if not runs:
             continue
@@ -194,7 +205,7 @@ def _pretrain(
                 faults[run.name] = SoilcastError(f"its pretraining failed: {outcome}")
             else:
                 log(f"{run}: {run_summary(outcome.record)}")
-    started = {run: out / "pretraining" / start for run, start in init.items()}
+    started = {run: folder / start for run, start in init.items()}
     return started, {run: faults[start] for run, start in init.items() if start in faults}
 
 

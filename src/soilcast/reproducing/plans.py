@@ -152,7 +152,7 @@ def plan_study(
     *,
     quick: bool = False,
     zones: str = "main",
-    process_models: Mapping[str, Path] = {},
+    process_models: Mapping[str, Path | SoilcastError] = {},
 ) -> tuple[StudyPlan, dict[str, Config]]:
     """Plan the runs of a study on a cube.
 
@@ -174,7 +174,7 @@ def plan_study(
     zones
         Climates that are distinguished.
     process_models
-        Name of each process model of the study -> the cube of its output.
+        Name of each process model of the study -> the cube of its output, or why there is none.
 
     Returns
     -------
@@ -195,7 +195,8 @@ def plan_study(
     absent: set[str] = set()
     of_all = load_config(settings=settings, base=merged(study.config, study.quick.config) if quick else study.config)
     with ExitStack() as stack:
-        others = {model: stack.enter_context(open_cube(path)) for model, path in process_models.items()}
+        paths = {model: path for model, path in process_models.items() if isinstance(path, Path)}
+        others = {model: stack.enter_context(open_cube(path)) for model, path in paths.items()}
         for amount, (row, keys) in itertools.product(study.data or {"": {}}, study.rows.items()):
             base = merged(merged(study.config, keys), study.data.get(amount, {}))
             try:
@@ -207,14 +208,14 @@ def plan_study(
             absent.update(missing)
             skipped = _skip_reason(config, cube, amount)
             init: dict[str, Config] = {}
-            if row in study.pretrained and not skipped:
-                model = study.pretrained[row]
+            model = study.pretrained.get(row)
+            if model is not None and not skipped:
                 split = of_all.split if study.process_models[model].of_cube else SplitConfig()
                 first = config.model_copy(update={"split": split, "train": of_all.train})
-                skipped = _lacking_reason(first, others[model])
-                init = {_run_name(one, others[model], code): one for one in _seeded(first, count)}
-                init = {} if skipped else init
-                pretraining |= {run: Pretraining(process_models[model], one) for run, one in _labelled(init).items()}
+                skipped = _lacking_reason(first, others[model]) if model in others else str(process_models[model])
+                if not skipped:
+                    init = {_run_name(one, others[model], code): one for one in _seeded(first, count)}
+                pretraining |= {run: Pretraining(paths[model], one) for run, one in _labelled(init).items()}
             seeded = zip(_seeded(config, count), init or [""] * count, strict=True)
             runs = {} if skipped else {_run_name(one, cube, code, start): one for one, start in seeded}
             planned = Row(row, config, tuple(runs), skipped, amount, tuple(init))
