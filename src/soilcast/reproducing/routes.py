@@ -42,14 +42,13 @@ def show_routes(*scored: StudyScores) -> Section:
         blocks=first.sample.blocks,
     )
     verdicts = [*_verdicts(frame), *_beside_placebos(scored)]
-    sentences = [_sentence(scores, frame) for scores in scored]
     body = [html.verdict(verdicts[0], html.listed(verdicts[1:])), html.paragraph(legend, note=True)]
-    text = [listed([*verdicts, *sentences])]
+    text = [listed(verdicts)]
     for metric in ERRORS:
         rows = _rows(frame, metric, amounts)
         body += [html.paragraph(head(metric)), model_table("Route", amounts, rows, BASELINES, "wider")]
         text += [f"{plain_head(metric)}\n", markdown_table("Route", amounts, rows)]
-    body.append(html.folded("In sentences", html.listed(sentences)))
+    body.append(html.folded("In sentences", html.listed([_sentence(scores, frame) for scores in scored])))
     return Section(html.joined(body), "\n".join([*text, legend, ""]), {f"{first.name}.csv": csv(frame)})
 
 
