@@ -21,8 +21,8 @@ from soilcast.water.config import WaterConfig
 
 Bools = npt.NDArray[np.bool_]
 
-_GLANCES = 8
-"""Days that are looked at before all of them."""
+_GLANCE = 8
+"""Days in the middle that are looked at before all of them: chunks of other days need not be read for most cells."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ def _term_alone(water: WaterConfig, term: str) -> WaterConfig:
 
 
 def _without_value(cube: xr.Dataset, name: str, among: Bools) -> Bools:
-    """Say which cells have no value of a variable on any day ``(cell,)``; a few days tell it of almost all."""
+    """Say which cells have no value of a variable on any day ``(cell,)``."""
     days = cube.sizes["time"]
-    glance = cube.isel(time=np.unique(np.linspace(0, days - 1, _GLANCES).astype(np.int64)))
+    glance = cube.isel(time=slice(days // 2, days // 2 + _GLANCE))
     without = among.copy()
     for block in cell_blocks(cube.sizes["cell"], days, 1):
         if without[block].any():
