@@ -30,7 +30,7 @@ _CONFIG: dict[str, Any] = {
     "normalise": {"scope": "global"},
 }
 _TRIALS, _SEEDS, _SHOWN = 20, 2, 5
-_LSTM = "LSTM"
+_UNGUIDED = "No guidance"
 
 
 def regional(
@@ -66,10 +66,10 @@ def regional(
     study = {
         "title": f"Guidance by {by}, judged on the test days",
         "show": "table",
-        "reference": _LSTM,
+        "reference": _UNGUIDED,
         "config": _CONFIG,
         "runs": {
-            _LSTM: {"model": "lstm"},
+            _UNGUIDED: {"model": "lstm"},
             "One guidance": {"model": "lstm", **_sections(_CHOICES["W2"])},
             f"Guidance by {by}": {"model": "lstm", "loss": {"by": by, "classes": best["loss"]["classes"]}},
         },

@@ -131,8 +131,8 @@ def _other_sentences(scores: StudyScores) -> list[str]:
 
 
 def _matches_paper(scores: StudyScores) -> bool:
-    """Whether the paper reports the same: forecasts of the next day."""
-    return scores.lead == 1
+    """Whether the paper reports the same: forecasts of the next day, by networks that it has."""
+    return scores.lead == 1 and any(reported_in_words(row) for row in scores.networks)
 
 
 def _sentences(scores: StudyScores, metric: str) -> Iterator[str]:
