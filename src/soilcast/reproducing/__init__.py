@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def reproduce(
     finished = _remove_unresumable(out / "runs", trained)
     jobs = min(jobs or usable_cores(), len(runs))
     options: dict[str, Any] = {"resume": True, "memory": memory, "progress": progress}
-    started, unstarted = _pretrain(plans, out, finished, jobs=jobs, log=log, **options)
+    started, unstarted = _pretrain(plans, out, jobs=jobs, log=log, **options)
     runs = {name: config for name, config in runs.items() if name not in unstarted}
     findings = Findings(cube, out / "runs", plans, quick, settings)
     with StudyScorer(findings, out / "dossier", runs.keys() - finished, aside=jobs > 1, log=log) as scorer:
@@ -179,25 +179,21 @@ def _prepared_models(study: Study, cube: Path, content: str, folder: Path, log: 
 
 
 def _pretrain(
-    plans: Sequence[StudyPlan], out: Path, finished: Container[str], *, jobs: int, log: Log, **options: Any
+    plans: Sequence[StudyPlan], out: Path, *, jobs: int, log: Log, **options: Any
 ) -> tuple[dict[str, Path], dict[str, SoilcastError]]:
-    """Train the runs that others start from.
+    """Train the runs that others start from, as far as that was not done.
 
     Returns
     -------
     Name of each run that is pretrained -> the run that it starts from, and name -> why it cannot.
     """
     init = {run: start for plan in plans for run, start in plan.init.items()}
-    needed = {start for run, start in init.items() if run not in finished}
     pretraining = {name: one for plan in plans for name, one in plan.pretraining.items()}
     faults: dict[str, SoilcastError] = {}
     folder = out / "pretraining"
-    _remove_unresumable(folder, [name for name in needed if (folder / name / RECORD).is_file()])
+    _remove_unresumable(folder, [name for name in pretraining if (folder / name / RECORD).is_file()])
     for cube in dict.fromkeys(one.cube for one in pretraining.values()):
         runs = {folder / name: one.config for name, one in pretraining.items() if one.cube == cube}
-        runs = {run: config for run, config in runs.items() if run.name in needed}
-        if not runs:
-            continue
         log(f"{len(runs)} pretraining(s) on {cube}")
         for run, outcome in train_runs(cube, runs, jobs=jobs, **options).items():
             if isinstance(outcome, SoilcastError):
