@@ -255,3 +255,9 @@ def test_killed_in_pretraining_or_after_it_goes_on_to_the_same_dossier(cube: Pat
         for folder in (out, tmp_path / "expected")
     )
     assert found == expected
+
+
+@pytest.mark.slow
+def test_p_values_are_adjusted_for_what_the_tables_compare_and_no_more(done: Path) -> None:
+    table = pd.read_csv(done / "dossier" / "mine.csv").dropna(subset="p_adjusted")
+    assert len(table) == 3 * 3 * 2  # amounts, metrics, rows beside the reference

@@ -143,7 +143,8 @@ def with_adjusted_p(scored: Sequence[StudyScores]) -> list[StudyScores]:
 
     A family is the study and not the whole dossier, so that a table says the same alone and beside others. In it are
     the pairs that the samples were taken for, in the metrics of `COMPARED`, or in RMSE alone against a baseline; and
-    the best row of each metric against the next best.
+    the best row of each metric against the next best. Of several amounts of training data, where neither a baseline nor
+    the best row is named, it is the pairs of networks in the metrics of `ERRORS`.
 
     Parameters
     ----------
@@ -160,8 +161,10 @@ def with_adjusted_p(scored: Sequence[StudyScores]) -> list[StudyScores]:
 
 def _compared(scores: StudyScores) -> list[tuple[str, str, str]]:
     """Row, reference and metric of each comparison, once."""
-    wanted = ERRORS if scores.plan.amount else (*COMPARED, *scores.blocks.custom)
-    metrics = [metric for metric in wanted if metric in scores.sample.metrics]
+    if scores.plan.amount:
+        pairs = [pair for pair in scores.sample.variance if pair[1] not in BASELINES]
+        return [(*pair, metric) for pair in pairs for metric in ERRORS if metric in scores.sample.metrics]
+    metrics = [metric for metric in (*COMPARED, *scores.blocks.custom) if metric in scores.sample.metrics]
     keys = [
         (row, reference, metric)
         for row, reference in scores.sample.variance
