@@ -101,7 +101,7 @@ def _text(record: Mapping[Hashable, Any], metric: str) -> str:
 
 
 def _verdicts(frame: pd.DataFrame) -> list[str]:
-    """Say of each route with how many amounts of data it is better or worse than the reference in RMSE."""
+    """Say of each route with which amounts of data it is better or worse than the reference in RMSE."""
     compared = frame[(frame["metric"] == "rmse") & (frame["verdict"] != "")]
     if compared.empty:
         return ["No route could be compared."]
@@ -109,7 +109,13 @@ def _verdicts(frame: pd.DataFrame) -> list[str]:
     for row, records in compared.groupby("model", sort=False):
         found = {name: list(records.loc[records["verdict"] == name, "data"]) for name in _VERDICTS}
         said = [f"{words} with {', '.join(found[name])}" for name, words in _VERDICTS.items() if found[name]]
-        lines.append(f"{row}: {'; '.join(said) or 'no difference found'} ({len(records)} amounts of data compared).")
+        lines += [f"{row}: {'; '.join(said)}, of {len(records)} amounts of data."] if said else []
+    rest = compared[~compared["model"].isin(compared.loc[compared["verdict"].isin(list(_VERDICTS)), "model"])]
+    if len(rest):
+        lines.append(
+            f"No difference in RMSE found with any amount of data: {', '.join(rest['model'].unique())}"
+            f"{_not_seen(rest['detectable'])}."
+        )
     return lines
 
 
@@ -141,8 +147,15 @@ def _sentence(scores: StudyScores, frame: pd.DataFrame) -> str:
         parts += [f"{words} than {scores.reference} in RMSE: {which}"] if which else []
     rest = of_amount[~of_amount["verdict"].isin(list(_VERDICTS))]
     if len(rest):
-        low, high = rest["detectable"].min(), rest["detectable"].max()
-        size = f"{signed(low, 1)} to {signed(high, 1)} %" if np.isfinite(low) else "any size"
-        parts.append(f"no difference found: {', '.join(rest['model'])} ({not_seen(size)})")
+        parts.append(f"no difference found: {', '.join(rest['model'])}{_not_seen(rest['detectable'])}")
     days_only = DAYS_ONLY if scores.seeds < 2 else ""
     return f"{scores.plan.amount}{days_only}: {'; '.join(parts) or 'nothing to compare'}."
+
+
+def _not_seen(detectable: pd.Series[float]) -> str:
+    """Say in brackets how large differences would have had to be, if that is known [%]."""
+    low, high = detectable.min(), detectable.max()
+    if not np.isfinite(low):
+        return ""
+    size = f"{signed(low, 1)}" if signed(low, 1) == signed(high, 1) else f"{signed(low, 1)} to {signed(high, 1)}"
+    return f" ({not_seen(f'{size} %')})"
