@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from soilcast import reproduce
+from soilcast.experiments.searches import nested
 from soilcast.reporting.tables import markdown
 from soilcast.searching import Search, search
 
@@ -70,7 +71,7 @@ def regional(
         "config": _CONFIG,
         "runs": {
             _UNGUIDED: {"model": "lstm"},
-            "One guidance": {"model": "lstm", **_sections(_CHOICES["W2"])},
+            "One guidance": {"model": "lstm", **nested(_CHOICES["W2"])},
             f"Guidance by {by}": {"model": "lstm", "loss": {"by": by, "classes": best["loss"]["classes"]}},
         },
     }
@@ -84,11 +85,3 @@ def regional(
 def _row(trial: pd.Series[Any], keys: Sequence[str], names: dict[str, str]) -> tuple[str, list[str]]:
     chosen = [names[str(trial[key])] for key in keys]
     return str(trial.name), [*chosen, f"{trial['value']:.4f}"]
-
-
-def _sections(dotted: dict[str, Any]) -> dict[str, Any]:
-    sections: dict[str, Any] = {}
-    for key, value in dotted.items():
-        section, _, name = key.partition(".")
-        sections.setdefault(section, {})[name] = value
-    return sections

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from soilcast.training import open_run
 from soilcast.training.split import climate_groups
 from tests.helpers.forks import run_command, start_command, wait_until
 from tests.helpers.small import small_cube
+from tests.reproducing.test_reproducing import text_of
 
 TINY = {
     "train": {
@@ -118,8 +117,7 @@ def test_an_amount_of_data_is_all_that_a_run_knows_of_observations(done: Path) -
 
 @pytest.mark.slow
 def test_what_cannot_be_is_told_with_its_reason(done: Path) -> None:
-    page = (done / "dossier" / "report.html").read_text()
-    words = " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    words = text_of(done / "dossier" / "report.html")
     assert "99 months is skipped: split.months 99 is longer than the development period" in words
     assert "1 % of the cells is skipped: 1 % of 12 cells is less than one cell" in words
 

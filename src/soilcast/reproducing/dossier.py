@@ -267,7 +267,8 @@ def _summary(findings: Findings, runs: pd.DataFrame) -> _Summary:
     left_out = sorted({name for one in findings.plans for name in one.left_out})
     warnings = [_scope_of(content)]
     if left_out:
-        lacks = "the cube, or that of a process model, lacks" if _process_models(findings) else "the cube lacks"
+        others = any(plan.study.process_models for plan in findings.plans)
+        lacks = "the cube, or that of a process model, lacks" if others else "the cube lacks"
         warnings.append(f"Inputs of the paper that {lacks}, left out of all runs: {', '.join(left_out)}.")
     if findings.quick:
         warnings.append("Quick: every training was shortened (see the studies); no conclusion can be drawn.")
@@ -298,10 +299,6 @@ def _summary(findings: Findings, runs: pd.DataFrame) -> _Summary:
     sections = [findings.sections[one.name] for one in findings.plans if one.name in findings.sections]
     verdict = next((section.verdict for section in sections if section.verdict), "")
     return _Summary(title, content or "of unknown kind", verdict, warnings, facts)
-
-
-def _process_models(findings: Findings) -> bool:
-    return any(plan.study.process_models for plan in findings.plans)
 
 
 def _page(

@@ -20,11 +20,11 @@ from soilcast.experiments import Study
 from soilcast.provenance import code_sha256, file_sha256, versions
 from soilcast.task import Task
 from soilcast.training.build import plugins_of, registered_parts
-from soilcast.training.cell_guidance import cell_guidances
+from soilcast.training.cell_guidance import cell_classes
 from soilcast.training.config import Config, load_config, merged
 from soilcast.training.inputs import missing_inputs, refuse_lacking
-from soilcast.training.sections import CLIMATES, SplitConfig
-from soilcast.training.split import climate_groups, split_days
+from soilcast.training.sections import SplitConfig
+from soilcast.training.split import in_climate, split_days
 from soilcast.water import WaterConfig, refuse_missing
 
 ROOMS = ("task.py", "cube", "water", "models", "products", "training", "weather", "forecasting")
@@ -323,8 +323,7 @@ def _skip_reason(config: Config, cube: xr.Dataset, amount: str) -> str:
         for one in config.guided:
             assert one.balance is not None, "guided"
             refuse_missing(cube, one.balance, one.water)
-        if config.loss.by != "none":
-            cell_guidances(cube, config)
+        cell_classes(cube, config)
         if amount:
             split_days(cube["time"].to_numpy(), split, source)
     except SoilcastError as error:
@@ -336,7 +335,7 @@ def _skip_reason(config: Config, cube: xr.Dataset, amount: str) -> str:
     if amount and split.without_climate is not None:
         if "climate_zone" not in cube:
             return "no climate_zone, by which cells are left out"
-        unseen = climate_groups(cube) == CLIMATES.index(split.without_climate)
+        unseen = in_climate(cube, split.without_climate)
         if unseen.all() or not unseen.any():
             which = "all cells are" if unseen.any() else "no cell is"
             return f"{which} of the climate {split.without_climate}"

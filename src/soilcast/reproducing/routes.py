@@ -107,9 +107,8 @@ def _verdicts(frame: pd.DataFrame) -> list[str]:
         return ["No route could be compared."]
     lines = []
     for row, records in compared.groupby("model", sort=False):
-        found = {name: list(records.loc[records["verdict"] == name, "data"]) for name in _VERDICTS}
-        said = [f"{words} with {', '.join(found[name])}" for name, words in _VERDICTS.items() if found[name]]
-        lines += [f"{row}: {'; '.join(said)}, of {len(records)} amounts of data."] if said else []
+        said = _with_which(dict(zip(records["data"], records["verdict"], strict=True)))
+        lines += [f"{row}: {said}, of {len(records)} amounts of data."] if said else []
     rest = compared[~compared["model"].isin(compared.loc[compared["verdict"].isin(list(_VERDICTS)), "model"])]
     if len(rest):
         lines.append(
@@ -127,12 +126,17 @@ def _beside_placebos(scored: Sequence[StudyScores]) -> list[str]:
         claims = {
             scores.plan.amount: make_claim(scores, row, placebo, "rmse") for scores in scored if row in scores.placebos
         }
-        found = {name: [of for of, claim in claims.items() if claim.verdict == name] for name in _VERDICTS}
-        said = [f"{words} with {', '.join(found[name])}" for name, words in _VERDICTS.items() if found[name]]
+        said = _with_which({amount: claim.verdict for amount, claim in claims.items()})
         size = max(abs(100 * float(claim.estimate.detectable) / claim.base) for claim in claims.values())
         rest = f" ({not_seen(f'{size:.1f} %')})" if np.isfinite(size) else ""
-        lines.append(f"{row} beside its placebo: {'; '.join(said) or f'no difference found{rest}'}.")
+        lines.append(f"{row} beside its placebo: {said or f'no difference found{rest}'}.")
     return lines
+
+
+def _with_which(verdicts: Mapping[str, str]) -> str:
+    """Say with which amounts of data it is better and with which worse; empty with none."""
+    found = {words: [of for of, one in verdicts.items() if one == name] for name, words in _VERDICTS.items()}
+    return "; ".join(f"{words} with {', '.join(amounts)}" for words, amounts in found.items() if amounts)
 
 
 def _sentence(scores: StudyScores, frame: pd.DataFrame) -> str:

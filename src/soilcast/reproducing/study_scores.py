@@ -13,14 +13,13 @@ import xarray as xr
 from soilcast.cube import open_cube, read
 from soilcast.models.baselines import BASELINES
 from soilcast.reproducing.plans import Row, StudyPlan
-from soilcast.training.sections import CLIMATES
-from soilcast.training.split import climate_groups
+from soilcast.training.split import in_climate
 from soilcast.verify.consistency import balance_of
 from soilcast.verify.dayblocks import DayBlocks, sum_day_blocks
 from soilcast.verify.scores import CELL_VARIABLES
 from soilcast.verify.significance import UNTRAINED, Sample, Seeds, take_sample
 from soilcast.verify.summary import cell_weights, weighted_median
-from soilcast.water import Form, WaterConfig, missing_variables
+from soilcast.water import Form, WaterConfig, variable_of
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def _score_part(
     weights = cell_weights(cells)
     unseen = plan.rows[networks[0]].config.split.without_climate if plan.amount else None
     if unseen is not None:
-        inside = climate_groups(cells) == CLIMATES.index(unseen)
+        inside = in_climate(cells, unseen)
         sums = {key: blocks.of_cells(inside) for key, blocks in sums.items()}
         cells, weights = cells.isel(cell=inside), weights[inside]
     best = {lead: _best_baseline(blocks, weights) for (_, lead), blocks in sums.items()}
@@ -239,9 +238,5 @@ def _seeds(row: Row, forecasts: Mapping[str, Path]) -> dict[int, str]:
 
 def _possible(water: WaterConfig, cube: xr.Dataset) -> WaterConfig:
     """Leave out of W the terms that the cube does not have; all of them stay if it has none."""
-    terms = tuple(
-        term
-        for term in water.terms
-        if not missing_variables(cube, "single", water.model_copy(update={"terms": (term,), "layer": "none"}))
-    )
+    terms = tuple(term for term in water.terms if variable_of(term, water) in cube)
     return water.model_copy(update={"terms": terms}) if terms else water

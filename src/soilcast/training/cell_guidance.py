@@ -16,8 +16,7 @@ from soilcast.training.config import Config
 from soilcast.training.inputs import cell_blocks
 from soilcast.training.sections import CLIMATES
 from soilcast.training.split import climate_groups
-from soilcast.water.balance import balance_terms
-from soilcast.water.config import WaterConfig
+from soilcast.water.balance import balance_terms, variable_of
 
 Bools = npt.NDArray[np.bool_]
 
@@ -60,7 +59,21 @@ def cell_guidances(cube: xr.Dataset, config: Config) -> list[CellGuidance]:
     SoilcastError
         The cube has no such map, or no cell of a class that is named.
     """
-    by, strengths = config.loss.by, config.guidance_strengths
+    found, strengths = cell_classes(cube, config), config.guidance_strengths
+    others = CellGuidance("", config, strengths[""], ~np.isin(found, list(config.loss.classes)))
+    named = (CellGuidance(name, config.of_class(name), strengths[name], found == name) for name in config.loss.classes)
+    return [part for one in (others, *named) for part in _by_what_they_lack(cube, one)]
+
+
+def cell_classes(cube: xr.Dataset, config: Config) -> npt.NDArray[np.str_]:
+    """Name of each cell's class of ``loss.by`` ``(cell,)``; empty where there is none.
+
+    Raises
+    ------
+    SoilcastError
+        The cube has no such map, or no cell of a class that is named.
+    """
+    by = config.loss.by
     found = np.full(cube.sizes["cell"], "", dtype="U16") if by == "none" else _classes(cube, by)
     for name in config.loss.classes:
         if not (found == name).any():
@@ -69,10 +82,7 @@ def cell_guidances(cube: xr.Dataset, config: Config) -> list[CellGuidance]:
                 f"{cube.encoding.get('source', 'the cube')}: no cell is of the class {name} of {by}, which "
                 f"loss.classes names: remove it (there are {there})"
             )
-
-    others = CellGuidance("", config, strengths[""], ~np.isin(found, list(config.loss.classes)))
-    named = (CellGuidance(name, config.of_class(name), strengths[name], found == name) for name in config.loss.classes)
-    return [part for one in (others, *named) for part in _by_what_they_lack(cube, one)]
+    return found
 
 
 def guidance_notes(cube: xr.Dataset, config: Config, trained: Bools) -> list[str]:
@@ -127,19 +137,13 @@ def _by_what_they_lack(cube: xr.Dataset, one: CellGuidance) -> list[CellGuidance
 def _without_terms(config: Config, lacking: Collection[str]) -> Config:
     """Leave terms out of W; no balance guides where nothing is left of it, or of the deep layers of W2."""
     water, loss = config.water, config.loss
-    terms = tuple(
-        term for term in water.terms if {*balance_terms("single", _term_alone(water, term))}.isdisjoint(lacking)
-    )
+    terms = tuple(term for term in water.terms if variable_of(term, water) not in lacking)
     deep = tuple(layer for layer in water.deep_layers if layer not in lacking)
     if not terms or (config.balance == "multi" and not deep):
         return config.model_copy(update={"loss": loss.model_copy(update={"balance": "none"})})
     layer = "none" if "swvl1" in lacking else water.layer
     update = {"terms": terms, "deep_layers": deep or water.deep_layers, "layer": layer}
     return config.model_copy(update={"water": water.model_copy(update=update)})
-
-
-def _term_alone(water: WaterConfig, term: str) -> WaterConfig:
-    return water.model_copy(update={"terms": (term,), "layer": "none"})
 
 
 def _without_value(cube: xr.Dataset, name: str, among: Bools) -> Bools:

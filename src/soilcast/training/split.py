@@ -202,6 +202,11 @@ def climate_groups(cube: xr.Dataset) -> npt.NDArray[np.int64]:
     return of_class[zone]
 
 
+def in_climate(cube: xr.Dataset, climate: str) -> npt.NDArray[np.bool_]:
+    """Say which cells have a main climate of Koeppen ``(cell,)``."""
+    return np.asarray(climate_groups(cube) == CLIMATES.index(climate))
+
+
 def learning_cells(cube: xr.Dataset, config: SplitConfig) -> npt.NDArray[np.bool_]:
     """Choose the cells to learn from ``(cell,)``: all, or those of other climates, or a share of them by lot.
 
@@ -214,7 +219,7 @@ def learning_cells(cube: xr.Dataset, config: SplitConfig) -> npt.NDArray[np.bool
     """
     chosen = np.ones(cube.sizes["cell"], dtype=np.bool_)
     if config.without_climate is not None:
-        chosen &= climate_groups(cube) != CLIMATES.index(config.without_climate)
+        chosen &= ~in_climate(cube, config.without_climate)
     if config.cells_share < 1.0:
         among = np.flatnonzero(chosen)
         count = max(1, round(config.cells_share * len(among))) if len(among) else 0

@@ -10,7 +10,7 @@ import xarray as xr
 
 from soilcast.cube import read, thickness_name
 from soilcast.errors import SoilcastError
-from soilcast.water.config import Form, Ties, WaterConfig
+from soilcast.water.config import Form, Symbol, Ties, WaterConfig
 
 Values = Mapping[str, npt.NDArray[np.floating]]
 Signs = npt.NDArray[np.int8]
@@ -22,10 +22,15 @@ _STORES = ("sd", "swvl")
 _SNOW = {"paper": 1.0, "closing": -1.0, "code": 24.0}
 
 
+def variable_of(term: Symbol, config: WaterConfig) -> str:
+    """Variable of the cube that a term of W is read from."""
+    return {"P": "tp", "E": "e", "SRO": _RUNOFF[config.runoff], "dSD": "sd"}[term]
+
+
 def balance_terms(form: Form, config: WaterConfig) -> dict[str, float]:
     """Variables that enter W and their factors: fluxes as they stand, then stores (`_STORES`) by their daily change."""
-    fluxes = {"P": ("tp", 1.0), "E": ("e", -1.0), "SRO": (_RUNOFF[config.runoff], -1.0)}
-    terms = dict(fluxes[symbol] for symbol in config.terms if symbol in fluxes)
+    factors = {"P": 1.0, "E": -1.0, "SRO": -1.0}
+    terms = {variable_of(term, config): factors[term] for term in config.terms if term in factors}
     if "dSD" in config.terms:
         terms["sd"] = _SNOW[config.snow]
     if form == "multi":
@@ -242,11 +247,7 @@ def _symbol(form: Form) -> str:
 
 
 def _remedies(cube: xr.Dataset, form: Form, config: WaterConfig) -> list[str]:
-    possible = [
-        symbol
-        for symbol in config.terms
-        if not missing_variables(cube, "single", config.model_copy(update={"terms": (symbol,), "layer": "none"}))
-    ]
+    possible = [symbol for symbol in config.terms if variable_of(symbol, config) in cube]
     remedies = []
     if "SRO" in config.terms and config.runoff == "surface" and "sro" not in cube and "ro" in cube:
         remedies.append("--set water.runoff=total")
